@@ -1,0 +1,74 @@
+"""Files and configurations: written whole and then renamed, read with errors that name what is wrong."""
+
+import dataclasses
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any, TypeVar
+
+Config = TypeVar("Config")
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Writes a file so that it is there whole or not at all, whenever the process ends.
+
+    Raises:
+        OSError: the folder cannot be written.
+    """
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Writes a value as indented JSON, whole."""
+    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Reads a JSON object.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file does not hold a JSON object.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"`{path.name}` must be a file in {path.parent}, got none")
+    try:
+        value = json.loads(path.read_text())
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path} must hold JSON, got {error}") from None
+    if not isinstance(value, dict):
+        raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")
+    return value
+
+
+def from_dict(cls: type[Config], values: dict[str, Any], where: str) -> Config:
+    """Builds a configuration from a dict, and refuses keys that it does not have.
+
+    Args:
+        cls: a dataclass that checks its own values.
+        values: its fields.
+        where: what the error calls the dict.
+
+    Raises:
+        ValueError: a key is unknown or missing.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ValueError(f"{where} has the unknown key {key!r}; the keys are {', '.join(fields)}")
+    for name, field in fields.items():
+        required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
+        if required and name not in values:
+            raise ValueError(f"{where} must have the key {name!r}, got {', '.join(values) or 'none'}")
+    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})

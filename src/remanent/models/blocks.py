@@ -1,0 +1,102 @@
+"""The residual block around a layer of units, and the parts it is made of."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from remanent.models.config import ModelConfig
+from remanent.models.hybrid import Hybrid, LayerState
+from remanent.ops import row_linear
+from remanent.units import BMRU, LRU, RecurrentUnit
+
+
+class RowLinear(nn.Linear):
+    """`torch.nn.Linear` whose rows have the same bits alone as among many; see `ops.row_linear`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., in_features) to (..., out_features)."""
+        return row_linear(x, self.weight, self.bias)
+
+
+class MLP(nn.Module):
+    r"""Two linear maps around $u \odot \sigma(v)$ ("glu") or $\mathrm{GELU}(u)$ ("gelu").
+
+    Args:
+        size: the width in and out.
+        inner: the width between.
+        kind: "glu" or "gelu".
+    """
+
+    def __init__(self, size: int, inner: int, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+        self.rise = RowLinear(size, 2 * inner if kind == "glu" else inner)
+        self.fall = RowLinear(inner, size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., size) to (..., size)."""
+        u = self.rise(x)
+        return self.fall(F.glu(u) if self.kind == "glu" else F.gelu(u))
+
+
+class Block(nn.Module):
+    r"""Residual block: $x \leftarrow x + P\,U(N(x))$, optionally gated, then $x \leftarrow x + \mathrm{MLP}(N(x))$.
+
+    Args:
+        config: the model's configuration.
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        size = config.hidden_size
+        share = size // len(config.units)
+        self.norm = make_norm(config)
+        self.layer = Hybrid([_make_unit(name, size, share, config) for name in config.units])
+        self.gate = RowLinear(size, size) if config.gate else None
+        self.project = RowLinear(size, size)
+        self.mlp_norm = make_norm(config) if config.mlp != "none" else None
+        self.mlp = MLP(size, round(size * config.mlp_ratio) or 1, config.mlp) if config.mlp != "none" else None
+        self.dropout = nn.Dropout(config.dropout)
+
+    def forward(
+        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
+        """Runs (B, T, hidden_size), with the layer's state in and out."""
+        normed = self.norm(x)
+        y, state = self.layer(normed, state, reset=reset)
+        return self._add(x, normed, y), state
+
+    def step(self, x_t: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+        """Runs one step, (B, hidden_size)."""
+        normed = self.norm(x_t)
+        y, state = self.layer.step(normed, state)
+        return self._add(x_t, normed, y), state
+
+    def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
+        added = self.project(y)
+        if self.gate is not None:
+            added = added * torch.sigmoid(self.gate(normed))
+        x = x + self.dropout(added)
+        if self.mlp is not None and self.mlp_norm is not None:
+            x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+        return x
+
+
+def make_norm(config: ModelConfig) -> nn.Module:
+    """The norm that a configuration asks for, over the width."""
+    if config.norm == "rms":
+        return nn.RMSNorm(config.hidden_size)
+    return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()
+
+
+def _make_unit(name: str, input_size: int, hidden_size: int, config: ModelConfig) -> RecurrentUnit:
+    if name == "bmru":
+        return BMRU(
+            input_size,
+            hidden_size,
+            batch_first=True,
+            epsilon=config.epsilon,
+            width=config.surrogate_width,
+            initial_state=config.initial_state,
+        )
+    return LRU(input_size, hidden_size, batch_first=True)

@@ -1,0 +1,86 @@
+"""The configuration of a sequence model: plain values, checked when made."""
+
+from dataclasses import dataclass
+
+from remanent.units import UNITS
+from remanent.units.base import INITIAL_STATES
+
+CHOICES = {
+    "encoder": ("linear", "embedding"),
+    "norm": ("rms", "layer", "none"),
+    "mlp": ("glu", "gelu", "none"),
+    "head": ("last", "mean", "every"),
+    "initial_state": INITIAL_STATES,
+}
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """What a `SequenceModel` is made of.
+
+    Args:
+        input_size: features of a step, or the number of tokens where `encoder` is "embedding".
+        output_size: values that the head gives.
+        hidden_size: the width of every layer.
+        num_layers: how many blocks.
+        unit: a unit's name, or several joined by "+", which then share the width side by side.
+        encoder: "linear" or "embedding".
+        norm: "rms", "layer" or "none".
+        mlp: "glu", "gelu" or "none".
+        mlp_ratio: the inner width of the MLP over `hidden_size`.
+        gate: whether a sigmoid of the block's input multiplies what the unit adds.
+        dropout: the probability that a value which a block adds is left out in training, in [0, 1).
+        head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
+        epsilon: of bistable units, how much of the old state a write keeps, in [0, 1].
+        surrogate_width: of bistable units, the surrogate gradient's width, above 0.
+        initial_state: of bistable units, "zeros" or "learned".
+
+    Raises:
+        ValueError: a value is out of its range or not among its choices.
+        TypeError: a size is not an int.
+    """
+
+    input_size: int
+    output_size: int
+    hidden_size: int = 64
+    num_layers: int = 2
+    unit: str = "bmru"
+    encoder: str = "linear"
+    norm: str = "rms"
+    mlp: str = "glu"
+    mlp_ratio: float = 1.0
+    gate: bool = False
+    dropout: float = 0.0
+    head: str = "last"
+    epsilon: float = 0.0
+    surrogate_width: float = 1.0
+    initial_state: str = "zeros"
+
+    def __post_init__(self) -> None:
+        for name in ("input_size", "output_size", "hidden_size", "num_layers"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool):
+                raise TypeError(f"`{name}` must be an int, got {value!r}")
+            if value < 1:
+                raise ValueError(f"`{name}` must be at least 1, got {value}")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        for unit in self.units:
+            if unit not in UNITS:
+                raise ValueError(f"`unit` must be made of {', '.join(UNITS)}, joined by '+', got {self.unit!r}")
+        if self.hidden_size % len(self.units):
+            raise ValueError(f"`hidden_size` must be a multiple of the {len(self.units)} units, got {self.hidden_size}")
+        for name, inside, rule in (
+            ("mlp_ratio", 0 < self.mlp_ratio < float("inf"), "in (0, inf)"),
+            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
+            ("epsilon", 0 <= self.epsilon <= 1, "in [0, 1]"),
+            ("surrogate_width", 0 < self.surrogate_width < float("inf"), "in (0, inf)"),
+        ):
+            if not inside:
+                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)}")
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """The names of the units in a layer."""
+        return tuple(self.unit.split("+"))

@@ -1,0 +1,197 @@
+"""The sequence model: an encoder, a stack of blocks, a head; run whole, in chunks, or step by step."""
+
+import dataclasses
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from remanent._files import from_dict, read_json, write_json, write_whole
+from remanent.models.blocks import Block, RowLinear, make_norm
+from remanent.models.config import ModelConfig
+from remanent.models.hybrid import LayerState
+
+CONFIG_FILE = "model.json"
+WEIGHTS_FILE = "model.safetensors"
+
+
+class ModelState(NamedTuple):
+    """Everything that a model carries from one chunk of a sequence to the next.
+
+    Attributes:
+        layers: for each block, one state (1, B, D) a unit.
+        total: the sum of what the head read so far, (B, hidden_size), where it takes the mean.
+        count: over how many steps, (B, 1), where it takes the mean.
+    """
+
+    layers: tuple[LayerState, ...]
+    total: Tensor | None = None
+    count: Tensor | None = None
+
+
+class SequenceModel(nn.Module):
+    r"""A stack of recurrent blocks between an encoder and a head.
+
+    Args:
+        config: sizes and choices.
+
+    >>> model = SequenceModel(ModelConfig(input_size=3, output_size=2, head="every"))
+    >>> y, state = model(torch.randn(1, 5, 3))
+    >>> y.shape
+    torch.Size([1, 5, 2])
+    """
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        if config.encoder == "embedding":
+            self.encoder: nn.Module = nn.Embedding(config.input_size, config.hidden_size)
+        else:
+            self.encoder = RowLinear(config.input_size, config.hidden_size)
+        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.norm = make_norm(config)
+        self.head = RowLinear(config.hidden_size, config.output_size)
+
+    def forward(
+        self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """Runs a sequence, or one chunk of it.
+
+        Args:
+            x: inputs, (B, T, input_size); for an embedding, tokens (B, T), int64.
+            state: what the chunk before returned; None at the start.
+            reset: bool (B, T): where true, a new sequence starts at that step.
+
+        Returns:
+            The output, (B, T, output_size) where the head reads every step, else (B, output_size)
+            after the last step; and the state that continues the sequence.
+
+        Raises:
+            ValueError: a shape or device does not fit; the message names the argument.
+            TypeError: a dtype does not fit.
+        """
+        self._check_input("x", x, ("B", "T"))
+        x = self.encoder(x)
+        layers = []
+        for i, block in enumerate(self.blocks):
+            x, layer = block(x, state.layers[i] if state else None, reset=reset)
+            layers.append(layer)
+        if self.config.head == "mean":
+            x, total, count = _mean_so_far(self.norm(x), state, reset)
+            return self.head(x), ModelState(tuple(layers), total, count)
+        x = x if self.config.head == "every" else x[:, -1]
+        return self.head(self.norm(x)), ModelState(tuple(layers))
+
+    def step(self, x_t: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
+        """Runs one step.
+
+        Args:
+            x_t: one input for each sequence, (B, input_size); for an embedding, tokens (B,), int64.
+            state: what the step before returned; None at the start.
+
+        Returns:
+            The output after this step, (B, output_size), and the state that continues the sequence.
+
+        Raises:
+            ValueError: a shape or device does not fit; the message names the argument.
+            TypeError: a dtype does not fit.
+        """
+        self._check_input("x_t", x_t, ("B",))
+        x = self.encoder(x_t)
+        layers = []
+        for i, block in enumerate(self.blocks):
+            x, layer = block.step(x, state.layers[i] if state else None)  # type: ignore[operator]
+            layers.append(layer)
+        if self.config.head == "mean":
+            x, total, count = _mean_so_far(self.norm(x)[:, None], state, None)
+            return self.head(x), ModelState(tuple(layers), total, count)
+        return self.head(self.norm(x)), ModelState(tuple(layers))
+
+    def set_epsilon(self, epsilon: float) -> None:
+        """Sets `epsilon` of every bistable unit; annealing calls it between training steps."""
+        if not 0 <= epsilon <= 1:
+            raise ValueError(f"`epsilon` must be in [0, 1], got {epsilon}")
+        for module in self.modules():
+            if hasattr(module, "epsilon"):
+                module.epsilon = epsilon
+
+    def save(self, folder: str | Path) -> None:
+        """Writes `model.json` and `model.safetensors`, each whole, into a folder that has no model yet.
+
+        Raises:
+            FileExistsError: the folder holds a model.
+            OSError: the folder cannot be made or written.
+        """
+        from safetensors.torch import save
+
+        folder = Path(folder)
+        for name in (CONFIG_FILE, WEIGHTS_FILE):
+            if (folder / name).exists():
+                raise FileExistsError(f"`folder` must not hold a model yet, got {folder / name}")
+        folder.mkdir(parents=True, exist_ok=True)
+        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
+        write_whole(folder / WEIGHTS_FILE, save(weights))
+        write_json(folder / CONFIG_FILE, dataclasses.asdict(self.config))
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "SequenceModel":
+        """Reads what `save` wrote, onto the CPU; nothing in the files is ever executed.
+
+        Raises:
+            FileNotFoundError: a file is missing.
+            ValueError: a file is corrupt, a key is unknown, or weights and configuration do not fit.
+        """
+        from safetensors import SafetensorError
+        from safetensors.torch import load
+
+        folder = Path(folder)
+        config = from_dict(ModelConfig, read_json(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
+        path = folder / WEIGHTS_FILE
+        if not path.is_file():
+            raise FileNotFoundError(f"`{WEIGHTS_FILE}` must be a file in {folder}, got none")
+        try:
+            weights = load(path.read_bytes())
+        except SafetensorError as error:
+            raise ValueError(f"{path} must hold safetensors weights, got a corrupt file ({error})") from None
+        model = cls(config)
+        try:
+            model.load_state_dict(weights)
+        except RuntimeError as error:
+            raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
+        return model
+
+    def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...]) -> None:
+        if not isinstance(x, Tensor):
+            raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
+        tokens = self.config.encoder == "embedding"
+        size = () if tokens else (f"M={self.config.input_size}",)
+        rank = len(axes) + len(size)
+        if x.dim() != rank or (not tokens and x.shape[-1] != self.config.input_size):
+            expected = ", ".join((*axes, *size)) + ("," if rank == 1 else "")
+            raise ValueError(f"`{name}` must have shape ({expected}), got {tuple(x.shape)}")
+        weight = self.head.weight
+        dtype = torch.int64 if tokens else weight.dtype
+        if x.dtype != dtype:
+            raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
+        if x.device != weight.device:
+            raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
+        if len(axes) == 2 and x.shape[1] == 0:
+            raise ValueError(f"`{name}` must have at least one time step, got T=0")
+
+
+def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean over the steps since the last start, with the sum and the count that continue it."""
+    B, T, _ = x.shape
+    if reset is None:
+        total, count = x.sum(1), x.new_full((B, 1), T)
+        carries = x.new_ones(B, 1)
+    else:
+        after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
+        total = torch.where(after[..., None], x, 0).sum(1)
+        count = after.sum(1, keepdim=True).to(x.dtype)
+        carries = (~reset.any(1, keepdim=True)).to(x.dtype)
+    if state is not None and state.total is not None and state.count is not None:
+        total = total + torch.where(carries.bool(), state.total, 0)
+        count = count + carries * state.count
+    return total / count, total, count

@@ -1,0 +1,18 @@
+"""Pure functions on tensors: the two scans, their single steps, surrogates, a row-exact linear map."""
+
+from remanent.ops.latch import latch_scan
+from remanent.ops.linear import linear_scan
+from remanent.ops.projection import row_linear
+from remanent.ops.reference import latch_step, linear_step
+from remanent.ops.surrogates import surrogate_sign, surrogate_slope, write_gate
+
+__all__ = [
+    "latch_scan",
+    "latch_step",
+    "linear_scan",
+    "linear_step",
+    "row_linear",
+    "surrogate_sign",
+    "surrogate_slope",
+    "write_gate",
+]

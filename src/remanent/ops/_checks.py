@@ -1,0 +1,98 @@
+"""Argument checks that the scans share; they raise before anything is computed."""
+
+import math
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+COMPLEX_DTYPES = (torch.complex64, torch.complex128)
+
+
+def check_sequence(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> tuple[int, int, int]:
+    """Checks the tensor that fixes batch, time and width, and returns (B, T, D)."""
+    _check_is_tensor(name, value)
+    if value.dim() != 3:
+        raise ValueError(f"`{name}` must have shape (B, T, D), got {_shape(value)}")
+    if value.dtype not in dtypes:
+        known = ", ".join(_dtype(d) for d in dtypes)
+        raise TypeError(f"`{name}` must have one of the dtypes {known}, got {_dtype(value.dtype)}")
+    B, T, D = value.shape
+    if T == 0:
+        raise ValueError(f"`{name}` must have at least one time step, got T=0 in shape {_shape(value)}")
+    return B, T, D
+
+
+def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Checks a tensor that goes with a sequence: its shape, dtype and device.
+
+    Args:
+        name: the argument's name.
+        value: the tensor.
+        like: the sequence whose dtype and device it must have.
+        shapes: the shapes allowed, by how they are written.
+    """
+    _check_is_tensor(name, value)
+    if tuple(value.shape) not in shapes.values():
+        raise ValueError(f"`{name}` must have shape {' or '.join(shapes)}, got {_shape(value)}")
+    if value.dtype != like.dtype:
+        raise TypeError(f"`{name}` must have dtype {_dtype(like.dtype)}, got {_dtype(value.dtype)}")
+    _check_device(name, value, like)
+
+
+def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) -> None:
+    """Checks `reset` (B, T) and `reset_state` (D,) against the sequence `like` (B, T, D)."""
+    B, T, D = like.shape
+    if reset is None:
+        if reset_state is not None:
+            raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+        return
+    _check_is_tensor("reset", reset)
+    if reset.dtype != torch.bool:
+        nan = " with NaN" if reset.is_floating_point() and bool(reset.isnan().any()) else ""
+        raise TypeError(f"`reset` must have dtype bool, got {_dtype(reset.dtype)}{nan}")
+    if tuple(reset.shape) != (B, T):
+        raise ValueError(f"`reset` must have shape (B={B}, T={T}), got {_shape(reset)}")
+    _check_device("reset", reset, like)
+    if reset_state is not None:
+        check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
+
+
+def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
+    """Checks that a number is finite and in [low, high], or in (low, high] where `open_low`."""
+    if not isinstance(value, int | float | torch.SymFloat | torch.SymInt) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
+    inside = low < value <= high if open_low else low <= value <= high
+    if not inside or value == math.inf:
+        rule = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == math.inf else ']'}"
+        raise ValueError(f"`{name}` must be in {rule}, got {value}")
+
+
+def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
+    """Returns the backend to run: the one named, or for "auto" the fastest that the device has."""
+    if backend == "auto":
+        return "cpu" if like.device.type == "cpu" else "portable"
+    if backend not in backends:
+        raise ValueError(f"`backend` must be one of auto, {', '.join(backends)}, got {backend!r}")
+    if backend == "cpu" and like.device.type != "cpu":
+        raise ValueError(f"`backend` 'cpu' must be given tensors on the CPU, got device {like.device}")
+    return backend
+
+
+def _check_is_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+
+
+def _check_device(name: str, value: Tensor, like: Tensor) -> None:
+    if value.device != like.device:
+        raise ValueError(f"`{name}` must be on device {like.device}, got {value.device}")
+
+
+def _shape(value: Tensor) -> str:
+    return str(tuple(value.shape))
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

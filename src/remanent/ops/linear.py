@@ -1,0 +1,186 @@
+"""The first-order linear scan, real or complex: one public function over its backends."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanent.ops import _cpu, _portable, reference
+from remanent.ops._checks import (
+    COMPLEX_DTYPES,
+    REAL_DTYPES,
+    check_backend,
+    check_companion,
+    check_reset,
+    check_sequence,
+)
+
+BACKENDS: dict[str, tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]] | None]] = {
+    "reference": (reference.linear_scan, None),
+    "portable": (_portable.linear_forward, _portable.linear_backward),
+    "cpu": (_cpu.linear_forward, _cpu.linear_backward),
+}
+"""Name to (forward, backward); the reference leaves its backward pass to autograd."""
+
+
+def linear_scan(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None = None,
+    *,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
+    backend: str = "auto",
+) -> Tensor:
+    r"""Linear scan: $h_t = a_t \odot h_{t-1} + v_t$.
+
+    Args:
+        decay: $a$, (B, T, D) or (D,), of the dtype of `value`.
+        value: $v$, (B, T, D); float32, float64, bfloat16, float16, complex64 or complex128.
+        h0: the state before the first step, (B, D); zeros if None.
+        reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
+        reset_state: (D,), zeros if None.
+        backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), or
+            "auto" for the fastest that the device has.
+
+    Returns:
+        The states after every step, (B, T, D); differentiable twice. Half types are computed, and
+        their gradients summed, in float32. The portable backend adds in another order than the rest.
+
+    Raises:
+        ValueError: a shape, a device or the backend does not fit; the message names the argument.
+        TypeError: a dtype or type does not fit.
+
+    Source: Orvieto et al. (2023), arXiv 2303.06349.
+
+    >>> linear_scan(torch.tensor([0.5]), torch.ones(1, 3, 1)).flatten().tolist()
+    [1.0, 1.5, 1.75]
+    """
+    B, T, D = check_sequence("value", value, REAL_DTYPES + COMPLEX_DTYPES)
+    check_companion("decay", decay, value, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
+    if h0 is not None:
+        check_companion("h0", h0, value, {f"(B={B}, D={D})": (B, D)})
+    check_reset(reset, reset_state, value)
+    backend = check_backend(backend, BACKENDS, value)
+    if backend == "reference":
+        return reference.linear_scan(decay, value, h0, reset, reset_state)
+    return _linear_scan(decay, value, h0, reset, reset_state, backend)
+
+
+@torch.library.custom_op("remanent::linear_scan", mutates_args=())
+def _linear_scan(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> Tensor:
+    forward, _ = BACKENDS[backend]
+    return forward(decay, value, h0, reset, reset_state)
+
+
+@_linear_scan.register_fake
+def _(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> Tensor:
+    return value.new_empty(value.shape)
+
+
+@torch.library.custom_op("remanent::linear_scan_backward", mutates_args=())
+def _linear_scan_backward(
+    grad: Tensor,
+    states: Tensor,
+    decay: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    _, backward = BACKENDS[backend]
+    assert backward is not None
+    return backward(grad, states, decay, h0, reset, reset_state)  # type: ignore[return-value]
+
+
+@_linear_scan_backward.register_fake
+def _(
+    grad: Tensor,
+    states: Tensor,
+    decay: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    B, T, D = grad.shape
+    shapes = (decay.shape, (B, T, D), (B, D), (D,))
+    return tuple(grad.new_empty(shape) for shape in shapes)  # type: ignore[return-value]
+
+
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    decay, _, h0, reset, reset_state, ctx.backend = inputs
+    ctx.save_for_backward(output, decay, h0, reset, reset_state)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    states, decay, h0, reset, reset_state = ctx.saved_tensors
+    grad_decay, grad_value, grad_h0, grad_reset_state = _linear_scan_backward(
+        grad, states, decay, h0, reset, reset_state, ctx.backend
+    )
+    return (
+        grad_decay,
+        grad_value,
+        None if h0 is None else grad_h0,
+        None,
+        None if reset_state is None else grad_reset_state,
+        None,
+    )
+
+
+def _save_adjoint(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    _, states, decay, h0, reset, reset_state, ctx.backend = inputs
+    ctx.save_for_backward(output[1], states, decay, h0, reset, reset_state)
+
+
+def _double_backward(
+    ctx: Any, tan_decay: Tensor, tan_value: Tensor, tan_h0: Tensor, tan_reset_state: Tensor
+) -> tuple[Tensor | None, ...]:
+    """The adjoint runs back in time, so what goes back through it is a scan forward in time."""
+    adjoint, states, decay, h0, reset, reset_state = ctx.saved_tensors
+    tans = (tan_decay, tan_value, tan_h0, tan_reset_state)
+    tan_decay, tan_value, tan_h0, tan_reset_state = (t.resolve_conj() for t in tans)
+    previous = _shift(states, h0, reset, reset_state)
+    start = None if reset is None else tan_reset_state
+    forward = _linear_scan(decay, tan_value + tan_decay * previous, tan_h0, reset, start, ctx.backend)
+    grad_decay = (adjoint * _shift(forward, tan_h0, reset, start).conj()).sum_to_size(decay.shape)
+    grad_previous = (adjoint * tan_decay.conj()).resolve_conj()
+    if reset is None:
+        kept, grad_start = grad_previous, None
+    else:
+        kept = torch.where(reset[..., None], 0.0, grad_previous)
+        grad_start = torch.where(reset[..., None], grad_previous, 0.0).sum((0, 1))
+    grad_states = torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1)
+    return (
+        forward,
+        grad_states,
+        grad_decay.resolve_conj(),
+        None if h0 is None else kept[:, 0],
+        None,
+        None if reset_state is None else grad_start,
+        None,
+    )
+
+
+def _shift(states: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None) -> Tensor:
+    """The state that each step starts from, (B, T, D)."""
+    return _portable.previous_states(states, h0, reset, reset_state)
+
+
+_linear_scan.register_autograd(_backward, setup_context=_save_inputs)
+_linear_scan_backward.register_autograd(_double_backward, setup_context=_save_adjoint)

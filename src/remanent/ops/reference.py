@@ -1,0 +1,114 @@
+"""The scans as time loops: the specification that every other backend must equal.
+
+Nothing here is fast. Each loop applies its one-step function, and autograd takes the gradients.
+"""
+
+import torch
+from torch import Tensor
+
+from remanent.ops.surrogates import surrogate_sign, write_gate
+
+
+def latch_step(
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h: Tensor,
+    *,
+    epsilon: float = 0.0,
+    width: float = 1.0,
+) -> Tensor:
+    r"""One set-or-hold step: $h' = z (\alpha\,\mathrm{sgn}(c) + \epsilon h) + (1 - z) h$, $z = H(|c| - |\beta|)$.
+
+    Args:
+        candidate: values that may be written, (B, D).
+        threshold: $\beta$, used by its absolute value, (B, D) or (D,).
+        alpha: the size of a written state, (B, D) or (D,).
+        h: the state before the step, (B, D).
+        epsilon: how much of the old state a write keeps, in [0, 1].
+        width: the surrogate's width $a > 0$ in the backward pass.
+
+    Returns:
+        The state after the step, (B, D).
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495; epsilon: Brandoit et al. (2026), arXiv 2605.11855.
+
+    >>> latch_step(torch.tensor([[0.1]]), torch.ones(1), torch.ones(1), torch.tensor([[-1.0]])).item()
+    -1.0
+    """
+    write = write_gate(candidate, threshold, width)
+    written = alpha * surrogate_sign(candidate, width) + epsilon * h
+    return write * written + (1 - write) * h
+
+
+def linear_step(decay: Tensor, value: Tensor, h: Tensor) -> Tensor:
+    r"""One step of a first-order linear recurrence: $h' = a \odot h + v$.
+
+    Args:
+        decay: $a$, (B, D) or (D,), real or complex.
+        value: $v$, (B, D), of the same dtype.
+        h: the state before the step, (B, D).
+
+    Returns:
+        The state after the step, (B, D).
+
+    Source: Orvieto et al. (2023), arXiv 2303.06349.
+
+    >>> linear_step(torch.tensor([0.5]), torch.tensor([[1.0]]), torch.tensor([[4.0]])).item()
+    3.0
+    """
+    return decay * h + value
+
+
+def latch_scan(
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h0: Tensor | None,
+    epsilon: float,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+) -> Tensor:
+    """Applies `latch_step` from the first step to the last; shapes as in `remanent.ops.latch_scan`."""
+    B, T, D = candidate.shape
+    dtype, compute = candidate.dtype, compute_dtype(candidate.dtype)
+    candidate, threshold, alpha = (v.to(compute).expand(B, T, D) for v in (candidate, threshold, alpha))
+    h, start = _initial(h0, reset_state, candidate)
+    states = []
+    for t in range(T):
+        if reset is not None:
+            h = torch.where(reset[:, t, None], start, h)
+        h = latch_step(candidate[:, t], threshold[:, t], alpha[:, t], h, epsilon=epsilon, width=width)
+        states.append(h)
+    return torch.stack(states, dim=1).to(dtype)
+
+
+def linear_scan(
+    decay: Tensor, value: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None
+) -> Tensor:
+    """Applies `linear_step` from the first step to the last; shapes as in `remanent.ops.linear_scan`."""
+    B, T, D = value.shape
+    dtype, compute = value.dtype, compute_dtype(value.dtype)
+    decay, value = (v.to(compute).expand(B, T, D) for v in (decay, value))
+    h, start = _initial(h0, reset_state, value)
+    states = []
+    for t in range(T):
+        if reset is not None:
+            h = torch.where(reset[:, t, None], start, h)
+        h = linear_step(decay[:, t], value[:, t], h)
+        states.append(h)
+    return torch.stack(states, dim=1).to(dtype)
+
+
+def compute_dtype(dtype: torch.dtype) -> torch.dtype:
+    """The dtype that a scan computes in: float32 for half types, else the dtype itself."""
+    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
+
+
+def _initial(h0: Tensor | None, reset_state: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
+    """The state before the first step (B, D) and after a reset (D,), zeros where None."""
+    B, _, D = like.shape
+    h = like.new_zeros(B, D) if h0 is None else h0.to(like.dtype)
+    start = like.new_zeros(D) if reset_state is None else reset_state.to(like.dtype)
+    return h, start

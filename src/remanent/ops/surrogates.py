@@ -1,0 +1,90 @@
+"""Step functions with surrogate gradients: exact forward, smooth backward."""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def surrogate_slope(u: Tensor, width: float) -> Tensor:
+    r"""The bell that stands in for a step's derivative: $a / (1 + (\pi a u)^2)$, its area is 1.
+
+    Args:
+        u: distance from the step, any shape.
+        width: $a > 0$; the bell's height, and the inverse of its width.
+
+    Returns:
+        The slope, shaped like `u`.
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495.
+
+    >>> surrogate_slope(torch.tensor([0.0]), 2.0).item()
+    2.0
+    """
+    scaled = (math.pi * width) * u
+    return width / (1 + scaled * scaled)
+
+
+def write_gate(candidate: Tensor, threshold: Tensor, width: float = 1.0) -> Tensor:
+    r"""The gate of a set-or-hold cell: $z = H(|c| - |\beta|)$, with $H(0) = 1$.
+
+    Args:
+        candidate: $c$, any shape.
+        threshold: $\beta$, a shape that broadcasts with `candidate`.
+        width: the surrogate's width $a > 0$ in the backward pass.
+
+    Returns:
+        1 where the candidate is written, else 0, in the dtype of `candidate`.
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495.
+
+    >>> write_gate(torch.tensor([2.0, 0.5, -1.0]), torch.ones(3)).tolist()
+    [1.0, 0.0, 1.0]
+    """
+    return _WriteGate.apply(candidate.abs(), threshold.abs(), width)  # type: ignore[no-untyped-call]
+
+
+def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
+    r"""The sign with $\mathrm{sgn}(0) = +1$ and the surrogate slope $2a / (1 + (\pi a u)^2)$.
+
+    Args:
+        u: any shape.
+        width: the surrogate's width $a > 0$ in the backward pass.
+
+    Returns:
+        +1 or -1, shaped like `u`.
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495.
+
+    >>> surrogate_sign(torch.tensor([-3.0, 0.0])).tolist()
+    [-1.0, 1.0]
+    """
+    return _Sign.apply(u, width)  # type: ignore[no-untyped-call]
+
+
+class _WriteGate(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, size: Tensor, threshold: Tensor, width: float) -> Tensor:
+        ctx.save_for_backward(size, threshold)
+        ctx.width = width
+        return (size >= threshold).to(size.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
+        size, threshold = ctx.saved_tensors
+        grad = grads[0] * surrogate_slope(size - threshold, ctx.width)
+        return grad.sum_to_size(size.shape), -grad.sum_to_size(threshold.shape), None
+
+
+class _Sign(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, width: float) -> Tensor:
+        ctx.save_for_backward(u)
+        ctx.width = width
+        return torch.where(u >= 0, 1.0, -1.0).to(u.dtype)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+        (u,) = ctx.saved_tensors
+        return 2 * grads[0] * surrogate_slope(u, ctx.width), None

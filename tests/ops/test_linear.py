@@ -1,0 +1,134 @@
+"""The linear scan: every backend equals the reference, real and complex, to the second derivative."""
+
+import pytest
+import torch
+
+from helpers import assert_close
+from remanent.ops import linear_scan
+from remanent.ops.linear import BACKENDS, _linear_scan
+
+FAST = [name for name in BACKENDS if name != "reference"]
+TOLERANCE = {
+    torch.float32: 1e-5,
+    torch.float64: 1e-12,
+    torch.complex64: 1e-5,
+    torch.complex128: 1e-12,
+    torch.bfloat16: 2e-2,
+    torch.float16: 2e-3,
+}
+
+
+def case(T, dtype, *, reset=False, permuted=False, broadcast=True, B=3, D=5):
+    generator = torch.Generator().manual_seed(T)
+    wide = torch.complex128 if dtype.is_complex else torch.float64
+
+    def draw(*shape):
+        if permuted and len(shape) == 3:
+            return torch.randn(shape[2], *shape[:2], generator=generator, dtype=wide).permute(1, 2, 0).to(dtype)
+        return torch.randn(shape, generator=generator, dtype=wide).to(dtype)
+
+    decay = draw(*((D,) if broadcast else (B, T, D)))
+    decay = decay / (decay.abs() + 0.1)
+    inputs = {"decay": decay, "value": draw(B, T, D), "h0": draw(B, D)}
+    if reset:
+        inputs["reset"] = torch.rand(B, T, generator=generator) < 0.2
+        inputs["reset_state"] = draw(D)
+    return inputs
+
+
+def run(inputs, backend):
+    leaves = {k: v if v.dtype == torch.bool else v.detach().requires_grad_() for k, v in inputs.items()}
+    states = linear_scan(**leaves, backend=backend)
+    generator = torch.Generator().manual_seed(1)
+    wide = torch.complex128 if states.is_complex() else torch.float64
+    states.backward(torch.randn(states.shape, generator=generator, dtype=wide).to(states.dtype))
+    return states.detach(), {k: v.grad for k, v in leaves.items() if v.dtype != torch.bool}
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
+@pytest.mark.parametrize("T", [1, 2, 63, 64, 65, 1000])
+@pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
+@pytest.mark.parametrize("permuted", [False, True], ids=["contiguous", "permuted"])
+def test_backend_equals_reference(backend, dtype, T, reset, permuted):
+    for broadcast in (True, False):
+        inputs = case(T, dtype, reset=reset, permuted=permuted, broadcast=broadcast)
+        states, grads = run(inputs, backend)
+        expected, expected_grads = run(inputs, "reference")
+        assert_close(states, expected, TOLERANCE[dtype], "states")
+        for name, grad in grads.items():
+            assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+@pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
+@pytest.mark.parametrize("broadcast", [False, True])
+def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
+    inputs = case(5, dtype, reset=reset, broadcast=broadcast, B=2, D=2)
+    mask = inputs.pop("reset", None)
+    leaves = [v.requires_grad_() for v in inputs.values()]
+
+    def scan(decay, value, h0, reset_state=None):
+        return linear_scan(decay, value, h0, reset=mask, reset_state=reset_state, backend=backend)
+
+    assert torch.autograd.gradcheck(scan, leaves)
+    assert torch.autograd.gradgradcheck(scan, leaves)
+
+
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+@pytest.mark.parametrize("reset", [False, True])
+def test_opcheck(backend, dtype, reset):
+    inputs = {k: v if v.dtype == torch.bool else v.requires_grad_() for k, v in case(9, dtype, reset=reset).items()}
+    args = (*(inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")), backend)
+    torch.library.opcheck(_linear_scan, args)
+
+
+@pytest.mark.parametrize("backend", ["reference", "cpu"])
+def test_chunks_of_a_sequential_backend_equal_the_whole(backend):
+    inputs = case(100, torch.complex64)
+    h0, value = inputs.pop("h0"), inputs.pop("value")
+    whole = linear_scan(value=value, h0=h0, **inputs, backend=backend)
+    first = linear_scan(value=value[:, :37], h0=h0, **inputs, backend=backend)
+    second = linear_scan(value=value[:, 37:], h0=first[:, -1], **inputs, backend=backend)
+    assert torch.equal(torch.cat([first, second], 1), whole)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nothing_crosses_a_reset(backend):
+    inputs = case(20, torch.float64, reset=True)
+    inputs["reset"][:] = False
+    inputs["reset"][:, 8] = True
+    inputs["h0"].fill_(torch.nan).requires_grad_()
+    states = linear_scan(**inputs, backend=backend)
+    states[:, 8:].sum().backward()
+    start = inputs["reset_state"].expand(3, 5)
+    fresh = linear_scan(inputs["decay"], inputs["value"][:, 8:], start, backend=backend)
+    torch.testing.assert_close(states[:, 8:].detach(), fresh, rtol=1e-12, atol=1e-12)
+    assert torch.equal(inputs["h0"].grad, torch.zeros(3, 5, dtype=torch.float64))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"value": torch.zeros(4, 3)}, ValueError, r"`value` must have shape \(B, T, D\), got \(4, 3\)"),
+        ({"value": torch.zeros(2, 0, 3)}, ValueError, "at least one time step, got T=0"),
+        (
+            {"decay": torch.ones(2)},
+            ValueError,
+            r"`decay` must have shape \(B=2, T=4, D=3\) or \(D=3,\), got \(2,\)",
+        ),
+        ({"decay": torch.ones(3).cfloat()}, TypeError, "`decay` must have dtype float32, got complex64"),
+        ({"h0": torch.ones(3)}, ValueError, r"`h0` must have shape \(B=2, D=3\), got \(3,\)"),
+        ({"reset": torch.ones(2, 4)}, TypeError, "`reset` must have dtype bool, got float32"),
+        (
+            {"backend": "fast"},
+            ValueError,
+            "`backend` must be one of auto, reference, portable, cpu, got 'fast'",
+        ),
+    ],
+)
+def test_bad_input_is_refused_by_name(change, error, message):
+    with pytest.raises(error, match=message):
+        linear_scan(**({"decay": torch.ones(3), "value": torch.zeros(2, 4, 3)} | change))
