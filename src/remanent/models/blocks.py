@@ -99,4 +99,4 @@ def _make_unit(name: str, input_size: int, hidden_size: int, config: ModelConfig
             width=config.surrogate_width,
             initial_state=config.initial_state,
         )
-    return LRU(input_size, hidden_size, batch_first=True)
+    return LRU(input_size, hidden_size, batch_first=True, r_min=config.r_min, r_max=config.r_max)

@@ -34,6 +34,8 @@ class ModelConfig:
         epsilon: of bistable units, how much of the old state a write keeps, in [0, 1].
         surrogate_width: of bistable units, the surrogate gradient's width, above 0.
         initial_state: of bistable units, "zeros" or "learned".
+        r_min: of the LRU, the inner radius of the ring that eigenvalues start on, in [0, `r_max`).
+        r_max: of the LRU, the outer radius, below 1; its memory fades in about 1 / (1 - `r_max`) steps.
 
     Raises:
         ValueError: a value is out of its range or not among its choices.
@@ -55,6 +57,8 @@ class ModelConfig:
     epsilon: float = 0.0
     surrogate_width: float = 1.0
     initial_state: str = "zeros"
+    r_min: float = 0.9
+    r_max: float = 0.999
 
     def __post_init__(self) -> None:
         for name in ("input_size", "output_size", "hidden_size", "num_layers"):
@@ -75,6 +79,8 @@ class ModelConfig:
             ("mlp_ratio", 0 < self.mlp_ratio < float("inf"), "in (0, inf)"),
             ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
             ("epsilon", 0 <= self.epsilon <= 1, "in [0, 1]"),
+            ("r_min", 0 <= self.r_min < self.r_max, "in [0, r_max)"),
+            ("r_max", self.r_max < 1, "below 1"),
             ("surrogate_width", 0 < self.surrogate_width < float("inf"), "in (0, inf)"),
         ):
             if not inside:

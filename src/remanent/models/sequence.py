@@ -11,6 +11,7 @@ from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent.models.blocks import Block, RowLinear, make_norm
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import LayerState
+from remanent.units import BMRU
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -22,12 +23,12 @@ class ModelState(NamedTuple):
     Attributes:
         layers: for each block, one state (1, B, D) a unit.
         total: the sum of what the head read so far, (B, hidden_size), where it takes the mean.
-        count: over how many steps, (B, 1), where it takes the mean.
+        steps: over how many steps, (B, 1), where it takes the mean.
     """
 
     layers: tuple[LayerState, ...]
     total: Tensor | None = None
-    count: Tensor | None = None
+    steps: Tensor | None = None
 
 
 class SequenceModel(nn.Module):
@@ -113,8 +114,8 @@ class SequenceModel(nn.Module):
         if not 0 <= epsilon <= 1:
             raise ValueError(f"`epsilon` must be in [0, 1], got {epsilon}")
         for module in self.modules():
-            if hasattr(module, "epsilon"):
-                module.epsilon = epsilon
+            if isinstance(module, BMRU):
+                module.epsilon = float(epsilon)
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.json` and `model.safetensors`, each whole, into a folder that has no model yet.
@@ -191,7 +192,7 @@ def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> t
         total = torch.where(after[..., None], x, 0).sum(1)
         count = after.sum(1, keepdim=True).to(x.dtype)
         carries = (~reset.any(1, keepdim=True)).to(x.dtype)
-    if state is not None and state.total is not None and state.count is not None:
+    if state is not None and state.total is not None and state.steps is not None:
         total = total + torch.where(carries.bool(), state.total, 0)
-        count = count + carries * state.count
+        count = count + carries * state.steps
     return total / count, total, count

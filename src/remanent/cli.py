@@ -1,0 +1,191 @@
+"""The command line: parses and calls."""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+from remanent.tasks import TASKS
+from remanent.units import UNITS
+
+DESCRIPTION = "Recurrent units that never forget."
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; what the user got wrong is one line on stderr, and the status 2."""
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except ModuleNotFoundError as error:
+        print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
+    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+        print(f"remanent: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt:
+        print("remanent: interrupted", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _main(arguments: list[str]) -> int:
+    from jsonargparse import ArgumentParser
+
+    recipe = _recipe_in(arguments)
+    parser = ArgumentParser(prog="remanent", description=DESCRIPTION)
+    commands = parser.add_subcommands(dest="command")
+    commands.add_subcommand("train", _train_parser(recipe), help="train a recipe, or go on with a run")
+    commands.add_subcommand("evaluate", _evaluate_parser(), help="score a run at any length")
+    commands.add_subcommand("list", _list_parser(), help="show units, tasks and recipes")
+    commands.add_subcommand("demo", _demo_parser(), help="train and test three small models, and write a report")
+    options = parser.parse_args(arguments)
+    call = {"train": _train, "evaluate": _evaluate, "list": _list, "demo": _demo}[options.command]
+    return call(options[options.command])
+
+
+def _recipe_in(arguments: list[str]) -> str | None:
+    """The recipe's name, which decides what flags `train` has; refused here if unknown."""
+    from remanent.training import RECIPES
+
+    if len(arguments) < 2 or arguments[0] != "train" or arguments[1].startswith("-"):
+        return None
+    if arguments[1] not in RECIPES:
+        raise ValueError(f"`RECIPE` must be one of {', '.join(RECIPES)}, got {arguments[1]!r}")
+    return arguments[1]
+
+
+def _train_parser(recipe: str | None) -> Any:
+    from jsonargparse import ArgumentParser
+
+    from remanent.models import ModelConfig
+    from remanent.training import RECIPES, TrainingConfig
+
+    parser = ArgumentParser(
+        description="Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option."
+    )
+    parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
+    parser.add_argument("--quiet", action="store_true", help="draw no bar")
+    if recipe is None:
+        parser.add_argument("--resume", type=Path | None, default=None, metavar="RUN", help="go on with a run")
+        parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}")
+        return parser
+    parser.add_argument("recipe", help=f"one of {', '.join(RECIPES)}")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
+    experiment = RECIPES[recipe]()
+    for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):
+        parser.add_class_arguments(cls, name)
+        values = dataclasses.asdict(getattr(experiment, name))
+        parser.set_defaults({f"{name}.{key}": value for key, value in values.items()})
+    return parser
+
+
+def _train(options: Any) -> int:
+    from remanent.training import RECIPES, Experiment, resume_run, start_run
+
+    if options.recipe is None:
+        if options.resume is None:
+            raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
+        if options.out is not None:
+            raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
+        resume_run(options.resume, progress=not options.quiet)
+        print(f"{options.resume} is finished.")
+        return 0
+    values = {name: dict(options[name].as_dict()) for name in ("task", "model", "training")}
+    values["task"]["name"] = RECIPES[options.recipe]().task.name
+    if options.data_dir is not None:
+        if "data_dir" not in values["task"]:
+            raise ValueError(f"`--data-dir` must not be given for the task {values['task']['name']}, which reads none")
+        values["task"]["data_dir"] = options.data_dir
+    experiment = Experiment.from_dict(values)
+    folder = options.out or Path("runs") / f"{options.recipe}-{experiment.model.unit}-{experiment.training.seed}"
+    start_run(experiment, folder, progress=not options.quiet)
+    print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
+    return 0
+
+
+def _evaluate_parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Scores a finished run; long sequences run in chunks, the state carried.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--length", type=int, nargs="+", default=None, help="lengths, as the task counts them")
+    parser.add_argument("--split", type=str, default="test", help="test or validation")
+    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
+    parser.add_argument("--batch-size", type=int, default=64, help="sequences run together")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON a length")
+    return parser
+
+
+def _evaluate(options: Any) -> int:
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.training import evaluate, load_run
+
+    experiment, model = load_run(options.run)
+    torch.set_num_threads(experiment.training.threads)
+    task = experiment.task
+    if options.data_dir is not None:
+        task = dataclasses.replace(task, data_dir=options.data_dir)  # type: ignore[type-var]
+    table = Table(task.length_name, task.metric)
+    for length in options.length or [task.length]:
+        score = evaluate(
+            model,
+            task,
+            length=length,
+            split=options.split,
+            examples=options.examples,
+            batch_size=options.batch_size,
+        )
+        if options.json:
+            examples = options.examples or task.split_size(options.split)
+            line = {"run": str(options.run), "split": options.split, "examples": examples, "length": length}
+            print(json.dumps({**line, task.metric: score}), flush=True)
+        table.add_row(f"{length:,}", f"{score:.4f}")
+    if not options.json:
+        Console().print(table)
+    return 0
+
+
+def _list_parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Shows units, tasks and recipes.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _list(options: Any) -> int:
+    from remanent.training import RECIPES
+
+    listed: dict[str, dict[str, Any]] = {"units": UNITS, "tasks": TASKS, "recipes": RECIPES}
+    if options.json:
+        print(json.dumps({kind: list(members) for kind, members in listed.items()}))
+        return 0
+    for kind, members in listed.items():
+        print(kind)
+        for name, member in members.items():
+            print(f"  {name:18} {(member.__doc__ or '').splitlines()[0].split(': $')[0].rstrip('.')}")
+    return 0
+
+
+def _demo_parser() -> Any:
+    from jsonargparse import ArgumentParser
+
+    parser = ArgumentParser(description="Trains BMRU, LRU and a hybrid on two tasks, and tests them far beyond.")
+    parser.add_argument("--out", type=Path | None, default=None, help="a new folder (demo, or demo-2, ...)")
+    parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
+    parser.add_argument("--quiet", action="store_true", help="draw no bars and tables")
+    return parser
+
+
+def _demo(options: Any) -> int:
+    from remanent.demo import run_demo
+
+    run_demo(options.out, seed=options.seed, progress=not options.quiet)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

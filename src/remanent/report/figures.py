@@ -1,0 +1,114 @@
+"""Figures from plain arrays, one function each; they know no model."""
+
+import io
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
+
+from remanent._files import write_whole
+
+COLOURS = {"bmru": "#0b6e99", "lru": "#c4622d", "bmru+lru": "#3f7d3f"}
+MARKERS = ("o", "s", "^", "D", "v")
+
+
+def error_against_length(
+    scores: Mapping[str, Mapping[int, float]], *, title: str, length_name: str, score_name: str, chance: float
+) -> Figure:
+    """Scores of several models over the length, on a logarithmic axis, with the level of chance.
+
+    Args:
+        scores: model name to length to score.
+        title: what was done.
+        length_name: what the lengths count.
+        score_name: what the score is; an error is drawn on a logarithmic axis.
+        chance: the score of the best answer that ignores the input.
+    """
+    figure, axes = _figure()
+    for marker, (name, points) in zip(MARKERS, scores.items(), strict=False):
+        lengths, values = list(points), list(points.values())
+        axes.plot(lengths, values, marker=marker, markersize=5, label=name, color=COLOURS.get(name))
+    axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="chance")
+    axes.set_xscale("log")
+    if score_name != "accuracy":
+        axes.set_yscale("log")
+    else:
+        axes.set_ylim(0, 1.02)
+    axes.set(xlabel=length_name, ylabel=score_name, title=title)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def hysteresis_loop(candidate: ArrayLike, state: ArrayLike, *, threshold: float, title: str) -> Figure:
+    """One channel's state while its candidate goes up and down, with both thresholds.
+
+    Args:
+        candidate: the sweep, (N,), up in its first half and down in its second.
+        state: the state at each of its points, (N,).
+        threshold: where the state flips.
+        title: which channel.
+    """
+    figure, axes = _figure()
+    c, h = np.asarray(candidate), np.asarray(state)
+    half = len(c) // 2
+    axes.plot(c[:half], h[:half], color="#0b6e99", label="going up")
+    axes.plot(c[half:], h[half:], color="#c4622d", linestyle="--", label="going down")
+    for side in (-threshold, threshold):
+        axes.axvline(side, color="0.6", linestyle=":", linewidth=1)
+    axes.set_xticks([-threshold, 0, threshold], [r"$-\beta$", "0", r"$+\beta$"])
+    axes.set(xlabel="candidate", ylabel="state", title=title)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
+    """States over time under the input that drives them.
+
+    Args:
+        inputs: (T, M); one feature is drawn as a line, several as an image.
+        states: (T, D), drawn as an image, channels ordered by when they were last written.
+        title: what is shown.
+    """
+    x, h = np.asarray(inputs), np.asarray(states)
+    figure = Figure(figsize=(8, 5), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2.5))
+    steps = np.arange(1, len(x) + 1)
+    if x.shape[1] == 1:
+        top.plot(steps, x[:, 0], color="0.3", linewidth=0.7)
+        top.set_ylabel("input")
+    else:
+        top.imshow(x.T, aspect="auto", cmap="gray", extent=(0.5, len(x) + 0.5, x.shape[1] + 0.5, 0.5))
+        top.set_ylabel("feature")
+    changed = h[1:] != h[:-1]
+    last_write = np.where(changed.any(0), len(changed) - changed[::-1].argmax(0), 0)
+    bound = np.abs(h).max() or 1.0
+    image = bottom.imshow(
+        h.T[np.argsort(last_write, kind="stable")],
+        aspect="auto",
+        cmap="RdBu_r",
+        vmin=-bound,
+        vmax=bound,
+        interpolation="nearest",
+        extent=(0.5, len(h) + 0.5, h.shape[1] + 0.5, 0.5),
+    )
+    bottom.set(xlabel="step", ylabel="channel, by last write")
+    figure.colorbar(image, ax=bottom, label="state")
+    top.set_title(title)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, whole."""
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=130)
+    write_whole(path, content.getvalue())
+
+
+def _figure() -> tuple[Figure, Any]:
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes

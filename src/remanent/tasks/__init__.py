@@ -1,0 +1,10 @@
+"""Memory tasks: data and how it is judged; they know no model."""
+
+from remanent.tasks.base import Task
+from remanent.tasks.copy_first import CopyFirst
+from remanent.tasks.sequential_image import SequentialImage
+
+TASKS: dict[str, type[Task]] = {task.name: task for task in (CopyFirst, SequentialImage)}
+"""Name to class, for configurations and the command line."""
+
+__all__ = ["TASKS", "CopyFirst", "SequentialImage", "Task"]

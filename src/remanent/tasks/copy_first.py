@@ -1,0 +1,93 @@
+"""Copy the first input: hold one number through any amount of noise."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from remanent.tasks.base import BLOCK, Task, check_at_least, check_split, derive_seed
+
+
+@dataclass(frozen=True)
+class CopyFirst(Task):
+    r"""Copy-first-input: $x_t \sim N(0, 1)$ for T steps, to be answered with $x_1$ after the last.
+
+    The metric is the mean squared error; always answering 0 scores 1.
+
+    Args:
+        steps: T, at least 1.
+
+    Raises:
+        ValueError: `steps` is below 1.
+
+    Source: Vecoven, Ernst, Drion (2021), PLoS ONE; De Geeter et al. (2026), arXiv 2601.09495.
+
+    >>> x, y = CopyFirst(steps=5).batch(2, torch.Generator().manual_seed(0))
+    >>> torch.equal(x[:, 0], y)
+    True
+    """
+
+    name: ClassVar[str] = "copy-first"
+    metric: ClassVar[str] = "mse"
+    length_name: ClassVar[str] = "steps"
+
+    steps: int = 300
+
+    def __post_init__(self) -> None:
+        check_at_least("steps", self.steps, 1)
+
+    @property
+    def length(self) -> int:
+        """The length trained at."""
+        return self.steps
+
+    @property
+    def input_size(self) -> int:
+        """One number a step."""
+        return 1
+
+    @property
+    def output_size(self) -> int:
+        """One number."""
+        return 1
+
+    @property
+    def chance(self) -> float:
+        """The error of always answering 0."""
+        return 1.0
+
+    @property
+    def perfect(self) -> float:
+        """No error."""
+        return 0.0
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws inputs (B, T, 1) and targets (B, 1)."""
+        x = torch.randn(batch_size, self.steps, 1, generator=generator)
+        return x, x[:, 0].clone()
+
+    def split_size(self, split: str) -> int:
+        """512 sequences in either split."""
+        check_split(split)
+        return 512
+
+    def stream(self, split: str, start: int, stop: int, length: int) -> tuple[Iterator[Tensor], Tensor]:
+        """Every example is a stream of its own, drawn a block at a time."""
+        check_split(split)
+        check_at_least("length", length, 1)
+        first = torch.stack([next(_noise(split, i))[0] for i in range(start, stop)])
+        return self._blocks(split, start, stop, length), first[:, None]
+
+    def _blocks(self, split: str, start: int, stop: int, length: int) -> Iterator[Tensor]:
+        streams = [_noise(split, i) for i in range(start, stop)]
+        for begin in range(0, length, BLOCK):
+            block = torch.stack([next(stream) for stream in streams])
+            yield block[:, : length - begin, None]
+
+
+def _noise(split: str, example: int) -> Iterator[Tensor]:
+    generator = torch.Generator().manual_seed(derive_seed("copy-first", split, example))
+    while True:
+        yield torch.randn(BLOCK, generator=generator)

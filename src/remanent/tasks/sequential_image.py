@@ -1,0 +1,120 @@
+"""Sequential images: read an image a row or a pixel a step, wait, then name it."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from remanent.tasks._images import ImageSet, load_digits, load_mnist
+from remanent.tasks.base import BLOCK, Task, check_at_least, check_split
+
+DATASETS = ("digits", "mnist")
+READINGS = ("row", "pixel")
+
+
+@dataclass(frozen=True)
+class SequentialImage(Task):
+    r"""Sequential image: an image step by step, then K uninformative steps of zeros, then its class.
+
+    Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
+
+    Args:
+        dataset: "digits" (scikit-learn's 1,797 real digits of 8 x 8, nothing to fetch) or "mnist".
+        reading: "row" or "pixel", what is shown at a step.
+        permuted: whether pixels stand in a fixed random order (seed 42).
+        padding: K, empty steps after the image, at least 0.
+        data_dir: a folder that holds MNIST's IDX files; None for the environment's REMANENT_DATA, or
+            to fetch them.
+
+    Raises:
+        ValueError: an option is not among its choices or out of its range.
+
+    Source: Le, Jaitly, Hinton (2015), arXiv 1504.00941; with padding De Geeter et al. (2026).
+
+    >>> x, y = SequentialImage(padding=10).batch(2, torch.Generator().manual_seed(0))
+    >>> x.shape, y.shape
+    (torch.Size([2, 18, 8]), torch.Size([2]))
+    """
+
+    name: ClassVar[str] = "sequential-image"
+    metric: ClassVar[str] = "accuracy"
+    length_name: ClassVar[str] = "empty steps"
+
+    dataset: str = "digits"
+    reading: str = "row"
+    permuted: bool = False
+    padding: int = 136
+    data_dir: str | None = None
+
+    def __post_init__(self) -> None:
+        for name, choices in (("dataset", DATASETS), ("reading", READINGS)):
+            if getattr(self, name) not in choices:
+                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        check_at_least("padding", self.padding, 0)
+
+    @property
+    def length(self) -> int:
+        """The number of empty steps trained with."""
+        return self.padding
+
+    @property
+    def input_size(self) -> int:
+        """One pixel, or the pixels of a row."""
+        if self.reading == "pixel":
+            return 1
+        return {"digits": 8, "mnist": 28}[self.dataset]
+
+    @property
+    def output_size(self) -> int:
+        """Ten classes."""
+        return 10
+
+    @property
+    def chance(self) -> float:
+        """The share of the most frequent class in the test split."""
+        data = self._data()
+        return data.classes[data.test].bincount().max().item() / len(data.test)
+
+    @property
+    def perfect(self) -> float:
+        """Every image named."""
+        return 1.0
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws different training images: inputs (B, T, M) and classes (B,)."""
+        data = self._data()
+        if batch_size > len(data.train):
+            raise ValueError(f"`batch_size` must be at most the {len(data.train)} training images, got {batch_size}")
+        drawn = data.train[torch.randperm(len(data.train), generator=generator)[:batch_size]]
+        x = self._steps(data.images[drawn])
+        empty = x.new_zeros(batch_size, self.padding, x.shape[2])
+        return torch.cat([x, empty], dim=1), data.classes[drawn]
+
+    def split_size(self, split: str) -> int:
+        """How many images the split holds."""
+        check_split(split)
+        return len(getattr(self._data(), split))
+
+    def stream(self, split: str, start: int, stop: int, length: int) -> tuple[Iterator[Tensor], Tensor]:
+        """The image in one piece, then the empty steps in blocks."""
+        check_split(split)
+        check_at_least("length", length, 0)
+        data = self._data()
+        chosen = getattr(data, split)[start:stop]
+        return self._blocks(self._steps(data.images[chosen]), length), data.classes[chosen]
+
+    def _blocks(self, x: Tensor, length: int) -> Iterator[Tensor]:
+        yield x
+        for begin in range(0, length, BLOCK):
+            yield x.new_zeros(x.shape[0], min(BLOCK, length - begin), x.shape[2])
+
+    def _steps(self, images: Tensor) -> Tensor:
+        pixels = images.flatten(1)
+        if self.permuted:
+            pixels = pixels[:, torch.randperm(pixels.shape[1], generator=torch.Generator().manual_seed(42))]
+        return pixels.reshape(len(images), -1, self.input_size)
+
+    def _data(self) -> ImageSet:
+        return load_digits() if self.dataset == "digits" else load_mnist(self.data_dir)

@@ -1,0 +1,104 @@
+"""What happens between steps: epsilon falls, metrics and checkpoints are written, a bar moves."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from remanent.training.config import TrainingConfig
+
+
+class AnnealEpsilon(pl.Callback):
+    """Takes epsilon of bistable units from 1 to exactly 0, step by step.
+
+    Source: Brandoit et al. (2026), arXiv 2605.11855, for epsilon = 1.
+    """
+
+    def __init__(self, config: TrainingConfig) -> None:
+        self.config = config
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        """Sets the epsilon of this step."""
+        module.model.set_epsilon(self.config.epsilon(trainer.global_step))
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Leaves a true set-or-hold model."""
+        module.model.set_epsilon(0.0)
+
+
+class MetricsFile(pl.Callback):
+    """Appends a line of JSON a step to `metrics.jsonl`; forgets lines after the step it goes on from."""
+
+    def __init__(self, path: Path, config: TrainingConfig) -> None:
+        self.path = path
+        self.config = config
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        """Keeps the learning rate of this step, which has changed when the step ends."""
+        self.rate = trainer.optimizers[0].param_groups[0]["lr"]
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Writes the step's loss, learning rate and epsilon."""
+        step = trainer.global_step - 1
+        epsilon = self.config.epsilon(step) if self.config.anneal else module.experiment.model.epsilon
+        self._append({"step": step, "loss": outputs["loss"].item(), "learning_rate": self.rate, "epsilon": epsilon})
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Writes the validation split's score."""
+        name = f"validation_{module.experiment.task.metric}"
+        self._append({"step": trainer.global_step - 1, name: trainer.callback_metrics[name].item()})
+
+    def _append(self, line: dict[str, float]) -> None:
+        with self.path.open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+class WholeCheckpoint(pl.Callback):
+    """Writes `last.ckpt` after every epoch: beside it first, then renamed, so that it is never half there."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+        """Saves weights, optimiser and counters."""
+        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        trainer.save_checkpoint(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(self.path)
+
+
+class ProgressBar(pl.Callback):
+    """One bar over all steps, with the loss, the last validation score and epsilon."""
+
+    def __init__(self, title: str, config: TrainingConfig) -> None:
+        self.config = config
+        self.title = title
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self.progress = Progress(*columns, TextColumn("{task.fields[note]}"))
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Shows the bar."""
+        self.progress.start()
+        self.bar = self.progress.add_task(self.title, total=self.config.steps, completed=trainer.global_step, note="")
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Moves the bar."""
+        name = f"validation_{module.experiment.task.metric}"
+        note = f"loss {outputs['loss'].item():.4f}"
+        if name in trainer.callback_metrics:
+            note += f"  {name.replace('_', ' ')} {trainer.callback_metrics[name].item():.4f}"
+        if self.config.anneal:
+            note += f"  epsilon {self.config.epsilon(trainer.global_step - 1):.2f}"
+        self.progress.update(self.bar, completed=trainer.global_step, note=note)
+
+    def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """Leaves the full bar."""
+        self.progress.stop()
+
+    def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
+        """Gives the terminal back."""
+        self.progress.stop()

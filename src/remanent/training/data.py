@@ -1,0 +1,60 @@
+"""Batches by step number: a run that goes on draws what it would have drawn."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from remanent.tasks import Task
+from remanent.tasks.base import derive_seed
+from remanent.training.config import TrainingConfig
+
+Batch = tuple[Tensor, Tensor, int]
+"""Inputs, targets, and the seed that drew them."""
+
+
+class StepBatches(Dataset[Batch]):
+    """The training batches of the steps `start` to `stop`, each from a seed of its own."""
+
+    def __init__(self, task: Task, config: TrainingConfig, start: int, stop: int) -> None:
+        self.task, self.config, self.start, self.stop = task, config, start, stop
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+    def __getitem__(self, index: int) -> Batch:
+        if not 0 <= index < len(self):
+            raise IndexError(f"`index` must be in [0, {len(self)}), got {index}")
+        seed = derive_seed("batch", self.config.seed, self.start + index)
+        x, y = self.task.batch(self.config.batch_size, torch.Generator().manual_seed(seed))
+        return x, y, seed
+
+
+class TaskData(pl.LightningDataModule):
+    """A task as Lightning reads it: an epoch is the steps from one checkpoint to the next."""
+
+    def __init__(self, task: Task, config: TrainingConfig) -> None:
+        super().__init__()
+        self.task, self.config = task, config
+
+    def train_dataloader(self) -> DataLoader[Batch]:
+        """The batches of the current epoch."""
+        epoch = self.trainer.current_epoch if self.trainer else 0
+        start = epoch * self.config.checkpoint_every
+        stop = min(start + self.config.checkpoint_every, self.config.steps)
+        return DataLoader(StepBatches(self.task, self.config, start, stop), batch_size=None)
+
+    def val_dataloader(self) -> DataLoader[Any]:
+        """The validation split at the training length."""
+        return DataLoader(list(whole_batches(self.task, "validation", 64)), batch_size=None)  # type: ignore[arg-type]
+
+
+def whole_batches(task: Task, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """The examples of a split at the training length, each batch in one piece."""
+    size = task.split_size(split)
+    for start in range(0, size, batch_size):
+        chunks, target = task.stream(split, start, min(start + batch_size, size), task.length)
+        yield torch.cat(list(chunks), dim=1), target
