@@ -57,10 +57,15 @@ def load_digits() -> ImageSet:
     return ImageSet(images, torch.from_numpy(digits.target).long(), order[:1257], order[1257:1437], order[1437:])
 
 
-@cache
 def load_mnist(data_dir: str | None) -> ImageSet:
-    """MNIST: 55,000 to train, 5,000 to validate, the official 10,000 to test."""
-    arrays = [_read_idx(path) for path in _find_mnist(data_dir)]
+    """MNIST from `data_dir`, else from the folder REMANENT_DATA, else fetched and checked."""
+    return _load_mnist(data_dir or os.environ.get("REMANENT_DATA"))
+
+
+@cache
+def _load_mnist(folder: str | None) -> ImageSet:
+    """55,000 images to train, 5,000 to validate, the official 10,000 to test."""
+    arrays = [_read_idx(path) for path in _find_mnist(folder)]
     images = np.concatenate([arrays[0], arrays[2]])
     classes = np.concatenate([arrays[1], arrays[3]])
     if images.ndim != 3 or classes.ndim != 1 or len(images) != len(classes):
@@ -77,9 +82,8 @@ def load_mnist(data_dir: str | None) -> ImageSet:
     )
 
 
-def _find_mnist(data_dir: str | None) -> list[Path]:
+def _find_mnist(folder: str | None) -> list[Path]:
     """The four files in a folder the user named, else fetched and checked."""
-    folder = data_dir or os.environ.get("REMANENT_DATA")
     if folder is None:
         return [_fetch(name, *hashes) for name, hashes in MNIST_FILES.items()]
     places = [Path(folder), Path(folder) / "raw", Path(folder) / "MNIST" / "raw"]
