@@ -61,7 +61,7 @@ def from_dict(cls: type[Config], values: dict[str, Any], where: str) -> Config:
         where: what the error calls the dict.
 
     Raises:
-        ValueError: a key is unknown or missing.
+        ValueError: a key is unknown or missing, or a value is of another type.
     """
     fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
     for key in values:
@@ -71,4 +71,8 @@ def from_dict(cls: type[Config], values: dict[str, Any], where: str) -> Config:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in values:
             raise ValueError(f"{where} must have the key {name!r}, got {', '.join(values) or 'none'}")
-    return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+    for name, value in values.items():
+        kind = fields[name].type
+        if kind in (int, float, str, bool) and type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{where}: `{name}` must be of type {kind.__name__}, got {value!r}")  # type: ignore
+    return cls(**values)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except ModuleNotFoundError as error:
         print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
-    except (ValueError, TypeError, OSError, FloatingPointError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"remanent: error: {error}", file=sys.stderr)
     except KeyboardInterrupt:
         print("remanent: interrupted", file=sys.stderr)
@@ -30,7 +31,7 @@ def _main(arguments: list[str]) -> int:
     from jsonargparse import ArgumentParser
 
     recipe = _recipe_in(arguments)
-    parser = ArgumentParser(prog="remanent", description=DESCRIPTION)
+    parser = ArgumentParser(prog="remanent", description=DESCRIPTION, version=version("remanent"))
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("train", _train_parser(recipe), help="train a recipe, or go on with a run")
     commands.add_subcommand("evaluate", _evaluate_parser(), help="score a run at any length")

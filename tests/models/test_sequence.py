@@ -112,7 +112,7 @@ def test_corrupt_weights_are_refused(tmp_path, damage):
     make(torch.float32).save(tmp_path)
     path = tmp_path / "model.safetensors"
     path.write_bytes(damage(path.read_bytes()))
-    with pytest.raises(ValueError, match="model.safetensors must hold safetensors weights, got a corrupt file"):
+    with pytest.raises(ValueError, match=r"model.safetensors must hold safetensors weights, got a corrupt file"):
         SequenceModel.load(tmp_path)
 
 

@@ -182,7 +182,7 @@ def test_a_fetched_file_of_another_content_is_refused(monkeypatch, tmp_path):
     path.write_bytes(gzip.compress(b"other"))
     monkeypatch.delenv("REMANENT_DATA", raising=False)
     monkeypatch.setattr(pooch, "retrieve", lambda *args, **options: str(path))
-    with pytest.raises(ValueError, match="must hold train-images-idx3-ubyte with SHA-256 .* got another content"):
+    with pytest.raises(ValueError, match=r"must hold train-images-idx3-ubyte with SHA-256 .* got another content"):
         SequentialImage("mnist").split_size("test")
 
 

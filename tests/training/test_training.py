@@ -1,6 +1,7 @@
 """Training: a run is one folder, goes on to the same bits after a kill, and stops on NaN."""
 
 import dataclasses
+import itertools
 import json
 import os
 import signal
@@ -66,7 +67,7 @@ def test_epsilon_falls_from_one_to_exactly_zero(tmp_path):
     start_run(TINY, tmp_path / "run", progress=False)
     epsilons = [line["epsilon"] for line in lines(tmp_path / "run") if "epsilon" in line]
     assert epsilons[0] == 1
-    assert all(a >= b for a, b in zip(epsilons, epsilons[1:], strict=False))
+    assert all(a >= b for a, b in itertools.pairwise(epsilons))
     assert 0 < epsilons[8] < 1
     assert epsilons[-8:] == [0] * 8
     _, model = load_run(tmp_path / "run")
@@ -79,7 +80,7 @@ def test_the_learning_rate_rises_then_falls(tmp_path):
     top = rates.index(max(rates))
     assert rates[top] == pytest.approx(1e-2)
     assert rates[0] < rates[top]
-    assert all(a > b for a, b in zip(rates[top + 1 :], rates[top + 2 :], strict=False))
+    assert all(a > b for a, b in itertools.pairwise(rates[top + 1 :]))
     assert 0 < rates[-1] < 1e-3
 
 
@@ -284,7 +285,7 @@ def test_evaluate_scores_accuracy_over_the_whole_split():
 
     task = SequentialImage()
     model = Constant(ModelConfig(input_size=8, output_size=10))
-    chunks, target = task.stream("test", 0, 360, 0)
+    _, target = task.stream("test", 0, 360, 0)
     assert evaluate(model, task) == pytest.approx((target == 3).float().mean().item())
     assert task.chance >= evaluate(model, task)
 

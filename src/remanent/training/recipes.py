@@ -74,8 +74,8 @@ def digits() -> Experiment:
     """Read a real digit of 8 x 8 by rows, wait 136 empty steps, name it."""
     return Experiment(
         SequentialImage(),
-        ModelConfig(input_size=8, output_size=10, initial_state="learned", r_min=0.5, r_max=0.95),
-        TrainingConfig(steps=600, weight_decay=0.1),
+        ModelConfig(input_size=8, output_size=10, gate=True, initial_state="learned", r_min=0.5, r_max=0.95),
+        TrainingConfig(steps=900, learning_rate=8e-3, weight_decay=0.1, anneal_ramp=0.5),
     )
 
 

@@ -149,6 +149,10 @@ def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
         )
         data = TaskData(experiment.task, config)
         trainer.fit(module, data, ckpt_path=checkpoint if step else None, weights_only=True)
+    if trainer.global_step < config.steps:
+        raise RuntimeError(
+            f"the run stopped in step {trainer.global_step} of {config.steps}; go on with it by resuming"
+        )
     module.model.eval()
     (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # of this run, where it was cut off between its last two files
     module.model.save(folder)

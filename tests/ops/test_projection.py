@@ -1,0 +1,31 @@
+"""The row-exact linear map: a row has the same bits alone as among any number of others."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from remanent.ops import row_linear
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("inputs", [1, 5, 17, 64, 256])
+@pytest.mark.parametrize("outputs", [2, 14, 130, 512])
+def test_a_row_does_not_depend_on_its_company(dtype, inputs, outputs):
+    torch.manual_seed(0)
+    x, weight, bias = (torch.randn(s).to(dtype) for s in ((3000, inputs), (outputs, inputs), (outputs,)))
+    whole = row_linear(x, weight, bias)
+    for rows in (1, 2, 3, 7, 15, 16, 17, 63, 65, 1000, 1001):
+        assert torch.equal(row_linear(x[11 : 11 + rows], weight, bias), whole[11 : 11 + rows])
+    assert torch.equal(row_linear(x.view(3, 1000, inputs), weight, bias).view(3000, outputs), whole)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 5), (2, 7, 5), (2, 0, 5)])
+def test_it_is_a_linear_map_with_its_gradients(shape):
+    torch.manual_seed(0)
+    leaves = [torch.randn(s, dtype=torch.float64, requires_grad=True) for s in (shape, (4, 5), (4,))]
+    expected = F.linear(*leaves)
+    weights = torch.randn_like(expected)
+    grads = torch.autograd.grad((row_linear(*leaves) * weights).sum(), leaves)
+    torch.testing.assert_close(row_linear(*leaves), expected, rtol=1e-12, atol=1e-12)
+    for grad, wanted in zip(grads, torch.autograd.grad((expected * weights).sum(), leaves), strict=True):
+        torch.testing.assert_close(grad, wanted, rtol=1e-12, atol=1e-12)

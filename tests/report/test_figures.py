@@ -1,0 +1,36 @@
+"""Figures draw the arrays they are given."""
+
+import numpy as np
+
+from remanent.report.figures import error_against_length, hysteresis_loop, save_figure, trajectory
+
+
+def test_error_against_length_draws_every_score_and_chance():
+    scores = {"bmru": {10: 0.1, 100: 0.2}, "lru": {10: 0.3, 100: 4.0}}
+    figure = error_against_length(scores, title="t", length_name="steps", score_name="mean squared error", chance=1.0)
+    (axes,) = figure.axes
+    drawn = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
+    assert list(drawn["bmru"]) == [0.1, 0.2]
+    assert list(drawn["lru"]) == [0.3, 4.0]
+    assert list(drawn["chance"]) == [1.0, 1.0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_hysteresis_loop_marks_both_thresholds():
+    figure = hysteresis_loop([-1, 0, 1, 1, 0, -1], [-2, -2, 2, 2, 2, -2], threshold=0.5, title="t")
+    (axes,) = figure.axes
+    up, down, low, high = axes.get_lines()
+    assert list(up.get_ydata()) == [-2, -2, 2]
+    assert list(down.get_ydata()) == [2, 2, -2]
+    assert (low.get_xdata()[0], high.get_xdata()[0]) == (-0.5, 0.5)
+
+
+def test_trajectory_orders_channels_by_their_last_write(tmp_path):
+    states = np.array([[0, 0, 0], [1, 0, 0], [1, 0, 1], [1, 0, 1]])
+    figure = trajectory(np.zeros((4, 1)), states, title="t")
+    image = figure.axes[1].get_images()[0].get_array()
+    assert image.tolist() == states.T[[1, 0, 2]].tolist()
+    save_figure(figure, tmp_path / "figure.png")
+    assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
+    assert figure.axes[0].get_title() == "t"
+    assert trajectory(np.zeros((4, 8)), states, title="t").axes

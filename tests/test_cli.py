@@ -1,0 +1,119 @@
+"""The command line: what it prints, what it writes, and one clear error for what is wrong."""
+
+import json
+
+import pytest
+import yaml
+
+from remanent.cli import main
+from remanent.training import load_run
+
+TINY = [
+    "--quiet",
+    "--task.steps=12",
+    "--model.hidden_size=8",
+    "--training.steps=6",
+    "--training.batch_size=4",
+    "--training.checkpoint_every=3",
+    "--training.threads=1",
+]
+
+
+def test_train_then_evaluate(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "copy-first", "--out", str(folder), *TINY, "--model.unit=bmru+lru"]) == 0
+    assert "is finished" in capsys.readouterr().out
+    experiment, _ = load_run(folder)
+    assert experiment.model.unit == "bmru+lru"
+    assert (experiment.task.steps, experiment.training.steps) == (12, 6)
+    lengths = ["--length", "12", "2500", "--examples", "3"]
+    assert main(["evaluate", str(folder), *lengths, "--json"]) == 0
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["length"] for line in lines] == [12, 2500]
+    assert all(line["mse"] > 0 and line["examples"] == 3 for line in lines)
+    assert main(["evaluate", str(folder), *lengths]) == 0
+    assert f"{lines[1]['mse']:.4f}" in capsys.readouterr().out
+
+
+def test_train_names_its_folder_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "copy-first", *TINY, "--training.seed=3"]) == 0
+    assert (tmp_path / "runs" / "copy-first-bmru-3" / "model.safetensors").exists()
+
+
+def test_a_yaml_file_sets_fields_and_flags_come_after_it(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text(yaml.safe_dump({"model": {"hidden_size": 16, "num_layers": 1}, "training": {"seed": 5}}))
+    folder = tmp_path / "run"
+    arguments = ["train", "copy-first", "--config", str(path), "--out", str(folder), *TINY]
+    assert main(arguments) == 0
+    experiment, _ = load_run(folder)
+    assert (experiment.model.hidden_size, experiment.model.num_layers, experiment.training.seed) == (8, 1, 5)
+
+
+def test_resume(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "copy-first", "--out", str(folder), *TINY]) == 0
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.json").unlink()
+    (folder / "model.safetensors").unlink()
+    assert main(["train", "--resume", str(folder), "--quiet"]) == 0
+    assert (folder / "model.safetensors").read_bytes() == weights
+
+
+def test_list(capsys):
+    assert main(["list", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)
+    assert listed["units"] == ["bmru", "lru"]
+    assert {"copy-first", "sequential-image"} <= set(listed["tasks"])
+    assert {"copy-first", "digits", "mnist"} <= set(listed["recipes"])
+    assert main(["list"]) == 0
+    shown = capsys.readouterr().out
+    assert all(name in shown for kind in listed.values() for name in kind)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["train", "nope"], "`RECIPE` must be one of copy-first, digits,"),
+        (["train"], "`train` must be given a RECIPE or --resume RUN"),
+        (["train", "--resume", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["evaluate", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["train", "copy-first", "--model.unit", "gru"], "`unit` must be made of bmru, lru"),
+        (["train", "copy-first", "--training.steps", "0"], "`steps` must be at least 1, got 0"),
+        (["train", "copy-first", "--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
+        (["train", "copy-first", "--out", "file/run"], "file"),
+        (["train", "copy-first", "--out", "taken"], "the run's folder must not exist yet, got taken"),
+        (["train", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
+        (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
+        (["train", "copy-first", "--config", "bad.yaml"], "depth"),
+        (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
+    ],
+)
+def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
+    before = sorted(tmp_path.rglob("*"))
+    try:
+        status = main(arguments)
+    except SystemExit as stop:
+        status = stop.code
+    assert status == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert "Traceback" not in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_corrupt_run_is_refused(tmp_path, capsys):
+    folder = tmp_path / "run"
+    main(["train", "copy-first", "--out", str(folder), *TINY])
+    (folder / "model.safetensors").write_bytes(b"broken")
+    assert main(["evaluate", str(folder)]) == 2
+    assert "must hold safetensors weights, got a corrupt file" in capsys.readouterr().err
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"extra": 1}))
+    assert main(["evaluate", str(folder)]) == 2
+    assert "has the unknown key 'extra'" in capsys.readouterr().err

@@ -1,0 +1,63 @@
+"""Files are there whole or not at all; configurations name what is wrong in them."""
+
+import json
+import os
+from dataclasses import dataclass
+
+import pytest
+
+from remanent._files import from_dict, read_json, write_json, write_whole
+
+
+@dataclass(frozen=True)
+class Config:
+    size: int
+    rate: float = 0.5
+    name: str = "x"
+    on: bool = False
+    folder: str | None = None
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / "file"
+    write_whole(path, b"first")
+
+    def fail(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(OSError, match="disk full"):
+        write_whole(path, b"second")
+    assert path.read_bytes() == b"first"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_round_trip_and_errors(tmp_path):
+    path = tmp_path / "a.json"
+    write_json(path, {"a": [1, 2]})
+    assert read_json(path) == json.loads(path.read_text()) == {"a": [1, 2]}
+    path.write_bytes(b"\xff\xfe{")
+    with pytest.raises(ValueError, match=r"a.json must hold JSON"):
+        read_json(path)
+    with pytest.raises(FileNotFoundError, match=r"`b.json` must be a file"):
+        read_json(tmp_path / "b.json")
+
+
+def test_from_dict_takes_what_fits():
+    assert from_dict(Config, {"size": 2, "rate": 1}, "c") == Config(2, 1)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"size": 2, "sise": 3}, "c has the unknown key 'sise'; the keys are size, rate, name, on, folder"),
+        ({"rate": 2.0}, "c must have the key 'size', got rate"),
+        ({"size": "2"}, "c: `size` must be of type int, got '2'"),
+        ({"size": True}, "c: `size` must be of type int, got True"),
+        ({"size": 2, "rate": "fast"}, "c: `rate` must be of type float, got 'fast'"),
+        ({"size": 2, "on": 1}, "c: `on` must be of type bool, got 1"),
+    ],
+)
+def test_from_dict_names_what_is_wrong(values, message):
+    with pytest.raises(ValueError, match=message):
+        from_dict(Config, values, "c")

@@ -1,0 +1,62 @@
+"""Every Python block of the README runs, and every command in it is one that the parser knows."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from remanent.cli import main
+from remanent.training import RECIPES
+
+README = Path(__file__).parents[1] / "README.md"
+BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)
+COMMANDS = [
+    shlex.split(line, comments=True)[1:]
+    for language, block in BLOCKS
+    if language == "console"
+    for line in block.splitlines()
+    if line.startswith("remanent ")
+]
+
+
+@pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
+def test_python_blocks_run(block):
+    exec(compile(block, "README.md", "exec"), {})
+
+
+def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
+    first = next(block for language, block in BLOCKS if language == "python")
+    code = [line for line in first.splitlines() if line]
+    assert len(code) <= 10
+    assert "torch.equal" in first
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
+def test_commands_run(command, tmp_path, monkeypatch, capsys):
+    """Trainings are made tiny; a run that a command needs is made first."""
+    monkeypatch.chdir(tmp_path)
+    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=2", "--model.hidden_size=4"]
+    run = next((word for word in command if word.startswith("runs/")), None)
+    if run is not None:
+        recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)
+        assert main(["train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}"]) == 0
+        assert Path(run).is_dir()
+    if "--data-dir" in command:
+        assert main(command) == 2
+        assert "`data_dir` must hold the MNIST file" in capsys.readouterr().err
+        return
+    if command[:2] == ["evaluate", run]:
+        command = [*command[:-2], "10", "20"]
+    if command[0] == "train" and "--resume" not in command:
+        assert command[1] in RECIPES
+        command = [*command, *tiny]
+    assert main(command) == 0
+
+
+def test_make_targets_exist():
+    makefile = (README.parent / "Makefile").read_text()
+    targets = [line.split()[1] for language, b in BLOCKS for line in b.splitlines() if line.startswith("make ")]
+    assert targets == ["demo", "test"]
+    for target in targets:
+        assert f"\n{target}: " in makefile
