@@ -57,9 +57,8 @@ def main() -> None:
     print(f"(B, T, D) = {(B, T, D)}, float32, one thread; copy {4 * B * T * D / copy / 1e9:.1f} GB/s each way")
     for name, (_, arrays) in timed.items():
         median = statistics.median(times[name])
-        print(
-            f"{name:36} {1e3 * median:8.2f} ms   floor {1e3 * arrays * copy:6.2f} ms   ratio {median / arrays / copy:6.1f}"
-        )
+        floor = arrays * copy
+        print(f"{name:36} {1e3 * median:8.2f} ms   floor {1e3 * floor:6.2f} ms   ratio {median / floor:6.1f}")
 
 
 if __name__ == "__main__":

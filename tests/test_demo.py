@@ -8,8 +8,8 @@ from remanent import demo
 from remanent.demo import UNITS, Trial, run_demo
 
 SMALL = (
-    Trial("copy-first", "Copy the first input", {300: 4, 1_100: 4}),
-    Trial("digits", "Name a digit after empty steps", {136: 4, 1_360: 4}),
+    Trial("copy-first", "Copy the first input", ((300, 6), (300, 4), (1_100, 4))),
+    Trial("digits", "Name a digit after empty steps", ((136, 6), (136, 4), (1_360, 4))),
 )
 
 
@@ -17,7 +17,7 @@ def test_the_whole_demo_made_small(tmp_path):
     folder = run_demo(tmp_path / "demo", trials=SMALL, steps=2, progress=False)
     text = (folder / "report.md").read_text()
     lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert len(lines) == 2 * len(UNITS) * 2
+    assert len(lines) == 2 * len(UNITS) * 3
     assert {line["unit"] for line in lines} == set(UNITS)
     for trial in SMALL:
         for figure in ("length", "hysteresis", "states"):

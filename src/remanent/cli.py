@@ -7,7 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from remanent.tasks import TASKS
+from remanent.tasks import TASKS, Task
 from remanent.units import UNITS
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -21,8 +21,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError) as error:
         print(f"remanent: error: {error}", file=sys.stderr)
-    except KeyboardInterrupt:
-        print("remanent: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"remanent: interrupted {interrupt}", file=sys.stderr)
         return 130
     return 2
 
@@ -92,15 +92,21 @@ def _train(options: Any) -> int:
         return 0
     values = {name: dict(options[name].as_dict()) for name in ("task", "model", "training")}
     values["task"]["name"] = RECIPES[options.recipe]().task.name
-    if options.data_dir is not None:
-        if "data_dir" not in values["task"]:
-            raise ValueError(f"`--data-dir` must not be given for the task {values['task']['name']}, which reads none")
-        values["task"]["data_dir"] = options.data_dir
     experiment = Experiment.from_dict(values)
+    experiment = dataclasses.replace(experiment, task=_with_data(experiment.task, options.data_dir))
     folder = options.out or Path("runs") / f"{options.recipe}-{experiment.model.unit}-{experiment.training.seed}"
     start_run(experiment, folder, progress=not options.quiet)
     print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
     return 0
+
+
+def _with_data(task: Task, data_dir: str | None) -> Task:
+    """The task, reading from the folder that the user named."""
+    if data_dir is None:
+        return task
+    if not hasattr(task, "data_dir"):
+        raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
+    return dataclasses.replace(task, data_dir=data_dir)  # type: ignore[type-var]
 
 
 def _evaluate_parser() -> Any:
@@ -126,9 +132,7 @@ def _evaluate(options: Any) -> int:
 
     experiment, model = load_run(options.run)
     torch.set_num_threads(experiment.training.threads)
-    task = experiment.task
-    if options.data_dir is not None:
-        task = dataclasses.replace(task, data_dir=options.data_dir)  # type: ignore[type-var]
+    task = _with_data(experiment.task, options.data_dir)
     table = Table(task.length_name, task.metric)
     for length in options.length or [task.length]:
         score = evaluate(

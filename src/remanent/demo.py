@@ -24,26 +24,29 @@ UNITS = ("bmru", "lru", "bmru+lru")
 
 
 class Trial(NamedTuple):
-    """One task of the demonstration: its recipe, and the lengths tested with how many examples each."""
+    """One task of the demonstration: its recipe, and what is tested: lengths, each with a number of examples.
+
+    The last two tests are of the shortest and the longest length, on the same examples.
+    """
 
     recipe: str
     title: str
-    tests: dict[int, int]
+    tests: tuple[tuple[int, int], ...]
 
 
 TRIALS = (
     Trial(
         "copy-first",
         "Copy the first input",
-        {300: 512, 3_000: 512, 30_000: 64, 1_000_000: 8},
+        ((300, 512), (3_000, 512), (30_000, 32), (300, 4), (1_000_000, 4)),
     ),
     Trial(
         "digits",
         "Name a digit after empty steps",
-        {136: 360, 1_360: 360, 13_600: 120, 136_000: 24},
+        ((136, 360), (1_360, 360), (13_600, 60), (136, 36), (136_000, 36)),
     ),
 )
-Scores = dict[str, dict[int, float]]
+Scores = dict[str, dict[tuple[int, int], float]]
 
 
 def run_demo(
@@ -78,12 +81,12 @@ def run_demo(
     began = time.monotonic()
     sections = []
     for trial in trials:
-        experiments = {unit: _experiment(trial.recipe, unit, seed, steps) for unit in UNITS}
+        experiments = {unit: make_experiment(trial.recipe, unit, seed, steps) for unit in UNITS}
         models = {
             unit: start_run(experiment, folder / "runs" / f"{trial.recipe}-{unit}", progress=progress)
             for unit, experiment in experiments.items()
         }
-        scores = _test(models, experiments, trial, folder / "results.jsonl", console)
+        scores = run_tests(models, experiments, trial, folder / "results.jsonl", console)
         console.print(_rich_table(trial, experiments["bmru"], scores))
         console.print(_sentence(experiments["bmru"], scores) + "\n")
         _draw(folder, trial, experiments["bmru"], models["bmru"], scores)
@@ -94,44 +97,31 @@ def run_demo(
     return folder
 
 
-def _free_folder() -> Path:
-    name, number = Path("demo"), 1
-    while name.exists():
-        number += 1
-        name = Path(f"demo-{number}")
-    return name
-
-
-def _experiment(recipe: str, unit: str, seed: int, steps: int | None) -> Experiment:
+def make_experiment(recipe: str, unit: str, seed: int, steps: int | None = None) -> Experiment:
+    """A recipe with another unit and seed, and with another number of steps where given."""
     base = RECIPES[recipe]()
     training = dataclasses.replace(base.training, seed=seed, steps=steps or base.training.steps)
     return Experiment(base.task, dataclasses.replace(base.model, **_model_options(base, unit)), training)
 
 
-def _model_options(base: Experiment, unit: str) -> dict[str, Any]:
-    """An LRU alone keeps the ring of its paper; beside a BMRU it need not remember for long."""
-    if unit == "lru":
-        return {"unit": unit, "r_min": 0.9, "r_max": 0.999}
-    return {"unit": unit, "r_min": base.model.r_min, "r_max": base.model.r_max}
-
-
-def _test(
+def run_tests(
     models: dict[str, SequenceModel],
     experiments: dict[str, Experiment],
     trial: Trial,
     results: Path,
     console: Console,
 ) -> Scores:
+    """Scores trained models as a trial says, and appends a line of JSON for every score."""
     scores: Scores = {unit: {} for unit in models}
     made_by = versions()
     for unit, model in models.items():
         experiment = experiments[unit]
         torch.set_num_threads(experiment.training.threads)
-        for length, examples in trial.tests.items():
+        for length, examples in trial.tests:
             with console.status(f"testing {unit} at {length:,} {experiment.task.length_name}"):
                 began = time.monotonic()
                 score = evaluate(model, experiment.task, length=length, examples=examples, batch_size=examples)
-            scores[unit][length] = score
+            scores[unit][length, examples] = score
             line = {
                 "recipe": trial.recipe,
                 "unit": unit,
@@ -149,9 +139,24 @@ def _test(
     return scores
 
 
+def _free_folder() -> Path:
+    name, number = Path("demo"), 1
+    while name.exists():
+        number += 1
+        name = Path(f"demo-{number}")
+    return name
+
+
+def _model_options(base: Experiment, unit: str) -> dict[str, Any]:
+    """An LRU alone keeps the ring of its paper; beside a BMRU it need not remember for long."""
+    if unit == "lru":
+        return {"unit": unit, "r_min": 0.9, "r_max": 0.999}
+    return {"unit": unit, "r_min": base.model.r_min, "r_max": base.model.r_max}
+
+
 def _rows(trial: Trial, experiment: Experiment, scores: Scores) -> tuple[list[str], list[list[str]]]:
     percent = experiment.task.metric == "accuracy"
-    header = ["unit", *(f"{length:,} ({n})" for length, n in trial.tests.items())]
+    header = ["unit", *(f"{length:,} ({n})" for length, n in trial.tests)]
     rows = [
         [unit, *(f"{100 * s:.1f} %" if percent else f"{s:.4f}" for s in points.values())]
         for unit, points in scores.items()
@@ -162,7 +167,10 @@ def _rows(trial: Trial, experiment: Experiment, scores: Scores) -> tuple[list[st
 def _caption(trial: Trial, experiment: Experiment) -> str:
     task = experiment.task
     what = "test accuracy" if task.metric == "accuracy" else "mean squared error"
-    return f"{trial.title}: {what} by {task.length_name} (examples), trained at {task.length}, chance {task.chance:.2f}"
+    return (
+        f"{trial.title}: {what} by {task.length_name} (and number of examples), trained at {task.length}, "
+        f"chance {task.chance:.2f}"
+    )
 
 
 def _rich_table(trial: Trial, experiment: Experiment, scores: Scores) -> Table:
@@ -180,23 +188,24 @@ def _sentence(experiment: Experiment, scores: Scores) -> str:
     task = experiment.task
 
     def span(unit: str) -> str:
-        first, *_, last = scores[unit].values()
+        *_, first, last = scores[unit].values()
         return (
             f"{100 * first:.1f} % to {100 * last:.1f} %" if task.metric == "accuracy" else f"{first:.4f} to {last:.4f}"
         )
 
-    shortest, *_, longest = scores["bmru"]
+    *_, (shortest, _), (longest, examples) = scores["bmru"]
     name = "accuracy" if task.metric == "accuracy" else "error"
     return (
-        f"From {shortest:,} to {longest:,} {task.length_name}, the {name} goes from {span('bmru')} for the BMRU, "
-        f"from {span('lru')} for the LRU, and from {span('bmru+lru')} for both side by side."
+        f"From {shortest:,} to {longest:,} {task.length_name}, on the same {examples} examples, the {name} goes from "
+        f"{span('bmru')} for the BMRU, from {span('lru')} for the LRU, and from {span('bmru+lru')} for both side by side."
     )
 
 
 def _draw(folder: Path, trial: Trial, experiment: Experiment, model: SequenceModel, scores: Scores) -> None:
     task = experiment.task
+    points = {unit: {length: s for (length, _), s in reversed(tested.items())} for unit, tested in scores.items()}
     figure = error_against_length(
-        scores,
+        {unit: dict(sorted(line.items())) for unit, line in points.items()},
         title=f"{trial.title}, trained at {task.length}",
         length_name=task.length_name,
         score_name="accuracy" if task.metric == "accuracy" else "mean squared error",

@@ -195,6 +195,25 @@ def test_a_loss_that_is_not_finite_stops_the_run(tmp_path, monkeypatch, value):
     assert weights(tmp_path / "run") == weights(tmp_path / "whole")
 
 
+def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path, monkeypatch):
+    loss = CopyFirst.loss
+    calls = []
+
+    def interrupted(self, output, target):
+        calls.append(1)
+        if len(calls) == 12:
+            raise KeyboardInterrupt
+        return loss(self, output, target)
+
+    monkeypatch.setattr(CopyFirst, "loss", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="go on with `remanent train --resume"):
+        start_run(TINY, tmp_path / "run", progress=False)
+    assert not (tmp_path / "run" / "model.json").exists()
+    resume_run(tmp_path / "run", progress=False)
+    start_run(TINY, tmp_path / "whole", progress=False)
+    assert weights(tmp_path / "run") == weights(tmp_path / "whole")
+
+
 def test_batches_depend_on_the_step_alone():
     late = StepBatches(TINY.task, TINY.training, 10, 20)
     whole = StepBatches(TINY.task, TINY.training, 0, 20)

@@ -46,6 +46,7 @@ def start_run(experiment: Experiment, folder: str | Path, *, progress: bool = Tr
         FileExistsError: the folder exists.
         OSError: it cannot be made.
         FloatingPointError: the loss was not finite; the message names the step and the batch's seed.
+        KeyboardInterrupt: the run was interrupted; it can be resumed.
     """
     folder = Path(folder)
     if folder.exists():
