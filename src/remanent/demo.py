@@ -197,7 +197,7 @@ def _sentence(experiment: Experiment, scores: Scores) -> str:
     name = "accuracy" if task.metric == "accuracy" else "error"
     return (
         f"From {shortest:,} to {longest:,} {task.length_name}, on the same {examples} examples, the {name} goes from "
-        f"{span('bmru')} for the BMRU, from {span('lru')} for the LRU, and from {span('bmru+lru')} for both side by side."
+        f"{span('bmru')} for the BMRU, from {span('lru')} for the LRU, and from {span('bmru+lru')} for the hybrid."
     )
 
 
