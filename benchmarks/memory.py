@@ -1,9 +1,11 @@
 """The demonstration's models over several seeds: `python benchmarks/memory.py RUNS RESULTS SEED...`.
 
-Trains what RUNS does not hold yet, tests it on more examples than the demonstration does, and
-appends a line of JSON a score to RESULTS. `python benchmarks/memory.py table RESULTS` prints the medians.
+Trains what RUNS does not hold yet (on one thread, so that seeds can run side by side), tests it on
+more examples than the demonstration does, and appends a line of JSON a score to RESULTS.
+`python benchmarks/memory.py table RESULTS` prints the medians and every seed's score.
 """
 
+import dataclasses
 import json
 import statistics
 import sys
@@ -15,6 +17,7 @@ from remanent.demo import UNITS, Trial, make_experiment, run_tests
 from remanent.report import markdown_table
 from remanent.training import load_run, start_run
 
+THREADS = 1
 TRIALS = (
     Trial("copy-first", "", ((300, 512), (3_000, 512), (30_000, 64), (300, 8), (1_000_000, 8))),
     Trial("digits", "", ((136, 360), (1_360, 360), (13_600, 120), (136, 72), (136_000, 72))),
@@ -32,10 +35,14 @@ def main() -> None:
             models, experiments = {}, {}
             for unit in UNITS:
                 folder = runs / f"seed{seed}" / "runs" / f"{trial.recipe}-{unit}"
+                asked = make_experiment(trial.recipe, unit, seed)
+                training = dataclasses.replace(asked.training, threads=THREADS)
+                asked = dataclasses.replace(asked, training=training)
                 if not folder.exists():
-                    start_run(make_experiment(trial.recipe, unit, seed), folder)
+                    start_run(asked, folder)
                 experiments[unit], models[unit] = load_run(folder)
-                assert experiments[unit] == make_experiment(trial.recipe, unit, seed), f"{folder} is of another recipe"
+                if (experiments[unit].task, experiments[unit].model) != (asked.task, asked.model):
+                    raise ValueError(f"{folder} must be a run of the recipe {trial.recipe}, got another")
             run_tests(models, experiments, trial, results, Console())
 
 
