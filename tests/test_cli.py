@@ -77,6 +77,12 @@ def test_list(capsys):
     [
         (["train", "nope"], "`RECIPE` must be one of copy-first, digits,"),
         (["train"], "`train` must be given a RECIPE or --resume RUN"),
+        (["train", "--quiet", "copy-first"], "`RECIPE` must be one of copy-first, digits,"),
+        (["train", "--resume", "taken", "copy-first"], "`RECIPE` must not be given with --resume"),
+        (["train", "copy-first", "--resume", "taken"], "`RECIPE` must not be given with --resume"),
+        (["train", "--resume", "nowhere", "--out", "x"], "`--out` must not be given with --resume, got x"),
+        (["train", "copy-first", "--config", "absent.yaml"], "absent.yaml"),
+        (["evaluate", "nowhere", "--length", "many"], "many"),
         (["train", "--resume", "nowhere"], "the run's folder must exist, got nowhere"),
         (["evaluate", "nowhere"], "the run's folder must exist, got nowhere"),
         (["train", "copy-first", "--model.unit", "gru"], "`unit` must be made of bmru, lru"),
@@ -96,12 +102,9 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     (tmp_path / "taken").mkdir()
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
     before = sorted(tmp_path.rglob("*"))
-    try:
-        status = main(arguments)
-    except SystemExit as stop:
-        status = stop.code
-    assert status == 2
+    assert main(arguments) == 2
     error = capsys.readouterr().err
+    assert error.startswith("remanent: error: ")
     assert message in error
     assert "Traceback" not in error
     assert sorted(tmp_path.rglob("*")) == before

@@ -1,5 +1,6 @@
 """The command line: parses and calls."""
 
+import argparse
 import dataclasses
 import json
 import sys
@@ -19,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except ModuleNotFoundError as error:
         print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
-    except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError) as error:
+    except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
         print(f"remanent: error: {error}", file=sys.stderr)
     except KeyboardInterrupt as interrupt:
         print(f"remanent: interrupted {interrupt}", file=sys.stderr)
@@ -28,10 +29,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
-    from jsonargparse import ArgumentParser
-
     recipe = _recipe_in(arguments)
-    parser = ArgumentParser(prog="remanent", description=DESCRIPTION, version=version("remanent"))
+    parser = _parser(DESCRIPTION, prog="remanent", version=version("remanent"))
     commands = parser.add_subcommands(dest="command")
     commands.add_subcommand("train", _train_parser(recipe), help="train a recipe, or go on with a run")
     commands.add_subcommand("evaluate", _evaluate_parser(), help="score a run at any length")
@@ -46,27 +45,37 @@ def _recipe_in(arguments: list[str]) -> str | None:
     """The recipe's name, which decides what flags `train` has; refused here if unknown."""
     from remanent.training import RECIPES
 
-    if len(arguments) < 2 or arguments[0] != "train" or arguments[1].startswith("-"):
+    if arguments[:1] != ["train"] or {"-h", "--help"} & set(arguments[1:2]):
         return None
+    if "--resume" in arguments:
+        for recipe in RECIPES:
+            if recipe in arguments:
+                raise ValueError(f"`RECIPE` must not be given with --resume, which reads the run's own, got {recipe!r}")
+        return None
+    if len(arguments) < 2:
+        raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
     if arguments[1] not in RECIPES:
         raise ValueError(f"`RECIPE` must be one of {', '.join(RECIPES)}, got {arguments[1]!r}")
     return arguments[1]
 
 
-def _train_parser(recipe: str | None) -> Any:
+def _parser(description: str, prog: str | None = None, version: str | None = None) -> Any:
+    """A parser whose errors are raised, so that the user gets one line and not a page of usage."""
     from jsonargparse import ArgumentParser
 
+    return ArgumentParser(prog=prog, description=description, version=version, exit_on_error=False)
+
+
+def _train_parser(recipe: str | None) -> Any:
     from remanent.models import ModelConfig
     from remanent.training import RECIPES, TrainingConfig
 
-    parser = ArgumentParser(
-        description="Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option."
-    )
+    parser = _parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
     parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
     parser.add_argument("--quiet", action="store_true", help="draw no bar")
     if recipe is None:
-        parser.add_argument("--resume", type=Path | None, default=None, metavar="RUN", help="go on with a run")
-        parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}")
+        parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
+        parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}, without --resume")
         return parser
     parser.add_argument("recipe", help=f"one of {', '.join(RECIPES)}")
     parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
@@ -83,8 +92,6 @@ def _train(options: Any) -> int:
     from remanent.training import RECIPES, Experiment, resume_run, start_run
 
     if options.recipe is None:
-        if options.resume is None:
-            raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
         if options.out is not None:
             raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
         resume_run(options.resume, progress=not options.quiet)
@@ -110,11 +117,11 @@ def _with_data(task: Task, data_dir: str | None) -> Task:
 
 
 def _evaluate_parser() -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(description="Scores a finished run; long sequences run in chunks, the state carried.")
+    parser = _parser("Scores a finished run; long sequences run in chunks, the state carried.")
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--length", type=int, nargs="+", default=None, help="lengths, as the task counts them")
+    parser.add_argument(
+        "--length", type=int, nargs="+", default=None, help="lengths: steps, or empty steps after an image"
+    )
     parser.add_argument("--split", type=str, default="test", help="test or validation")
     parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
     parser.add_argument("--batch-size", type=int, default=64, help="sequences run together")
@@ -154,9 +161,7 @@ def _evaluate(options: Any) -> int:
 
 
 def _list_parser() -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(description="Shows units, tasks and recipes.")
+    parser = _parser("Shows units, tasks and recipes.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -176,9 +181,7 @@ def _list(options: Any) -> int:
 
 
 def _demo_parser() -> Any:
-    from jsonargparse import ArgumentParser
-
-    parser = ArgumentParser(description="Trains BMRU, LRU and a hybrid on two tasks, and tests them far beyond.")
+    parser = _parser("Trains BMRU, LRU and a hybrid on two tasks, and tests them far beyond.")
     parser.add_argument("--out", type=Path | None, default=None, help="a new folder (demo, or demo-2, ...)")
     parser.add_argument("--seed", type=int, default=0, help="of weights and batches")
     parser.add_argument("--quiet", action="store_true", help="draw no bars and tables")

@@ -50,7 +50,9 @@ def start_run(experiment: Experiment, folder: str | Path, *, progress: bool = Tr
     """
     folder = Path(folder)
     if folder.exists():
-        raise FileExistsError(f"the run's folder must not exist yet, got {folder}; go on with it by resuming")
+        raise FileExistsError(
+            f"the run's folder must not exist yet, got {folder}; to go on with it, `remanent train --resume {folder}`"
+        )
     experiment.task.split_size("validation")  # data that is missing is missed before anything is written
     folder.parent.mkdir(parents=True, exist_ok=True)
     staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
@@ -97,7 +99,9 @@ def load_run(folder: str | Path) -> tuple[Experiment, SequenceModel]:
     folder = Path(folder)
     experiment = read_experiment(folder)
     if not (folder / CONFIG_FILE).exists():
-        raise FileNotFoundError(f"the run must be finished, got {folder} without {CONFIG_FILE}; go on with it first")
+        raise FileNotFoundError(
+            f"the run must be finished, got {folder}, which is not; go on with `remanent train --resume {folder}`"
+        )
     return experiment, SequenceModel.load(folder)
 
 
