@@ -7,10 +7,19 @@ import torch.nn.functional as F
 from remanent.ops import row_linear
 
 
+@pytest.fixture
+def set_threads():
+    before = torch.get_num_threads()
+    yield torch.set_num_threads
+    torch.set_num_threads(before)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
 @pytest.mark.parametrize("inputs", [1, 5, 17, 64, 256])
 @pytest.mark.parametrize("outputs", [2, 14, 130, 512])
-def test_a_row_does_not_depend_on_its_company(dtype, inputs, outputs):
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_row_does_not_depend_on_its_company(dtype, inputs, outputs, threads, set_threads):
+    set_threads(threads)
     torch.manual_seed(0)
     x, weight, bias = (torch.randn(s).to(dtype) for s in ((3000, inputs), (outputs, inputs), (outputs,)))
     whole = row_linear(x, weight, bias)
