@@ -1,17 +1,21 @@
 """A linear map whose rows do not depend on how many are computed together."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS = 16  # every multiple of this has given the same bits in each row, in every CPU library tried
+_ROWS = 16
+_COLUMNS = {torch.float64: 48}  # other dtypes: 16
+"""Matrix libraries treat what is left over from a full tile differently, by its place and company."""
 
 
 def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""Linear map $y = x W^\top + b$, the same bits for a row alone as among many.
 
-    Matrix libraries change the order of a sum with the number of rows. One different bit can flip a
-    gate, and a latch keeps a flipped state for ever: so, on a CPU, rows are filled up to a multiple
-    of 16 before the product. A step of a unit then equals the same step of a whole sequence.
+    Matrix libraries change the order of a sum with the number of rows, and at the edges of the result.
+    One different bit can flip a gate, and a latch keeps a flipped state for ever: so, on a CPU, rows
+    and columns are filled up to whole tiles before the product. A step of a unit then equals the same
+    step of a whole sequence.
 
     Args:
         x: (..., M).
@@ -27,9 +31,12 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if x.device.type != "cpu":
         return F.linear(x, weight, bias)
-    rows = x.reshape(-1, x.shape[-1])
-    missing = -rows.shape[0] % _ROWS
-    if missing:
-        rows = F.pad(rows, (0, 0, 0, missing))
+    rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
+    missing_rows, missing_columns = -rows.shape[0] % _ROWS, -N % _COLUMNS.get(x.dtype, 16)
+    if missing_rows:
+        rows = F.pad(rows, (0, 0, 0, missing_rows))
+    if missing_columns:
+        weight = F.pad(weight, (0, 0, 0, missing_columns))
+        bias = None if bias is None else F.pad(bias, (0, missing_columns))
     y = F.linear(rows, weight, bias)
-    return y[: y.shape[0] - missing].view(*x.shape[:-1], -1)
+    return y[: y.shape[0] - missing_rows, :N].reshape(*x.shape[:-1], N)
