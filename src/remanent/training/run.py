@@ -6,6 +6,7 @@ import logging
 import os
 import platform
 import shutil
+import signal
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -153,7 +154,11 @@ def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
             deterministic=True,
         )
         data = TaskData(experiment.task, config)
-        trainer.fit(module, data, ckpt_path=checkpoint if step else None, weights_only=True)
+        try:
+            trainer.fit(module, data, ckpt_path=checkpoint if step else None, weights_only=True)
+        except SystemExit:  # how Lightning ends after Ctrl-C, which it then ignores
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            raise KeyboardInterrupt(f"- go on with `remanent train --resume {folder}`") from None
     if trainer.global_step < config.steps:
         raise RuntimeError(
             f"the run stopped in step {trainer.global_step} of {config.steps}; go on with it by resuming"
