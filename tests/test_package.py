@@ -12,11 +12,12 @@ import remanent
 ROOT = Path(remanent.__file__).parent
 PARTS = {  # part: what it may import beside itself
     "_files": set(),
-    "ops": set(),
-    "units": {"ops"},
-    "models": {"_files", "ops", "units"},
-    "tasks": set(),
-    "training": {"_files", "ops", "units", "models", "tasks"},
+    "_options": set(),
+    "ops": {"_options"},
+    "units": {"_options", "ops"},
+    "models": {"_files", "_options", "ops", "units"},
+    "tasks": {"_options"},
+    "training": {"_files", "_options", "ops", "units", "models", "tasks"},
     "analysis": {"ops", "units", "models"},
     "report": {"_files"},
 }

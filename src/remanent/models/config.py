@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from remanent._options import check_at_least, check_choice, check_range
 from remanent.units import UNITS
 from remanent.units.base import INITIAL_STATES
 
@@ -62,29 +63,20 @@ class ModelConfig:
 
     def __post_init__(self) -> None:
         for name in ("input_size", "output_size", "hidden_size", "num_layers"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool):
-                raise TypeError(f"`{name}` must be an int, got {value!r}")
-            if value < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {value}")
+            check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+            check_choice(name, getattr(self, name), choices)
         for unit in self.units:
             if unit not in UNITS:
                 raise ValueError(f"`unit` must be made of {', '.join(UNITS)}, joined by '+', got {self.unit!r}")
         if self.hidden_size % len(self.units):
             raise ValueError(f"`hidden_size` must be a multiple of the {len(self.units)} units, got {self.hidden_size}")
-        for name, inside, rule in (
-            ("mlp_ratio", 0 < self.mlp_ratio < float("inf"), "in (0, inf)"),
-            ("dropout", 0 <= self.dropout < 1, "in [0, 1)"),
-            ("epsilon", 0 <= self.epsilon <= 1, "in [0, 1]"),
-            ("r_min", 0 <= self.r_min < self.r_max, "in [0, r_max)"),
-            ("r_max", self.r_max < 1, "below 1"),
-            ("surrogate_width", 0 < self.surrogate_width < float("inf"), "in (0, inf)"),
-        ):
-            if not inside:
-                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)}")
+        check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
+        check_range("dropout", self.dropout, 0, 1, open_high=True)
+        check_range("epsilon", self.epsilon, 0, 1)
+        check_range("surrogate_width", self.surrogate_width, 0, float("inf"), open_low=True)
+        check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
+        check_range("r_min", self.r_min, 0, self.r_max, open_high=True)
 
     @property
     def units(self) -> tuple[str, ...]:

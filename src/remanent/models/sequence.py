@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent._files import from_dict, read_json, write_json, write_whole
+from remanent._options import check_range
 from remanent.models.blocks import Block, RowLinear, make_norm
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import LayerState
@@ -111,8 +112,7 @@ class SequenceModel(nn.Module):
 
     def set_epsilon(self, epsilon: float) -> None:
         """Sets `epsilon` of every bistable unit; annealing calls it between training steps."""
-        if not 0 <= epsilon <= 1:
-            raise ValueError(f"`epsilon` must be in [0, 1], got {epsilon}")
+        check_range("epsilon", epsilon, 0, 1)
         for module in self.modules():
             if isinstance(module, BMRU):
                 module.epsilon = float(epsilon)

@@ -1,6 +1,5 @@
 """Argument checks that the scans share; they raise before anything is computed."""
 
-import math
 from collections.abc import Collection
 
 import torch
@@ -57,16 +56,6 @@ def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) 
     _check_device("reset", reset, like)
     if reset_state is not None:
         check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
-
-
-def check_range(name: str, value: float, low: float, high: float, *, open_low: bool = False) -> None:
-    """Checks that a number is finite and in [low, high], or in (low, high] where `open_low`."""
-    if not isinstance(value, int | float | torch.SymFloat | torch.SymInt) or isinstance(value, bool):
-        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
-    inside = low < value <= high if open_low else low <= value <= high
-    if not inside or value == math.inf:
-        rule = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if high == math.inf else ']'}"
-        raise ValueError(f"`{name}` must be in {rule}, got {value}")
 
 
 def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:

@@ -6,12 +6,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanent._options import check_range
 from remanent.ops import _cpu, _portable, reference
 from remanent.ops._checks import (
     REAL_DTYPES,
     check_backend,
     check_companion,
-    check_range,
     check_reset,
     check_sequence,
 )

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from remanent._options import check_choice
+
 if TYPE_CHECKING:
     from torchmetrics import Metric
 
@@ -101,13 +103,4 @@ def derive_seed(*parts: str | int) -> int:
 
 def check_split(split: str) -> None:
     """Raises unless the split is one of `SPLITS`."""
-    if split not in SPLITS:
-        raise ValueError(f"`split` must be one of {', '.join(SPLITS)}, got {split!r}")
-
-
-def check_at_least(name: str, value: int, least: int) -> None:
-    """Raises unless an int option is large enough."""
-    if not isinstance(value, int) or isinstance(value, bool):
-        raise TypeError(f"`{name}` must be an int, got {value!r}")
-    if value < least:
-        raise ValueError(f"`{name}` must be at least {least}, got {value}")
+    check_choice("split", split, SPLITS)

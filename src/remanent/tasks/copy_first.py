@@ -7,7 +7,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from remanent.tasks.base import BLOCK, Task, check_at_least, check_split, derive_seed
+from remanent._options import check_at_least
+from remanent.tasks.base import BLOCK, Task, check_split, derive_seed
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,9 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from remanent._options import check_at_least, check_choice
 from remanent.tasks._images import ImageSet, load_digits, load_mnist
-from remanent.tasks.base import BLOCK, Task, check_at_least, check_split
+from remanent.tasks.base import BLOCK, Task, check_split
 
 DATASETS = ("digits", "mnist")
 READINGS = ("row", "pixel")
@@ -49,9 +50,8 @@ class SequentialImage(Task):
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
-        for name, choices in (("dataset", DATASETS), ("reading", READINGS)):
-            if getattr(self, name) not in choices:
-                raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {getattr(self, name)!r}")
+        check_choice("dataset", self.dataset, DATASETS)
+        check_choice("reading", self.reading, READINGS)
         check_at_least("padding", self.padding, 0)
 
     @property

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from remanent.tasks.base import check_at_least
+from remanent._options import check_at_least, check_range
 
 
 @dataclass(frozen=True)
@@ -47,16 +47,12 @@ class TrainingConfig:
             check_at_least(name, getattr(self, name), 1)
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")
-        for name, inside, rule in (
-            ("learning_rate", 0 < self.learning_rate < infinite, "in (0, inf)"),
-            ("weight_decay", 0 <= self.weight_decay < infinite, "in [0, inf)"),
-            ("warmup", 0 <= self.warmup < 1, "in [0, 1)"),
-            ("gradient_clip", 0 < self.gradient_clip < infinite, "in (0, inf)"),
-            ("anneal_hold", 0 <= self.anneal_hold < 1, "in [0, 1)"),
-            ("anneal_ramp", 0 < self.anneal_ramp <= 1, "in (0, 1]"),
-        ):
-            if not inside:
-                raise ValueError(f"`{name}` must be {rule}, got {getattr(self, name)}")
+        check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)
+        check_range("weight_decay", self.weight_decay, 0, infinite)
+        check_range("warmup", self.warmup, 0, 1, open_high=True)
+        check_range("gradient_clip", self.gradient_clip, 0, infinite, open_low=True)
+        check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
+        check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
         if self.anneal and self.anneal_hold + self.anneal_ramp > 1:
             total = self.anneal_hold + self.anneal_ramp
             raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")

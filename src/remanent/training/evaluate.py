@@ -3,9 +3,9 @@
 import torch
 from torch import Tensor
 
+from remanent._options import check_at_least
 from remanent.models import SequenceModel
 from remanent.tasks import Task
-from remanent.tasks.base import check_at_least
 
 
 @torch.inference_mode()

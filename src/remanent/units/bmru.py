@@ -3,6 +3,7 @@
 import torch
 from torch import Tensor, nn
 
+from remanent._options import check_choice, check_range
 from remanent.ops import latch_scan, latch_step, row_linear
 from remanent.units.base import INITIAL_STATES, RecurrentUnit
 
@@ -58,12 +59,9 @@ class BMRU(RecurrentUnit):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__(input_size, hidden_size, batch_first)
-        if not 0 <= epsilon <= 1:
-            raise ValueError(f"`epsilon` must be in [0, 1], got {epsilon}")
-        if not 0 < width < float("inf"):
-            raise ValueError(f"`width` must be in (0, inf), got {width}")
-        if initial_state not in INITIAL_STATES:
-            raise ValueError(f"`initial_state` must be one of {', '.join(INITIAL_STATES)}, got {initial_state!r}")
+        check_range("epsilon", epsilon, 0, 1)
+        check_range("width", width, 0, float("inf"), open_low=True)
+        check_choice("initial_state", initial_state, INITIAL_STATES)
         self.epsilon = float(epsilon)
         self.width = float(width)
         M, D = input_size, hidden_size

@@ -1,0 +1,34 @@
+"""Checks of plain options: whole numbers, ranges, choices; an error names the option, the rule and what came."""
+
+import math
+from collections.abc import Collection
+
+import torch
+
+
+def check_at_least(name: str, value: int, least: int) -> None:
+    """Raises unless an option is an int and large enough."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be an int, got {value!r}")
+    if value < least:
+        raise ValueError(f"`{name}` must be at least {least}, got {value}")
+
+
+def check_range(
+    name: str, value: float, low: float, high: float, *, open_low: bool = False, open_high: bool = False
+) -> None:
+    """Raises unless an option is a finite number between `low` and `high`, without an end that is open."""
+    if not isinstance(value, int | float | torch.SymFloat | torch.SymInt) or isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
+    open_high = open_high or high == math.inf
+    above = low < value if open_low else low <= value
+    below = value < high if open_high else value <= high
+    if not (above and below):
+        rule = f"{'(' if open_low else '['}{low:g}, {high:g}{')' if open_high else ']'}"
+        raise ValueError(f"`{name}` must be in {rule}, got {value}")
+
+
+def check_choice(name: str, value: str, choices: Collection[str]) -> None:
+    """Raises unless an option is among its choices."""
+    if value not in choices:
+        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
