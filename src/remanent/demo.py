@@ -15,7 +15,7 @@ from remanent._files import write_whole
 from remanent.analysis import hysteresis_curve, state_trajectory
 from remanent.models import SequenceModel
 from remanent.report.figures import error_against_length, hysteresis_loop, save_figure, trajectory
-from remanent.report.tables import markdown_table
+from remanent.report.tables import format_score, markdown_table
 from remanent.training import RECIPES, Experiment, evaluate, start_run
 from remanent.training.run import versions
 from remanent.units import BMRU
@@ -155,12 +155,9 @@ def _model_options(base: Experiment, unit: str) -> dict[str, Any]:
 
 
 def _rows(trial: Trial, experiment: Experiment, scores: Scores) -> tuple[list[str], list[list[str]]]:
-    percent = experiment.task.metric == "accuracy"
+    metric = experiment.task.metric
     header = ["unit", *(f"{length:,} ({n})" for length, n in trial.tests)]
-    rows = [
-        [unit, *(f"{100 * s:.1f} %" if percent else f"{s:.4f}" for s in points.values())]
-        for unit, points in scores.items()
-    ]
+    rows = [[unit, *(format_score(s, metric) for s in points.values())] for unit, points in scores.items()]
     return header, rows
 
 
@@ -188,10 +185,8 @@ def _sentence(experiment: Experiment, scores: Scores) -> str:
     task = experiment.task
 
     def span(unit: str) -> str:
-        *_, first, last = scores[unit].values()
-        return (
-            f"{100 * first:.1f} % to {100 * last:.1f} %" if task.metric == "accuracy" else f"{first:.4f} to {last:.4f}"
-        )
+        *_, first, last = (format_score(score, task.metric) for score in scores[unit].values())
+        return f"{first} to {last}"
 
     *_, (shortest, _), (longest, examples) = scores["bmru"]
     name = "accuracy" if task.metric == "accuracy" else "error"

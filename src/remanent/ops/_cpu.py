@@ -4,8 +4,7 @@ The inner loop runs over channels on row views, which lets the compiler vectoris
 (B, T, D), or (1, 1, D) where a parameter is the same at every step. Numba is imported on first use.
 """
 
-from functools import cache
-from types import SimpleNamespace
+from types import ModuleType
 
 import numpy as np
 import torch
@@ -26,7 +25,7 @@ def latch_forward(
     """States (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
     arrays = _latch_arrays(candidate, threshold, alpha, h0, reset, reset_state)
     states = torch.empty(candidate.shape, dtype=compute_dtype(candidate.dtype))
-    kernels().latch_forward(*arrays, arrays[0].dtype.type(epsilon), states.numpy())
+    _kernels().latch_forward(*arrays, arrays[0].dtype.type(epsilon), states.numpy())
     return states.to(candidate.dtype)
 
 
@@ -49,7 +48,7 @@ def latch_backward(
     real = arrays[0].dtype.type
     grads = [torch.empty(v.shape, dtype=compute) for v in (candidate, threshold, alpha)]
     grads += [torch.empty(B, D, dtype=compute), torch.empty(D, dtype=compute)]
-    kernels().latch_backward(
+    _kernels().latch_backward(
         _array(grad), _array(states), *arrays, real(epsilon), real(width), *(_rows(g) for g in grads)
     )
     return tuple(g.to(dtype) for g in grads)  # type: ignore[return-value]
@@ -61,7 +60,7 @@ def linear_forward(
     """States (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
     states = torch.empty(value.shape, dtype=compute_dtype(value.dtype))
     carry = _carry_arrays(value, h0, reset, reset_state)
-    kernels().linear_forward(_array(decay), _array(value), *carry, states.numpy())
+    _kernels().linear_forward(_array(decay), _array(value), *carry, states.numpy())
     return states.to(value.dtype)
 
 
@@ -79,7 +78,7 @@ def linear_backward(
     shapes = (decay.shape, (B, T, D), (B, D), (D,))
     grads = [torch.empty(shape, dtype=compute) for shape in shapes]
     carry = _carry_arrays(grad, h0, reset, reset_state)
-    kernels().linear_backward(_array(grad), _array(states), _array(decay), *carry, *(_rows(g) for g in grads))
+    _kernels().linear_backward(_array(grad), _array(states), _array(decay), *carry, *(_rows(g) for g in grads))
     return tuple(g.to(dtype) for g in grads)  # type: ignore[return-value]
 
 
@@ -118,9 +117,8 @@ def _rows(value: Tensor) -> np.ndarray:
     return value.view(-1, *value.shape[-2:]).numpy() if value.dim() == 3 else value.view(1, 1, -1).numpy()
 
 
-@cache
-def kernels() -> SimpleNamespace:
-    """The compiled loops; compiled once a dtype and kept on disk by Numba."""
+def _kernels() -> ModuleType:
+    """The compiled loops; importing them imports Numba."""
     from remanent.ops import _cpu_kernels
 
-    return SimpleNamespace(**{name: getattr(_cpu_kernels, name) for name in _cpu_kernels.__all__})
+    return _cpu_kernels

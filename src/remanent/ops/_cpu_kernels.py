@@ -9,8 +9,6 @@ import math
 import numba
 import numpy as np
 
-__all__ = ["latch_backward", "latch_forward", "linear_backward", "linear_forward"]
-
 _compile = numba.njit(nogil=True, cache=True, error_model="numpy")
 
 

@@ -15,6 +15,7 @@ from remanent.ops._checks import (
     check_reset,
     check_sequence,
 )
+from remanent.ops._portable import previous_states
 
 BACKENDS: dict[str, tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]] | None]] = {
     "reference": (reference.linear_scan, None),
@@ -155,10 +156,10 @@ def _double_backward(
     adjoint, states, decay, h0, reset, reset_state = ctx.saved_tensors
     tans = (tan_decay, tan_value, tan_h0, tan_reset_state)
     tan_decay, tan_value, tan_h0, tan_reset_state = (t.resolve_conj() for t in tans)
-    previous = _shift(states, h0, reset, reset_state)
+    previous = previous_states(states, h0, reset, reset_state)
     start = None if reset is None else tan_reset_state
     forward = _linear_scan(decay, tan_value + tan_decay * previous, tan_h0, reset, start, ctx.backend)
-    grad_decay = (adjoint * _shift(forward, tan_h0, reset, start).conj()).sum_to_size(decay.shape)
+    grad_decay = (adjoint * previous_states(forward, tan_h0, reset, start).conj()).sum_to_size(decay.shape)
     grad_previous = (adjoint * tan_decay.conj()).resolve_conj()
     if reset is None:
         kept, grad_start = grad_previous, None
@@ -175,11 +176,6 @@ def _double_backward(
         None if reset_state is None else grad_start,
         None,
     )
-
-
-def _shift(states: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None) -> Tensor:
-    """The state that each step starts from, (B, T, D)."""
-    return _portable.previous_states(states, h0, reset, reset_state)
 
 
 _linear_scan.register_autograd(_backward, setup_context=_save_inputs)

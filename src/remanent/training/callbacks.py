@@ -30,7 +30,7 @@ class AnnealEpsilon(pl.Callback):
 
 
 class MetricsFile(pl.Callback):
-    """Appends a line of JSON a step to `metrics.jsonl`; forgets lines after the step it goes on from."""
+    """Appends a line of JSON a step, and one a validation, to `metrics.jsonl`."""
 
     def __init__(self, path: Path, config: TrainingConfig) -> None:
         self.path = path

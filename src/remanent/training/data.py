@@ -1,6 +1,7 @@
 """Batches by step number: a run that goes on draws what it would have drawn."""
 
 from collections.abc import Iterator
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
@@ -49,7 +50,12 @@ class TaskData(pl.LightningDataModule):
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The validation split at the training length."""
-        return DataLoader(list(whole_batches(self.task, "validation", 64)), batch_size=None)  # type: ignore[arg-type]
+        return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
+
+    @cached_property
+    def _validation(self) -> list[tuple[Tensor, Tensor]]:
+        """Made once: Lightning asks for the loaders again every epoch."""
+        return list(whole_batches(self.task, "validation", 64))
 
 
 def whole_batches(task: Task, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
