@@ -75,7 +75,8 @@ def test_worked_case(backend, name, vectors):
 def test_opcheck(backend, reset):
     inputs = case(9, torch.float64, reset=reset)
     order = ("candidate", "threshold", "alpha", "h0")
-    args = (*(inputs[k] for k in order), 0.3, 1.0, inputs.get("reset"), inputs.get("reset_state"), backend)
+    epsilon = torch.tensor(0.3, dtype=torch.float64)
+    args = (*(inputs[k] for k in order), epsilon, 1.0, inputs.get("reset"), inputs.get("reset_state"), backend)
     torch.library.opcheck(_latch_scan, args)
 
 

@@ -1,12 +1,17 @@
-"""Pure functions on tensors: the two scans, their single steps, surrogates, a row-exact linear map."""
+"""Pure functions on tensors: the scans, their single steps, surrogates, a row-exact linear map."""
 
+from remanent.ops._transforms import in_transforms
+from remanent.ops.feedback import feedback_scan
 from remanent.ops.latch import latch_scan
 from remanent.ops.linear import linear_scan
 from remanent.ops.projection import row_linear
-from remanent.ops.reference import latch_step, linear_step
+from remanent.ops.reference import feedback_step, latch_step, linear_step
 from remanent.ops.surrogates import surrogate_sign, surrogate_slope, write_gate
 
 __all__ = [
+    "feedback_scan",
+    "feedback_step",
+    "in_transforms",
     "latch_scan",
     "latch_step",
     "linear_scan",

@@ -5,6 +5,8 @@ from collections.abc import Collection
 import torch
 from torch import Tensor
 
+from remanent._options import check_range
+
 REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
 
@@ -33,7 +35,7 @@ def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tu
         shapes: the shapes allowed, by how they are written.
     """
     _check_is_tensor(name, value)
-    if tuple(value.shape) not in shapes.values():
+    if not any(_fits(value, shape) for shape in shapes.values()):
         raise ValueError(f"`{name}` must have shape {' or '.join(shapes)}, got {_shape(value)}")
     if value.dtype != like.dtype:
         raise TypeError(f"`{name}` must have dtype {_dtype(like.dtype)}, got {_dtype(value.dtype)}")
@@ -51,11 +53,29 @@ def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) 
     if reset.dtype != torch.bool:
         nan = " with NaN" if reset.is_floating_point() and bool(reset.isnan().any()) else ""
         raise TypeError(f"`reset` must have dtype bool, got {_dtype(reset.dtype)}{nan}")
-    if tuple(reset.shape) != (B, T):
+    if not _fits(reset, (B, T)):
         raise ValueError(f"`reset` must have shape (B={B}, T={T}), got {_shape(reset)}")
     _check_device("reset", reset, like)
     if reset_state is not None:
         check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
+
+
+def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> Tensor:
+    """Returns an option in [low, high] as a tensor () of float64 on the CPU; a tensor is read where it is used."""
+    if not isinstance(value, Tensor):
+        check_range(name, value, low, high)
+        return torch.tensor(value, dtype=torch.float64)
+    if value.dim() != 0 or value.dtype != torch.float64 or value.device.type != "cpu":
+        came = f"{_shape(value)} of {_dtype(value.dtype)} on {value.device}"
+        raise ValueError(f"`{name}` must be a number or a tensor () of float64 on the CPU, got {came}")
+    return value
+
+
+def read_scalar(name: str, value: Tensor, low: float, high: float) -> float:
+    """The number in a tensor from `check_scalar`."""
+    number = value.item()
+    check_range(name, number, low, high)
+    return number
 
 
 def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
@@ -67,6 +87,11 @@ def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
     if backend == "cpu" and like.device.type != "cpu":
         raise ValueError(f"`backend` 'cpu' must be given tensors on the CPU, got device {like.device}")
     return backend
+
+
+def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor has a shape; ranks first, since a traced size must not be compared with another axis."""
+    return value.dim() == len(shape) and all(size == wanted for size, wanted in zip(value.shape, shape, strict=True))
 
 
 def _check_is_tensor(name: str, value: object) -> None:

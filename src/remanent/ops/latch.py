@@ -13,8 +13,11 @@ from remanent.ops._checks import (
     check_backend,
     check_companion,
     check_reset,
+    check_scalar,
     check_sequence,
+    read_scalar,
 )
+from remanent.ops._transforms import differentiable
 
 BACKENDS: dict[str, tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]] | None]] = {
     "reference": (reference.latch_scan, None),
@@ -30,7 +33,7 @@ def latch_scan(
     alpha: Tensor,
     h0: Tensor | None = None,
     *,
-    epsilon: float = 0.0,
+    epsilon: float | Tensor = 0.0,
     width: float = 1.0,
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
@@ -48,7 +51,8 @@ def latch_scan(
         threshold: $\beta$, used by its absolute value, (B, T, D) or (D,).
         alpha: the size of a written state, (B, T, D) or (D,).
         h0: the state before the first step, (B, D); zeros if None.
-        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the CMRU.
+        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the CMRU. A tensor
+            () of float64 on the CPU may change between calls without a new compilation.
         width: the surrogate's $a > 0$; a larger one looks at a narrower band around the threshold.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
         reset_state: (D,), zeros if None; never the carried `h0`: a new episode must not see the last.
@@ -74,13 +78,14 @@ def latch_scan(
     check_companion("alpha", alpha, candidate, gate_shapes)
     if h0 is not None:
         check_companion("h0", h0, candidate, {f"(B={B}, D={D})": (B, D)})
-    check_range("epsilon", epsilon, 0, 1)
+    epsilon = check_scalar("epsilon", epsilon, 0, 1)
     check_range("width", width, 0, float("inf"), open_low=True)
     check_reset(reset, reset_state, candidate)
     backend = check_backend(backend, BACKENDS, candidate)
     if backend == "reference":
-        return reference.latch_scan(candidate, threshold, alpha, h0, epsilon, width, reset, reset_state)
-    return _latch_scan(candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
+        share = read_scalar("epsilon", epsilon, 0, 1)
+        return reference.latch_scan(candidate, threshold, alpha, h0, share, width, reset, reset_state)
+    return _scan(candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
 
 
 @torch.library.custom_op("remanent::latch_scan", mutates_args=())
@@ -89,14 +94,14 @@ def _latch_scan(
     threshold: Tensor,
     alpha: Tensor,
     h0: Tensor | None,
-    epsilon: float,
+    epsilon: Tensor,
     width: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
     backend: str,
 ) -> Tensor:
     forward, _ = BACKENDS[backend]
-    return forward(candidate, threshold, alpha, h0, epsilon, reset, reset_state)
+    return forward(candidate, threshold, alpha, h0, read_scalar("epsilon", epsilon, 0, 1), reset, reset_state)
 
 
 @_latch_scan.register_fake
@@ -105,7 +110,7 @@ def _(
     threshold: Tensor,
     alpha: Tensor,
     h0: Tensor | None,
-    epsilon: float,
+    epsilon: Tensor,
     width: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
@@ -122,7 +127,7 @@ def _latch_scan_backward(
     threshold: Tensor,
     alpha: Tensor,
     h0: Tensor | None,
-    epsilon: float,
+    epsilon: Tensor,
     width: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
@@ -130,7 +135,8 @@ def _latch_scan_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     _, backward = BACKENDS[backend]
     assert backward is not None
-    return backward(grad, states, candidate, threshold, alpha, h0, epsilon, width, reset, reset_state)  # type: ignore[return-value]
+    inputs = (candidate, threshold, alpha, h0, epsilon.item(), width, reset, reset_state)
+    return backward(grad, states, *inputs)  # type: ignore[return-value]
 
 
 @_latch_scan_backward.register_fake
@@ -141,7 +147,7 @@ def _(
     threshold: Tensor,
     alpha: Tensor,
     h0: Tensor | None,
-    epsilon: float,
+    epsilon: Tensor,
     width: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
@@ -153,17 +159,14 @@ def _(
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, backend = inputs
-    ctx.save_for_backward(output, candidate, threshold, alpha, h0, reset, reset_state)
-    ctx.options = (epsilon, width, backend)
+    candidate, threshold, alpha, h0, epsilon, ctx.width, reset, reset_state, ctx.backend = inputs
+    ctx.save_for_backward(output, candidate, threshold, alpha, h0, epsilon.clone(), reset, reset_state)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    states, candidate, threshold, alpha, h0, reset, reset_state = ctx.saved_tensors
-    epsilon, width, backend = ctx.options
-    grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state = _latch_scan_backward(
-        grad, states, candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, backend
-    )
+    states, candidate, threshold, alpha, h0, epsilon, reset, reset_state = ctx.saved_tensors
+    inputs = (candidate, threshold, alpha, h0, epsilon, ctx.width, reset, reset_state, ctx.backend)
+    grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state = _adjoint(grad, states, *inputs)
     return (
         grad_candidate,
         grad_threshold,
@@ -177,4 +180,13 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
-_latch_scan.register_autograd(_backward, setup_context=_save_inputs)
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    pass
+
+
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("`latch_scan` can be differentiated once, since its gradients are surrogates")
+
+
+_scan = differentiable(_latch_scan, _save_inputs, _backward)
+_adjoint = differentiable(_latch_scan_backward, _save_nothing, _refuse)

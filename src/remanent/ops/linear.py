@@ -16,6 +16,7 @@ from remanent.ops._checks import (
     check_sequence,
 )
 from remanent.ops._portable import previous_states
+from remanent.ops._transforms import differentiable
 
 BACKENDS: dict[str, tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]] | None]] = {
     "reference": (reference.linear_scan, None),
@@ -66,7 +67,7 @@ def linear_scan(
     backend = check_backend(backend, BACKENDS, value)
     if backend == "reference":
         return reference.linear_scan(decay, value, h0, reset, reset_state)
-    return _linear_scan(decay, value, h0, reset, reset_state, backend)
+    return _scan(decay, value, h0, reset, reset_state, backend)
 
 
 @torch.library.custom_op("remanent::linear_scan", mutates_args=())
@@ -131,9 +132,8 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     states, decay, h0, reset, reset_state = ctx.saved_tensors
-    grad_decay, grad_value, grad_h0, grad_reset_state = _linear_scan_backward(
-        grad, states, decay, h0, reset, reset_state, ctx.backend
-    )
+    inputs = (decay, h0, reset, reset_state, ctx.backend)
+    grad_decay, grad_value, grad_h0, grad_reset_state = _adjoint(grad.resolve_conj(), states, *inputs)
     return (
         grad_decay,
         grad_value,
@@ -158,7 +158,7 @@ def _double_backward(
     tan_decay, tan_value, tan_h0, tan_reset_state = (t.resolve_conj() for t in tans)
     previous = previous_states(states, h0, reset, reset_state)
     start = None if reset is None else tan_reset_state
-    forward = _linear_scan(decay, tan_value + tan_decay * previous, tan_h0, reset, start, ctx.backend)
+    forward = _scan(decay, tan_value + tan_decay * previous, tan_h0, reset, start, ctx.backend)
     grad_decay = (adjoint * previous_states(forward, tan_h0, reset, start).conj()).sum_to_size(decay.shape)
     grad_previous = (adjoint * tan_decay.conj()).resolve_conj()
     if reset is None:
@@ -178,5 +178,5 @@ def _double_backward(
     )
 
 
-_linear_scan.register_autograd(_backward, setup_context=_save_inputs)
-_linear_scan_backward.register_autograd(_double_backward, setup_context=_save_adjoint)
+_scan = differentiable(_linear_scan, _save_inputs, _backward)
+_adjoint = differentiable(_linear_scan_backward, _save_adjoint, _double_backward)

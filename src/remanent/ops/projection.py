@@ -15,7 +15,7 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     Matrix libraries change the order of a sum with the number of rows, and at the edges of the result.
     One different bit can flip a gate, and a latch keeps a flipped state for ever: so, on a CPU, rows
     and columns are filled up to whole tiles before the product. A step of a unit then equals the same
-    step of a whole sequence.
+    step of a whole sequence. Under autocast, the product alone is in the half type.
 
     Args:
         x: (..., M).
@@ -23,20 +23,21 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         bias: (N,) or None.
 
     Returns:
-        (..., N).
+        (..., N), in the dtype of the weight.
 
     >>> x, weight = torch.randn(1000, 5), torch.randn(3, 5)
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
     if x.device.type != "cpu":
-        return F.linear(x, weight, bias)
+        return F.linear(x, weight, bias).to(weight.dtype)
     rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
     missing_rows, missing_columns = -rows.shape[0] % _ROWS, -N % _COLUMNS.get(x.dtype, 16)
-    if missing_rows:
+    traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
+    if traced or missing_rows:
         rows = F.pad(rows, (0, 0, 0, missing_rows))
     if missing_columns:
         weight = F.pad(weight, (0, 0, 0, missing_columns))
         bias = None if bias is None else F.pad(bias, (0, missing_columns))
-    y = F.linear(rows, weight, bias)
+    y = F.linear(rows, weight, bias).to(weight.dtype)
     return y[: y.shape[0] - missing_rows, :N].reshape(*x.shape[:-1], N)

@@ -6,6 +6,7 @@ Nothing here is fast. Each loop applies its one-step function, and autograd take
 import torch
 from torch import Tensor
 
+from remanent.ops._feedback import CELLS, feed
 from remanent.ops.surrogates import surrogate_sign, write_gate
 
 
@@ -15,7 +16,7 @@ def latch_step(
     alpha: Tensor,
     h: Tensor,
     *,
-    epsilon: float = 0.0,
+    epsilon: float | Tensor = 0.0,
     width: float = 1.0,
 ) -> Tensor:
     r"""One set-or-hold step: $h' = z (\alpha\,\mathrm{sgn}(c) + \epsilon h) + (1 - z) h$, $z = H(|c| - |\beta|)$.
@@ -25,7 +26,7 @@ def latch_step(
         threshold: $\beta$, used by its absolute value, (B, D) or (D,).
         alpha: the size of a written state, (B, D) or (D,).
         h: the state before the step, (B, D).
-        epsilon: how much of the old state a write keeps, in [0, 1].
+        epsilon: how much of the old state a write keeps, in [0, 1]; a number or a tensor ().
         width: the surrogate's width $a > 0$ in the backward pass.
 
     Returns:
@@ -58,6 +59,28 @@ def linear_step(decay: Tensor, value: Tensor, h: Tensor) -> Tensor:
     3.0
     """
     return decay * h + value
+
+
+def feedback_step(value: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor, *, cell: str) -> Tensor:
+    r"""One step of a cell whose gates see the state: $h' = f(v, U h + b, h)$.
+
+    Args:
+        value: $v$, what the input adds to the gates, (B, N).
+        weight: $U$, (K, D), or its diagonals (K,).
+        bias: $b$, (K,), or None.
+        h: the state before the step, (B, W).
+        cell: $f$, "brc", "gru" or "lstm"; sizes as in `remanent.ops.feedback_scan`.
+
+    Returns:
+        The state after the step, (B, W).
+
+    Source: brc: Vecoven, Ernst, Drion (2021), PLoS ONE 16(6); gru, lstm: as in PyTorch.
+
+    >>> feedback_step(torch.zeros(1, 3), torch.zeros(3, 1), None, torch.ones(1, 1), cell="gru").item()
+    0.5
+    """
+    step, _ = CELLS[cell]
+    return step(value, feed(h, weight, bias, cell), h)
 
 
 def latch_scan(
@@ -99,6 +122,26 @@ def linear_scan(
         h = linear_step(decay[:, t], value[:, t], h)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
+
+
+def feedback_scan(
+    value: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h0: Tensor,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    cell: str,
+) -> Tensor:
+    """Applies `feedback_step` from the first step to the last; shapes as in `remanent.ops.feedback_scan`."""
+    h, states = h0, []
+    start = h0.new_zeros(h0.shape[1]) if reset_state is None else reset_state
+    for t, v in enumerate(value.unbind(1)):
+        if reset is not None:
+            h = torch.where(reset[:, t, None], start, h)
+        h = feedback_step(v, weight, bias, h, cell=cell)
+        states.append(h)
+    return torch.stack(states, dim=1)
 
 
 def compute_dtype(dtype: torch.dtype) -> torch.dtype:

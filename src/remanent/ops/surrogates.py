@@ -42,7 +42,10 @@ def write_gate(candidate: Tensor, threshold: Tensor, width: float = 1.0) -> Tens
     >>> write_gate(torch.tensor([2.0, 0.5, -1.0]), torch.ones(3)).tolist()
     [1.0, 0.0, 1.0]
     """
-    return _WriteGate.apply(candidate.abs(), threshold.abs(), width)  # type: ignore[no-untyped-call]
+    size, beta = candidate.abs(), threshold.abs()
+    if not torch.is_grad_enabled():
+        return _gate(size, beta)
+    return _WriteGate.apply(size, beta, width)  # type: ignore[no-untyped-call]
 
 
 def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
@@ -60,15 +63,30 @@ def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
     >>> surrogate_sign(torch.tensor([-3.0, 0.0])).tolist()
     [-1.0, 1.0]
     """
+    if not torch.is_grad_enabled():
+        return _sign(u)
     return _Sign.apply(u, width)  # type: ignore[no-untyped-call]
 
 
+def _gate(size: Tensor, threshold: Tensor) -> Tensor:
+    return (size >= threshold).to(size.dtype)
+
+
+def _sign(u: Tensor) -> Tensor:
+    return torch.where(u >= 0, 1.0, -1.0).to(u.dtype)
+
+
 class _WriteGate(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, size: Tensor, threshold: Tensor, width: float) -> Tensor:
+    def forward(size: Tensor, threshold: Tensor, width: float) -> Tensor:
+        return _gate(size, threshold)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        size, threshold, ctx.width = inputs
         ctx.save_for_backward(size, threshold)
-        ctx.width = width
-        return (size >= threshold).to(size.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
@@ -78,11 +96,16 @@ class _WriteGate(torch.autograd.Function):
 
 
 class _Sign(torch.autograd.Function):
+    generate_vmap_rule = True
+
     @staticmethod
-    def forward(ctx: Any, u: Tensor, width: float) -> Tensor:
+    def forward(u: Tensor, width: float) -> Tensor:
+        return _sign(u)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        u, ctx.width = inputs
         ctx.save_for_backward(u)
-        ctx.width = width
-        return torch.where(u >= 0, 1.0, -1.0).to(u.dtype)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
