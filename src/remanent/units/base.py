@@ -1,139 +1,282 @@
-"""What every recurrent unit shares: checks, batch order, initial states, forward and step.
+"""The machine around every recurrence: layers, directions, batches, packing and checks, as `torch.nn.GRU` has them."""
 
-A unit is gates, one scan, a readout; a family implements these and nothing else.
-"""
-
-from abc import ABC, abstractmethod
+import warnings
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
-INITIAL_STATES = ("zeros", "learned")
+from remanent.units import _time
+from remanent.units._checks import (
+    ShapeError,
+    check_dropout,
+    check_flag,
+    check_input,
+    check_lengths,
+    check_rank,
+    check_size,
+    check_step_reset,
+    checked_reset,
+)
+from remanent.units._state import State, join_state, own_state, split_state
+from remanent.units.recurrence import Params, Recurrence, describe
 
 
-class RecurrentUnit(nn.Module, ABC):
-    r"""Base of all units: $y, h_n = f(x, h_0)$ over a sequence, or one step at a time.
+class RecurrentUnit(nn.Module):
+    r"""Stacked, optionally bidirectional layers of a recurrence, with the interface of `torch.nn.GRU`.
 
-    A family provides four functions, the first and last of which must treat each step alone:
-
-    - `_gates(x)`: (..., M) to a tuple of tensors (..., D);
-    - `_scan(gates, h, reset, start)`: states (B, T, D) from gates (B, T, D), the state h (B, D) and
-      the state after a reset (D,), the last three or None;
-    - `_advance(gates, h)`: the state (B, D) after one step with gates (B, D);
-    - `_readout(states, x)`: (..., D) and (..., M) to outputs (..., D).
+    Parameters are named as in torch: `weight_ih_l0`, `bias_ih_l0`, ..., with `_reverse` after the layer
+    in the second direction; gates lie one below the other. Below, $M$ is `input_size`, $D$ is
+    `hidden_size`, $L$ the layers and $R$ the directions, 1 or 2.
 
     Args:
+        recurrence: the equations; a class for each unit gives its own.
         input_size: M, at least 1.
         hidden_size: D, at least 1.
-        batch_first: inputs are (B, T, M) where true, else (T, B, M), as in `torch.nn.GRU`.
+        num_layers: L, at least 1; each layer reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: inputs are (B, T, M) where true, else (T, B, M).
+        dropout: the probability in [0, 1] that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, its outputs beside the first's.
+        device: where the parameters are made.
+        dtype: their dtype.
+
+    Raises:
+        ValueError: a size or option is out of its range; the message names the argument.
+        TypeError: a size is not an int, or a flag not a bool.
     """
 
-    def __init__(self, input_size: int, hidden_size: int, batch_first: bool) -> None:
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
         super().__init__()
-        for name, size in (("input_size", input_size), ("hidden_size", hidden_size)):
-            if not isinstance(size, int) or isinstance(size, bool):
-                raise TypeError(f"`{name}` must be an int, got {type(size).__name__}")
-            if size < 1:
-                raise ValueError(f"`{name}` must be at least 1, got {size}")
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            check_size(name, size)
+        for name, flag in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional)):
+            check_flag(name, flag)
+        check_dropout(dropout)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+                f"num_layers greater than 1, but got dropout={dropout} and num_layers=1",
+                stacklevel=3,
+            )
+        self.recurrence = recurrence
         self.input_size = input_size
         self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
         self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self._shapes = {}
+        for i, suffix in enumerate(self._suffixes()):
+            M = input_size if i < self._directions else hidden_size * self._directions
+            for name, shape in recurrence.shapes(M, hidden_size, bias).items():
+                self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+                self._shapes[name] = shape
+        self.reset_parameters()
 
-    def forward(self, x: Tensor, hx: Tensor | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Runs a whole sequence as one scan.
+    def forward(
+        self,
+        input: Tensor | PackedSequence,
+        hx: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | None = None,
+    ) -> tuple[Tensor | PackedSequence, State]:
+        """Runs whole sequences.
 
         Args:
-            x: inputs, (B, T, M) if `batch_first`, else (T, B, M).
-            hx: the state before the first step, (1, B, D); the unit's own initial state if None.
-            reset: bool (B, T), whatever `batch_first` says: where true, the unit's own initial state
-                takes the place of the carried one before that step.
+            input: (T, B, M), or (B, T, M) if `batch_first`; or (T, M), one sequence; or a `PackedSequence`.
+            hx: the state before the first step, (L R, B, D), or (L R, D) for one sequence, layer by layer
+                and in each the forward direction first; a tuple of two for an LSTM. The unit's own initial
+                state, zeros or learned, if None.
+            reset: bool (B, T), whatever `batch_first` says, or (T,) for one sequence: where true, a new
+                sequence starts at that step. The unit's own initial state takes the place of the carried
+                one, in both directions, and nothing crosses.
+            lengths: int64 or int32 (B,), in [0, T]: how many steps of each sequence are real. Outputs beyond
+                are zero, what stands there in `input` is never read, and the state returned is that at the
+                last real step. Not for a `PackedSequence`, which has its own.
 
         Returns:
-            The outputs, in the order of `x` with D in place of M, and the state after the last step,
-            (1, B, D), which continues the sequence as the next call's `hx`.
+            The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
+            the form of `hx`, which continues the sequence as the next call's `hx`.
 
         Raises:
-            ValueError: a shape or device does not fit; the message names the argument.
-            TypeError: a dtype does not fit.
+            ValueError: a shape, a range or a device does not fit; the message names the argument.
+            TypeError: a type or dtype does not fit.
         """
-        self._check_input("x", x, ("B", "T", "M") if self.batch_first else ("T", "B", "M"))
-        x = x if self.batch_first else x.transpose(0, 1)
+        if isinstance(input, PackedSequence):
+            return self._forward_packed(input, hx, reset, lengths)
+        batched = check_rank(type(self).__name__, "input", input, (2, 3))
+        axes = ("T", "M") if not batched else ("B", "T", "M") if self.batch_first else ("T", "B", "M")
+        check_input("input", input, axes, self.input_size, self._weight())
+        if not batched and lengths is not None:
+            raise ValueError(f"`lengths` must come with a batch of sequences, got one of shape {tuple(input.shape)}")
+        x = input if batched and self.batch_first else input.transpose(0, 1) if batched else input[None]
         B, T, _ = x.shape
         if T == 0:
-            raise ValueError("`x` must have at least one time step, got T=0")
-        h = self._own_state(B) if hx is None else self._check_state("hx", hx, B)
-        start = None if reset is None else self._start()
-        states = self._scan(self._gates(x), h, reset, start)
-        y = self._readout(states, x)
-        return y if self.batch_first else y.transpose(0, 1), states[:, -1].clone()[None]
+            raise ShapeError(
+                "`input` must have at least one time step, got T=0: Expected sequence length to be larger than 0 in RNN"
+            )
+        h = self._read_state("hx", hx, B, batched, x)
+        if reset is not None:
+            reset = checked_reset(reset, x, batched)
+        if lengths is not None:
+            check_lengths(lengths, B, T)
+            lengths = lengths.to(x.device)
+        y, h_n = self._run(x, h, reset, lengths)
+        y = y if batched and self.batch_first else y.transpose(0, 1) if batched else y[0]
+        return y, self._write_state(h_n, batched)
 
-    def step(self, x_t: Tensor, h: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Runs one step.
+    def step(self, x_t: Tensor, h: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+        """Runs one step of every layer, at the same cost at any time; for a unit of one direction.
 
         Args:
-            x_t: one input for each sequence, (B, M).
-            h: the state before the step, (1, B, D); the unit's own initial state if None.
+            x_t: one input for each sequence, (B, M), or (M,) for one sequence.
+            h: the state before the step, (L, B, D) or (L, D); the unit's own initial state if None.
+            reset: bool (B,): where true, the unit's own initial state takes the place of `h`.
 
         Returns:
-            The output (B, D), and the state after the step, (1, B, D).
+            The output (B, D) or (D,), and the state after the step, in the form of `h`.
 
         Raises:
-            ValueError: a shape or device does not fit; the message names the argument.
-            TypeError: a dtype does not fit.
+            ValueError: a shape or device does not fit, or the unit is bidirectional.
+            TypeError: a type or dtype does not fit.
         """
-        self._check_input("x_t", x_t, ("B", "M"))
-        B = x_t.shape[0]
-        before = self._own_state(B) if h is None else self._check_state("h", h, B)
-        if before is None:
-            before = torch.zeros(B, self.hidden_size, dtype=self.state_dtype, device=x_t.device)
-        state = self._advance(self._gates(x_t), before)
-        return self._readout(state, x_t), state[None]
+        if self.bidirectional:
+            raise ValueError("`step` must be called on a unit of one direction, got bidirectional=True")
+        batched = check_rank(type(self).__name__, "x_t", x_t, (1, 2))
+        check_input("x_t", x_t, ("B", "M") if batched else ("M",), self.input_size, self._weight())
+        x = x_t if batched else x_t[None]
+        before = self._read_state("h", h, x.shape[0], batched, x)
+        if reset is not None:
+            check_step_reset(reset, x)
+        after = []
+        for i, suffix in enumerate(self._suffixes()):
+            p = self._params(suffix)
+            state = None if before is None else before[i]
+            if state is None or reset is not None:
+                own = own_state(self.recurrence, p, x, self.hidden_size)
+                state = own if state is None or reset is None else torch.where(reset[:, None], own, state)
+            if i > 0:
+                x = F.dropout(x, self.dropout, self.training)
+            state = self.recurrence.advance(p, x, state)
+            x = self.recurrence.readout(p, state, x)
+            after.append(state)
+        return x if batched else x[0], self._write_state(torch.stack(after), batched)
+
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew."""
+        with torch.no_grad():
+            for suffix in self._suffixes():
+                self.recurrence.initialise(self._params(suffix))
+
+    def flatten_parameters(self) -> None:
+        """Does nothing; there for code written against `torch.nn.GRU`."""
 
     @property
-    @abstractmethod
+    def all_weights(self) -> list[list[Tensor]]:
+        """The parameters of each layer and direction, as `torch.nn.GRU` lists them."""
+        return [list(self._params(suffix).values()) for suffix in self._suffixes()]
+
+    @property
     def state_dtype(self) -> torch.dtype:
         """The dtype of the states."""
+        return self.recurrence.state_dtype(self._weight().dtype)
 
-    @abstractmethod
-    def _gates(self, x: Tensor) -> tuple[Tensor, ...]: ...
+    def extra_repr(self) -> str:
+        """The sizes, and the options that are not at their defaults."""
+        options: dict[str, tuple[object, object]] = {
+            "num_layers": (self.num_layers, 1),
+            "bias": (self.bias, True),
+            "batch_first": (self.batch_first, False),
+            "dropout": (self.dropout, 0.0),
+            "bidirectional": (self.bidirectional, False),
+        }
+        return describe(self.input_size, self.hidden_size, options, self.recurrence)
 
-    @abstractmethod
-    def _scan(
-        self, gates: tuple[Tensor, ...], h: Tensor | None, reset: Tensor | None, start: Tensor | None
-    ) -> Tensor: ...
+    def _run(self, x: Tensor, h: Tensor | None, reset: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Batch-first outputs (B, T, R D) and the states (L R, B, W) at the last real steps."""
+        real = None if lengths is None else _time.real_steps(lengths, x.shape[1])[..., None]
+        if real is not None:
+            x = torch.where(real, x, 0)
+        outputs, last = [], []
+        for i, suffix in enumerate(self._suffixes()):
+            p, backward = self._params(suffix), i % self._directions == 1
+            state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
+            source, cuts = x, reset
+            if backward:
+                source = _time.backwards(x, lengths)
+                cuts = None if reset is None else _time.reset_backwards(reset, lengths)
+            y, state = self.recurrence.run(p, source, state, cuts, lengths)
+            last.append(state)
+            outputs.append(_time.backwards(y, lengths) if backward else y)
+            if len(outputs) == self._directions:
+                x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+                x = x if real is None else torch.where(real, x, 0)
+                if i < len(self._suffixes()) - 1:
+                    x = F.dropout(x, self.dropout, self.training)
+                outputs = []
+        return x, torch.stack(last)
 
-    @abstractmethod
-    def _advance(self, gates: tuple[Tensor, ...], h: Tensor) -> Tensor: ...
+    def _forward_packed(
+        self, packed: PackedSequence, hx: State | None, reset: Tensor | None, lengths: Tensor | None
+    ) -> tuple[PackedSequence, State]:
+        if lengths is not None:
+            raise ValueError("`lengths` must be None for a PackedSequence, which has its own, got a tensor")
+        if packed.data.dim() != 2:
+            raise ShapeError(
+                f"`input` must hold steps (N, M), got {tuple(packed.data.shape)}: input must have 2 dimensions, "
+                f"got {packed.data.dim()}"
+            )
+        check_input("input", packed.data, ("N", "M"), self.input_size, self._weight())
+        x, counts = _time.unpack(packed)
+        h = self._read_state("hx", hx, x.shape[0], True, x)
+        reset = None if reset is None else checked_reset(reset, x, True)
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        if order is not None:
+            h = None if h is None else h.index_select(1, order)
+            reset = None if reset is None else reset.index_select(0, order)
+        y, h_n = self._run(x, h, reset, counts.to(x.device))
+        h_n = h_n if back is None else h_n.index_select(1, back)
+        return _time.pack_like(y, counts, packed), self._write_state(h_n, True)
 
-    @abstractmethod
-    def _readout(self, states: Tensor, x: Tensor) -> Tensor: ...
+    def _read_state(self, name: str, hx: State | None, B: int, batched: bool, like: Tensor) -> Tensor | None:
+        """The state given, checked, as one tensor (L R, B, W)."""
+        if hx is None:
+            return None
+        LR, D = len(self._suffixes()), self.hidden_size
+        shape, axes = ((LR, B, D), f"({LR}, B={B}, D={D})") if batched else ((LR, D), f"({LR}, D={D})")
+        h = join_state(name, hx, shape, axes, self.state_dtype, like, self.recurrence.state_parts)
+        return h if batched else h[:, None]
 
-    @abstractmethod
-    def _start(self) -> Tensor | None:
-        """The learned initial state (D,), or None for zeros."""
+    def _write_state(self, h: Tensor, batched: bool) -> State:
+        return split_state(h if batched else h[:, 0], self.recurrence.state_parts)
 
-    def _own_state(self, B: int) -> Tensor | None:
-        start = self._start()
-        return None if start is None else start.expand(B, -1)
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
 
-    def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...]) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
-        if x.dim() != len(axes) or x.shape[-1] != self.input_size:
-            expected = ", ".join((*axes[:-1], f"M={self.input_size}"))
-            raise ValueError(f"`{name}` must have shape ({expected}), got {tuple(x.shape)}")
-        weight = next(self.parameters())
-        if x.dtype != weight.dtype:
-            raise TypeError(f"`{name}` must have the dtype of the weights, {weight.dtype}, got {x.dtype}")
-        if x.device != weight.device:
-            raise ValueError(f"`{name}` must be on the device of the weights, {weight.device}, got {x.device}")
+    def _suffixes(self) -> list[str]:
+        """What follows a parameter's name, for each layer and direction in torch's order."""
+        ends = ("", "_reverse")[: self._directions]
+        return [f"_l{layer}{end}" for layer in range(self.num_layers) for end in ends]
 
-    def _check_state(self, name: str, h: Tensor, B: int) -> Tensor:
-        if not isinstance(h, Tensor):
-            raise TypeError(f"`{name}` must be a torch.Tensor, got {type(h).__name__}")
-        D = self.hidden_size
-        if tuple(h.shape) != (1, B, D):
-            raise ValueError(f"`{name}` must have shape (1, B={B}, D={D}), got {tuple(h.shape)}")
-        if h.dtype != self.state_dtype:
-            raise TypeError(f"`{name}` must have dtype {self.state_dtype}, got {h.dtype}")
-        return h[0]
+    def _params(self, suffix: str) -> Params:
+        return {name: getattr(self, name + suffix) for name in self._shapes}
+
+    def _weight(self) -> Tensor:
+        return getattr(self, next(iter(self._shapes)) + "_l0")

@@ -1,14 +1,105 @@
 """The bistable memory recurrent unit: a hysteresis cell a channel."""
 
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Any
+
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from remanent._options import check_choice, check_range
 from remanent.ops import latch_scan, latch_step, row_linear
-from remanent.units.base import INITIAL_STATES, RecurrentUnit
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import (
+    INITIAL_STATES,
+    Params,
+    ScanRecurrence,
+    StateIsOutput,
+    gate_shapes,
+    learned_shapes,
+)
 
 
-class BMRU(RecurrentUnit):
+@dataclass(eq=False)
+class LatchRecurrence(ScanRecurrence, StateIsOutput):
+    """Set or hold: a candidate, a threshold and a size of step, from the input or learned."""
+
+    epsilon: float = 0.0
+    width: float = 1.0
+    initial_state: str = "zeros"
+
+    def __post_init__(self) -> None:
+        check_range("width", self.width, 0, float("inf"), open_low=True)
+        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        self.set_epsilon(self.epsilon)
+
+    def set_epsilon(self, epsilon: float) -> None:
+        """Changes how much of the old state a write keeps, in [0, 1]."""
+        check_range("epsilon", epsilon, 0, 1)
+        self.epsilon = float(epsilon)
+        # a compiled graph reads the tensor, which may change, where it would fix the number
+        self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64)
+
+    @abstractmethod
+    def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
+        """The size of a step, (..., D) or (D,)."""
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        return latch_scan(
+            gates[0],
+            gates[1],
+            self.alpha(p, gates),
+            h,
+            epsilon=self.epsilon_tensor,
+            width=self.width,
+            reset=reset,
+            reset_state=None if reset is None else self.start(p),
+        )
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        alpha = self.alpha(p, gates)
+        return latch_step(gates[0], gates[1], alpha, h, epsilon=self.epsilon_tensor, width=self.width)
+
+
+class BMRURecurrence(LatchRecurrence):
+    """A latch whose step is learned, one for each channel."""
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        return gate_shapes(2, M, D, bias) | {"alpha": (D,)} | learned_shapes(self.initial_state, D)
+
+    def initialise(self, p: Params) -> None:
+        """See `BMRU`."""
+        initialise_latch(p, p["alpha"].fill_(1))
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """Candidate and threshold."""
+        return row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
+
+    def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
+        """The learned size."""
+        return p["alpha"]
+
+
+class Annealed:
+    """What units and cells of latches have beside the others: an `epsilon` that may be changed between steps."""
+
+    recurrence: Any  # a LatchRecurrence
+
+    @property
+    def epsilon(self) -> float:
+        """How much of the old state a write keeps, in [0, 1]; no part of the `state_dict`."""
+        return self.recurrence.epsilon
+
+    @epsilon.setter
+    def epsilon(self, value: float) -> None:
+        self.recurrence.set_epsilon(value)
+
+
+class BMRU(Annealed, RecurrentUnit):
     r"""Bistable memory recurrent unit: $h_t = \alpha\,\mathrm{sgn}(c_t)$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
 
     Candidate and threshold are linear in the input, $c_t = W_c x_t + b_c$ and
@@ -24,14 +115,11 @@ class BMRU(RecurrentUnit):
             training by annealing does, and is not part of the `state_dict`.
 
     Args:
-        input_size: M, at least 1.
-        hidden_size: D, at least 1.
-        batch_first: inputs are (B, T, M) where true, else (T, B, M), as in `torch.nn.GRU`.
+        input_size: this and the next seven as in `RecurrentUnit`. Without `bias`, a threshold is 0 for a
+            zero input, which then writes.
         epsilon: see above; 0 is the BMRU, 1 the cumulative unit.
         width: the surrogate gradient's $a > 0$.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
-        device: where the parameters are made.
-        dtype: their dtype.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
@@ -44,81 +132,63 @@ class BMRU(RecurrentUnit):
     (torch.Size([2, 100, 8]), torch.Size([1, 2, 8]))
     """
 
-    h0_l0: nn.Parameter | None
+    weight_ih_l0: Tensor
+    bias_ih_l0: Tensor
+    alpha_l0: Tensor
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
+        num_layers: int = 1,
+        bias: bool = True,
         batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
         epsilon: float = 0.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+    ) -> None:
+        recurrence = BMRURecurrence(epsilon, width, initial_state)
+        sizes = (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class BMRUCell(Annealed, RecurrentCell):
+    """One step of a `BMRU`, used like `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        epsilon: this and the rest as in `BMRU`.
+
+    >>> BMRUCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        epsilon: float = 0.0,
+        width: float = 1.0,
+        initial_state: str = "zeros",
     ) -> None:
-        super().__init__(input_size, hidden_size, batch_first)
-        check_range("epsilon", epsilon, 0, 1)
-        check_range("width", width, 0, float("inf"), open_low=True)
-        check_choice("initial_state", initial_state, INITIAL_STATES)
-        self.epsilon = float(epsilon)
-        self.width = float(width)
-        M, D = input_size, hidden_size
-        self.weight_ih_l0 = nn.Parameter(torch.empty(2 * D, M, device=device, dtype=dtype))
-        self.bias_ih_l0 = nn.Parameter(torch.empty(2 * D, device=device, dtype=dtype))
-        self.alpha_l0 = nn.Parameter(torch.empty(D, device=device, dtype=dtype))
-        learned = nn.Parameter(torch.empty(D, device=device, dtype=dtype)) if initial_state == "learned" else None
-        self.register_parameter("h0_l0", learned)
-        self.reset_parameters()
+        recurrence = BMRURecurrence(epsilon, width, initial_state)
+        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
 
-    def reset_parameters(self) -> None:
-        """Draws the weights as `torch.nn.Linear` does, and sets the rest as the class says."""
-        D, M = self.hidden_size, self.input_size
-        with torch.no_grad():
-            self.weight_ih_l0.uniform_(-(M**-0.5), M**-0.5)
-            self.bias_ih_l0[:D] = 0
-            self.bias_ih_l0[D:] = 1
-            self.alpha_l0.fill_(1)
-            if self.h0_l0 is not None:
-                self.h0_l0.copy_(torch.where(torch.rand_like(self.h0_l0) < 0.5, -self.alpha_l0, self.alpha_l0))
 
-    def extra_repr(self) -> str:
-        """The sizes, and the options that are not at their defaults."""
-        shown = [f"{self.input_size}, {self.hidden_size}"]
-        shown += ["batch_first=True"] if self.batch_first else []
-        shown += [f"epsilon={self.epsilon:g}"] if self.epsilon else []
-        shown += [f"width={self.width:g}"] if self.width != 1 else []
-        shown += ["initial_state='learned'"] if self.h0_l0 is not None else []
-        return ", ".join(shown)
-
-    @property
-    def state_dtype(self) -> torch.dtype:
-        """The dtype of the states: that of the weights."""
-        return self.weight_ih_l0.dtype
-
-    def _gates(self, x: Tensor) -> tuple[Tensor, ...]:
-        return row_linear(x, self.weight_ih_l0, self.bias_ih_l0).chunk(2, dim=-1)
-
-    def _scan(self, gates: tuple[Tensor, ...], h: Tensor | None, reset: Tensor | None, start: Tensor | None) -> Tensor:
-        candidate, threshold = gates
-        return latch_scan(
-            candidate,
-            threshold,
-            self.alpha_l0,
-            h,
-            epsilon=self.epsilon,
-            width=self.width,
-            reset=reset,
-            reset_state=start,
-        )
-
-    def _advance(self, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        candidate, threshold = gates
-        return latch_step(candidate, threshold, self.alpha_l0, h, epsilon=self.epsilon, width=self.width)
-
-    def _readout(self, states: Tensor, x: Tensor) -> Tensor:
-        return states
-
-    def _start(self) -> Tensor | None:
-        return self.h0_l0
+def initialise_latch(p: Params, alpha: Tensor) -> None:
+    """Weights as `torch.nn.Linear` draws them, biases 0 but 1 for the threshold, the first state at random sign."""
+    M, D = p["weight_ih"].shape[1], alpha.shape[0]
+    p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
+    if "bias_ih" in p:
+        p["bias_ih"].zero_()[D : 2 * D] = 1
+    if "h0" in p:
+        p["h0"].copy_(torch.where(torch.rand_like(p["h0"]) < 0.5, -alpha, alpha))

@@ -1,12 +1,86 @@
 """The linear recurrent unit: a diagonal complex state-space layer, whose memory fades."""
 
 import math
+from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from remanent.ops import linear_scan, linear_step, row_linear
 from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import Params, ScanRecurrence
+
+
+@dataclass(eq=False)
+class LRURecurrence(ScanRecurrence):
+    """A complex first-order linear recurrence between two linear maps."""
+
+    r_min: float = 0.9
+    r_max: float = 0.999
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.r_min < self.r_max < 1:
+            came = f"{self.r_min} and {self.r_max}"
+            raise ValueError(f"`r_min` and `r_max` must satisfy 0 <= r_min < r_max < 1, got {came}")
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        return {
+            "weight_ih": (2 * D, M),
+            "nu_log": (D,),
+            "theta_log": (D,),
+            "gamma_log": (D,),
+            "weight_ho": (2 * D, D),
+            "weight_skip": (D, M),
+        }
+
+    def initialise(self, p: Params) -> None:
+        """Draws eigenvalues on the ring, and weights normal with the variance of the paper."""
+        D, M = p["weight_skip"].shape
+        radius_squared = p["nu_log"].uniform_(self.r_min**2, self.r_max**2).clone()
+        p["nu_log"].copy_((-0.5 * radius_squared.log()).log())
+        p["theta_log"].uniform_(1e-4, 2 * math.pi).log_()
+        p["gamma_log"].copy_(0.5 * (-2 * p["nu_log"].exp()).expm1().neg().log())
+        p["weight_ih"].normal_(0, (2 * M) ** -0.5)
+        p["weight_ho"].normal_(0, D**-0.5)
+        p["weight_skip"].normal_(0, M**-0.5)
+
+    def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """complex128 for float64 weights, else complex64."""
+        return torch.complex128 if dtype == torch.float64 else torch.complex64
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """What is added to the state."""
+        dtype = _real_dtype(p["weight_ih"])
+        real, imaginary = row_linear(x, p["weight_ih"]).to(dtype).chunk(2, dim=-1)
+        gamma = p["gamma_log"].to(dtype).exp()
+        return (torch.complex(gamma * real, gamma * imaginary),)
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        return linear_scan(self._decay(p), gates[0], h, reset=reset)
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        return linear_step(self._decay(p), gates[0], h)
+
+    def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
+        """The real part of a linear map of the states, plus one of the input."""
+        real_rows, imaginary_rows = p["weight_ho"].chunk(2)
+        parts = torch.cat([states.real, states.imag], dim=-1).to(p["weight_ho"].dtype)
+        read = row_linear(parts, torch.cat([real_rows, -imaginary_rows], dim=1))
+        return read + row_linear(x, p["weight_skip"])
+
+    def _decay(self, p: Params) -> Tensor:
+        dtype = _real_dtype(p["nu_log"])
+        radius = (-p["nu_log"].to(dtype).exp()).exp()
+        return torch.polar(radius, p["theta_log"].to(dtype).exp())
+
+
+def _real_dtype(weight: Tensor) -> torch.dtype:
+    """The dtype of the states' real and imaginary parts: half weights have states in float32."""
+    return torch.float64 if weight.dtype == torch.float64 else torch.float32
 
 
 class LRU(RecurrentUnit):
@@ -23,13 +97,11 @@ class LRU(RecurrentUnit):
         weight_skip_l0: (D, M), the direct path that the paper calls $D$.
 
     Args:
-        input_size: M, at least 1.
-        hidden_size: D, the number of complex states and of outputs, at least 1.
-        batch_first: inputs are (B, T, M) where true, else (T, B, M), as in `torch.nn.GRU`.
+        input_size: this and the next seven as in `RecurrentUnit`; D is the number of complex states and of
+            outputs. There is no bias, whatever `bias` says; states are complex64, or complex128 for
+            float64.
         r_min: the ring's inner radius, in [0, `r_max`).
         r_max: the ring's outer radius, in (`r_min`, 1).
-        device: where the parameters are made.
-        dtype: their dtype, real; states are complex64, or complex128 for float64.
 
     Raises:
         ValueError: a size or radius is out of its range.
@@ -42,88 +114,46 @@ class LRU(RecurrentUnit):
     (torch.Size([2, 100, 8]), torch.complex64)
     """
 
-    weight_ih_l0: nn.Parameter
-    nu_log_l0: nn.Parameter
-    theta_log_l0: nn.Parameter
-    gamma_log_l0: nn.Parameter
-    weight_ho_l0: nn.Parameter
-    weight_skip_l0: nn.Parameter
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        r_min: float = 0.9,
+        r_max: float = 0.999,
+    ) -> None:
+        recurrence, sizes = LRURecurrence(r_min, r_max), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class LRUCell(RecurrentCell):
+    """One step of an `LRU`, used like `torch.nn.GRUCell`; the state is complex, `readout` gives the output.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        r_min: this and `r_max` as in `LRU`.
+
+    >>> cell, x = LRUCell(4, 8), torch.randn(2, 4)
+    >>> cell.readout(cell(x), x).shape
+    torch.Size([2, 8])
+    """
 
     def __init__(
         self,
         input_size: int,
         hidden_size: int,
-        *,
-        batch_first: bool = False,
-        r_min: float = 0.9,
-        r_max: float = 0.999,
+        bias: bool = True,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        r_min: float = 0.9,
+        r_max: float = 0.999,
     ) -> None:
-        super().__init__(input_size, hidden_size, batch_first)
-        if not 0 <= r_min < r_max < 1:
-            raise ValueError(f"`r_min` and `r_max` must satisfy 0 <= r_min < r_max < 1, got {r_min} and {r_max}")
-        self.r_min = r_min
-        self.r_max = r_max
-        M, D = input_size, hidden_size
-        shapes = {
-            "weight_ih_l0": (2 * D, M),
-            "nu_log_l0": (D,),
-            "theta_log_l0": (D,),
-            "gamma_log_l0": (D,),
-            "weight_ho_l0": (2 * D, D),
-            "weight_skip_l0": (D, M),
-        }
-        for name, shape in shapes.items():
-            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
-        self.reset_parameters()
-
-    def reset_parameters(self) -> None:
-        """Draws eigenvalues on the ring, and weights normal with the variance of the paper."""
-        D, M = self.hidden_size, self.input_size
-        with torch.no_grad():
-            radius_squared = self.nu_log_l0.uniform_(self.r_min**2, self.r_max**2).clone()
-            self.nu_log_l0.copy_((-0.5 * radius_squared.log()).log())
-            self.theta_log_l0.uniform_(1e-4, 2 * math.pi).log_()
-            self.gamma_log_l0.copy_(0.5 * (-2 * self.nu_log_l0.exp()).expm1().neg().log())
-            self.weight_ih_l0.normal_(0, (2 * M) ** -0.5)
-            self.weight_ho_l0.normal_(0, D**-0.5)
-            self.weight_skip_l0.normal_(0, M**-0.5)
-
-    def extra_repr(self) -> str:
-        """The sizes, and the options that are not at their defaults."""
-        shown = [f"{self.input_size}, {self.hidden_size}"]
-        shown += ["batch_first=True"] if self.batch_first else []
-        shown += [f"r_min={self.r_min:g}"] if self.r_min != 0.9 else []
-        shown += [f"r_max={self.r_max:g}"] if self.r_max != 0.999 else []
-        return ", ".join(shown)
-
-    @property
-    def state_dtype(self) -> torch.dtype:
-        """The dtype of the states: complex128 for float64 weights, else complex64."""
-        return torch.complex128 if self.weight_ih_l0.dtype == torch.float64 else torch.complex64
-
-    def _gates(self, x: Tensor) -> tuple[Tensor, ...]:
-        real, imaginary = row_linear(x, self.weight_ih_l0).to(self.state_dtype.to_real()).chunk(2, dim=-1)
-        gamma = self.gamma_log_l0.to(real.dtype).exp()
-        return (torch.complex(gamma * real, gamma * imaginary),)
-
-    def _scan(self, gates: tuple[Tensor, ...], h: Tensor | None, reset: Tensor | None, start: Tensor | None) -> Tensor:
-        return linear_scan(self._decay(), gates[0], h, reset=reset, reset_state=start)
-
-    def _advance(self, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        return linear_step(self._decay(), gates[0], h)
-
-    def _readout(self, states: Tensor, x: Tensor) -> Tensor:
-        real_rows, imaginary_rows = self.weight_ho_l0.chunk(2)
-        parts = torch.cat([states.real, states.imag], dim=-1).to(x.dtype)
-        read = row_linear(parts, torch.cat([real_rows, -imaginary_rows], dim=1))
-        return read + row_linear(x, self.weight_skip_l0)
-
-    def _start(self) -> Tensor | None:
-        return None
-
-    def _decay(self) -> Tensor:
-        real = self.state_dtype.to_real()
-        radius = (-self.nu_log_l0.to(real).exp()).exp()
-        return torch.polar(radius, self.theta_log_l0.to(real).exp())
+        super().__init__(LRURecurrence(r_min, r_max), input_size, hidden_size, bias, device, dtype)

@@ -1,0 +1,131 @@
+"""Checks of what a unit is given, in torch's words and our own, before anything is computed."""
+
+import numbers
+
+import torch
+from torch import Tensor
+
+from remanent.ops import in_transforms
+from remanent.ops._checks import check_reset
+
+
+class ShapeError(ValueError, RuntimeError):
+    """A shape does not fit: a ValueError as everywhere here, and a RuntimeError as torch's units raise."""
+
+
+class DtypeError(TypeError, ValueError):
+    """A dtype does not fit: a TypeError as everywhere here, and a ValueError as torch's units raise."""
+
+
+def check_size(name: str, value: int) -> None:
+    """Raises unless a size is an int above zero."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        came = type(value).__name__
+        raise TypeError(f"`{name}` must be an int, got {came}: {name} should be of type int, got: {came}")
+    if value < 1:
+        raise ValueError(f"`{name}` must be at least 1, got {value}: {name} must be greater than zero")
+
+
+def check_flag(name: str, value: bool) -> None:
+    """Raises unless an option is a bool."""
+    if not isinstance(value, bool):
+        came = type(value).__name__
+        raise TypeError(f"`{name}` must be a bool, got {came}: {name} should be of type bool, got: {came}")
+
+
+def check_dropout(value: float) -> None:
+    """Raises unless a probability is a number in [0, 1]."""
+    if not isinstance(value, numbers.Number) or isinstance(value, bool) or not 0 <= value <= 1:  # type: ignore[operator]
+        raise ValueError(
+            f"`dropout` must be in [0, 1], got {value!r}: dropout should be a number in range [0, 1] "
+            "representing the probability of an element being zeroed"
+        )
+
+
+def check_rank(unit: str, name: str, value: Tensor, ranks: tuple[int, int]) -> bool:
+    """Raises unless a tensor has one of two ranks, and returns whether it has the larger."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    if value.dim() not in ranks:
+        low, high = ranks
+        raise ShapeError(
+            f"`{name}` must have {low} or {high} axes, got {tuple(value.shape)}: "
+            f"{unit}: Expected input to be {low}D or {high}D, got {value.dim()}D instead"
+        )
+    return value.dim() == ranks[1]
+
+
+def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight: Tensor) -> None:
+    """Raises unless an input of the right rank fits the weights: its last axis, dtype and device."""
+    if value.shape[-1] != M:
+        expected = ", ".join((*axes[:-1], f"M={M}"))
+        raise ShapeError(
+            f"`{name}` must have shape ({expected}), got {tuple(value.shape)}: input.size(-1) must be equal to "
+            f"input_size. Expected {M}, got {value.shape[-1]}"
+        )
+    if value.dtype != weight.dtype and not (value.is_floating_point() and _autocast(value)):
+        raise DtypeError(
+            f"`{name}` must have the dtype of the weights, {weight.dtype}, got {value.dtype}: "
+            f"RNN input dtype ({value.dtype}) does not match weight dtype ({weight.dtype}). "
+            f"Convert input: input.to({weight.dtype}), or convert model: model.to({value.dtype})"
+        )
+    if value.device != weight.device:
+        raise ValueError(f"`{name}` must be on the device of the weights, {weight.device}, got {value.device}")
+
+
+def check_state(
+    name: str, value: object, shape: tuple[int, ...], axes: str, dtype: torch.dtype, like: Tensor
+) -> Tensor:
+    """Returns a state, unless it has not its shape, dtype, and the device of the input."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
+    if value.dim() != len(shape):
+        batched = len(shape) == 3
+        raise ShapeError(
+            f"{rule}: For {'batched' if batched else 'unbatched'} {len(shape)}-D input, {name} should also be "
+            f"{len(shape)}-D but got {value.dim()}-D tensor"
+        )
+    if any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
+        raise ShapeError(f"{rule}: Expected hidden size {shape}, got {list(value.shape)}")
+    if value.dtype != dtype:
+        raise DtypeError(f"`{name}` must have dtype {dtype}, got {value.dtype}")
+    if value.device != like.device:
+        raise ValueError(f"`{name}` must be on the device of the input, {like.device}, got {value.device}")
+    return value
+
+
+def check_lengths(lengths: Tensor, B: int, T: int) -> None:
+    """Raises unless lengths are ints (B,) in [0, T]; values are not read while tracing or in transforms."""
+    if not isinstance(lengths, Tensor):
+        raise TypeError(f"`lengths` must be a torch.Tensor, got {type(lengths).__name__}")
+    if lengths.dtype not in (torch.int64, torch.int32):
+        raise TypeError(f"`lengths` must have dtype int64 or int32, got {lengths.dtype}")
+    if lengths.dim() != 1 or lengths.shape[0] != B:
+        raise ValueError(f"`lengths` must have shape (B={B},), got {tuple(lengths.shape)}")
+    if torch.compiler.is_compiling() or in_transforms() or B == 0:
+        return
+    low, high = int(lengths.min()), int(lengths.max())
+    if low < 0 or high > T:
+        raise ValueError(f"`lengths` must be in [0, T={T}], got {low if low < 0 else high}")
+
+
+def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
+    """Resets (B, T), after a check against the sequence."""
+    if not batched and isinstance(reset, Tensor):
+        if reset.dim() != 1:
+            raise ValueError(f"`reset` must have shape (T={x.shape[1]},), got {tuple(reset.shape)}")
+        reset = reset[None]
+    check_reset(reset, None, x)
+    return reset
+
+
+def check_step_reset(reset: Tensor, x: Tensor) -> None:
+    """Raises unless the resets of one step are bool (B,)."""
+    if isinstance(reset, Tensor) and (reset.dim() != 1 or reset.shape[0] != x.shape[0]):
+        raise ValueError(f"`reset` must have shape (B={x.shape[0]},), got {tuple(reset.shape)}")
+    check_reset(reset[:, None] if isinstance(reset, Tensor) else reset, None, x[:, None])
+
+
+def _autocast(value: Tensor) -> bool:
+    return torch.is_autocast_enabled(value.device.type)

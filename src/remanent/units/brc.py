@@ -1,0 +1,209 @@
+"""The bistable recurrent cells: multistable by feedback, and therefore one step after another."""
+
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from remanent._options import check_choice
+from remanent.ops import feedback_scan, feedback_step, row_linear
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import (
+    INITIAL_STATES,
+    Params,
+    ScanRecurrence,
+    StateIsOutput,
+    gate_shapes,
+    learned_shapes,
+    uniform_,
+)
+
+
+@dataclass(eq=False)
+class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
+    """Gates that see the state, through a diagonal or a full matrix."""
+
+    initial_state: str = "zeros"
+
+    def __post_init__(self) -> None:
+        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+
+    @abstractmethod
+    def feedback_shape(self, D: int) -> tuple[int, ...]:
+        """The shape of `weight_hh`."""
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        weight, *biases = gate_shapes(3, M, D, bias).items()
+        return dict([weight, ("weight_hh", self.feedback_shape(D)), *biases]) | learned_shapes(self.initial_state, D)
+
+    def initialise(self, p: Params) -> None:
+        """Weights and biases as `torch.nn.GRU` draws them, the initial state at zero."""
+        uniform_(p, (p["weight_ih"].shape[0] // 3) ** -0.5)
+        if "h0" in p:
+            p["h0"].zero_()
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """What the input adds to the two gates and the candidate."""
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        start = None if reset is None else self.start(p)
+        return feedback_scan(gates[0], p["weight_hh"], None, h, cell="brc", reset=reset, reset_state=start)
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        return feedback_step(gates[0], p["weight_hh"], None, h, cell="brc")
+
+
+class BRCRecurrence(FeedbackRecurrence):
+    """Each channel sees itself alone."""
+
+    def feedback_shape(self, D: int) -> tuple[int, ...]:
+        """A diagonal for each gate."""
+        return (2 * D,)
+
+
+class NBRCRecurrence(FeedbackRecurrence):
+    """Each channel sees all."""
+
+    def feedback_shape(self, D: int) -> tuple[int, ...]:
+        """A matrix for each gate."""
+        return (2 * D, D)
+
+
+class BRC(RecurrentUnit):
+    r"""Bistable recurrent cell: $h_t = z_t \odot h_{t-1} + (1 - z_t) \odot \tanh(W_h x_t + b_h + r_t \odot h_{t-1})$.
+
+    The feedback is $r_t = 1 + \tanh(W_r x_t + b_r + u_r \odot h_{t-1})$, and a channel is bistable where
+    $r_t > 1$; the update gate is $z_t = \sigma(W_z x_t + b_z + u_z \odot h_{t-1})$. The gates see the
+    state, so that time is a loop.
+
+    Attributes:
+        weight_ih_l0: (3 D, M), the rows of the feedback, the update gate and the candidate.
+        weight_hh_l0: (2 D,), $u_r$, then $u_z$.
+        bias_ih_l0: (3 D,).
+        h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+
+    Raises:
+        ValueError: a size or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Vecoven, Ernst, Drion (2021), PLoS ONE 16(6).
+
+    >>> BRC(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        recurrence, sizes = BRCRecurrence(initial_state), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class BRCCell(RecurrentCell):
+    """One step of a `BRC`, used like `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        initial_state: as in `BRC`.
+
+    >>> BRCCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        super().__init__(BRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+
+
+class NBRC(RecurrentUnit):
+    r"""Neuromodulated bistable cell: a `BRC` whose gates see every channel, $u_r \odot h$ becoming $U_r h$.
+
+    Attributes:
+        weight_ih_l0: (3 D, M), the rows of the feedback, the update gate and the candidate.
+        weight_hh_l0: (2 D, D), the rows of $U_r$, then of $U_z$.
+        bias_ih_l0: (3 D,).
+        h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+
+    Raises:
+        ValueError: a size or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Vecoven, Ernst, Drion (2021), PLoS ONE 16(6).
+
+    >>> NBRC(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        recurrence, sizes = NBRCRecurrence(initial_state), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class NBRCCell(RecurrentCell):
+    """One step of an `NBRC`, used like `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        initial_state: as in `NBRC`.
+
+    >>> NBRCCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        super().__init__(NBRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)

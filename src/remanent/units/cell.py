@@ -1,0 +1,103 @@
+"""One step of a recurrence as a module of its own, with the interface of `torch.nn.GRUCell`."""
+
+import torch
+from torch import Tensor, nn
+
+from remanent.units._checks import check_flag, check_input, check_rank, check_size
+from remanent.units._state import State, join_state, own_state, split_state
+from remanent.units.recurrence import Params, Recurrence, describe
+
+
+class RecurrentCell(nn.Module):
+    r"""One layer of a recurrence for one step at a time: $h_t = f(x_t, h_{t-1})$.
+
+    The parameters have the names of the sequence unit's, without the layer: `weight_ih` for `weight_ih_l0`.
+
+    Args:
+        recurrence: the equations; a class for each unit gives its own.
+        input_size: M, at least 1.
+        hidden_size: D, at least 1.
+        bias: whether the gates have biases.
+        device: where the parameters are made.
+        dtype: their dtype.
+
+    Raises:
+        ValueError: a size or option is out of its range; the message names the argument.
+        TypeError: a size is not an int, or a flag not a bool.
+    """
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        check_size("input_size", input_size)
+        check_size("hidden_size", hidden_size)
+        check_flag("bias", bias)
+        self.recurrence = recurrence
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.bias = bias
+        self._shapes = recurrence.shapes(input_size, hidden_size, bias)
+        for name, shape in self._shapes.items():
+            self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self.reset_parameters()
+
+    def forward(self, input: Tensor, hx: State | None = None) -> State:
+        """Runs one step.
+
+        Args:
+            input: one input for each sequence, (B, M), or (M,) for one sequence.
+            hx: the state before the step, (B, D) or (D,), a tuple of two for an LSTM; the cell's own
+                initial state, zeros or learned, if None.
+
+        Returns:
+            The state after the step, in the form of `hx`; `readout` gives the output where it is another.
+
+        Raises:
+            ValueError: a shape or device does not fit; the message names the argument.
+            TypeError: a type or dtype does not fit.
+        """
+        batched = check_rank(type(self).__name__, "input", input, (1, 2))
+        p = self._params()
+        check_input("input", input, ("B", "M") if batched else ("M",), self.input_size, self._weight(p))
+        x = input if batched else input[None]
+        B, D, parts = x.shape[0], self.hidden_size, self.recurrence.state_parts
+        if hx is None:
+            h = own_state(self.recurrence, p, x, D)
+        else:
+            shape, axes = ((B, D), f"(B={B}, D={D})") if batched else ((D,), f"(D={D},)")
+            h = join_state("hx", hx, shape, axes, self.state_dtype, x, parts)
+            h = h if batched else h[None]
+        after = self.recurrence.advance(p, x, h)
+        return split_state(after if batched else after[0], parts)
+
+    def readout(self, hx: State, input: Tensor) -> Tensor:
+        """The output (B, D) of a step that ended in the state `hx`, given its input (B, M)."""
+        state = hx if isinstance(hx, Tensor) else torch.cat(hx, dim=-1)
+        return self.recurrence.readout(self._params(), state, input)
+
+    def reset_parameters(self) -> None:
+        """Draws all parameters anew."""
+        with torch.no_grad():
+            self.recurrence.initialise(self._params())
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """The dtype of the states."""
+        return self.recurrence.state_dtype(self._weight(self._params()).dtype)
+
+    def extra_repr(self) -> str:
+        """The sizes, and the options that are not at their defaults."""
+        return describe(self.input_size, self.hidden_size, {"bias": (self.bias, True)}, self.recurrence)
+
+    def _params(self) -> Params:
+        return {name: getattr(self, name) for name in self._shapes}
+
+    def _weight(self, p: Params) -> Tensor:
+        return p[next(iter(self._shapes))]

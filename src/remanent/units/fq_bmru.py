@@ -1,0 +1,144 @@
+"""The first-quadrant form of the bistable unit, with states 0 and alpha, for unipolar hardware."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from remanent._options import check_choice, check_range
+from remanent.ops import linear_scan, linear_step, row_linear, write_gate
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import (
+    INITIAL_STATES,
+    Params,
+    ScanRecurrence,
+    StateIsOutput,
+    gate_shapes,
+    learned_shapes,
+)
+
+LOW, WIDTH = 0.5, 2.0
+
+
+@dataclass(eq=False)
+class FQBMRURecurrence(ScanRecurrence, StateIsOutput):
+    """Set high, set low, or hold. With factors of exactly 0 and 1, a linear scan rounds nothing."""
+
+    width: float = 1.0
+    initial_state: str = "zeros"
+
+    def __post_init__(self) -> None:
+        check_range("width", self.width, 0, float("inf"), open_low=True)
+        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        own = {"threshold_low": (D,), "threshold_width": (D,), "alpha": (D,)}
+        return gate_shapes(1, M, D, bias) | own | learned_shapes(self.initial_state, D)
+
+    def initialise(self, p: Params) -> None:
+        """See `FQBMRU`."""
+        M = p["weight_ih"].shape[1]
+        p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
+        p["threshold_low"].fill_(LOW)
+        p["threshold_width"].fill_(WIDTH)
+        p["alpha"].fill_(1)
+        if "bias_ih" in p:
+            p["bias_ih"].fill_(LOW + WIDTH / 2)
+        if "h0" in p:
+            p["h0"].copy_(torch.rand_like(p["h0"]).round())
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of the state, 0 or 1, and what is added, 0 or alpha."""
+        candidate = row_linear(x, p["weight_ih"], p.get("bias_ih")).relu()
+        low = p["threshold_low"].abs()
+        high = low + p["threshold_width"].abs()
+        set_low = write_gate(low, candidate, self.width)
+        set_high = write_gate(candidate, high, self.width)
+        return (1 - set_low) * (1 - set_high), set_high * p["alpha"].abs()
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        keep, added = gates
+        return linear_scan(keep, added, h, reset=reset, reset_state=None if reset is None else self.start(p))
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        keep, added = gates
+        return linear_step(keep, added, h)
+
+
+class FQBMRU(RecurrentUnit):
+    r"""First-quadrant latch: $h_t = |\alpha|$ where $c_t \ge \beta_{hi}$, 0 where $c_t \le \beta_{lo}$, else $h_{t-1}$.
+
+    The candidate is $c_t = \mathrm{ReLU}(W_c x_t + b_c)$; the thresholds are learned constants,
+    $\beta_{lo} = |t|$ and $\beta_{hi} = \beta_{lo} + |w|$. States are 0 and $|\alpha|$, and any cut of a
+    sequence gives the same bits. The published equations have no `epsilon`, nor has this unit.
+
+    Attributes:
+        weight_ih_l0: (D, M).
+        bias_ih_l0: (D,), at first 1.5, the middle of the band in which a state is held.
+        threshold_low_l0: (D,), $t$, at first 0.5.
+        threshold_width_l0: (D,), $w$, at first 2.
+        alpha_l0: (D,), the size of a high state, at first 1.
+        h0_l0: (D,), the learned initial state, at first 0 or 1 at random; only where it is learned.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+        width: the surrogate gradient's $a > 0$.
+        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+
+    Raises:
+        ValueError: a size, `width` or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Fyon et al. (2026), arXiv 2605.15216; the initial values are our choice.
+
+    >>> y, _ = FQBMRU(4, 8)(torch.randn(100, 2, 4))
+    >>> y.unique().tolist()
+    [0.0, 1.0]
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        width: float = 1.0,
+        initial_state: str = "zeros",
+    ) -> None:
+        recurrence, sizes = FQBMRURecurrence(width, initial_state), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class FQBMRUCell(RecurrentCell):
+    """One step of an `FQBMRU`, used like `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        width: this and `initial_state` as in `FQBMRU`.
+
+    >>> FQBMRUCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        width: float = 1.0,
+        initial_state: str = "zeros",
+    ) -> None:
+        super().__init__(FQBMRURecurrence(width, initial_state), input_size, hidden_size, bias, device, dtype)

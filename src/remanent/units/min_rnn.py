@@ -1,0 +1,208 @@
+"""The minimal gated units, minGRU and minLSTM: linear in the state, their gates see the input alone."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from remanent._options import check_choice
+from remanent.ops import linear_scan, linear_step, row_linear
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import (
+    INITIAL_STATES,
+    Params,
+    ScanRecurrence,
+    StateIsOutput,
+    gate_shapes,
+    learned_shapes,
+    uniform_,
+)
+
+
+@dataclass(eq=False)
+class MinRecurrence(ScanRecurrence, StateIsOutput):
+    """A real first-order linear recurrence whose factor is a gate."""
+
+    initial_state: str = "zeros"
+
+    def __post_init__(self) -> None:
+        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+
+    def initialise(self, p: Params) -> None:
+        """Weights and biases as `torch.nn.Linear` draws them, the initial state at zero."""
+        uniform_(p, p["weight_ih"].shape[1] ** -0.5)
+        if "h0" in p:
+            p["h0"].zero_()
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        keep, added = gates
+        return linear_scan(keep, added, h, reset=reset, reset_state=None if reset is None else self.start(p))
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        keep, added = gates
+        return linear_step(keep, added, h)
+
+
+class MinGRURecurrence(MinRecurrence):
+    """One gate between the old state and the candidate."""
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        return gate_shapes(2, M, D, bias) | learned_shapes(self.initial_state, D)
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of the state, and what is added."""
+        candidate, update = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
+        return torch.sigmoid(-update), torch.sigmoid(update) * candidate
+
+
+class MinLSTMRecurrence(MinRecurrence):
+    """Two gates, normalised to sum to one."""
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of the state, and what is added; f / (f + i) by logarithms, for both may be tiny."""
+        candidate, forget, write = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(3, dim=-1)
+        balance = F.logsigmoid(forget) - F.logsigmoid(write)
+        return torch.sigmoid(balance), torch.sigmoid(-balance) * candidate
+
+
+class MinGRU(RecurrentUnit):
+    r"""Minimal gated recurrent unit: $h_t = (1 - z_t) \odot h_{t-1} + z_t \odot c_t$.
+
+    Gate and candidate are linear in the input, $z_t = \sigma(W_z x_t + b_z)$, $c_t = W_c x_t + b_c$. The
+    scan is not in log space, which would break for states at or below zero.
+
+    Attributes:
+        weight_ih_l0: (2 D, M), the rows of the candidate, then of the gate.
+        bias_ih_l0: (2 D,).
+        h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+
+    Raises:
+        ValueError: a size or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Feng et al. (2024), arXiv 2410.01201.
+
+    >>> MinGRU(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        recurrence, sizes = MinGRURecurrence(initial_state), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class MinGRUCell(RecurrentCell):
+    """One step of a `MinGRU`, used like `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        initial_state: as in `MinGRU`.
+
+    >>> MinGRUCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        super().__init__(MinGRURecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+
+
+class MinLSTM(RecurrentUnit):
+    r"""Minimal long short-term memory: $h_t = f'_t \odot h_{t-1} + i'_t \odot c_t$, with $f'_t + i'_t = 1$.
+
+    The gates $f_t = \sigma(W_f x_t + b_f)$ and $i_t = \sigma(W_i x_t + b_i)$ are normalised,
+    $f'_t = f_t / (f_t + i_t)$; the candidate is linear, $c_t = W_c x_t + b_c$.
+
+    Attributes:
+        weight_ih_l0: (3 D, M), the rows of the candidate, the forget gate, and the input gate.
+        bias_ih_l0: (3 D,).
+        h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+
+    Raises:
+        ValueError: a size or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Feng et al. (2024), arXiv 2410.01201.
+
+    >>> MinLSTM(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        recurrence, sizes = MinLSTMRecurrence(initial_state), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class MinLSTMCell(RecurrentCell):
+    """One step of a `MinLSTM`, used like `torch.nn.GRUCell`: one state, and so one tensor.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+        initial_state: as in `MinLSTM`.
+
+    >>> MinLSTMCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        initial_state: str = "zeros",
+    ) -> None:
+        super().__init__(MinLSTMRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)

@@ -1,0 +1,235 @@
+"""torch's own gated units, behind the interface of the others."""
+
+import math
+from abc import abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
+
+from remanent.ops import feedback_scan, feedback_step, in_transforms, row_linear
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
+
+
+@dataclass(eq=False)
+class TorchRecurrence(Recurrence):
+    """torch's fused function where it can run, else the same equations by `feedback_scan`.
+
+    torch's cannot reset in mid-sequence, be compiled or exported for any length, or run under `torch.func`.
+    """
+
+    cell = ""
+    num_gates = 0
+
+    @abstractmethod
+    def fused(
+        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Outputs and the state's parts at the end, of (B, T, M) or of packed (N, M)."""
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        N = self.num_gates * D
+        return {"weight_ih": (N, M), "weight_hh": (N, D)} | ({"bias_ih": (N,), "bias_hh": (N,)} if bias else {})
+
+    def initialise(self, p: Params) -> None:
+        """As torch draws them."""
+        uniform_(p, 1 / math.sqrt(p["weight_hh"].shape[1]))
+
+    def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """The dtype of the weights."""
+        return dtype
+
+    def run(
+        self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """See `Recurrence`."""
+        dtype = p["weight_ih"].dtype
+        if reset is not None or torch.compiler.is_compiling() or in_transforms() or x.shape[0] == 0:
+            values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
+            states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
+            return self.readout(p, states, x), last_state(states, h, lengths)
+        if lengths is None:
+            y, last = self.fused(p, x, h)
+            return y.to(dtype), torch.cat(last, dim=-1)[0].to(dtype)
+        counts = lengths.cpu().clamp(min=1)  # torch packs no empty sequence
+        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
+        order, back = packed.sorted_indices, packed.unsorted_indices
+        data, last = self.fused(p, packed.data, h[order], packed.batch_sizes)
+        padded = PackedSequence(data.to(dtype), packed.batch_sizes, order, back)
+        y, _ = pad_packed_sequence(padded, batch_first=True, total_length=x.shape[1])
+        return y, torch.where(lengths[:, None] > 0, torch.cat(last, dim=-1)[0][back].to(dtype), h)
+
+    def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        """See `Recurrence`."""
+        value = row_linear(x, p["weight_ih"], p.get("bias_ih"))
+        return feedback_step(value, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell)
+
+
+class GRURecurrence(TorchRecurrence):
+    """`torch.gru`."""
+
+    cell = "gru"
+    num_gates = 3
+
+    def fused(
+        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TorchRecurrence`."""
+        options = (list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False)
+        if batch_sizes is None:
+            y, last = torch.gru(x, h[None], *options, True)
+        else:
+            y, last = torch.gru(x, batch_sizes, h[None], *options)
+        return y, (last,)
+
+    def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
+        """The states."""
+        return states
+
+
+class LSTMRecurrence(TorchRecurrence):
+    """`torch.lstm`; the state is the hidden part, then the cell's."""
+
+    cell = "lstm"
+    num_gates = 4
+    state_parts = 2
+
+    def fused(
+        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """See `TorchRecurrence`."""
+        options = (list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False)
+        first = [part[None].contiguous() for part in h.chunk(2, dim=-1)]
+        if batch_sizes is None:
+            y, *last = torch.lstm(x, first, *options, True)
+        else:
+            y, *last = torch.lstm(x, batch_sizes, first, *options)
+        return y, tuple(last)
+
+    def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
+        """The hidden part."""
+        return states.chunk(2, dim=-1)[0]
+
+
+class GRU(RecurrentUnit):
+    r"""torch's gated recurrent unit, with resets and lengths: $h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}$.
+
+    Without `reset` it runs `torch.gru`; with it, and compiled, exported or under `torch.func`, the same
+    equations one step after another.
+
+    Attributes:
+        weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.GRU`, whose `state_dict` loads.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+
+    Raises:
+        ValueError: a size is out of its range.
+        TypeError: a size is not an int.
+
+    Source: Cho et al. (2014), arXiv 1406.1078; PyTorch.
+
+    >>> GRU(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        recurrence, sizes = GRURecurrence(), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class GRUCell(RecurrentCell):
+    """One step of a `GRU`, as `torch.nn.GRUCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+
+    >>> GRUCell(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(GRURecurrence(), input_size, hidden_size, bias, device, dtype)
+
+
+class LSTM(RecurrentUnit):
+    r"""torch's long short-term memory, with resets and lengths; its state is a tuple $(h, c)$.
+
+    Without `reset` it runs `torch.lstm`; with it, and compiled, exported or under `torch.func`, the same
+    equations one step after another.
+
+    Attributes:
+        weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.LSTM`, whose `state_dict` loads.
+
+    Args:
+        input_size: this and the next seven as in `RecurrentUnit`.
+
+    Raises:
+        ValueError: a size is out of its range.
+        TypeError: a size is not an int, or the state not a tuple.
+
+    Source: Hochreiter and Schmidhuber (1997), Neural Computation 9(8); PyTorch.
+
+    >>> y, (h_n, c_n) = LSTM(4, 8)(torch.randn(100, 2, 4))
+    >>> y.shape, c_n.shape
+    (torch.Size([100, 2, 8]), torch.Size([1, 2, 8]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        recurrence, sizes = LSTMRecurrence(), (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+
+
+class LSTMCell(RecurrentCell):
+    """One step of an `LSTM`, as `torch.nn.LSTMCell`.
+
+    Args:
+        input_size: this and the next four as in `RecurrentCell`.
+
+    >>> h, c = LSTMCell(4, 8)(torch.randn(2, 4))
+    >>> h.shape, c.shape
+    (torch.Size([2, 8]), torch.Size([2, 8]))
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        bias: bool = True,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__(LSTMRecurrence(), input_size, hidden_size, bias, device, dtype)

@@ -1,0 +1,66 @@
+"""The units and the options that every law is tested over."""
+
+import torch
+
+from remanent import UNITS
+
+LATCHES = ("bmru", "cmru", "alpha_cmru")
+LEARN = ("bmru", "cmru", "alpha_cmru", "fq_bmru", "min_gru", "min_lstm", "brc", "nbrc")
+SHARED = [
+    {},
+    {"bias": False},
+    {"num_layers": 2, "dropout": 0.5},
+    {"bidirectional": True},
+    {"num_layers": 2, "bidirectional": True},
+]
+OWN = {
+    **{name: [{"epsilon": e} for e in (0.0, 0.4, 1.0)] + [{"width": 2.5}] for name in LATCHES},
+    "fq_bmru": [{"width": 2.5}],
+    "lru": [{"r_min": 0.2, "r_max": 0.5}],
+}
+LEARNED = [{"initial_state": "learned"}, {"initial_state": "learned", "num_layers": 2, "bidirectional": True}]
+CASES = [
+    (name, options) for name in UNITS for options in (*SHARED, *OWN.get(name, []), *(LEARNED if name in LEARN else []))
+]
+ONE_WAY = [(name, options) for name, options in CASES if not options.get("bidirectional")]
+TWO_WAY = [(name, options) for name, options in CASES if options.get("bidirectional")]
+M, D = 4, 6
+
+
+def case_id(value):
+    """Shows options in a test's name."""
+    return ",".join(f"{k}={v}" for k, v in value.items()) or "plain" if isinstance(value, dict) else None
+
+
+def make(name, *, seed=0, dtype=torch.float64, batch_first=True, **options):
+    """A unit in evaluation, so that dropout is off, with a threshold that some steps pass and some do not."""
+    torch.manual_seed(seed)
+    unit = UNITS[name](M, D, batch_first=batch_first, dtype=dtype, **options).eval()
+    with torch.no_grad():
+        for key, parameter in unit.named_parameters():
+            if key.startswith(("alpha", "h0", "bias")) and name not in ("gru", "lstm"):
+                parameter.add_(0.3 * torch.randn_like(parameter))
+            if key.startswith("threshold_width"):
+                parameter.fill_(0.8)
+    return unit
+
+
+def exact(name, options):
+    """Whether every state is set or held, never computed."""
+    return name == "fq_bmru" or (name == "bmru" and options.get("epsilon", 0) == 0)
+
+
+def parts(state):
+    """The tensors of a state."""
+    return state if isinstance(state, tuple) else (state,)
+
+
+def each(function, state):
+    """Applies a function to every tensor of a state."""
+    return tuple(function(v) for v in state) if isinstance(state, tuple) else function(state)
+
+
+def random_state(unit, B=3):
+    """A state of the right kind."""
+    _, h = unit(torch.randn(B, 1, M, dtype=next(unit.parameters()).dtype))
+    return each(lambda v: torch.randn_like(v.detach()), h)

@@ -1,0 +1,298 @@
+"""What people do with a `torch.nn.Module`: compile, export, autocast, vmap, copy, freeze, parametrize, move."""
+
+import copy
+import io
+import pickle
+
+import pytest
+import torch
+from torch import nn
+from torch.export import Dim
+from torch.func import functional_call, grad, stack_module_state, vmap
+
+from remanent import UNITS
+from unit_cases import CASES, D, M, case_id, each, exact, make, parts
+
+every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
+BOTH = {"num_layers": 2, "bidirectional": True}
+
+
+def batch(B=3, T=9, dtype=torch.float64):
+    torch.manual_seed(1)
+    return torch.randn(B, T, M, dtype=dtype), torch.rand(B, T) < 0.3
+
+
+def close(actual, expected, tolerance):
+    for a, b in zip(parts(actual), parts(expected), strict=True):
+        torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
+
+
+compiles = pytest.mark.filterwarnings(  # of the compiler's own parts
+    "ignore:Torchinductor does not support code generation for complex", "ignore::DeprecationWarning"
+)
+
+
+@compiles
+@pytest.mark.parametrize("name", UNITS)
+def test_compiles_whole_forward_and_backward(name):
+    torch.compiler.reset()
+    unit = make(name, dtype=torch.float32, **BOTH)
+    compiled = torch.compile(unit, fullgraph=True)
+    for T in (9, 12, 15):  # the second length compiles for any
+        x, reset = batch(T=T, dtype=torch.float32)
+        x.requires_grad_()
+        results = []
+        for run in (compiled, unit):
+            y, h_n = run(x, reset=reset, lengths=torch.tensor([T, 4, 7]))
+            loss = y.square().sum() + sum(v.abs().sum() for v in parts(h_n))
+            results.append((y, h_n, torch.autograd.grad(loss, [x, *unit.parameters()])))
+        (y, h_n, grads), (expected, h_expected, grads_expected) = results
+        close(y, expected, 0 if exact(name, {}) else 1e-5)
+        close(h_n, h_expected, 0 if exact(name, {}) else 1e-5)
+        close(grads, grads_expected, 1e-4)
+
+
+@compiles
+@pytest.mark.parametrize("name", ["bmru", "cmru", "alpha_cmru"])
+def test_epsilon_changes_without_a_new_compilation(name):
+    torch.compiler.reset()
+    unit = make(name, dtype=torch.float32)
+    compiled = torch.compile(unit, fullgraph=True)
+    x, _ = batch(dtype=torch.float32)
+    with torch.compiler.set_stance("default"):
+        unit.epsilon = 1.0
+        compiled(x)
+    with torch.compiler.set_stance("fail_on_recompile"):
+        for step in range(20):
+            unit.epsilon = 1 - step / 19
+            assert torch.equal(compiled(x)[0], unit(x)[0])
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("masked", [False, True])
+def test_exports_for_any_batch_and_length(name, masked):
+    unit = make(name, **BOTH)
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.unit = unit
+
+        def forward(self, x, hx, reset, lengths):
+            return self.unit(x, hx, reset=reset if masked else None, lengths=lengths if masked else None)
+
+    x, reset = batch()
+    hx = each(torch.randn_like, unit(x)[1])
+    B, T = Dim("B"), Dim("T")
+    shapes = {
+        "x": {0: B, 1: T},
+        "hx": each(lambda _: {1: B}, hx),
+        "reset": {0: B, 1: T},
+        "lengths": {0: B},
+    }
+    program = torch.export.export(Model(), (x, hx, reset, torch.tensor([9, 4, 2])), dynamic_shapes=shapes)
+    for size, steps in ((3, 9), (1, 40), (17, 2), (5, 1)):
+        x, reset = batch(size, steps)
+        hx = each(torch.randn_like, unit(x)[1])
+        lengths = torch.randint(1, steps + 1, (size,))
+        y, h_n = program.module()(x, hx, reset, lengths)
+        expected, h_expected = Model()(x, hx, reset, lengths)
+        close(y, expected, 0 if exact(name, {}) else 1e-12)
+        close(h_n, h_expected, 0 if exact(name, {}) else 1e-12)
+
+
+@every
+def test_autocast_projects_in_bfloat16_and_keeps_states_whole(name, options):
+    unit, (x, reset) = make(name, dtype=torch.float32, **options), batch(dtype=torch.float32)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, h_n = unit(x, reset=reset)
+        again, _ = unit(x.bfloat16(), h_n)
+        if not unit.bidirectional:
+            h, outputs = None, []
+            for t, x_t in enumerate(x.unbind(1)):
+                y_t, h = unit.step(x_t, h, reset=reset[:, t])
+                outputs.append(y_t)
+            close(torch.stack(outputs, 1), y, 0 if exact(name, options) else 0.02)
+    assert y.dtype == again.dtype == torch.float32
+    assert all(v.dtype == unit.state_dtype for v in parts(h_n))
+    y.square().sum().backward()
+    assert all(p.grad is None or p.grad.isfinite().all() for p in unit.parameters())
+    if name in ("lru", "min_gru", "min_lstm", "brc", "nbrc", "gru", "lstm"):
+        close(y, unit(x, reset=reset)[0], 0.05)
+    if exact(name, options) and options.get("num_layers", 1) == 1 and "initial_state" not in options:
+        written = y.abs().unique()
+        levels = torch.cat([p.abs() for key, p in unit.named_parameters() if key.startswith("alpha")])
+        assert set(written.tolist()) <= {0.0, *levels.tolist()}
+
+
+@every
+def test_an_ensemble_by_vmap_equals_its_members(name, options):
+    members = [make(name, seed=seed, **options) for seed in range(3)]
+    parameters, buffers = stack_module_state(members)
+    x, reset = batch()
+    xs = torch.stack([x, 2 * x, x.flip(1)])
+
+    def run(parameters, buffers, x, reset):
+        return functional_call(members[0], (parameters, buffers), (x,), {"reset": reset})
+
+    def loss(parameters, buffers, x, reset):
+        return run(parameters, buffers, x, reset)[0].square().sum()
+
+    resets = torch.stack([reset, ~reset, reset.roll(1)])
+    for dims, cuts in ((None, reset), (0, resets)):
+        y, h_n = vmap(run, (0, 0, 0, dims))(parameters, buffers, xs, cuts)
+        grads = vmap(grad(loss), (0, 0, 0, dims))(parameters, buffers, xs, cuts)
+        for i, member in enumerate(members):
+            own = cuts if dims is None else cuts[i]
+            expected, h_expected = member(xs[i], reset=own)
+            close(y[i], expected, 0 if exact(name, options) else 1e-10)
+            close(each(lambda v, i=i: v[i], h_n), h_expected, 0 if exact(name, options) else 1e-10)
+            named = dict(member.named_parameters())
+            wanted = torch.autograd.grad(expected.square().sum(), list(named.values()), allow_unused=True)
+            for key, value in zip(named, wanted, strict=True):
+                close(grads[key][i], torch.zeros_like(named[key]) if value is None else value, 1e-10)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_per_sample_gradients_and_steps_by_vmap(name):
+    unit, (x, _) = make(name), batch()
+    parameters = {key: value.detach() for key, value in unit.named_parameters()}
+
+    def loss(parameters, x):
+        return functional_call(unit, parameters, (x,))[0].square().sum()
+
+    each_one = vmap(grad(loss), (None, 0))(parameters, x)
+    whole = grad(lambda p, x: functional_call(unit, p, (x,))[0].square().sum())(parameters, x)
+    for key, value in whole.items():
+        close(each_one[key].sum(0), value, 1e-10)
+    stepped = vmap(lambda x_t: unit.step(x_t)[0])(x[:, 0])
+    close(stepped, unit.step(x[:, 0])[0], 0 if exact(name, {}) else 1e-12)
+
+
+@every
+def test_copies_and_files_give_the_same(name, options):
+    unit, (x, _) = make(name, **options), batch()
+    expected, _ = unit(x)
+    other = make(name, seed=9, **options)
+    other.load_state_dict(unit.state_dict())
+    file = io.BytesIO()
+    torch.save(unit.state_dict(), file)
+    file.seek(0)
+    third = make(name, seed=8, **options)
+    third.load_state_dict(torch.load(file, weights_only=True))
+    for twin in (other, third, copy.deepcopy(unit), pickle.loads(pickle.dumps(unit))):
+        assert torch.equal(twin(x)[0], expected)
+        assert repr(twin) == repr(unit)
+    twin = copy.deepcopy(unit)
+    if hasattr(unit, "epsilon"):
+        before = unit.epsilon
+        twin.epsilon = 0.25  # a copy anneals alone
+        assert unit.epsilon == before
+        assert pickle.loads(pickle.dumps(twin)).epsilon == 0.25
+
+
+class Halve(nn.Module):
+    """A parametrization: the weight is half of what is learned."""
+
+    def forward(self, weight):
+        return weight / 2
+
+    def right_inverse(self, weight):
+        return 2 * weight
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_parametrized_weights_give_the_same_and_learn(name):
+    plain, unit, (x, _) = make(name, **BOTH), make(name, **BOTH), batch()
+    for key in ("weight_ih_l0", "weight_ih_l1_reverse"):
+        nn.utils.parametrize.register_parametrization(unit, key, Halve())
+    y, _ = unit(x)
+    assert torch.equal(y, plain(x)[0])
+    y.square().sum().backward()
+    plain(x)[0].square().sum().backward()
+    original = unit.parametrizations.weight_ih_l0.original
+    close(original.grad, plain.weight_ih_l0.grad / 2, 1e-12)
+    close(copy.deepcopy(unit)(x)[0], y, 0)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_spectral_norm_of_torch_applies(name):
+    unit, (x, _) = make(name), batch()
+    nn.utils.parametrizations.spectral_norm(unit, "weight_ih_l0")
+    unit(x)[0].square().sum().backward()
+    assert torch.linalg.matrix_norm(unit.eval().weight_ih_l0, 2).item() < 1.5
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_any_subset_of_parameters_may_be_frozen(name):
+    unit, (x, _) = make(name, **BOTH), batch()
+    expected, _ = unit(x)
+    weight = torch.randn_like(expected)
+    whole = torch.autograd.grad((expected * weight).sum(), list(unit.parameters()), allow_unused=True)
+    named = list(unit.named_parameters())
+    for frozen, (key, parameter) in enumerate(named):
+        parameter.requires_grad_(False)
+        y, _ = unit(x)
+        close(y, expected, 0 if exact(name, {}) else 1e-12)
+        rest = [p for _, p in named if p.requires_grad]
+        grads = torch.autograd.grad((y * weight).sum(), rest, allow_unused=True)
+        for g, w in zip(grads, [w for i, w in enumerate(whole) if i != frozen], strict=True):
+            assert (g is None) == (w is None), key
+            if w is not None:
+                close(g, w, 1e-12)
+        parameter.requires_grad_(True)
+    unit.requires_grad_(False)
+    y, _ = unit(x.requires_grad_())
+    y.square().sum().backward()
+    assert x.grad.isfinite().all()
+    assert not unit(x.detach())[0].requires_grad
+
+
+@every
+def test_anomaly_mode_finds_nothing(name, options):
+    unit, (x, reset) = make(name, **options), batch()
+    with torch.autograd.set_detect_anomaly(True, check_nan=True):
+        y, h_n = unit(x.requires_grad_(), reset=reset, lengths=torch.tensor([9, 3, 5]))
+        (y.square().sum() + sum(v.abs().sum() for v in parts(h_n))).backward()
+    assert x.grad.isfinite().all()
+
+
+@every
+def test_dtype_and_device_move_everything(name, options):
+    unit, (x, _) = make(name, dtype=torch.float32, **options), batch()
+    y, h_n = unit.double()(x)
+    assert y.dtype == torch.float64
+    assert all(v.dtype == (torch.complex128 if name == "lru" else torch.float64) for v in parts(h_n))
+    if not unit.bidirectional:
+        assert unit.step(x[:, 0], h_n)[0].dtype == torch.float64
+    moved = copy.deepcopy(unit).to("meta")
+    y, h_n = moved(x.to("meta"), each(lambda v: v.to("meta"), h_n))
+    assert y.device.type == "meta"
+    assert all(v.device.type == "meta" for v in parts(h_n))
+    assert moved(x.to("meta"), reset=torch.zeros(3, 9, dtype=torch.bool, device="meta"))[0].shape == y.shape
+    made = UNITS[name](M, D, device="meta", **options)
+    assert {p.device.type for p in made.parameters()} == {"meta"}
+    filled = made.to_empty(device="cpu")
+    filled.reset_parameters()
+    assert all(p.isfinite().all() for p in filled.parameters())
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_half_types_run_forward_and_backward(name, dtype):
+    unit, (x, reset) = make(name, dtype=dtype, **BOTH), batch(dtype=dtype)
+    y, h_n = unit(x, reset=reset)
+    assert y.dtype == dtype
+    y.float().square().sum().backward()
+    assert all(p.grad.isfinite().all() for p in unit.parameters() if p.grad is not None)
+    assert all(v.dtype == unit.state_dtype for v in parts(h_n))
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_inference_mode_and_no_grad_give_the_same(name):
+    unit, (x, _) = make(name, **BOTH), batch()
+    expected, _ = unit(x)
+    with torch.no_grad():
+        close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)
+    with torch.inference_mode():
+        close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)

@@ -1,0 +1,116 @@
+"""The worked cases: outputs and every gradient of every unit, to 1e-12 in float64."""
+
+import pytest
+import torch
+
+from helpers import assert_close
+from remanent import CELLS, UNITS
+
+GATES = {  # the case's names of the rows of a projection, one gate below the other
+    "bmru": ["candidate", "threshold"],
+    "cmru": ["candidate", "threshold"],
+    "alpha_cmru": ["candidate", "threshold", "scale"],
+    "fq_bmru": ["candidate"],
+    "min_gru": ["candidate", "gate"],
+    "brc": ["r", "z", "h"],
+    "nbrc": ["r", "z", "h"],
+}
+CASES = {
+    "bmru": ("bmru", {}),
+    "bmru_epsilon": ("bmru", {"epsilon": 0.3}),
+    "bmru_surrogate_width": ("bmru", {"width": 2.5}),
+    "cmru": ("cmru", {}),
+    "cmru_as_bmru": ("bmru", {"epsilon": 1.0}),
+    **{name: (name, {}) for name in ("alpha_cmru", "fq_bmru", "lru", "min_gru", "brc", "nbrc")},
+}
+
+
+def arranged(name, values):
+    """A case's parameters, or gradients, by the unit's names."""
+    if name == "lru":
+        return {
+            "weight_ih": torch.cat([values.pop("B_re"), values.pop("B_im")]),
+            "weight_ho": torch.cat([values.pop("C_re"), values.pop("C_im")]),
+            "weight_skip": values.pop("D"),
+        } | values
+    joined = {
+        "weight_ih": torch.cat([values.pop(f"W_{gate}") for gate in GATES[name]]),
+        "bias_ih": torch.cat([values.pop(f"b_{gate}") for gate in GATES[name]]),
+    }
+    if "U_r" in values:
+        joined["weight_hh"] = torch.cat([values.pop("U_r"), values.pop("U_z")])
+    return joined | values
+
+
+def picked(vectors, prefix, without=()):
+    return {k.removeprefix(prefix): v for k, v in vectors.items() if k.startswith(prefix) and k not in without}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("way", ["unit", "step", "cell"])
+def test_every_unit_reproduces_its_worked_case(case, way, vectors):
+    name, options = CASES[case]
+    v = vectors("cmru" if case == "cmru_as_bmru" else case)
+    for key, option in (("option.eps", "epsilon"), ("option.a", "width")):
+        if key in v and option in options:
+            assert v[key].item() == options[option]
+    x, h0 = v["x"].requires_grad_(), v["h0"].requires_grad_()
+    h = torch.view_as_complex(h0) if name == "lru" else h0
+    suffix = "" if way == "cell" else "_l0"
+    kind = CELLS if way == "cell" else UNITS
+    sizes = (5, 7) if way == "cell" else (5, 7, 1, True, True)
+    unit = kind[name](*sizes, dtype=torch.float64, **options)
+    wanted = arranged(name, picked(v, "param."))
+    assert {key + suffix for key in wanted} == set(unit.state_dict())
+    unit.load_state_dict({key + suffix: value for key, value in wanted.items()})
+    if way == "unit":
+        y, _ = unit(x, h[None])
+    elif way == "step":
+        outputs, h = [], h[None]
+        for x_t in x.unbind(1):
+            y_t, h = unit.step(x_t, h)
+            outputs.append(y_t)
+        y = torch.stack(outputs, 1)
+    else:
+        outputs = []
+        for x_t in x.unbind(1):
+            h = unit(x_t, h)
+            outputs.append(unit.readout(h, x_t))
+        y = torch.stack(outputs, 1)
+    y.backward(v["grad_y"])
+    assert_close(y.detach(), v["y"], 1e-12, "y")
+    for key, grad in arranged(name, picked(v, "grad.", ("grad.x", "grad.h0"))).items():
+        assert_close(unit.get_parameter(key + suffix).grad, grad, 1e-12, key)
+    assert_close(x.grad, v["grad.x"], 1e-12, "x")
+    assert_close(h0.grad, v["grad.h0"], 1e-12, "h0")
+
+
+def test_min_lstm_is_its_formula():
+    """There is no worked case of it: the specification, step by step, with autograd's gradients."""
+    torch.manual_seed(0)
+    unit = UNITS["min_lstm"](5, 7, batch_first=True, dtype=torch.float64)
+    x, h0 = (torch.randn(*s, dtype=torch.float64, requires_grad=True) for s in ((3, 37, 5), (3, 7)))
+    h, outputs = h0, []
+    for x_t in x.unbind(1):
+        candidate, forget, write = (x_t @ unit.weight_ih_l0.T + unit.bias_ih_l0).chunk(3, -1)
+        f, i = torch.sigmoid(forget), torch.sigmoid(write)
+        h = f / (f + i) * h + i / (f + i) * candidate
+        outputs.append(h)
+    expected, (y, _) = torch.stack(outputs, 1), unit(x, h0[None])
+    assert_close(y.detach(), expected.detach(), 1e-12, "y")
+    wanted = [x, h0, *unit.parameters()]
+    weight = torch.randn_like(y)
+    pairs = zip(torch.autograd.grad(y, wanted, weight), torch.autograd.grad(expected, wanted, weight), strict=True)
+    for actual, grad in pairs:
+        assert_close(actual, grad, 1e-12, "gradient")
+
+
+@pytest.mark.parametrize("shift", [-500.0, 500.0])
+def test_min_lstm_survives_gates_that_are_both_closed(shift):
+    unit = UNITS["min_lstm"](1, 2)
+    with torch.no_grad():
+        unit.bias_ih_l0[2:] = shift
+    y, _ = unit(torch.randn(50, 1, 1, requires_grad=True))
+    y.sum().backward()
+    assert y.isfinite().all()
+    assert all(p.grad.isfinite().all() for p in unit.parameters())
