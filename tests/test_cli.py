@@ -7,6 +7,7 @@ import yaml
 
 from remanent.cli import main
 from remanent.training import load_run
+from remanent.units import UNITS
 
 TINY = [
     "--quiet",
@@ -64,7 +65,7 @@ def test_resume(tmp_path, capsys):
 def test_list(capsys):
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
-    assert listed["units"] == ["bmru", "lru"]
+    assert listed["units"] == [*UNITS, "attention"]
     assert {"copy-first", "sequential-image"} <= set(listed["tasks"])
     assert {"copy-first", "digits", "mnist"} <= set(listed["recipes"])
     assert main(["list"]) == 0
@@ -85,7 +86,7 @@ def test_list(capsys):
         (["evaluate", "nowhere", "--length", "many"], "many"),
         (["train", "--resume", "nowhere"], "the run's folder must exist, got nowhere"),
         (["evaluate", "nowhere"], "the run's folder must exist, got nowhere"),
-        (["train", "copy-first", "--model.unit", "gru"], "`unit` must be made of bmru, lru"),
+        (["train", "copy-first", "--model.unit", "rnn"], "`unit` must be made of bmru, cmru"),
         (["train", "copy-first", "--training.steps", "0"], "`steps` must be at least 1, got 0"),
         (["train", "copy-first", "--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
         (["train", "copy-first", "--out", "file/run"], "file"),

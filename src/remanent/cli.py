@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from remanent.models import Attention
 from remanent.tasks import TASKS, Task
 from remanent.units import UNITS
 
@@ -169,7 +170,8 @@ def _list_parser() -> Any:
 def _list(options: Any) -> int:
     from remanent.training import RECIPES
 
-    listed: dict[str, dict[str, Any]] = {"units": UNITS, "tasks": TASKS, "recipes": RECIPES}
+    units = UNITS | {"attention": Attention}
+    listed: dict[str, dict[str, Any]] = {"units": units, "tasks": TASKS, "recipes": RECIPES}
     if options.json:
         print(json.dumps({kind: list(members) for kind, members in listed.items()}))
         return 0

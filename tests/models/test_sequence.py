@@ -1,15 +1,19 @@
 """The sequence model: chunks and steps equal the whole, files come back, bad input is refused."""
 
 import dataclasses
+import gc
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
-from remanent import Hybrid, ModelConfig, SequenceModel
-from remanent.units import BMRU, LRU
+from remanent import Attention, Hybrid, ModelConfig, SequenceModel
+from remanent.models import ModelState
+from remanent.units import BMRU, CMRU, LRU, UNITS
 
 CONFIG = ModelConfig(input_size=3, output_size=2, hidden_size=8)
+RECURRENT = "+".join(UNITS)
 VARIANTS = [
     {},
     {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
@@ -17,6 +21,12 @@ VARIANTS = [
     {"head": "every", "initial_state": "learned"},
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
     {"encoder": "embedding", "input_size": 11},
+    *({"unit": unit, "head": "every"} for unit in UNITS if unit not in ("bmru", "lru")),
+    {"unit": "attention", "num_heads": 2, "head": "every"},
+    {"unit": "attention+bmru", "num_heads": 2, "norm": "layer"},
+    {"unit": "bmru+lru", "join": "sum"},
+    {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean"},
+    {"unit": "lstm+attention,fq_bmru", "join": "sum", "initial_state": "learned"},
 ]
 
 
@@ -74,17 +84,23 @@ def test_reset_starts_a_new_sequence(options):
     fresh, _ = model(x[:, 9:])
     y = y[1, 9:] if model.config.head == "every" else y[1]
     torch.testing.assert_close(y, fresh[1], rtol=1e-10, atol=1e-12)
+    state = carried
+    for t, x_t in enumerate(x.unbind(1)):
+        y, state = model.step(x_t, state, reset=reset[:, t])
+    last = fresh[1, -1] if model.config.head == "every" else fresh[1]
+    torch.testing.assert_close(y[1], last, rtol=1e-10, atol=1e-12)
 
 
 @pytest.mark.parametrize("options", VARIANTS)
 def test_every_parameter_gets_a_gradient(options):
     model = make(**options).train()
-    if model.config.unit != "lru":
-        model.set_epsilon(0.5)
-    model(inputs(model))[0].square().sum().backward()
+    model.set_epsilon(0.5)
+    x, reset = inputs(model, 8), torch.rand(8, 20) < 0.1
+    model(x, reset=reset)[0].square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
-        assert parameter.grad.abs().max() > 0, name
+        if "project_in.bias" not in name:  # that of the keys is without effect
+            assert parameter.grad.abs().max() > 0, name
 
 
 @pytest.mark.parametrize("options", VARIANTS)
@@ -131,7 +147,8 @@ def test_a_config_with_an_unknown_missing_or_bad_key_is_refused(tmp_path):
     for bad, message in (
         (good | {"hiden_size": 3}, "has the unknown key 'hiden_size'; the keys are input_size"),
         ({k: v for k, v in good.items() if k != "input_size"}, "must have the key 'input_size'"),
-        (good | {"unit": "gru"}, "`unit` must be made of bmru, lru"),
+        (good | {"unit": "rnn"}, "`unit` must be made of bmru, cmru"),
+        (good | {"epsilon": "1"}, r"`epsilon` must be of type float \| None, got '1'"),
         ([1], "must hold a JSON object, got list"),
     ):
         path.write_text(json.dumps(bad))
@@ -157,7 +174,16 @@ def test_an_unwritable_place_is_refused_and_nothing_is_left(tmp_path):
     [
         ({"hidden_size": 0}, ValueError, "`hidden_size` must be at least 1, got 0"),
         ({"num_layers": 1.5}, TypeError, "`num_layers` must be an int, got 1.5"),
-        ({"unit": "bmru+"}, ValueError, r"`unit` must be made of bmru, lru, joined by '\+', got 'bmru\+'"),
+        (
+            {"unit": "bmru+"},
+            ValueError,
+            r"`unit` must be made of .*lstm, attention, joined by '\+' and ',', got 'bmru\+'",
+        ),
+        ({"unit": "bmru,"}, ValueError, "got 'bmru,'"),
+        ({"unit": "bmru,lru,gru"}, ValueError, "`num_layers` must be a multiple of the 3 kinds of layer, got 2"),
+        ({"unit": "attention", "num_heads": 3}, ValueError, "attention a multiple of twice the 3 heads, got 8 of 8"),
+        ({"num_heads": 0}, ValueError, "`num_heads` must be at least 1, got 0"),
+        ({"join": "mean"}, ValueError, "`join` must be one of concatenate, sum, got 'mean'"),
         ({"unit": "bmru+lru", "hidden_size": 7}, ValueError, "`hidden_size` must be a multiple of the 2 units, got 7"),
         ({"norm": "batch"}, ValueError, "`norm` must be one of rms, layer, none, got 'batch'"),
         ({"dropout": 1.0}, ValueError, r"`dropout` must be in \[0, 1\), got 1.0"),
@@ -201,5 +227,111 @@ def test_a_hybrid_is_its_units_side_by_side():
     y, states = Hybrid(units)(x)
     assert torch.equal(y, torch.cat([unit(x)[0] for unit in units], -1))
     assert [s.shape for s in states] == [(1, 2, 3), (1, 2, 5)]
-    with pytest.raises(ValueError, match="`units` must be batch-first"):
-        Hybrid([BMRU(4, 3)])
+    units = [BMRU(4, 6, batch_first=True), Attention(4, 6)]
+    y, _ = Hybrid(units, join="sum")(x)
+    assert torch.equal(y, units[0](x)[0] + units[1](x)[0])
+
+
+@pytest.mark.parametrize(
+    ("units", "join", "message"),
+    [
+        ([BMRU(4, 3)], "concatenate", "`units` must be batch-first, got BMRU"),
+        ([BMRU(4, 3, batch_first=True, bidirectional=True)], "sum", "`units` must have one direction, got BMRU"),
+        ([LRU(4, 3, batch_first=True), LRU(5, 3, batch_first=True)], "sum", r"one input size, got \[4, 5\]"),
+        ([LRU(4, 3, batch_first=True), Attention(4, 4)], "sum", r"one size to be summed, got \[3, 4\]"),
+        ([Attention(4, 4)], "product", "`join` must be one of concatenate, sum, got 'product'"),
+    ],
+)
+def test_units_that_do_not_fit_side_by_side_are_refused(units, join, message):
+    with pytest.raises(ValueError, match=message):
+        Hybrid(units, join=join)
+
+
+def test_blocks_go_through_the_kinds_of_layer_in_turn():
+    model = make(unit="lru,bmru+min_gru", num_layers=4)
+    kinds = [[type(unit).__name__ for unit in block.layer.units] for block in model.blocks]
+    assert kinds == [["LRU"], ["BMRU", "MinGRU"]] * 2
+    assert [unit.hidden_size for unit in model.blocks[1].layer.units] == [4, 4]
+    assert [unit.hidden_size for unit in make(unit="bmru+lru", join="sum").blocks[0].layer.units] == [8, 8]
+
+
+def test_a_unit_has_its_own_epsilon_unless_the_configuration_gives_one():
+    model = make(unit="bmru+cmru")
+    assert [unit.epsilon for unit in model.blocks[0].layer.units] == [0, 1]
+    model.set_epsilon(0.5)
+    assert [unit.epsilon for unit in model.blocks[0].layer.units] == [0.5, 1]
+    assert model.epsilon == 0.5
+    assert make(unit="cmru", epsilon=0.25).blocks[0].layer.units[0].epsilon == 0.25
+    assert isinstance(make(unit="cmru").blocks[0].layer.units[0], CMRU)
+    assert make(unit="lru").epsilon is None
+
+
+@pytest.mark.parametrize("options", VARIANTS)
+def test_truncated_back_propagation(options):
+    """Chunks with the state as it is give the gradient of the whole; a detached one gives none to the past."""
+    model = make(**options)
+    x = inputs(model, 2, 12)
+    names, parameters = zip(*model.named_parameters(), strict=True)
+    y, _ = model(x)
+    first, state = model(x[:, :5])
+    second, _ = model(x[:, 5:], state)
+    every = model.config.head == "every"
+    whole = y.square().sum()
+    split = second.square().sum() + (first.square().sum() if every else 0)
+    results = [torch.autograd.grad(loss, parameters, allow_unused=True) for loss in (whole, split)]
+    for name, a, b in zip(names, *results, strict=True):
+        if a is not None:
+            torch.testing.assert_close(b, a, rtol=1e-8, atol=1e-10, msg=name)
+    _, state = model(x[:, :5])
+    assert isinstance(state.detach(), ModelState)
+    leaves = torch.utils._pytree.tree_leaves(state.detach())
+    assert not any(leaf.requires_grad for leaf in leaves if isinstance(leaf, torch.Tensor))
+    cut, _ = model(x[:, 5:], state.detach())
+    torch.testing.assert_close(cut, second)
+
+
+def test_memory_does_not_grow_over_a_hundred_thousand_steps():
+    """All recurrent units side by side; bytes of the states, tensors alive, and the process's own memory."""
+    model = make(torch.float32, unit=RECURRENT, hidden_size=len(UNITS), num_layers=1)
+    x, state, seen = torch.randn(100, 1, 3), None, {}
+    with torch.inference_mode():
+        for step in range(100_001):
+            _, state = model.step(x[step % 100], state)
+            if step in (1_000, 10_000, 100_000):
+                leaves = [leaf for leaf in torch.utils._pytree.tree_leaves(state) if leaf is not None]
+                alive = sum(issubclass(type(thing), torch.Tensor) for thing in gc.get_objects())
+                pages = int(Path("/proc/self/statm").read_text().split()[1]) if Path("/proc").exists() else 0
+                size = sum(leaf.numel() * leaf.element_size() for leaf in leaves)
+                storage = sum(leaf.untyped_storage().nbytes() for leaf in leaves)
+                seen[step] = (size, storage, alive, pages * 4096)
+    assert seen[1_000][:3] == seen[10_000][:3] == seen[100_000][:3]
+    assert seen[100_000][3] - seen[10_000][3] < 2**21
+
+
+@pytest.mark.parametrize("options", [{}, {"unit": "lru,bmru"}, {"head": "mean", "unit": "bmru+gru"}], ids=str)
+def test_autocast_runs_a_model(options):
+    model = make(torch.float32, **options)
+    x = inputs(model, 4, 300)
+    with torch.autocast("cpu", torch.bfloat16):
+        y, state = model(x)
+        loss = y.float().square().sum()
+        model.step(x[:, 0], state)
+    loss.backward()
+    assert y.dtype == torch.float32  # the products alone are in the half type
+    assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
+    if state.steps is not None:
+        assert state.steps.unique().tolist() == [300]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Torchinductor does not support code generation")
+@pytest.mark.parametrize("unit", ["bmru", "lru+bmru", "attention"])
+def test_a_model_compiles_and_exports(unit):
+    torch.compiler.reset()
+    model = make(unit=unit, head="every")
+    x = inputs(model, 3, 12)
+    y, _ = torch.compile(model, fullgraph=True)(x)
+    torch.testing.assert_close(y, model(x)[0], rtol=1e-8, atol=1e-10)
+    shapes = {"x": {0: torch.export.Dim("B"), 1: torch.export.Dim("T")}}
+    program = torch.export.export(model, (x,), dynamic_shapes=shapes)
+    longer = inputs(model, 5, 33)
+    torch.testing.assert_close(program.module()(longer)[0], model(longer)[0], rtol=1e-8, atol=1e-10)

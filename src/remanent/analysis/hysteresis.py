@@ -12,7 +12,8 @@ def hysteresis_curve(unit: BMRU, channel: int, *, points: int = 401, span: float
     r"""Sweeps one channel's candidate up and down and records its state: the loop has corners $\pm\beta$.
 
     Args:
-        unit: a bistable unit; its threshold is taken at zero input, $\beta = |b_\beta|$.
+        unit: a bistable unit, of which the first layer is taken; its threshold is that at zero input,
+            $\beta = |b_\beta|$.
         channel: in [0, D).
         points: steps of each sweep, at least 2.
         span: the sweep ends at this many thresholds on either side, above 1.
@@ -32,6 +33,8 @@ def hysteresis_curve(unit: BMRU, channel: int, *, points: int = 401, span: float
     D = unit.hidden_size
     if not 0 <= channel < D:
         raise ValueError(f"`channel` must be in [0, D={D}), got {channel}")
+    if not unit.bias:
+        raise ValueError("`unit` must have biases, since its threshold is taken at zero input, got bias=False")
     if points < 2:
         raise ValueError(f"`points` must be at least 2, got {points}")
     if not span > 1:

@@ -1,13 +1,26 @@
 """The residual block around a layer of units, and the parts it is made of."""
 
+import inspect
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
 from remanent.ops import row_linear
-from remanent.units import BMRU, LRU, RecurrentUnit
+from remanent.units import UNITS, RecurrentUnit
+
+OPTIONS = {
+    "epsilon": "epsilon",
+    "width": "surrogate_width",
+    "initial_state": "initial_state",
+    "r_min": "r_min",
+    "r_max": "r_max",
+}
+"""A unit's option to the configuration's field; a unit is given those that it takes."""
 
 
 class RowLinear(nn.Linear):
@@ -44,14 +57,14 @@ class Block(nn.Module):
 
     Args:
         config: the model's configuration.
+        names: the units of this block, side by side.
     """
 
-    def __init__(self, config: ModelConfig) -> None:
+    def __init__(self, config: ModelConfig, names: tuple[str, ...]) -> None:
         super().__init__()
         size = config.hidden_size
-        share = size // len(config.units)
         self.norm = make_norm(config)
-        self.layer = Hybrid([_make_unit(name, size, share, config) for name in config.units])
+        self.layer = Hybrid([_make_unit(name, config.share(names), config) for name in names], join=config.join)
         self.gate = RowLinear(size, size) if config.gate else None
         self.project = RowLinear(size, size)
         self.mlp_norm = make_norm(config) if config.mlp != "none" else None
@@ -66,10 +79,12 @@ class Block(nn.Module):
         y, state = self.layer(normed, state, reset=reset)
         return self._add(x, normed, y), state
 
-    def step(self, x_t: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
+    def step(
+        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
         """Runs one step, (B, hidden_size)."""
         normed = self.norm(x_t)
-        y, state = self.layer.step(normed, state)
+        y, state = self.layer.step(normed, state, reset=reset)
         return self._add(x_t, normed, y), state
 
     def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
@@ -89,14 +104,11 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()
 
 
-def _make_unit(name: str, input_size: int, hidden_size: int, config: ModelConfig) -> RecurrentUnit:
-    if name == "bmru":
-        return BMRU(
-            input_size,
-            hidden_size,
-            batch_first=True,
-            epsilon=config.epsilon,
-            width=config.surrogate_width,
-            initial_state=config.initial_state,
-        )
-    return LRU(input_size, hidden_size, batch_first=True, r_min=config.r_min, r_max=config.r_max)
+def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUnit | Attention:
+    if name == "attention":
+        return Attention(config.hidden_size, hidden_size, num_heads=config.num_heads)
+    taken = inspect.signature(UNITS[name]).parameters
+    options: dict[str, Any] = {name: getattr(config, field) for name, field in OPTIONS.items() if name in taken}
+    if config.epsilon is None:
+        options.pop("epsilon", None)
+    return UNITS[name](config.hidden_size, hidden_size, batch_first=True, **options)

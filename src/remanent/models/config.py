@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 
 from remanent._options import check_at_least, check_choice, check_range
+from remanent.models.hybrid import JOINS
 from remanent.units import UNITS
-from remanent.units.base import INITIAL_STATES
+from remanent.units.recurrence import INITIAL_STATES
 
+UNIT_NAMES = (*UNITS, "attention")
 CHOICES = {
     "encoder": ("linear", "embedding"),
     "norm": ("rms", "layer", "none"),
     "mlp": ("glu", "gelu", "none"),
     "head": ("last", "mean", "every"),
+    "join": JOINS,
     "initial_state": INITIAL_STATES,
 }
 
@@ -24,7 +27,10 @@ class ModelConfig:
         output_size: values that the head gives.
         hidden_size: the width of every layer.
         num_layers: how many blocks.
-        unit: a unit's name, or several joined by "+", which then share the width side by side.
+        unit: a unit's name, or several joined by "+", which then stand side by side; or a list of such,
+            separated by commas, which the blocks go through in turn: "lru,bmru" alternates. The names
+            are those of `UNITS`, and "attention".
+        join: how units side by side are joined: "concatenate", each with its share of the width, or "sum".
         encoder: "linear" or "embedding".
         norm: "rms", "layer" or "none".
         mlp: "glu", "gelu" or "none".
@@ -32,9 +38,11 @@ class ModelConfig:
         gate: whether a sigmoid of the block's input multiplies what the unit adds.
         dropout: the probability that a value which a block adds is left out in training, in [0, 1).
         head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
-        epsilon: of bistable units, how much of the old state a write keeps, in [0, 1].
+        epsilon: of units that have one, how much of the old state a write keeps, in [0, 1]; None for each
+            unit's own, 0 for the BMRU and 1 for the CMRU.
         surrogate_width: of bistable units, the surrogate gradient's width, above 0.
-        initial_state: of bistable units, "zeros" or "learned".
+        initial_state: of units that can learn it, "zeros" or "learned".
+        num_heads: of attention, at least 1.
         r_min: of the LRU, the inner radius of the ring that eigenvalues start on, in [0, `r_max`).
         r_max: of the LRU, the outer radius, below 1; its memory fades in about 1 / (1 - `r_max`) steps.
 
@@ -48,6 +56,7 @@ class ModelConfig:
     hidden_size: int = 64
     num_layers: int = 2
     unit: str = "bmru"
+    join: str = "concatenate"
     encoder: str = "linear"
     norm: str = "rms"
     mlp: str = "glu"
@@ -55,30 +64,48 @@ class ModelConfig:
     gate: bool = False
     dropout: float = 0.0
     head: str = "last"
-    epsilon: float = 0.0
+    epsilon: float | None = None
     surrogate_width: float = 1.0
     initial_state: str = "zeros"
     r_min: float = 0.9
     r_max: float = 0.999
+    num_heads: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "output_size", "hidden_size", "num_layers"):
+        for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads"):
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        for unit in self.units:
-            if unit not in UNITS:
-                raise ValueError(f"`unit` must be made of {', '.join(UNITS)}, joined by '+', got {self.unit!r}")
-        if self.hidden_size % len(self.units):
-            raise ValueError(f"`hidden_size` must be a multiple of the {len(self.units)} units, got {self.hidden_size}")
+        self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
-        check_range("epsilon", self.epsilon, 0, 1)
+        if self.epsilon is not None:
+            check_range("epsilon", self.epsilon, 0, 1)
         check_range("surrogate_width", self.surrogate_width, 0, float("inf"), open_low=True)
         check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
         check_range("r_min", self.r_min, 0, self.r_max, open_high=True)
 
     @property
-    def units(self) -> tuple[str, ...]:
-        """The names of the units in a layer."""
-        return tuple(self.unit.split("+"))
+    def layers(self) -> tuple[tuple[str, ...], ...]:
+        """For each block, the names of its units."""
+        kinds = [tuple(kind.split("+")) for kind in self.unit.split(",")]
+        return tuple(kinds[i % len(kinds)] for i in range(self.num_layers))
+
+    def share(self, names: tuple[str, ...]) -> int:
+        """The width of each of the units of a block."""
+        return self.hidden_size if self.join == "sum" else self.hidden_size // len(names)
+
+    def _check_layers(self) -> None:
+        for name in self.unit.replace(",", "+").split("+"):
+            if name not in UNIT_NAMES:
+                known = ", ".join(UNIT_NAMES)
+                raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}")
+        if self.num_layers % len(self.unit.split(",")):
+            kinds = len(self.unit.split(","))
+            raise ValueError(f"`num_layers` must be a multiple of the {kinds} kinds of layer, got {self.num_layers}")
+        for names in self.layers:
+            if self.join == "concatenate" and self.hidden_size % len(names):
+                raise ValueError(f"`hidden_size` must be a multiple of the {len(names)} units, got {self.hidden_size}")
+            if "attention" in names and self.share(names) % (2 * self.num_heads):
+                rule = f"give attention a multiple of twice the {self.num_heads} heads"
+                raise ValueError(f"`hidden_size` must {rule}, got {self.share(names)} of {self.hidden_size}")

@@ -1,24 +1,32 @@
 """Units side by side on one input, their outputs joined."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from remanent._options import check_choice
+from remanent.models.attention import Attention
 from remanent.units import RecurrentUnit
 
-LayerState = tuple[Tensor, ...]
-"""One state (1, B, D) a unit."""
+JOINS = ("concatenate", "sum")
+LayerState = tuple[Any, ...]
+"""One state a unit: (1, B, D), a tuple of two for an LSTM, an `AttentionState` for attention."""
 
 
 class Hybrid(nn.Module):
-    r"""Several units on the same input, outputs concatenated: $y_t = [u_1(x)_t, u_2(x)_t, \dots]$.
+    r"""Several units on the same input, outputs joined: $y_t = [u_1(x)_t, u_2(x)_t, \dots]$ or their sum.
 
     A unit whose memory fades gives transient dynamics, one that latches gives persistent memory; a
     hybrid has both, and is still one parallel scan a unit. One unit alone is the plain case.
 
     Args:
-        units: batch-first units of one `input_size`.
+        units: batch-first units of one direction and one `input_size`.
+        join: "concatenate", or "sum" for units of one `hidden_size`.
+
+    Raises:
+        ValueError: the units do not fit each other, or `join` is unknown.
 
     >>> from remanent import BMRU, LRU
     >>> layer = Hybrid([BMRU(4, 3, batch_first=True), LRU(4, 3, batch_first=True)])
@@ -26,30 +34,39 @@ class Hybrid(nn.Module):
     torch.Size([2, 9, 6])
     """
 
-    def __init__(self, units: Sequence[RecurrentUnit]) -> None:
+    def __init__(self, units: Sequence[RecurrentUnit | Attention], *, join: str = "concatenate") -> None:
         super().__init__()
+        check_choice("join", join, JOINS)
         for unit in units:
-            if not unit.batch_first:
+            if isinstance(unit, RecurrentUnit) and not unit.batch_first:
                 raise ValueError(f"`units` must be batch-first, got {unit}")
+            if isinstance(unit, RecurrentUnit) and unit.bidirectional:
+                raise ValueError(f"`units` must have one direction, got {unit}")
         if len({unit.input_size for unit in units}) != 1:
             raise ValueError(f"`units` must have one input size, got {[unit.input_size for unit in units]}")
+        if join == "sum" and len({unit.hidden_size for unit in units}) != 1:
+            raise ValueError(f"`units` must have one size to be summed, got {[unit.hidden_size for unit in units]}")
         self.units = nn.ModuleList(units)
+        self.join = join
 
     def forward(
         self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, M) to (B, T, sum of D), with a state a unit in and out."""
+        """Runs (B, T, M) to (B, T, joined D), with a state a unit in and out; `reset` is (B, T)."""
         states = state or (None,) * len(self.units)
-        results = [unit(x, h, reset=reset) for unit, h in zip(self.units, states, strict=True)]
-        return _join(results)
+        return self._join([unit(x, h, reset=reset) for unit, h in zip(self.units, states, strict=True)])
 
-    def step(self, x_t: Tensor, state: LayerState | None = None) -> tuple[Tensor, LayerState]:
-        """Runs one step, (B, M) to (B, sum of D)."""
+    def step(
+        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, LayerState]:
+        """Runs one step, (B, M) to (B, joined D); `reset` is (B,)."""
         states = state or (None,) * len(self.units)
-        results = [unit.step(x_t, h) for unit, h in zip(self.units, states, strict=True)]  # type: ignore[operator]
-        return _join(results)
+        steps = zip(self.units, states, strict=True)
+        return self._join([unit.step(x_t, h, reset=reset) for unit, h in steps])  # type: ignore[operator]
 
-
-def _join(results: list[tuple[Tensor, Tensor]]) -> tuple[Tensor, LayerState]:
-    outputs, states = zip(*results, strict=True)
-    return (outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)), tuple(states)
+    def _join(self, results: list[tuple[Tensor, Any]]) -> tuple[Tensor, LayerState]:
+        outputs, states = zip(*results, strict=True)
+        if len(outputs) == 1:
+            return outputs[0], tuple(states)
+        joined = torch.cat(outputs, dim=-1) if self.join == "concatenate" else torch.stack(outputs).sum(0)
+        return joined, tuple(states)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 
 from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._options import check_range
@@ -22,7 +23,8 @@ class ModelState(NamedTuple):
     """Everything that a model carries from one chunk of a sequence to the next.
 
     Attributes:
-        layers: for each block, one state (1, B, D) a unit.
+        layers: for each block, one state a unit: (1, B, D), two of them for an LSTM, or an
+            `AttentionState`.
         total: the sum of what the head read so far, (B, hidden_size), where it takes the mean.
         steps: over how many steps, (B, 1), where it takes the mean.
     """
@@ -30,6 +32,10 @@ class ModelState(NamedTuple):
     layers: tuple[LayerState, ...]
     total: Tensor | None = None
     steps: Tensor | None = None
+
+    def detach(self) -> "ModelState":
+        """The same state, through which no gradient flows: what truncated back-propagation hands on."""
+        return tree_map_only(Tensor, Tensor.detach, self)
 
 
 class SequenceModel(nn.Module):
@@ -51,7 +57,7 @@ class SequenceModel(nn.Module):
             self.encoder: nn.Module = nn.Embedding(config.input_size, config.hidden_size)
         else:
             self.encoder = RowLinear(config.input_size, config.hidden_size)
-        self.blocks = nn.ModuleList(Block(config) for _ in range(config.num_layers))
+        self.blocks = nn.ModuleList(Block(config, names) for names in config.layers)
         self.norm = make_norm(config)
         self.head = RowLinear(config.hidden_size, config.output_size)
 
@@ -85,12 +91,15 @@ class SequenceModel(nn.Module):
         x = x if self.config.head == "every" else x[:, -1]
         return self.head(self.norm(x)), ModelState(tuple(layers))
 
-    def step(self, x_t: Tensor, state: ModelState | None = None) -> tuple[Tensor, ModelState]:
-        """Runs one step.
+    def step(
+        self, x_t: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """Runs one step, at the same cost at any time; with attention, at one that grows with time.
 
         Args:
             x_t: one input for each sequence, (B, input_size); for an embedding, tokens (B,), int64.
             state: what the step before returned; None at the start.
+            reset: bool (B,): where true, a new sequence starts at this step.
 
         Returns:
             The output after this step, (B, output_size), and the state that continues the sequence.
@@ -103,15 +112,21 @@ class SequenceModel(nn.Module):
         x = self.encoder(x_t)
         layers = []
         for i, block in enumerate(self.blocks):
-            x, layer = block.step(x, state.layers[i] if state else None)  # type: ignore[operator]
+            x, layer = block.step(x, state.layers[i] if state else None, reset=reset)  # type: ignore[operator]
             layers.append(layer)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x)[:, None], state, None)
+            cuts = None if reset is None else reset[:, None]
+            x, total, count = _mean_so_far(self.norm(x)[:, None], state, cuts)
             return self.head(x), ModelState(tuple(layers), total, count)
         return self.head(self.norm(x)), ModelState(tuple(layers))
 
+    @property
+    def epsilon(self) -> float | None:
+        """That of the BMRUs, which `set_epsilon` changes; None without any."""
+        return next((module.epsilon for module in self.modules() if isinstance(module, BMRU)), None)
+
     def set_epsilon(self, epsilon: float) -> None:
-        """Sets `epsilon` of every bistable unit; annealing calls it between training steps."""
+        """Sets `epsilon` of every BMRU; annealing calls it between training steps. A CMRU stays cumulative."""
         check_range("epsilon", epsilon, 0, 1)
         for module in self.modules():
             if isinstance(module, BMRU):
@@ -173,7 +188,7 @@ class SequenceModel(nn.Module):
             raise ValueError(f"`{name}` must have shape ({expected}), got {tuple(x.shape)}")
         weight = self.head.weight
         dtype = torch.int64 if tokens else weight.dtype
-        if x.dtype != dtype:
+        if x.dtype != dtype and (tokens or not x.is_floating_point() or not torch.is_autocast_enabled(x.device.type)):
             raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
         if x.device != weight.device:
             raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
@@ -184,6 +199,8 @@ class SequenceModel(nn.Module):
 def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """The mean over the steps since the last start, with the sum and the count that continue it."""
     B, T, _ = x.shape
+    dtype = x.dtype
+    x = x.to(torch.promote_types(dtype, torch.float32))  # a half type cannot count far
     if reset is None:
         total, count = x.sum(1), x.new_full((B, 1), T)
         carries = x.new_ones(B, 1)
@@ -195,4 +212,4 @@ def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> t
     if state is not None and state.total is not None and state.steps is not None:
         total = total + torch.where(carries.bool(), state.total, 0)
         count = count + carries * state.steps
-    return total / count, total, count
+    return (total / count).to(dtype), total, count

@@ -12,7 +12,7 @@ from remanent.training.config import TrainingConfig
 
 
 class AnnealEpsilon(pl.Callback):
-    """Takes epsilon of bistable units from 1 to exactly 0, step by step.
+    """Takes epsilon of BMRUs from 1 to exactly 0, step by step.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855, for epsilon = 1.
     """
@@ -41,10 +41,10 @@ class MetricsFile(pl.Callback):
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Writes the step's loss, learning rate and epsilon."""
+        """Writes the step's loss, learning rate, and the epsilon of its BMRUs."""
         step = trainer.global_step - 1
-        epsilon = self.config.epsilon(step) if self.config.anneal else module.experiment.model.epsilon
-        self._append({"step": step, "loss": outputs["loss"].item(), "learning_rate": self.rate, "epsilon": epsilon})
+        epsilon = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
+        self._append({"step": step, "loss": outputs["loss"].item(), "learning_rate": self.rate, **epsilon})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the validation split's score."""
@@ -91,8 +91,8 @@ class ProgressBar(pl.Callback):
         note = f"loss {outputs['loss'].item():.4f}"
         if name in trainer.callback_metrics:
             note += f"  {name.replace('_', ' ')} {trainer.callback_metrics[name].item():.4f}"
-        if self.config.anneal:
-            note += f"  epsilon {self.config.epsilon(trainer.global_step - 1):.2f}"
+        if self.config.anneal and module.model.epsilon is not None:
+            note += f"  epsilon {module.model.epsilon:.2f}"
         self.progress.update(self.bar, completed=trainer.global_step, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:

@@ -33,7 +33,7 @@ class Experiment:
                 f"`model.head` must be last or mean and `model.encoder` linear for the task {self.task.name}, "
                 f"got {self.model.head} and {self.model.encoder}"
             )
-        if self.training.anneal and self.model.epsilon != 0:
+        if self.training.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
 
     def to_dict(self) -> dict[str, Any]:
