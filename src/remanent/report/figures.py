@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
@@ -100,10 +101,37 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
     return figure
 
 
+def response(inputs: ArrayLike, outputs: ArrayLike) -> Figure:
+    """What one channel puts out under the input that drives it, one above the other.
+
+    Args:
+        inputs: (T,).
+        outputs: (T,).
+    """
+    x, y = np.asarray(inputs), np.asarray(outputs)
+    figure = Figure(figsize=(4.6, 2.2), layout="constrained")
+    top, bottom = figure.subplots(2, 1, sharex=True, height_ratios=(1, 2))
+    steps = np.arange(1, len(x) + 1)
+    for axes, values, colour, label in ((top, x, "0.35", "input"), (bottom, y, "#0b6e99", "output")):
+        axes.axhline(0, color="0.8", linewidth=0.7)
+        axes.step(steps, values, where="post", color=colour, linewidth=1.4)
+        axes.set_ylabel(label)
+        axes.spines[["top", "right"]].set_visible(False)
+        low, high = min(values.min(), 0), max(values.max(), 0)
+        axes.set_ylim(low - 0.12 * (high - low), high + 0.12 * (high - low))
+    bottom.set_xlabel("step")
+    figure.align_ylabels()
+    return figure
+
+
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, whole."""
+    """Writes a figure whole, as PNG or, where the name ends so, as SVG, the same bytes for the same figure."""
     content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=130)
+    kind = path.suffix.removeprefix(".")
+    if kind not in ("png", "svg"):
+        raise ValueError(f"`path` must end in .png or .svg, got {path}")
+    with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
+        figure.savefig(content, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
     write_whole(path, content.getvalue())
 
 
