@@ -20,6 +20,18 @@ TINY = [
 ]
 
 
+@pytest.mark.parametrize("unit", [*UNITS, "attention", "lru,bmru+gru"])
+def test_every_unit_trains_and_goes_further(tmp_path, unit, capsys):
+    folder = tmp_path / "run"
+    sizes = ["--model.num_heads=2", "--model.num_layers=2", f"--model.unit={unit}"]
+    assert main(["train", "copy-first", "--out", str(folder), *TINY, *sizes]) == 0
+    assert main(["evaluate", str(folder), "--length", "12", "60", "--examples", "3"]) == 0
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    epsilons = [line["epsilon"] for line in lines if "epsilon" in line]
+    assert bool(epsilons) == ("bmru" in unit.replace(",", "+").split("+"))  # others have none that falls
+    assert all(line["loss"] == pytest.approx(line["loss"]) for line in lines if "loss" in line)
+
+
 def test_train_then_evaluate(tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["train", "copy-first", "--out", str(folder), *TINY, "--model.unit=bmru+lru"]) == 0

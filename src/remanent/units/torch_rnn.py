@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
 from remanent.ops import feedback_scan, feedback_step, in_transforms, row_linear
 from remanent.units.base import RecurrentUnit
@@ -25,10 +24,8 @@ class TorchRecurrence(Recurrence):
     num_gates = 0
 
     @abstractmethod
-    def fused(
-        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Outputs and the state's parts at the end, of (B, T, M) or of packed (N, M)."""
+    def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
+        """Outputs (B, T, D) and the state (B, W) at the end."""
 
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
@@ -48,20 +45,15 @@ class TorchRecurrence(Recurrence):
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`."""
         dtype = p["weight_ih"].dtype
-        if reset is not None or torch.compiler.is_compiling() or in_transforms() or x.shape[0] == 0:
+        traced = torch.compiler.is_compiling() or in_transforms()
+        hidden_end = lengths is not None and self.state_parts > 1  # torch does not tell a cell's state at every step
+        if reset is not None or traced or hidden_end or x.shape[0] == 0:
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
             states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
             return self.readout(p, states, x), last_state(states, h, lengths)
-        if lengths is None:
-            y, last = self.fused(p, x, h)
-            return y.to(dtype), torch.cat(last, dim=-1)[0].to(dtype)
-        counts = lengths.cpu().clamp(min=1)  # torch packs no empty sequence
-        packed = pack_padded_sequence(x, counts, batch_first=True, enforce_sorted=False)
-        order, back = packed.sorted_indices, packed.unsorted_indices
-        data, last = self.fused(p, packed.data, h[order], packed.batch_sizes)
-        padded = PackedSequence(data.to(dtype), packed.batch_sizes, order, back)
-        y, _ = pad_packed_sequence(padded, batch_first=True, total_length=x.shape[1])
-        return y, torch.where(lengths[:, None] > 0, torch.cat(last, dim=-1)[0][back].to(dtype), h)
+        y, last = self.fused(p, x, h)
+        y, last = y.to(dtype), last.to(dtype)
+        return y, last if lengths is None else last_state(y, h, lengths)
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
@@ -75,16 +67,10 @@ class GRURecurrence(TorchRecurrence):
     cell = "gru"
     num_gates = 3
 
-    def fused(
-        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `TorchRecurrence`."""
-        options = (list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False)
-        if batch_sizes is None:
-            y, last = torch.gru(x, h[None], *options, True)
-        else:
-            y, last = torch.gru(x, batch_sizes, h[None], *options)
-        return y, (last,)
+        y, last = torch.gru(x, h[None], list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False, True)
+        return y, last[0]
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The states."""
@@ -98,17 +84,12 @@ class LSTMRecurrence(TorchRecurrence):
     num_gates = 4
     state_parts = 2
 
-    def fused(
-        self, p: Params, x: Tensor, h: Tensor, batch_sizes: Tensor | None = None
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+    def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `TorchRecurrence`."""
-        options = (list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False)
         first = [part[None].contiguous() for part in h.chunk(2, dim=-1)]
-        if batch_sizes is None:
-            y, *last = torch.lstm(x, first, *options, True)
-        else:
-            y, *last = torch.lstm(x, batch_sizes, first, *options)
-        return y, tuple(last)
+        options = ("bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False, True)
+        y, hidden, cell = torch.lstm(x, first, list(p.values()), *options)
+        return y, torch.cat([hidden[0], cell[0]], dim=-1)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The hidden part."""
@@ -118,7 +99,7 @@ class LSTMRecurrence(TorchRecurrence):
 class GRU(RecurrentUnit):
     r"""torch's gated recurrent unit, with resets and lengths: $h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}$.
 
-    Without `reset` it runs `torch.gru`; with it, and compiled, exported or under `torch.func`, the same
+    It runs `torch.gru`; with `reset`, and compiled, exported or under `torch.func`, the same
     equations one step after another.
 
     Attributes:
@@ -177,8 +158,8 @@ class GRUCell(RecurrentCell):
 class LSTM(RecurrentUnit):
     r"""torch's long short-term memory, with resets and lengths; its state is a tuple $(h, c)$.
 
-    Without `reset` it runs `torch.lstm`; with it, and compiled, exported or under `torch.func`, the same
-    equations one step after another.
+    It runs `torch.lstm`; with `reset`, lengths or packing, and compiled, exported or under `torch.func`, the
+    same equations one step after another.
 
     Attributes:
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.LSTM`, whose `state_dict` loads.
