@@ -1,6 +1,7 @@
 """The command line: what it prints, what it writes, and one clear error for what is wrong."""
 
 import json
+import math
 
 import pytest
 import yaml
@@ -29,7 +30,7 @@ def test_every_unit_trains_and_goes_further(tmp_path, unit, capsys):
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     epsilons = [line["epsilon"] for line in lines if "epsilon" in line]
     assert bool(epsilons) == ("bmru" in unit.replace(",", "+").split("+"))  # others have none that falls
-    assert all(line["loss"] == pytest.approx(line["loss"]) for line in lines if "loss" in line)
+    assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
 
 
 def test_train_then_evaluate(tmp_path, capsys):

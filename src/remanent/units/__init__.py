@@ -10,7 +10,7 @@ from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
 from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
 from remanent.units.lru import LRU, LRUCell
 from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
-from remanent.units.recurrence import Recurrence, ScanRecurrence, StateIsOutput
+from remanent.units.recurrence import LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
 from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell
 
 UNITS: dict[str, Callable[..., RecurrentUnit]] = {
@@ -63,6 +63,7 @@ __all__ = [
     "GRUCell",
     "LRUCell",
     "LSTMCell",
+    "LinearRecurrence",
     "MinGRU",
     "MinGRUCell",
     "MinLSTM",

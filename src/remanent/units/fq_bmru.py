@@ -6,13 +6,13 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_choice, check_range
-from remanent.ops import linear_scan, linear_step, row_linear, write_gate
+from remanent.ops import row_linear, write_gate
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import (
     INITIAL_STATES,
+    LinearRecurrence,
     Params,
-    ScanRecurrence,
     StateIsOutput,
     gate_shapes,
     learned_shapes,
@@ -22,7 +22,7 @@ LOW, WIDTH = 0.5, 2.0
 
 
 @dataclass(eq=False)
-class FQBMRURecurrence(ScanRecurrence, StateIsOutput):
+class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     """Set high, set low, or hold. With factors of exactly 0 and 1, a linear scan rounds nothing."""
 
     width: float = 1.0
@@ -57,16 +57,6 @@ class FQBMRURecurrence(ScanRecurrence, StateIsOutput):
         set_low = write_gate(low, candidate, self.width)
         set_high = write_gate(candidate, high, self.width)
         return (1 - set_low) * (1 - set_high), set_high * p["alpha"].abs()
-
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
-        """See `ScanRecurrence`."""
-        keep, added = gates
-        return linear_scan(keep, added, h, reset=reset, reset_state=None if reset is None else self.start(p))
-
-    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        """See `ScanRecurrence`."""
-        keep, added = gates
-        return linear_step(keep, added, h)
 
 
 class FQBMRU(RecurrentUnit):

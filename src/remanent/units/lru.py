@@ -6,15 +6,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from remanent.ops import linear_scan, linear_step, row_linear
+from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
-from remanent.units.recurrence import Params, ScanRecurrence
+from remanent.units.recurrence import LinearRecurrence, Params
 
 
 @dataclass(eq=False)
-class LRURecurrence(ScanRecurrence):
-    """A complex first-order linear recurrence between two linear maps."""
+class LRURecurrence(LinearRecurrence):
+    """A complex linear recurrence between two linear maps."""
 
     r_min: float = 0.9
     r_max: float = 0.999
@@ -51,19 +51,11 @@ class LRURecurrence(ScanRecurrence):
         return torch.complex128 if dtype == torch.float64 else torch.complex64
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is added to the state."""
+        """The factor, and what is added."""
         dtype = _real_dtype(p["weight_ih"])
+        nu, theta, gamma = (p[name].to(dtype).exp() for name in ("nu_log", "theta_log", "gamma_log"))
         real, imaginary = row_linear(x, p["weight_ih"]).to(dtype).chunk(2, dim=-1)
-        gamma = p["gamma_log"].to(dtype).exp()
-        return (torch.complex(gamma * real, gamma * imaginary),)
-
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
-        """See `ScanRecurrence`."""
-        return linear_scan(self._decay(p), gates[0], h, reset=reset)
-
-    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        """See `ScanRecurrence`."""
-        return linear_step(self._decay(p), gates[0], h)
+        return torch.polar((-nu).exp(), theta), torch.complex(gamma * real, gamma * imaginary)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The real part of a linear map of the states, plus one of the input."""
@@ -71,11 +63,6 @@ class LRURecurrence(ScanRecurrence):
         parts = torch.cat([states.real, states.imag], dim=-1).to(p["weight_ho"].dtype)
         read = row_linear(parts, torch.cat([real_rows, -imaginary_rows], dim=1))
         return read + row_linear(x, p["weight_skip"])
-
-    def _decay(self, p: Params) -> Tensor:
-        dtype = _real_dtype(p["nu_log"])
-        radius = (-p["nu_log"].to(dtype).exp()).exp()
-        return torch.polar(radius, p["theta_log"].to(dtype).exp())
 
 
 def _real_dtype(weight: Tensor) -> torch.dtype:

@@ -7,13 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remanent._options import check_choice
-from remanent.ops import linear_scan, linear_step, row_linear
+from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import (
     INITIAL_STATES,
+    LinearRecurrence,
     Params,
-    ScanRecurrence,
     StateIsOutput,
     gate_shapes,
     learned_shapes,
@@ -22,8 +22,8 @@ from remanent.units.recurrence import (
 
 
 @dataclass(eq=False)
-class MinRecurrence(ScanRecurrence, StateIsOutput):
-    """A real first-order linear recurrence whose factor is a gate."""
+class MinRecurrence(LinearRecurrence, StateIsOutput):
+    """A linear recurrence whose factor is a gate in (0, 1)."""
 
     initial_state: str = "zeros"
 
@@ -35,16 +35,6 @@ class MinRecurrence(ScanRecurrence, StateIsOutput):
         uniform_(p, p["weight_ih"].shape[1] ** -0.5)
         if "h0" in p:
             p["h0"].zero_()
-
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
-        """See `ScanRecurrence`."""
-        keep, added = gates
-        return linear_scan(keep, added, h, reset=reset, reset_state=None if reset is None else self.start(p))
-
-    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        """See `ScanRecurrence`."""
-        keep, added = gates
-        return linear_step(keep, added, h)
 
 
 class MinGRURecurrence(MinRecurrence):

@@ -9,6 +9,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor
 
+from remanent.ops import linear_scan, linear_step
+
 INITIAL_STATES = ("zeros", "learned")
 Params = dict[str, Tensor]
 """One layer's parameters by name, without the suffix of layer and direction."""
@@ -58,14 +60,11 @@ class Recurrence(ABC):
 
 
 class ScanRecurrence(Recurrence):
-    """A recurrence whose gates do not see the state: gates, one scan, a readout.
-
-    `gates` must treat each step alone.
-    """
+    """A recurrence of gates, one scan, a readout; the first and the last treat each step alone."""
 
     @abstractmethod
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What the scan is given, each (..., D), from inputs (..., M)."""
+        """What the scan is given, from inputs (..., M): each (..., D), or (D,) where it is the same at every step."""
 
     @abstractmethod
     def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
@@ -85,6 +84,20 @@ class ScanRecurrence(Recurrence):
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
         return self.one_step(p, self.gates(p, x), h)
+
+
+class LinearRecurrence(ScanRecurrence):
+    """A recurrence that is linear in the state: its gates are what is kept of it and what is added."""
+
+    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+        """See `ScanRecurrence`."""
+        decay, value = gates
+        return linear_scan(decay, value, h, reset=reset, reset_state=None if reset is None else self.start(p))
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        decay, value = gates
+        return linear_step(decay, value, h)
 
 
 class StateIsOutput(Recurrence):
