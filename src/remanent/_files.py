@@ -4,7 +4,6 @@ import dataclasses
 import json
 import os
 import tempfile
-import typing
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -73,9 +72,7 @@ def from_dict(cls: type[Config], values: dict[str, Any], where: str) -> Config:
         if required and name not in values:
             raise ValueError(f"{where} must have the key {name!r}, got {', '.join(values) or 'none'}")
     for name, value in values.items():
-        kind: Any = fields[name].type
-        allowed = set(typing.get_args(kind) or (kind,))
-        allowed |= {int} if float in allowed else set()
-        if allowed <= {int, float, str, bool, type(None)} and type(value) not in allowed:
-            raise ValueError(f"{where}: `{name}` must be of type {getattr(kind, '__name__', kind)}, got {value!r}")
+        kind = fields[name].type
+        if kind in (int, float, str, bool) and type(value) is not kind and not (kind is float and type(value) is int):
+            raise ValueError(f"{where}: `{name}` must be of type {kind.__name__}, got {value!r}")  # type: ignore
     return cls(**values)

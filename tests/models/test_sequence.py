@@ -148,7 +148,7 @@ def test_a_config_with_an_unknown_missing_or_bad_key_is_refused(tmp_path):
         (good | {"hiden_size": 3}, "has the unknown key 'hiden_size'; the keys are input_size"),
         ({k: v for k, v in good.items() if k != "input_size"}, "must have the key 'input_size'"),
         (good | {"unit": "rnn"}, "`unit` must be made of bmru, cmru"),
-        (good | {"epsilon": "1"}, r"`epsilon` must be of type float \| None, got '1'"),
+        (good | {"epsilon": "1"}, "`epsilon` must be of type float, got '1'"),
         ([1], "must hold a JSON object, got list"),
     ):
         path.write_text(json.dumps(bad))
@@ -211,6 +211,15 @@ def test_bad_input_is_refused_by_name(x, error, message):
         make(torch.float32)(x)
 
 
+def test_a_state_that_does_not_fit_is_refused_by_name():
+    model = make(torch.float32)
+    with pytest.raises(TypeError, match="`state` must be a ModelState, got Tensor"):
+        model(inputs(model), torch.zeros(1, 3, 8))
+    _, state = make(torch.float32, num_layers=3)(inputs(model))
+    with pytest.raises(ValueError, match=r"a state for each unit, \[1, 1\] in the blocks, got \[1, 1, 1\]"):
+        model.step(inputs(model)[:, 0], state)
+
+
 def test_epsilon_reaches_every_bistable_unit_and_no_file(tmp_path):
     model = make(torch.float32, unit="bmru+lru")
     model.set_epsilon(0.25)
@@ -255,14 +264,19 @@ def test_blocks_go_through_the_kinds_of_layer_in_turn():
     assert [unit.hidden_size for unit in make(unit="bmru+lru", join="sum").blocks[0].layer.units] == [8, 8]
 
 
-def test_a_unit_has_its_own_epsilon_unless_the_configuration_gives_one():
-    model = make(unit="bmru+cmru")
+def test_epsilon_is_that_of_the_bmrus_and_is_saved_as_it_is(tmp_path):
+    model = make(torch.float32, unit="bmru+cmru")
     assert [unit.epsilon for unit in model.blocks[0].layer.units] == [0, 1]
     model.set_epsilon(0.5)
     assert [unit.epsilon for unit in model.blocks[0].layer.units] == [0.5, 1]
     assert model.epsilon == 0.5
-    assert make(unit="cmru", epsilon=0.25).blocks[0].layer.units[0].epsilon == 0.25
-    assert isinstance(make(unit="cmru").blocks[0].layer.units[0], CMRU)
+    model.save(tmp_path)
+    twin, x = SequenceModel.load(tmp_path).eval(), inputs(model)
+    assert [unit.epsilon for unit in twin.blocks[0].layer.units] == [0.5, 1]
+    assert torch.equal(twin(x)[0], model(x)[0])
+    cumulative = make(unit="cmru", epsilon=0.25).blocks[0].layer.units[0]
+    assert isinstance(cumulative, CMRU)
+    assert cumulative.epsilon == 1
     assert make(unit="lru").epsilon is None
 
 

@@ -61,6 +61,19 @@ def test_gradcheck_and_opcheck(cell, diagonal):
 
 
 @ways
+def test_the_portable_backend_refuses_a_second_derivative_and_the_reference_has_it(cell, diagonal):
+    inputs = case(cell, diagonal, 4)
+    for backend in BACKENDS:
+        states = feedback_scan(cell=cell, backend=backend, **inputs)
+        (first,) = torch.autograd.grad(states.square().sum(), inputs["value"], create_graph=True)
+        if backend == "portable":
+            with pytest.raises(NotImplementedError, match="`feedback_scan` can be differentiated once"):
+                first.square().sum().backward()
+        else:
+            first.square().sum().backward()
+
+
+@ways
 def test_it_is_the_step_again_and_again(cell, diagonal):
     inputs = case(cell, diagonal, 9)
     states = feedback_scan(inputs["value"], inputs["weight"], inputs["bias"], inputs["h0"], cell=cell)

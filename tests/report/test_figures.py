@@ -1,8 +1,9 @@
 """Figures draw the arrays they are given."""
 
 import numpy as np
+import pytest
 
-from remanent.report.figures import error_against_length, hysteresis_loop, save_figure, trajectory
+from remanent.report.figures import error_against_length, hysteresis_loop, response, save_figure, trajectory
 
 
 def test_error_against_length_draws_every_score_and_chance():
@@ -34,3 +35,15 @@ def test_trajectory_orders_channels_by_their_last_write(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
     assert figure.axes[0].get_title() == "t"
     assert trajectory(np.zeros((4, 8)), states, title="t").axes
+
+
+def test_response_draws_input_over_output_and_saves_the_same_bytes(tmp_path):
+    for name in ("one.svg", "two.svg"):
+        figure = response([0, 1, 0], [0, 2, -2])
+        top, bottom = (axes.get_lines()[1].get_ydata() for axes in figure.axes)
+        assert list(top) == [0, 1, 0]
+        assert list(bottom) == [0, 2, -2]
+        save_figure(figure, tmp_path / name)
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    with pytest.raises(ValueError, match=r"`path` must end in .png or .svg, got .*figure.jpg"):
+        save_figure(figure, tmp_path / "figure.jpg")

@@ -3,12 +3,14 @@
 import copy
 import io
 import pickle
+from functools import partial
 
 import pytest
 import torch
 from torch import nn
 from torch.export import Dim
 from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.utils.checkpoint import checkpoint
 
 from remanent import UNITS
 from unit_cases import CASES, D, M, case_id, each, exact, make, parts
@@ -275,6 +277,33 @@ def test_dtype_and_device_move_everything(name, options):
     filled = made.to_empty(device="cpu")
     filled.reset_parameters()
     assert all(p.isfinite().all() for p in filled.parameters())
+
+
+@every
+def test_units_are_made_on_a_default_device(name, options):
+    with torch.device("meta"):
+        unit = UNITS[name](M, D, batch_first=True, dtype=torch.float64, **options)
+    unit = unit.to_empty(device="cpu").eval()
+    unit.reset_parameters()
+    x, reset = batch()
+    assert unit(x, reset=reset)[0].isfinite().all()
+
+
+@every
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpointing_gives_the_same_gradients(name, options, use_reentrant):
+    unit, (x, reset) = make(name, **options), batch()
+    grads = []
+    x.requires_grad_()
+    for again in (False, True):
+        run = partial(checkpoint, use_reentrant=use_reentrant) if again else lambda function, x: function(x)
+        run(lambda x: unit(x, reset=reset), x)[0].square().sum().backward()
+        grads.append([None if p.grad is None else p.grad.clone() for p in unit.parameters()])
+        unit.zero_grad()
+    for a, b in zip(*grads, strict=True):
+        assert (a is None) == (b is None)
+        if a is not None:
+            close(b, a, 1e-12)
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -14,7 +14,6 @@ from remanent.ops import row_linear
 from remanent.units import UNITS, RecurrentUnit
 
 OPTIONS = {
-    "epsilon": "epsilon",
     "width": "surrogate_width",
     "initial_state": "initial_state",
     "r_min": "r_min",
@@ -108,7 +107,7 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
     if name == "attention":
         return Attention(config.hidden_size, hidden_size, num_heads=config.num_heads)
     taken = inspect.signature(UNITS[name]).parameters
-    options: dict[str, Any] = {name: getattr(config, field) for name, field in OPTIONS.items() if name in taken}
-    if config.epsilon is None:
-        options.pop("epsilon", None)
+    options: dict[str, Any] = {key: getattr(config, field) for key, field in OPTIONS.items() if key in taken}
+    if name == "bmru":
+        options["epsilon"] = config.epsilon
     return UNITS[name](config.hidden_size, hidden_size, batch_first=True, **options)

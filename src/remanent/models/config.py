@@ -38,8 +38,7 @@ class ModelConfig:
         gate: whether a sigmoid of the block's input multiplies what the unit adds.
         dropout: the probability that a value which a block adds is left out in training, in [0, 1).
         head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
-        epsilon: of units that have one, how much of the old state a write keeps, in [0, 1]; None for each
-            unit's own, 0 for the BMRU and 1 for the CMRU.
+        epsilon: of BMRUs, how much of the old state a write keeps, in [0, 1]; a CMRU's is 1.
         surrogate_width: of bistable units, the surrogate gradient's width, above 0.
         initial_state: of units that can learn it, "zeros" or "learned".
         num_heads: of attention, at least 1.
@@ -64,7 +63,7 @@ class ModelConfig:
     gate: bool = False
     dropout: float = 0.0
     head: str = "last"
-    epsilon: float | None = None
+    epsilon: float = 0.0
     surrogate_width: float = 1.0
     initial_state: str = "zeros"
     r_min: float = 0.9
@@ -79,8 +78,7 @@ class ModelConfig:
         self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
-        if self.epsilon is not None:
-            check_range("epsilon", self.epsilon, 0, 1)
+        check_range("epsilon", self.epsilon, 0, 1)
         check_range("surrogate_width", self.surrogate_width, 0, float("inf"), open_low=True)
         check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
         check_range("r_min", self.r_min, 0, self.r_max, open_high=True)

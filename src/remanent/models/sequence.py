@@ -80,6 +80,7 @@ class SequenceModel(nn.Module):
             TypeError: a dtype does not fit.
         """
         self._check_input("x", x, ("B", "T"))
+        self._check_state(state)
         x = self.encoder(x)
         layers = []
         for i, block in enumerate(self.blocks):
@@ -109,6 +110,7 @@ class SequenceModel(nn.Module):
             TypeError: a dtype does not fit.
         """
         self._check_input("x_t", x_t, ("B",))
+        self._check_state(state)
         x = self.encoder(x_t)
         layers = []
         for i, block in enumerate(self.blocks):
@@ -135,6 +137,8 @@ class SequenceModel(nn.Module):
     def save(self, folder: str | Path) -> None:
         """Writes `model.json` and `model.safetensors`, each whole, into a folder that has no model yet.
 
+        The configuration is written with the `epsilon` that the BMRUs have now.
+
         Raises:
             FileExistsError: the folder holds a model.
             OSError: the folder cannot be made or written.
@@ -148,7 +152,8 @@ class SequenceModel(nn.Module):
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
         write_whole(folder / WEIGHTS_FILE, save(weights))
-        write_json(folder / CONFIG_FILE, dataclasses.asdict(self.config))
+        config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
+        write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
 
     @classmethod
     def load(cls, folder: str | Path) -> "SequenceModel":
@@ -176,6 +181,16 @@ class SequenceModel(nn.Module):
         except RuntimeError as error:
             raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
         return model
+
+    def _check_state(self, state: ModelState | None) -> None:
+        if state is None:
+            return
+        if not isinstance(state, ModelState):
+            raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
+        units = [len(names) for names in self.config.layers]
+        if [len(layer) for layer in state.layers] != units:
+            came = [len(layer) for layer in state.layers]
+            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {came}")
 
     def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...]) -> None:
         if not isinstance(x, Tensor):

@@ -64,7 +64,7 @@ def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> T
     """Returns an option in [low, high] as a tensor () of float64 on the CPU; a tensor is read where it is used."""
     if not isinstance(value, Tensor):
         check_range(name, value, low, high)
-        return torch.tensor(value, dtype=torch.float64)
+        return torch.tensor(value, dtype=torch.float64, device="cpu")
     if value.dim() != 0 or value.dtype != torch.float64 or value.device.type != "cpu":
         came = f"{_shape(value)} of {_dtype(value.dtype)} on {value.device}"
         raise ValueError(f"`{name}` must be a number or a tensor () of float64 on the CPU, got {came}")

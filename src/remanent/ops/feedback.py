@@ -160,8 +160,9 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    _, _, _, bias, _, _, reset_state = ctx.saved_tensors
-    grads = _feedback_scan_backward(grad, *ctx.saved_tensors, ctx.cell)
+    saved = ctx.saved_tensors
+    bias, reset_state = saved[3], saved[6]
+    grads = _feedback_scan_backward(grad, *saved, ctx.cell)
     grad_value, grad_weight, grad_bias, grad_h0, grad_start = grads
     return (
         grad_value,
@@ -174,4 +175,9 @@ def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     )
 
 
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("`feedback_scan` can be differentiated once; its backend 'reference' any number of times")
+
+
 _feedback_scan.register_autograd(_backward, setup_context=_save_inputs)
+_feedback_scan_backward.register_autograd(_refuse)

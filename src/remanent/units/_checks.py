@@ -1,6 +1,7 @@
 """Checks of what a unit is given, in torch's words and our own, before anything is computed."""
 
 import numbers
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -74,40 +75,61 @@ def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight:
 
 
 def check_state(
-    name: str, value: object, shape: tuple[int, ...], axes: str, dtype: torch.dtype, like: Tensor
+    name: str,
+    value: object,
+    shape: tuple[int, ...],
+    axes: str,
+    dtype: torch.dtype,
+    like: Tensor,
+    input_kind: str | None,
 ) -> Tensor:
-    """Returns a state, unless it has not its shape, dtype, and the device of the input."""
+    """Returns a state in its dtype, unless it has not its shape, dtype, and the device of the input.
+
+    For a complex state a real one will do, since code written for other units begins with real zeros.
+
+    Args:
+        name: the argument's name.
+        value: the state.
+        shape: its shape.
+        axes: how the shape is written.
+        dtype: its dtype.
+        like: the input.
+        input_kind: what torch calls the input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
+    """
     if not isinstance(value, Tensor):
         raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
     rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
     if value.dim() != len(shape):
-        batched = len(shape) == 3
-        raise ShapeError(
-            f"{rule}: For {'batched' if batched else 'unbatched'} {len(shape)}-D input, {name} should also be "
-            f"{len(shape)}-D but got {value.dim()}-D tensor"
-        )
+        ranks = f"{name} should also be {len(shape)}-D but got {value.dim()}-D tensor"
+        raise ShapeError(f"{rule}: For {input_kind} input, {ranks}" if input_kind else rule)
     if any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
         raise ShapeError(f"{rule}: Expected hidden size {shape}, got {list(value.shape)}")
-    if value.dtype != dtype:
+    if value.dtype != dtype and not (dtype.is_complex and value.is_floating_point()):
         raise DtypeError(f"`{name}` must have dtype {dtype}, got {value.dtype}")
     if value.device != like.device:
         raise ValueError(f"`{name}` must be on the device of the input, {like.device}, got {value.device}")
-    return value
+    return value.to(dtype)
 
 
-def check_lengths(lengths: Tensor, B: int, T: int) -> None:
-    """Raises unless lengths are ints (B,) in [0, T]; values are not read while tracing or in transforms."""
+def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
+    """Lengths on the input's device, unless they are not ints (B,) in [0, T].
+
+    While tracing, or in transforms, their values are not read.
+    """
+    B, T, _ = x.shape
+    if isinstance(lengths, list | tuple) and all(type(length) is int for length in lengths):
+        lengths = torch.tensor(lengths, dtype=torch.int64)
     if not isinstance(lengths, Tensor):
-        raise TypeError(f"`lengths` must be a torch.Tensor, got {type(lengths).__name__}")
+        raise TypeError(f"`lengths` must be a torch.Tensor or a list of ints, got {lengths!r:.50}")
     if lengths.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"`lengths` must have dtype int64 or int32, got {lengths.dtype}")
     if lengths.dim() != 1 or lengths.shape[0] != B:
         raise ValueError(f"`lengths` must have shape (B={B},), got {tuple(lengths.shape)}")
-    if torch.compiler.is_compiling() or in_transforms() or B == 0:
-        return
-    low, high = int(lengths.min()), int(lengths.max())
-    if low < 0 or high > T:
-        raise ValueError(f"`lengths` must be in [0, T={T}], got {low if low < 0 else high}")
+    if not (torch.compiler.is_compiling() or in_transforms() or B == 0 or lengths.is_meta):
+        low, high = int(lengths.min()), int(lengths.max())
+        if low < 0 or high > T:
+            raise ValueError(f"`lengths` must be in [0, T={T}], got {low if low < 0 else high}")
+    return lengths.to(x.device)
 
 
 def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:

@@ -11,21 +11,28 @@ State = Tensor | tuple[Tensor, ...]
 
 
 def join_state(
-    name: str, state: State, shape: tuple[int, ...], axes: str, dtype: torch.dtype, like: Tensor, parts: int
+    name: str,
+    state: State,
+    shape: tuple[int, ...],
+    axes: str,
+    like: Tensor,
+    *,
+    dtype: torch.dtype,
+    parts: int,
+    input_kind: str | None = None,
 ) -> Tensor:
-    """One tensor (..., W) from a user's state, whose tensors must have `shape`, `dtype` and the device of `like`."""
+    """One tensor (..., W) from a user's state, whose parts are checked as `check_state` does."""
     if parts == 1:
-        return check_state(name, state, shape, axes, dtype, like)
+        return check_state(name, state, shape, axes, dtype, like, input_kind)
     if not isinstance(state, tuple | list) or len(state) != parts:
         raise TypeError(f"`{name}` must be a tuple of {parts} tensors, got {type(state).__name__}")
-    for i, value in enumerate(state):
-        check_state(f"{name}[{i}]", value, shape, axes, dtype, like)
-    return torch.cat(tuple(state), dim=-1)
+    named = [(f"{name}[{i}]", part) for i, part in enumerate(state)]
+    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind) for n, part in named], dim=-1)
 
 
 def split_state(h: Tensor, parts: int) -> State:
     """A user's state from one tensor (..., W)."""
-    return h if parts == 1 else tuple(h.chunk(parts, dim=-1))
+    return h if parts == 1 else tuple(part.clone() for part in h.chunk(parts, dim=-1))
 
 
 def own_state(recurrence: Recurrence, p: Params, x: Tensor, D: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The machine around every recurrence: layers, directions, batches, packing and checks, as `torch.nn.GRU` has them."""
 
 import warnings
+from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
@@ -13,10 +14,10 @@ from remanent.units._checks import (
     check_dropout,
     check_flag,
     check_input,
-    check_lengths,
     check_rank,
     check_size,
     check_step_reset,
+    checked_lengths,
     checked_reset,
 )
 from remanent.units._state import State, join_state, own_state, split_state
@@ -94,7 +95,7 @@ class RecurrentUnit(nn.Module):
         hx: State | None = None,
         *,
         reset: Tensor | None = None,
-        lengths: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
     ) -> tuple[Tensor | PackedSequence, State]:
         """Runs whole sequences.
 
@@ -106,9 +107,9 @@ class RecurrentUnit(nn.Module):
             reset: bool (B, T), whatever `batch_first` says, or (T,) for one sequence: where true, a new
                 sequence starts at that step. The unit's own initial state takes the place of the carried
                 one, in both directions, and nothing crosses.
-            lengths: int64 or int32 (B,), in [0, T]: how many steps of each sequence are real. Outputs beyond
-                are zero, what stands there in `input` is never read, and the state returned is that at the
-                last real step. Not for a `PackedSequence`, which has its own.
+            lengths: int64 or int32 (B,), or a list of B ints, in [0, T]: how many steps of each sequence are
+                real. Outputs beyond are zero, what stands there in `input` is never read, and the state
+                returned is that at the last real step. Not for a `PackedSequence`, which has its own.
 
         Returns:
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
@@ -135,10 +136,9 @@ class RecurrentUnit(nn.Module):
         if reset is not None:
             reset = checked_reset(reset, x, batched)
         if lengths is not None:
-            check_lengths(lengths, B, T)
-            lengths = lengths.to(x.device)
+            lengths = checked_lengths(lengths, x)
         y, h_n = self._run(x, h, reset, lengths)
-        y = y if batched and self.batch_first else y.transpose(0, 1) if batched else y[0]
+        y = y if batched and self.batch_first else y.transpose(0, 1).contiguous() if batched else y[0]
         return y, self._write_state(h_n, batched)
 
     def step(self, x_t: Tensor, h: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
@@ -233,7 +233,7 @@ class RecurrentUnit(nn.Module):
         return x, torch.stack(last)
 
     def _forward_packed(
-        self, packed: PackedSequence, hx: State | None, reset: Tensor | None, lengths: Tensor | None
+        self, packed: PackedSequence, hx: State | None, reset: Tensor | None, lengths: object
     ) -> tuple[PackedSequence, State]:
         if lengths is not None:
             raise ValueError("`lengths` must be None for a PackedSequence, which has its own, got a tensor")
@@ -260,7 +260,9 @@ class RecurrentUnit(nn.Module):
             return None
         LR, D = len(self._suffixes()), self.hidden_size
         shape, axes = ((LR, B, D), f"({LR}, B={B}, D={D})") if batched else ((LR, D), f"({LR}, D={D})")
-        h = join_state(name, hx, shape, axes, self.state_dtype, like, self.recurrence.state_parts)
+        kind = None if name == "h" else "batched 3-D" if batched else "unbatched 2-D"
+        parts = self.recurrence.state_parts
+        h = join_state(name, hx, shape, axes, like, dtype=self.state_dtype, parts=parts, input_kind=kind)
         return h if batched else h[:, None]
 
     def _write_state(self, h: Tensor, batched: bool) -> State:

@@ -39,7 +39,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         check_range("epsilon", epsilon, 0, 1)
         self.epsilon = float(epsilon)
         # a compiled graph reads the tensor, which may change, where it would fix the number
-        self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64)
+        self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64, device="cpu")
 
     @abstractmethod
     def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
@@ -112,7 +112,8 @@ class BMRU(Annealed, RecurrentUnit):
         alpha_l0: (D,), the size of a written state, at first 1.
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as
-            training by annealing does, and is not part of the `state_dict`.
+            training by annealing does. It is no parameter and no part of the `state_dict`: a copy, such as
+            an average over training, keeps its own and is annealed with the rest.
 
     Args:
         input_size: this and the next seven as in `RecurrentUnit`. Without `bias`, a threshold is 0 for a

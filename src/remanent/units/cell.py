@@ -72,7 +72,7 @@ class RecurrentCell(nn.Module):
             h = own_state(self.recurrence, p, x, D)
         else:
             shape, axes = ((B, D), f"(B={B}, D={D})") if batched else ((D,), f"(D={D},)")
-            h = join_state("hx", hx, shape, axes, self.state_dtype, x, parts)
+            h = join_state("hx", hx, shape, axes, x, dtype=self.state_dtype, parts=parts)
             h = h if batched else h[None]
         after = self.recurrence.advance(p, x, h)
         return split_state(after if batched else after[0], parts)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from remanent._options import check_range
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
@@ -20,9 +21,8 @@ class LRURecurrence(LinearRecurrence):
     r_max: float = 0.999
 
     def __post_init__(self) -> None:
-        if not 0 <= self.r_min < self.r_max < 1:
-            came = f"{self.r_min} and {self.r_max}"
-            raise ValueError(f"`r_min` and `r_max` must satisfy 0 <= r_min < r_max < 1, got {came}")
+        check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
+        check_range("r_min", self.r_min, 0, self.r_max, open_high=True)
 
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""

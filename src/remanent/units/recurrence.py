@@ -68,7 +68,7 @@ class ScanRecurrence(Recurrence):
 
     @abstractmethod
     def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
-        """The states after every step, (B, T, W)."""
+        """The states after every step, (B, T, W); from `start(p)`, or zeros, where `reset` (B, T) is true."""
 
     @abstractmethod
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
