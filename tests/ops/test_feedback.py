@@ -116,6 +116,7 @@ def test_nothing_crosses_a_reset(cell, diagonal, backend):
         ({"bias": torch.zeros(5)}, ValueError, r"`bias` must have shape \(15,\), got \(5,\)"),
         ({"h0": torch.zeros(3, 4)}, ValueError, r"`h0` must have shape \(B=3, W=5\), got \(3, 4\)"),
         ({"reset": torch.zeros(3, 4)}, TypeError, "`reset` must have dtype bool, got float32"),
+        ({"reset": None}, ValueError, "`reset_state` must come with `reset`, got `reset_state` alone"),
         ({"reset_state": torch.zeros(4)}, ValueError, r"`reset_state` must have shape \(W=5,\), got \(4,\)"),
         ({"cell": "rnn"}, ValueError, "`cell` must be one of brc, gru, lstm, got 'rnn'"),
         ({"backend": "cpu"}, ValueError, "`backend` must be one of reference, portable, got 'cpu'"),

@@ -1,6 +1,5 @@
 """Pure functions on tensors: the scans, their single steps, surrogates, a row-exact linear map."""
 
-from remanent.ops._transforms import in_transforms
 from remanent.ops.feedback import feedback_scan
 from remanent.ops.latch import latch_scan
 from remanent.ops.linear import linear_scan
@@ -11,7 +10,6 @@ from remanent.ops.surrogates import surrogate_sign, surrogate_slope, write_gate
 __all__ = [
     "feedback_scan",
     "feedback_step",
-    "in_transforms",
     "latch_scan",
     "latch_step",
     "linear_scan",

@@ -70,7 +70,7 @@ def feedback_scan(
     if bias is not None:
         check_companion("bias", bias, value, {f"({K},)": (K,)})
     check_companion("h0", h0, value, {f"(B={B}, W={W})": (B, W)})
-    check_reset(reset, None, value)
+    check_reset(reset, reset_state if reset is None else None, value)
     if reset_state is not None:
         check_companion("reset_state", reset_state, value, {f"(W={W},)": (W,)})
     if backend == "auto":
