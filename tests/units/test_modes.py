@@ -171,6 +171,20 @@ def test_per_sample_gradients_and_steps_by_vmap(name):
     close(stepped, unit.step(x[:, 0])[0], 0 if exact(name, {}) else 1e-12)
 
 
+@pytest.mark.parametrize("name", UNITS)
+def test_second_derivatives_are_right_or_refused(name):
+    unit, (x, reset) = make(name), batch(2, 5)
+    x = x.requires_grad_()
+    if name in ("lru", "min_gru", "min_lstm"):
+        assert torch.autograd.gradgradcheck(lambda x: unit(x, reset=reset)[0], (x,))
+    elif name in ("gru", "lstm"):
+        assert torch.autograd.gradgradcheck(lambda x: unit(x)[0], (x,))
+    elif name != "fq_bmru":  # its surrogates have slopes of their own
+        first = torch.autograd.grad(unit(x, reset=reset)[0].square().sum(), x, create_graph=True)[0]
+        with pytest.raises(NotImplementedError, match="can be differentiated once"):
+            first.square().sum().backward()
+
+
 @every
 def test_copies_and_files_give_the_same(name, options):
     unit, (x, _) = make(name, **options), batch()

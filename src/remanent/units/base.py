@@ -113,7 +113,8 @@ class RecurrentUnit(nn.Module):
 
         Returns:
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
-            the form of `hx`, which continues the sequence as the next call's `hx`.
+            the form of `hx`, which continues the sequence as the next call's `hx`. Where `batch_first`, the
+            outputs may be what the backward pass needs: changed in place, it raises.
 
         Raises:
             ValueError: a shape, a range or a device does not fit; the message names the argument.
