@@ -1,6 +1,29 @@
-"""Comparisons that several test files use."""
+"""Comparisons, and marks, that several test files use."""
 
+import os
+import shutil
+import sysconfig
+from pathlib import Path
+
+import pytest
 from torch import Tensor
+
+COMPILER = any(shutil.which(name) for name in (os.environ.get("CXX", "g++"), "clang++"))
+HEADERS = Path(sysconfig.get_paths()["include"], "Python.h").exists()
+
+
+def compiles(test):
+    """Marks a test that calls `torch.compile`, which needs a C++ compiler, and warns of its own parts."""
+    marks = (
+        pytest.mark.skipif(
+            not (COMPILER and HEADERS), reason="torch.compile needs a C++ compiler and Python's headers"
+        ),
+        pytest.mark.filterwarnings("ignore:Torchinductor does not support code generation for complex"),
+        pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    )
+    for mark in marks:
+        test = mark(test)
+    return test
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float, name: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from helpers import compiles
 from remanent import Attention, Hybrid, ModelConfig, SequenceModel
 from remanent.models import ModelState
 from remanent.units import BMRU, CMRU, LRU, UNITS
@@ -337,7 +338,7 @@ def test_autocast_runs_a_model(options):
         assert state.steps.unique().tolist() == [300]
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore:Torchinductor does not support code generation")
+@compiles
 @pytest.mark.parametrize("unit", ["bmru", "lru+bmru", "attention"])
 def test_a_model_compiles_and_exports(unit):
     torch.compiler.reset()

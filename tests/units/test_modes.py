@@ -12,6 +12,7 @@ from torch.export import Dim
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
+from helpers import compiles
 from remanent import UNITS
 from unit_cases import CASES, D, M, case_id, each, exact, make, parts
 
@@ -27,11 +28,6 @@ def batch(B=3, T=9, dtype=torch.float64):
 def close(actual, expected, tolerance):
     for a, b in zip(parts(actual), parts(expected), strict=True):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
-
-
-compiles = pytest.mark.filterwarnings(  # of the compiler's own parts
-    "ignore:Torchinductor does not support code generation for complex", "ignore::DeprecationWarning"
-)
 
 
 @compiles
