@@ -95,9 +95,8 @@ def respond(name: str) -> Tensor:
     """What the first channel of a unit puts out, (T,)."""
     with torch.no_grad():
         if name == "attention":
-            layer = fill(Attention(1, 2), {"project_in.weight": [[0.0]] * 4 + [[1.0]] * 2})
-            layer.project_out.weight.copy_(torch.eye(2))
-            return layer(signal())[0][0, :, 0]
+            values = {"project_in.weight": [[0.0]] * 4 + [[1.0]] * 2, "project_out.weight": [[1.0, 0.0], [0.0, 1.0]]}
+            return fill(Attention(1, 2), values)(signal())[0][0, :, 0]
         channels, values = CHANNELS[name]
         make: Callable[..., nn.Module] = UNITS[name]
         return fill(make(1, channels, batch_first=True), values)(signal())[0][0, :, 0]

@@ -50,6 +50,15 @@ def exact(name, options):
     return name == "fq_bmru" or (name == "bmru" and options.get("epsilon", 0) == 0)
 
 
+def stepped(unit, x, h=None, reset=None):
+    """What a unit puts out step by step, (B, T, D), and its last state."""
+    outputs = []
+    for t, x_t in enumerate(x.unbind(1)):
+        y_t, h = unit.step(x_t, h, reset=None if reset is None else reset[:, t])
+        outputs.append(y_t)
+    return torch.stack(outputs, 1), h
+
+
 def parts(state):
     """The tensors of a state."""
     return state if isinstance(state, tuple) else (state,)

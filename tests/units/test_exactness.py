@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from remanent import BMRU, FQBMRU
+from unit_cases import stepped
 
 
 def make(unit, M, D, dtype):
@@ -47,9 +48,6 @@ def test_a_million_single_steps_equal_the_whole():
     model, x = make(BMRU, 2, 3, torch.float32), torch.randn(1, 1_000_000, 2)
     with torch.inference_mode():
         whole, last = model(x)
-        h, outputs = None, []
-        for x_t in x.unbind(1):
-            y_t, h = model.step(x_t, h)
-            outputs.append(y_t)
-    assert torch.equal(torch.stack(outputs, 1), whole)
+        steps, h = stepped(model, x)
+    assert torch.equal(steps, whole)
     assert torch.equal(h, last)

@@ -7,7 +7,7 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from remanent import UNITS
-from unit_cases import CASES, ONE_WAY, TWO_WAY, D, M, case_id, each, exact, make, parts, random_state
+from unit_cases import CASES, ONE_WAY, TWO_WAY, D, M, case_id, each, exact, make, parts, random_state, stepped
 
 every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
 one_way = pytest.mark.parametrize(("name", "options"), ONE_WAY, ids=case_id)
@@ -41,16 +41,12 @@ def test_forward_equals_repeated_step(name, options):
     unit, x = make(name, **options), sequence().requires_grad_()
     hx = random_state(unit)
     y, h_n = unit(x, hx)
-    h, outputs = hx, []
-    for x_t in x.unbind(1):
-        y_t, h = unit.step(x_t, h)
-        outputs.append(y_t)
-    stepped = torch.stack(outputs, 1)
+    y_steps, h = stepped(unit, x, hx)
     bits = exact(name, options)
-    same(stepped, y, bits)
+    same(y_steps, y, bits)
     same(h, h_n, bits)
     weight = torch.randn_like(y)
-    same(gradients(unit, (stepped * weight).sum(), x), gradients(unit, (y * weight).sum(), x))
+    same(gradients(unit, (y_steps * weight).sum(), x), gradients(unit, (y * weight).sum(), x))
 
 
 @pytest.mark.parametrize(("name", "options"), [case for case in ONE_WAY if exact(*case)], ids=case_id)
@@ -58,11 +54,8 @@ def test_forward_equals_repeated_step(name, options):
 def test_set_or_hold_is_the_same_bits_in_every_dtype(name, options, dtype):
     unit, x = make(name, dtype=dtype, **options), sequence(dtype=dtype)
     y, h_n = unit(x)
-    h, outputs = None, []
-    for x_t in x.unbind(1):
-        y_t, h = unit.step(x_t, h)
-        outputs.append(y_t)
-    assert torch.equal(torch.stack(outputs, 1), y)
+    y_steps, h = stepped(unit, x)
+    assert torch.equal(y_steps, y)
     assert torch.equal(h, h_n)
 
 
@@ -273,11 +266,8 @@ def test_dropout_lies_between_layers_and_only_in_training(name, options):
 def test_awkward_lengths(name, T):
     unit, x = make(name, num_layers=2), sequence(2, T)
     y, h_n = unit(x)
-    h, outputs = None, []
-    for x_t in x.unbind(1):
-        y_t, h = unit.step(x_t, h)
-        outputs.append(y_t)
-    same(torch.stack(outputs, 1), y, exact(name, {}))
+    y_steps, h = stepped(unit, x)
+    same(y_steps, y, exact(name, {}))
     same(h, h_n, exact(name, {}))
 
 

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from helpers import compiles
 from remanent import UNITS
-from unit_cases import CASES, D, M, case_id, each, exact, make, parts
+from unit_cases import CASES, D, M, case_id, each, exact, make, parts, stepped
 
 every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
 BOTH = {"num_layers": 2, "bidirectional": True}
@@ -106,11 +106,8 @@ def test_autocast_projects_in_bfloat16_and_keeps_states_whole(name, options):
         y, h_n = unit(x, reset=reset)
         again, _ = unit(x.bfloat16(), h_n)
         if not unit.bidirectional:
-            h, outputs = None, []
-            for t, x_t in enumerate(x.unbind(1)):
-                y_t, h = unit.step(x_t, h, reset=reset[:, t])
-                outputs.append(y_t)
-            close(torch.stack(outputs, 1), y, 0 if exact(name, options) else 0.02)
+            y_steps, _ = stepped(unit, x, reset=reset)
+            close(y_steps, y, 0 if exact(name, options) else 0.02)
     assert y.dtype == again.dtype == torch.float32
     assert all(v.dtype == unit.state_dtype for v in parts(h_n))
     y.square().sum().backward()

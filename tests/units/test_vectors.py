@@ -5,6 +5,7 @@ import torch
 
 from helpers import assert_close
 from remanent import CELLS, UNITS
+from unit_cases import stepped
 
 GATES = {  # the case's names of the rows of a projection, one gate below the other
     "bmru": ["candidate", "threshold"],
@@ -66,11 +67,7 @@ def test_every_unit_reproduces_its_worked_case(case, way, vectors):
     if way == "unit":
         y, _ = unit(x, h[None])
     elif way == "step":
-        outputs, h = [], h[None]
-        for x_t in x.unbind(1):
-            y_t, h = unit.step(x_t, h)
-            outputs.append(y_t)
-        y = torch.stack(outputs, 1)
+        y, _ = stepped(unit, x, h[None])
     else:
         outputs = []
         for x_t in x.unbind(1):

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from remanent._options import check_at_least
-from remanent.ops import row_linear
+from remanent.models.linear import RowLinear
 from remanent.ops._checks import check_reset
 
 BASE = 10_000.0
@@ -56,8 +56,8 @@ class Attention(nn.Module):
         self.input_size = input_size
         self.hidden_size = hidden_size
         self.num_heads = num_heads
-        self.project_in = nn.Linear(input_size, 3 * hidden_size)
-        self.project_out = nn.Linear(hidden_size, hidden_size)
+        self.project_in = RowLinear(input_size, 3 * hidden_size)
+        self.project_out = RowLinear(hidden_size, hidden_size)
 
     def forward(
         self, x: Tensor, state: AttentionState | None = None, *, reset: Tensor | None = None
@@ -79,8 +79,8 @@ class Attention(nn.Module):
         self._check(x, state, reset)
         B, T, _ = x.shape
         past = 0 if state is None else state.key.shape[2]
-        projected = row_linear(x, self.project_in.weight, self.project_in.bias)
-        query, key, value = (v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for v in projected.chunk(3, dim=-1))
+        parts = self.project_in(x).chunk(3, dim=-1)
+        query, key, value = (v.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for v in parts)
         query, key = _rotate(query, past), _rotate(key, past)
         seen = None
         if state is not None:
@@ -95,8 +95,7 @@ class Attention(nn.Module):
             y = _attend_within(query, key, value, mask)
             hidden = ~visible[:, None, :, None]
             after = AttentionState(key.masked_fill(hidden, 0), value.masked_fill(hidden, 0), visible)
-        y = row_linear(y.transpose(1, 2).flatten(-2), self.project_out.weight, self.project_out.bias)
-        return y, after
+        return self.project_out(y.transpose(1, 2).flatten(-2)), after
 
     def step(
         self, x_t: Tensor, state: AttentionState | None = None, *, reset: Tensor | None = None

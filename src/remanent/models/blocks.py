@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
-from remanent.ops import row_linear
+from remanent.models.linear import RowLinear
 from remanent.units import UNITS, RecurrentUnit
 
 OPTIONS = {
@@ -20,14 +20,6 @@ OPTIONS = {
     "r_max": "r_max",
 }
 """A unit's option to the configuration's field; a unit is given those that it takes."""
-
-
-class RowLinear(nn.Linear):
-    """`torch.nn.Linear` whose rows have the same bits alone as among many; see `ops.row_linear`."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Maps (..., in_features) to (..., out_features)."""
-        return row_linear(x, self.weight, self.bias)
 
 
 class MLP(nn.Module):

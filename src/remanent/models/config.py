@@ -98,8 +98,8 @@ class ModelConfig:
             if name not in UNIT_NAMES:
                 known = ", ".join(UNIT_NAMES)
                 raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}")
-        if self.num_layers % len(self.unit.split(",")):
-            kinds = len(self.unit.split(","))
+        kinds = self.unit.count(",") + 1
+        if self.num_layers % kinds:
             raise ValueError(f"`num_layers` must be a multiple of the {kinds} kinds of layer, got {self.num_layers}")
         for names in self.layers:
             if self.join == "concatenate" and self.hidden_size % len(names):

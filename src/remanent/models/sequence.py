@@ -10,9 +10,10 @@ from torch.utils._pytree import tree_map_only
 
 from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._options import check_range
-from remanent.models.blocks import Block, RowLinear, make_norm
+from remanent.models.blocks import Block, make_norm
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import LayerState
+from remanent.models.linear import RowLinear
 from remanent.units import BMRU
 
 CONFIG_FILE = "model.json"

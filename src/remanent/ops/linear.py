@@ -133,7 +133,7 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     states, decay, h0, reset, reset_state = ctx.saved_tensors
     inputs = (decay, h0, reset, reset_state, ctx.backend)
-    grad_decay, grad_value, grad_h0, grad_reset_state = _adjoint(grad.resolve_conj(), states, *inputs)
+    grad_decay, grad_value, grad_h0, grad_reset_state = _adjoint(grad, states, *inputs)
     return (
         grad_decay,
         grad_value,

@@ -214,21 +214,20 @@ class RecurrentUnit(nn.Module):
         real = None if lengths is None else _time.real_steps(lengths, x.shape[1])[..., None]
         if real is not None:
             x = torch.where(real, x, 0)
+        reset_back = _time.reset_backwards(reset, lengths) if reset is not None and self.bidirectional else None
+        suffixes = self._suffixes()
         outputs, last = [], []
-        for i, suffix in enumerate(self._suffixes()):
+        for i, suffix in enumerate(suffixes):
             p, backward = self._params(suffix), i % self._directions == 1
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
-            source, cuts = x, reset
-            if backward:
-                source = _time.backwards(x, lengths)
-                cuts = None if reset is None else _time.reset_backwards(reset, lengths)
+            source, cuts = (_time.backwards(x, lengths), reset_back) if backward else (x, reset)
             y, state = self.recurrence.run(p, source, state, cuts, lengths)
             last.append(state)
             outputs.append(_time.backwards(y, lengths) if backward else y)
             if len(outputs) == self._directions:
                 x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
                 x = x if real is None else torch.where(real, x, 0)
-                if i < len(self._suffixes()) - 1:
+                if i < len(suffixes) - 1:
                     x = F.dropout(x, self.dropout, self.training)
                 outputs = []
         return x, torch.stack(last)

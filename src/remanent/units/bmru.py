@@ -45,7 +45,9 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
         """The size of a step, (..., D) or (D,)."""
 
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+    def scan(
+        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+    ) -> Tensor:
         """See `ScanRecurrence`."""
         return latch_scan(
             gates[0],
@@ -55,7 +57,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
             epsilon=self.epsilon_tensor,
             width=self.width,
             reset=reset,
-            reset_state=None if reset is None else self.start(p),
+            reset_state=start,
         )
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:

@@ -49,9 +49,10 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
         """What the input adds to the two gates and the candidate."""
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+    def scan(
+        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+    ) -> Tensor:
         """See `ScanRecurrence`."""
-        start = None if reset is None else self.start(p)
         return feedback_scan(gates[0], p["weight_hh"], None, h, cell="brc", reset=reset, reset_state=start)
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:

@@ -67,8 +67,10 @@ class ScanRecurrence(Recurrence):
         """What the scan is given, from inputs (..., M): each (..., D), or (D,) where it is the same at every step."""
 
     @abstractmethod
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
-        """The states after every step, (B, T, W); from `start(p)`, or zeros, where `reset` (B, T) is true."""
+    def scan(
+        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+    ) -> Tensor:
+        """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true."""
 
     @abstractmethod
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
@@ -78,7 +80,8 @@ class ScanRecurrence(Recurrence):
         self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`."""
-        states = self.scan(p, self.gates(p, x), h, reset)
+        start = None if reset is None else self.start(p)
+        states = self.scan(p, self.gates(p, x), h, reset, start)
         return self.readout(p, states, x), last_state(states, h, lengths)
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
@@ -89,10 +92,12 @@ class ScanRecurrence(Recurrence):
 class LinearRecurrence(ScanRecurrence):
     """A recurrence that is linear in the state: its gates are what is kept of it and what is added."""
 
-    def scan(self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None) -> Tensor:
+    def scan(
+        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+    ) -> Tensor:
         """See `ScanRecurrence`."""
         decay, value = gates
-        return linear_scan(decay, value, h, reset=reset, reset_state=None if reset is None else self.start(p))
+        return linear_scan(decay, value, h, reset=reset, reset_state=start)
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
