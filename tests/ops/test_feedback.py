@@ -6,7 +6,7 @@ import torch
 from helpers import assert_close
 from remanent.ops import feedback_scan, feedback_step
 from remanent.ops._feedback import CELLS, SIZES
-from remanent.ops.feedback import BACKENDS, _feedback_scan
+from remanent.ops.feedback import BACKENDS, _operator
 
 D = 5
 WAYS = [(cell, diagonal) for cell in CELLS for diagonal in (False, True)]
@@ -57,7 +57,7 @@ def test_gradcheck_and_opcheck(cell, diagonal):
 
     assert torch.autograd.gradcheck(run, tuple(inputs[name] for name in order))
     names = ("value", "weight", "bias", "h0", "reset", "reset_state")
-    torch.library.opcheck(_feedback_scan, (*(inputs[name] for name in names), cell))
+    torch.library.opcheck(_operator, (*(inputs[name] for name in names), cell))
 
 
 @ways

@@ -5,9 +5,11 @@ import torch
 
 from helpers import assert_close
 from remanent.ops import linear_scan
-from remanent.ops.linear import BACKENDS, _linear_scan
+from remanent.ops.linear import BACKENDS, _operator
 
-FAST = [name for name in BACKENDS if name != "reference"]
+FAST = ["portable", "cpu"]
+RUNS = ["reference", *FAST]
+assert {*RUNS, "gpu"} == set(BACKENDS)  # "gpu" has test_gpu.py
 TOLERANCE = {
     torch.float32: 1e-5,
     torch.float64: 1e-12,
@@ -60,7 +62,7 @@ def test_backend_equals_reference(backend, dtype, T, reset, permuted):
             assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", RUNS)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
 @pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
 @pytest.mark.parametrize("broadcast", [False, True])
@@ -82,7 +84,7 @@ def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
 def test_opcheck(backend, dtype, reset):
     inputs = {k: v if v.dtype == torch.bool else v.requires_grad_() for k, v in case(9, dtype, reset=reset).items()}
     args = (*(inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")), backend)
-    torch.library.opcheck(_linear_scan, args)
+    torch.library.opcheck(_operator, args)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
@@ -95,7 +97,7 @@ def test_chunks_of_a_sequential_backend_equal_the_whole(backend):
     assert torch.equal(torch.cat([first, second], 1), whole)
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", RUNS)
 def test_nothing_crosses_a_reset(backend):
     inputs = case(20, torch.float64, reset=True)
     inputs["reset"][:] = False
@@ -125,7 +127,7 @@ def test_nothing_crosses_a_reset(backend):
         (
             {"backend": "fast"},
             ValueError,
-            "`backend` must be one of auto, reference, portable, cpu, got 'fast'",
+            "`backend` must be one of auto, reference, portable, cpu, gpu, got 'fast'",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """Pure functions on tensors: the scans, their single steps, surrogates, a row-exact linear map."""
 
 from remanent.ops.feedback import feedback_scan
-from remanent.ops.latch import latch_scan
+from remanent.ops.latch import latch_scan, latch_scan_joint
 from remanent.ops.linear import linear_scan
 from remanent.ops.projection import row_linear
 from remanent.ops.reference import feedback_step, latch_step, linear_step
@@ -11,6 +11,7 @@ __all__ = [
     "feedback_scan",
     "feedback_step",
     "latch_scan",
+    "latch_scan_joint",
     "latch_step",
     "linear_scan",
     "linear_step",

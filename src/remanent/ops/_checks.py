@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_range
+from remanent.ops import _cpu, _gpu_launch
 
 REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
@@ -79,14 +80,24 @@ def read_scalar(name: str, value: Tensor, low: float, high: float) -> float:
 
 
 def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
-    """Returns the backend to run: the one named, or for "auto" the fastest that the device has."""
-    if backend == "auto":
-        return "cpu" if like.device.type == "cpu" else "portable"
-    if backend not in backends:
+    """Returns the backend's name, "auto" too, if it exists and may be given tensors of the device."""
+    if backend != "auto" and backend not in backends:
         raise ValueError(f"`backend` must be one of auto, {', '.join(backends)}, got {backend!r}")
-    if backend == "cpu" and like.device.type != "cpu":
+    device = like.device.type
+    if backend == "cpu" and device != "cpu":
         raise ValueError(f"`backend` 'cpu' must be given tensors on the CPU, got device {like.device}")
+    if backend == "gpu" and device not in _gpu_launch.DEVICES and not _gpu_launch.interpreted():
+        raise ValueError(f"`backend` 'gpu' must be given tensors on a GPU, got device {like.device}")
     return backend
+
+
+def fastest(backend: str, like: Tensor) -> str:
+    """The backend named, or for "auto" the fastest that runs on the device."""
+    if backend != "auto":
+        return backend
+    if like.device.type == "cpu":
+        return "cpu" if _cpu.usable() else "portable"
+    return "gpu" if like.device.type in _gpu_launch.DEVICES and _gpu_launch.usable() else "portable"
 
 
 def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:

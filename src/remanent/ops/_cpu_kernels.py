@@ -1,177 +1,176 @@
 """The Numba loops behind `_cpu.py`; importing this module imports Numba.
 
-Every array has rank 3 and is contiguous: (B, T, D), or (1, 1, D) where its rows are all the same
-(its gradient is then a sum, taken in double precision). Loops release the GIL.
+A kernel is a C function of one pointer, to 64-bit numbers: a header (`TICKET` to `WIDTH`, the last two
+float64) and, from `ARRAYS` on, three for each array: its address and its strides over batch and time, in
+elements. Stride 0 repeats a row; the last axis is contiguous. The pointer's type is that of the arrays'
+elements. Any number of threads may call a kernel with the same pointer: each takes one task after another,
+a batch row, a block of channels and a piece of time, until none is left.
 """
 
-import math
-
 import numba
-import numpy as np
+from llvmlite import ir
+from numba import carray, types
+from numba.core import cgutils
+from numba.extending import intrinsic
 
-_compile = numba.njit(nogil=True, cache=True, error_model="numpy")
+TICKET, TASKS, T, D, BLOCK, BLOCKS, PIECE, PIECES, SPAN, FIXED, SINK, EPSILON, WIDTH = range(13)
+ARRAYS = 13
+LINE = 16  # elements of float32 in a cache line
+WIDE = 128
+SCOPES = 12
 
-
-@_compile
-def latch_forward(candidate, threshold, alpha, h0, reset, reset_state, epsilon, states):  # type: ignore[no-untyped-def]
-    B, T, D = candidate.shape
-    threshold_moves = threshold.shape[0] * threshold.shape[1] == B * T
-    alpha_moves = alpha.shape[0] * alpha.shape[1] == B * T
-    for b in range(B):
-        previous = h0[b, 0]
-        for t in range(T):
-            c = candidate[b, t]
-            beta = threshold[b, t] if threshold_moves else threshold[0, 0]
-            scale = alpha[b, t] if alpha_moves else alpha[0, 0]
-            h = states[b, t]
-            if reset.size > 0 and reset[b, t]:
-                previous = reset_state[0, 0]
-            if epsilon == 0:
-                for d in range(D):
-                    held = previous[d]  # loaded whether needed or not: a conditional load stops vectorisation
-                    written = scale[d] if c[d] >= 0 else -scale[d]
-                    h[d] = written if abs(c[d]) >= abs(beta[d]) else held
-            else:
-                for d in range(D):
-                    held = previous[d]
-                    written = (scale[d] if c[d] >= 0 else -scale[d]) + epsilon * held
-                    h[d] = written if abs(c[d]) >= abs(beta[d]) else held
-            previous = h
+compile_inline = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
 
-@_compile
-def latch_backward(  # type: ignore[no-untyped-def]
-    grad,
-    states,
-    candidate,
-    threshold,
-    alpha,
-    h0,
-    reset,
-    reset_state,
-    epsilon,
-    width,
-    grad_candidate,
-    grad_threshold,
-    grad_alpha,
-    grad_h0,
-    grad_reset_state,
-):
-    B, T, D = candidate.shape
-    threshold_moves = threshold.shape[0] * threshold.shape[1] == B * T
-    alpha_moves = alpha.shape[0] * alpha.shape[1] == B * T
-    threshold_sum, alpha_sum, reset_sum = np.zeros(D), np.zeros(D), np.zeros(D)
-    threshold_row, alpha_row = np.empty_like(h0[0, 0]), np.empty_like(h0[0, 0])
-    for b in range(B):
-        carry = grad_h0[b, 0]
-        carry[:] = 0
-        for t in range(T - 1, -1, -1):
-            fresh = reset.size > 0 and reset[b, t]
-            previous = reset_state[0, 0] if fresh else (states[b, t - 1] if t > 0 else h0[b, 0])
-            _latch_backward_row(
-                grad[b, t],
-                previous,
-                candidate[b, t],
-                threshold[b, t] if threshold_moves else threshold[0, 0],
-                alpha[b, t] if alpha_moves else alpha[0, 0],
-                epsilon,
-                width,
-                carry,
-                grad_candidate[b, t],
-                grad_threshold[b, t] if threshold_moves else threshold_row,
-                grad_alpha[b, t] if alpha_moves else alpha_row,
-            )
-            if not threshold_moves:
-                threshold_sum += threshold_row
-            if not alpha_moves:
-                alpha_sum += alpha_row
-            if fresh:
-                reset_sum += carry
-                carry[:] = 0
-    if not threshold_moves:
-        grad_threshold[0, 0, :] = threshold_sum
-    if not alpha_moves:
-        grad_alpha[0, 0, :] = alpha_sum
-    grad_reset_state[0, 0, :] = reset_sum
+@intrinsic
+def take(typing, header):
+    """The next ticket, counted up atomically."""
+
+    def generate(context, builder, signature, values):
+        return builder.atomic_rmw("add", values[0], ir.Constant(ir.IntType(64), 1), "monotonic")
+
+    return types.int64(header), generate
 
 
-@_compile
-def _latch_backward_row(  # type: ignore[no-untyped-def]
-    grad,
-    previous,
-    candidate,
-    threshold,
-    alpha,
-    epsilon,
-    width,
-    carry,
-    grad_candidate,
-    grad_threshold,
-    grad_alpha,
-):
-    real = candidate.dtype.type
-    zero, one, two = real(0), real(1), real(2)
-    slope = real(math.pi) * width
-    for d in range(candidate.shape[0]):
-        c, beta, scale, p = candidate[d], threshold[d], alpha[d], previous[d]
-        adjoint = grad[d] + carry[d]
-        sign = one if c >= zero else -one
-        write = abs(c) >= abs(beta)
-        u = slope * (abs(c) - abs(beta))
-        v = slope * c
-        through_gate = adjoint * (scale * sign + epsilon * p - p) * (width / (one + u * u))
-        through_sign = two * adjoint * scale * (width / (one + v * v))
-        candidate_sign = one if c > zero else (-one if c < zero else zero)
-        beta_sign = one if beta > zero else (-one if beta < zero else zero)
-        grad_candidate[d] = through_gate * candidate_sign + (through_sign if write else zero)
-        grad_threshold[d] = -through_gate * beta_sign
-        grad_alpha[d] = adjoint * sign if write else zero
-        carry[d] = (epsilon * adjoint if epsilon != zero else zero) if write else adjoint
+@intrinsic
+def header(typing, pointer):
+    """The pointer, seen as one to 64-bit integers."""
+
+    def generate(context, builder, signature, values):
+        return builder.bitcast(values[0], ir.IntType(64).as_pointer())
+
+    return types.CPointer(types.int64)(pointer), generate
 
 
-@_compile
-def linear_forward(decay, value, h0, reset, reset_state, states):  # type: ignore[no-untyped-def]
-    B, T, D = value.shape
-    decay_moves = decay.shape[0] * decay.shape[1] == B * T
-    for b in range(B):
-        previous = h0[b, 0]
-        for t in range(T):
-            a = decay[b, t] if decay_moves else decay[0, 0]
-            v = value[b, t]
-            h = states[b, t]
-            if reset.size > 0 and reset[b, t]:
-                previous = reset_state[0, 0]
-            for d in range(D):
-                h[d] = a[d] * previous[d] + v[d]
-            previous = h
+@intrinsic
+def _bytes(typing, pointer):
+    """The pointer, seen as one to bytes."""
+
+    def generate(context, builder, signature, values):
+        return builder.bitcast(values[0], ir.IntType(8).as_pointer())
+
+    return types.CPointer(types.uint8)(pointer), generate
 
 
-@_compile
-def linear_backward(  # type: ignore[no-untyped-def]
-    grad, states, decay, h0, reset, reset_state, grad_decay, grad_value, grad_h0, grad_reset_state
-):
-    B, T, D = grad.shape
-    decay_moves = decay.shape[0] * decay.shape[1] == B * T
-    decay_row = np.zeros_like(h0[0, 0])
-    decay_sum, reset_sum = np.zeros(D) + decay_row, np.zeros(D) + decay_row
-    for b in range(B):
-        carry = grad_h0[b, 0]
-        carry[:] = 0
-        for t in range(T - 1, -1, -1):
-            fresh = reset.size > 0 and reset[b, t]
-            previous = reset_state[0, 0] if fresh else (states[b, t - 1] if t > 0 else h0[b, 0])
-            a = decay[b, t] if decay_moves else decay[0, 0]
-            g, grad_a, grad_v = grad[b, t], grad_decay[b, t] if decay_moves else decay_row, grad_value[b, t]
-            for d in range(D):
-                adjoint = g[d] + carry[d]
-                grad_v[d] = adjoint
-                grad_a[d] = adjoint * np.conj(previous[d])
-                carry[d] = adjoint * np.conj(a[d])
-            if not decay_moves:
-                decay_sum += decay_row
-            if fresh:
-                reset_sum += carry
-                carry[:] = 0
-    if not decay_moves:
-        grad_decay[0, 0, :] = decay_sum
-    grad_reset_state[0, 0, :] = reset_sum
+@intrinsic
+def number(typing, bits):
+    """A float64 from its bits."""
+
+    def generate(context, builder, signature, values):
+        return builder.bitcast(values[0], ir.DoubleType())
+
+    return types.float64(bits), generate
+
+
+@intrinsic
+def _at(typing, address, offset, like):
+    """The pointer to an element: an address, an offset in elements, and a pointer of the type."""
+
+    def generate(context, builder, signature, values):
+        base = builder.inttoptr(values[0], context.get_value_type(signature.args[2]))
+        return builder.gep(base, [values[1]])
+
+    return like(types.int64, types.int64, like), generate
+
+
+@intrinsic(prefer_literal=True)
+def get(typing, values, d, scope):
+    """Loads `values[d]`, promising the compiler that no other scope of a loop overlaps with this one."""
+
+    def generate(context, builder, signature, arguments):
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        loaded = builder.load(builder.gep(array.data, [arguments[1]]))
+        _keep_apart(builder.module, loaded, scope.literal_value)
+        return loaded
+
+    return values.dtype(values, types.intp, scope), generate
+
+
+@intrinsic(prefer_literal=True)
+def put(typing, values, d, scope, value):
+    """Stores `values[d]`, with the promise of `get`."""
+
+    def generate(context, builder, signature, arguments):
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        stored = builder.store(arguments[3], builder.gep(array.data, [arguments[1]]))
+        _keep_apart(builder.module, stored, scope.literal_value)
+        return context.get_dummy_value()
+
+    return types.void(values, types.intp, scope, values.dtype), generate
+
+
+def _keep_apart(module, instruction, scope):
+    domain = module.add_metadata([ir.MetaDataString(module, "remanent")])
+    scopes = [module.add_metadata([ir.MetaDataString(module, f"remanent {i}"), domain]) for i in range(SCOPES)]
+    instruction.set_metadata("alias.scope", module.add_metadata([scopes[scope]]))
+    others = [other for i, other in enumerate(scopes) if i != scope]
+    instruction.set_metadata("noalias", module.add_metadata(others))
+
+
+@compile_inline
+def row(h, like, array, b, t, first, count):
+    slot = ARRAYS + 3 * array
+    return carray(_at(h[slot], b * h[slot + 1] + t * h[slot + 2] + first, like), (count,))
+
+
+@compile_inline
+def is_reset(h, like, array, b, t):
+    slot = ARRAYS + 3 * array
+    return h[slot] != 0 and _at(h[slot], b * h[slot + 1] + t * h[slot + 2], _bytes(like))[0] != 0
+
+
+@compile_inline
+def is_fixed(h, array):
+    """Whether an array is (D,): its gradient is then a sum, kept for each span of time."""
+    return (h[FIXED] >> array) & 1 == 1
+
+
+@compile_inline
+def split_task(h, task):
+    """Batch row, first channel, number of channels, piece, first step, step after the last."""
+    piece, rest = task % h[PIECES], task // h[PIECES]
+    block, b = rest % h[BLOCKS], rest // h[BLOCKS]
+    first = block * h[BLOCK]
+    start = piece * h[PIECE]
+    return b, first, min(h[BLOCK], h[D] - first), piece, start, min(start + h[PIECE], h[T])
+
+
+@intrinsic
+def _prefetch(typing, values, d):
+    """Asks for the cache line of `values[d]`, in the second-level cache."""
+
+    def generate(context, builder, signature, arguments):
+        array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        kind = ir.FunctionType(ir.VoidType(), [byte, number, number, number])
+        function = cgutils.get_or_insert_function(builder.module, kind, "llvm.prefetch.p0")
+        pointer = builder.bitcast(builder.gep(array.data, [arguments[1]]), byte)
+        builder.call(function, [pointer, number(0), number(2), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(values, types.intp), generate
+
+
+@compile_inline
+def touch(values):
+    """Loads a wide row from first to last: two rows in turn mislead the processor's guess of what comes next.
+
+    The sum must be used, or the loads are optimised away.
+    """
+    total = values.dtype.type(0)
+    if values.shape[0] >= WIDE:
+        for d in range(0, values.shape[0], LINE):
+            total += values[d]
+    return total
+
+
+@compile_inline
+def prefetch(values):
+    """Asks for a row that will be needed; rows in reverse order mislead the processor's own guess."""
+    for d in range(0, values.shape[0], LINE):
+        _prefetch(values, d)
+
+
+def probe(args):
+    """Does nothing, as a test of the machinery."""
+    take(header(args))

@@ -19,8 +19,21 @@ def latch_forward(
     epsilon: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
+    states: Tensor,
+) -> None:
+    """Fills the states (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
+    states.copy_(_latch_states(candidate, threshold, alpha, h0, epsilon, reset, reset_state))
+
+
+def _latch_states(
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h0: Tensor | None,
+    epsilon: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
 ) -> Tensor:
-    """States (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
     write = candidate.abs() >= threshold.abs()
     written = torch.where(candidate >= 0, alpha, -alpha)
     if epsilon == 0:
@@ -30,7 +43,7 @@ def latch_forward(
 
 def latch_backward(
     grad: Tensor,
-    states: Tensor,
+    starts: Tensor,
     candidate: Tensor,
     threshold: Tensor,
     alpha: Tensor,
@@ -39,9 +52,11 @@ def latch_backward(
     width: float,
     reset: Tensor | None,
     reset_state: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of candidate, threshold, alpha, h0 and reset_state, in their shapes and dtypes."""
-    dtype, compute = candidate.dtype, compute_dtype(candidate.dtype)
+    grads: tuple[Tensor, ...],
+) -> None:
+    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state; all states are computed again."""
+    compute = compute_dtype(candidate.dtype)
+    states = _latch_states(candidate, threshold, alpha, h0, epsilon, reset, reset_state)
     previous = previous_states(states, h0, reset, reset_state).to(compute)
     grad, candidate, beta, scale = (v.to(compute) for v in (grad, candidate, threshold, alpha))
     write = candidate.abs() >= beta.abs()
@@ -62,17 +77,20 @@ def latch_backward(
     grad_candidate = through_gate * candidate.sign() + through_sign
     grad_threshold = (-through_gate * beta.sign()).sum_to_size(threshold.shape)
     grad_alpha = torch.where(write, adjoint * sign, 0.0).sum_to_size(alpha.shape)
-    grad_h0, grad_reset_state = _carry_gradients(carried, reset)
-    grads = (grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state)
-    return tuple(g.to(dtype) for g in grads)  # type: ignore[return-value]
+    _fill(grads, (grad_candidate, grad_threshold, grad_alpha, *_carry_gradients(carried, reset)))
 
 
 def linear_forward(
-    decay: Tensor, value: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None
-) -> Tensor:
-    """States (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+) -> None:
+    """Fills the states (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
     B, T, D = value.shape
-    dtype, compute = value.dtype, compute_dtype(value.dtype)
+    compute = compute_dtype(value.dtype)
     decay, value = decay.to(compute).expand(B, T, D), value.to(compute)
     cut = None if reset is None else reset[..., None].expand(B, T, D)
     if reset is not None and reset_state is not None:
@@ -82,7 +100,7 @@ def linear_forward(
         if reset is not None:
             first = torch.where(reset[:, :1], value[:, 0], first)
         value = torch.cat([first[:, None], value[:, 1:]], dim=1)
-    return _doubling_scan(decay, value, cut).to(dtype)
+    states.copy_(_doubling_scan(decay, value, cut))
 
 
 def linear_backward(
@@ -92,18 +110,17 @@ def linear_backward(
     h0: Tensor | None,
     reset: Tensor | None,
     reset_state: Tensor | None,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of decay, value, h0 and reset_state, in their shapes and dtypes."""
+    grads: tuple[Tensor, ...],
+) -> None:
+    """Fills the gradients of decay, value, h0 and reset_state, given the states and their gradient."""
     B, T, D = grad.shape
-    dtype, compute = grad.dtype, compute_dtype(grad.dtype)
+    compute = compute_dtype(grad.dtype)
     previous = previous_states(states, h0, reset, reset_state).to(compute)
     rate = decay.to(compute).expand(B, T, D).conj()
     cut = None if reset is None else reset[..., None].expand(B, T, D)
     adjoint = _reverse_scan(rate, grad.to(compute), cut)
     grad_decay = (adjoint * previous.conj()).sum_to_size(decay.shape)
-    grad_h0, grad_reset_state = _carry_gradients(rate * adjoint, reset)
-    grads = (grad_decay, adjoint, grad_h0, grad_reset_state)
-    return tuple(g.to(dtype).resolve_conj() for g in grads)  # type: ignore[return-value]
+    _fill(grads, (grad_decay, adjoint, *_carry_gradients(rate * adjoint, reset)))
 
 
 def _last_written(
@@ -185,3 +202,8 @@ def _carry_gradients(carried: Tensor, reset: Tensor | None) -> tuple[Tensor, Ten
         return carried[:, 0].clone(), carried.new_zeros(carried.shape[2])
     grad_h0 = torch.where(reset[:, :1], 0.0, carried[:, 0])
     return grad_h0, torch.where(reset[..., None], carried, 0.0).sum((0, 1))
+
+
+def _fill(targets: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> None:
+    for target, value in zip(targets, values, strict=True):
+        target.copy_(value)

@@ -9,12 +9,12 @@ from torch import Tensor
 from remanent._options import check_choice
 from remanent.ops import _feedback, reference
 from remanent.ops._checks import REAL_DTYPES, check_companion, check_reset, check_sequence
+from remanent.ops._operators import define, in_transforms
 from remanent.ops._portable import previous_states
-from remanent.ops._transforms import in_transforms
 
 
 def _portable(*inputs: Any) -> Tensor:
-    return _feedback_scan(*inputs)
+    return _operator(*inputs)
 
 
 BACKENDS: dict[str, Callable[..., Tensor]] = {"reference": reference.feedback_scan, "portable": _portable}
@@ -79,7 +79,6 @@ def feedback_scan(
     return BACKENDS[backend](value, weight, bias, h0, reset, reset_state, cell)
 
 
-@torch.library.custom_op("remanent::feedback_scan", mutates_args=())
 def _feedback_scan(
     value: Tensor,
     weight: Tensor,
@@ -92,8 +91,7 @@ def _feedback_scan(
     return reference.feedback_scan(value, weight, bias, h0, reset, reset_state, cell)
 
 
-@_feedback_scan.register_fake
-def _(
+def _fake_feedback_scan(
     value: Tensor,
     weight: Tensor,
     bias: Tensor | None,
@@ -105,7 +103,6 @@ def _(
     return value.new_empty(value.shape[0], value.shape[1], h0.shape[1])
 
 
-@torch.library.custom_op("remanent::feedback_scan_backward", mutates_args=())
 def _feedback_scan_backward(
     grad: Tensor,
     states: Tensor,
@@ -138,8 +135,7 @@ def _feedback_scan_backward(
     return grad_values, grad_weight, grad_fed.sum((0, 1)), carried, grad_start
 
 
-@_feedback_scan_backward.register_fake
-def _(
+def _fake_feedback_scan_backward(
     grad: Tensor,
     states: Tensor,
     value: Tensor,
@@ -162,7 +158,7 @@ def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     saved = ctx.saved_tensors
     bias, reset_state = saved[3], saved[6]
-    grads = _feedback_scan_backward(grad, *saved, ctx.cell)
+    grads = _adjoint(grad, *saved, ctx.cell)
     grad_value, grad_weight, grad_bias, grad_h0, grad_start = grads
     return (
         grad_value,
@@ -179,5 +175,7 @@ def _refuse(ctx: Any, *grads: Tensor) -> None:
     raise NotImplementedError("`feedback_scan` can be differentiated once; its backend 'reference' any number of times")
 
 
-_feedback_scan.register_autograd(_backward, setup_context=_save_inputs)
-_feedback_scan_backward.register_autograd(_refuse)
+_operator = define("remanent::feedback_scan", _feedback_scan, _fake_feedback_scan)
+_adjoint = define("remanent::feedback_scan_backward", _feedback_scan_backward, _fake_feedback_scan_backward)
+torch.library.register_autograd(_operator.name(), _backward, setup_context=_save_inputs)
+torch.library.register_autograd(_adjoint.name(), _refuse)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops import _cpu, _portable, reference
+from remanent.ops import _cpu, _gpu, _portable, reference
 from remanent.ops._checks import (
     COMPLEX_DTYPES,
     REAL_DTYPES,
@@ -14,16 +14,18 @@ from remanent.ops._checks import (
     check_companion,
     check_reset,
     check_sequence,
+    fastest,
 )
+from remanent.ops._operators import define, differentiable, empty_sequence
 from remanent.ops._portable import previous_states
-from remanent.ops._transforms import differentiable
 
-BACKENDS: dict[str, tuple[Callable[..., Tensor], Callable[..., tuple[Tensor, ...]] | None]] = {
+BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     "reference": (reference.linear_scan, None),
     "portable": (_portable.linear_forward, _portable.linear_backward),
     "cpu": (_cpu.linear_forward, _cpu.linear_backward),
+    "gpu": (_gpu.linear_forward, _gpu.linear_backward),
 }
-"""Name to (forward, backward); the reference leaves its backward pass to autograd."""
+"""Name to (forward, backward), which fill the tensors they are given; the reference is left to autograd."""
 
 
 def linear_scan(
@@ -43,12 +45,14 @@ def linear_scan(
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
         reset_state: (D,), zeros if None.
-        backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), or
-            "auto" for the fastest that the device has.
+        backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
+            (Triton), or "auto" for the fastest that runs on the device.
 
     Returns:
         The states after every step, (B, T, D); differentiable twice. Half types are computed, and
-        their gradients summed, in float32. The portable backend adds in another order than the rest.
+        their gradients summed, in float32. For the backward pass, `decay` and the states are kept. The
+            portable backend adds in another order than the rest, as do "cpu" and "gpu" where they cut
+            time into pieces, because B and D give their threads too little to do.
 
     Raises:
         ValueError: a shape, a device or the backend does not fit; the message names the argument.
@@ -70,7 +74,6 @@ def linear_scan(
     return _scan(decay, value, h0, reset, reset_state, backend)
 
 
-@torch.library.custom_op("remanent::linear_scan", mutates_args=())
 def _linear_scan(
     decay: Tensor,
     value: Tensor,
@@ -79,12 +82,13 @@ def _linear_scan(
     reset_state: Tensor | None,
     backend: str,
 ) -> Tensor:
-    forward, _ = BACKENDS[backend]
-    return forward(decay, value, h0, reset, reset_state)
+    forward, _ = BACKENDS[fastest(backend, value)]
+    states = empty_sequence(value, value.shape[2])
+    forward(decay, value, h0, reset, reset_state, states)
+    return states
 
 
-@_linear_scan.register_fake
-def _(
+def _fake_linear_scan(
     decay: Tensor,
     value: Tensor,
     h0: Tensor | None,
@@ -92,10 +96,9 @@ def _(
     reset_state: Tensor | None,
     backend: str,
 ) -> Tensor:
-    return value.new_empty(value.shape)
+    return empty_sequence(value, value.shape[2])
 
 
-@torch.library.custom_op("remanent::linear_scan_backward", mutates_args=())
 def _linear_scan_backward(
     grad: Tensor,
     states: Tensor,
@@ -105,13 +108,14 @@ def _linear_scan_backward(
     reset_state: Tensor | None,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _, backward = BACKENDS[backend]
+    _, backward = BACKENDS[fastest(backend, grad)]
     assert backward is not None
-    return backward(grad, states, decay, h0, reset, reset_state)  # type: ignore[return-value]
+    grads = _grads_like(grad, states, decay)
+    backward(grad, states, decay, h0, reset, reset_state, grads)
+    return grads
 
 
-@_linear_scan_backward.register_fake
-def _(
+def _fake_linear_scan_backward(
     grad: Tensor,
     states: Tensor,
     decay: Tensor,
@@ -120,9 +124,14 @@ def _(
     reset_state: Tensor | None,
     backend: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    B, T, D = grad.shape
-    shapes = (decay.shape, (B, T, D), (B, D), (D,))
-    return tuple(grad.new_empty(shape) for shape in shapes)  # type: ignore[return-value]
+    return _grads_like(grad, states, decay)
+
+
+def _grads_like(grad: Tensor, states: Tensor, decay: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Room for the gradients of decay, value, h0 and reset_state."""
+    B, _, D = grad.shape
+    grad_value, grad_h0, grad_reset_state = empty_sequence(states, D), grad.new_empty(B, D), grad.new_empty(D)
+    return grad.new_empty(decay.shape), grad_value, grad_h0, grad_reset_state
 
 
 def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
@@ -178,5 +187,10 @@ def _double_backward(
     )
 
 
-_scan = differentiable(_linear_scan, _save_inputs, _backward)
-_adjoint = differentiable(_linear_scan_backward, _save_adjoint, _double_backward)
+_operator = define("remanent::linear_scan", _linear_scan, _fake_linear_scan)
+_scan = differentiable(_operator, _save_inputs, _backward)
+_adjoint = differentiable(
+    define("remanent::linear_scan_backward", _linear_scan_backward, _fake_linear_scan_backward),
+    _save_adjoint,
+    _double_backward,
+)

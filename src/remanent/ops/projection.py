@@ -31,6 +31,8 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """
     if x.device.type != "cpu":
         return F.linear(x, weight, bias).to(weight.dtype)
+    if not torch.compiler.is_compiling() and x.dim() == 3 and x.stride(0) < x.stride(1):
+        return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie
     rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
     missing_rows, missing_columns = -rows.shape[0] % _ROWS, -N % _COLUMNS.get(x.dtype, 16)
     traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now

@@ -9,6 +9,9 @@ from torch import Tensor
 from remanent.ops._feedback import CELLS, feed
 from remanent.ops.surrogates import surrogate_sign, write_gate
 
+SPAN = 64
+"""For the latch's backward pass, the states that spans of so many steps start from are kept; it computes the rest."""
+
 
 def latch_step(
     candidate: Tensor,

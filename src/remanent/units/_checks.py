@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops._checks import check_reset
-from remanent.ops._transforms import in_transforms
+from remanent.ops._operators import in_transforms
 
 
 class ShapeError(ValueError, RuntimeError):

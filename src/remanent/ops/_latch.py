@@ -1,0 +1,194 @@
+"""The latch as an operator: its backends, its results' shapes, its gradient; `latch.py` checks and describes."""
+
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor
+
+from remanent.ops import _cpu, _gpu, _portable, reference
+from remanent.ops._checks import fastest, read_scalar
+from remanent.ops._operators import define, differentiable, empty_sequence
+from remanent.ops.reference import SPAN
+
+BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
+    "reference": (reference.latch_scan, None),
+    "portable": (_portable.latch_forward, _portable.latch_backward),
+    "cpu": (_cpu.latch_forward, _cpu.latch_backward),
+    "gpu": (_gpu.latch_forward, _gpu.latch_backward),
+}
+"""Name to (forward, backward), which fill the tensors they are given; the reference is left to autograd."""
+
+
+def run_latch(
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> Tensor:
+    """States of gates as in `latch_scan`; threshold and alpha that are None lie beside the candidate."""
+    if backend == "reference":
+        share = read_scalar("epsilon", epsilon, 0, 1)
+        return reference.latch_scan(*_split(gates, threshold, alpha), h0, share, width, reset, reset_state)
+    states, _ = _scan(gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
+    return states
+
+
+def _split(gates: Tensor, threshold: Tensor | None, alpha: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+    """Candidate, threshold and alpha; those that are None lie beside the candidate."""
+    if threshold is not None:
+        assert alpha is not None
+        return gates, threshold, alpha
+    candidate, threshold, *size = gates.chunk(_parts(threshold, alpha), dim=-1)
+    return candidate, threshold, size[0] if alpha is None else alpha
+
+
+def _parts(threshold: Tensor | None, alpha: Tensor | None) -> int:
+    return 1 + (threshold is None) + (alpha is None)
+
+
+def _latch_scan(
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    forward, _ = BACKENDS[fastest(backend, gates)]
+    states, starts = _states_like(gates, threshold, alpha)
+    inputs = (*_split(gates, threshold, alpha), h0, read_scalar("epsilon", epsilon, 0, 1), reset, reset_state)
+    forward(*inputs, states)
+    ends = states[:, SPAN - 1 :: SPAN]
+    starts[:, 0] = 0 if h0 is None else h0
+    starts[:, 1 : 1 + ends.shape[1]] = ends
+    starts[:, 1 + ends.shape[1] :] = states[:, -1:]
+    return states, starts
+
+
+def _fake_latch_scan(
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    return _states_like(gates, threshold, alpha)
+
+
+def _states_like(gates: Tensor, threshold: Tensor | None, alpha: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Room for the states, and for those that each span of time starts from, (B, T // SPAN + 2, D).
+
+    That is one too many or two, for a compiler would take a size that may be 1 apart from all others.
+    """
+    B, T, W = gates.shape
+    D = W // _parts(threshold, alpha)
+    return empty_sequence(gates, D), gates.new_empty(B, T // SPAN + 2, D)
+
+
+def _latch_scan_backward(
+    grad: Tensor,
+    starts: Tensor,
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    _, backward = BACKENDS[fastest(backend, gates)]
+    assert backward is not None
+    grads = _grads_like(grad, gates, threshold, alpha)
+    places = _split(grads[0], *(None if v is None else g for v, g in zip((threshold, alpha), grads[1:3], strict=True)))
+    inputs = (*_split(gates, threshold, alpha), h0, epsilon.item(), width, reset, reset_state)
+    backward(grad, starts, *inputs, (*places, *grads[3:]))
+    return grads
+
+
+def _fake_latch_scan_backward(
+    grad: Tensor,
+    starts: Tensor,
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    return _grads_like(grad, gates, threshold, alpha)
+
+
+def _grads_like(
+    grad: Tensor, gates: Tensor, threshold: Tensor | None, alpha: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+    """Room for the gradients of gates, threshold, alpha, h0 and reset_state; (0,) where there is none."""
+    B, _, D = grad.shape
+    shapes = (*((0,) if v is None else v.shape for v in (threshold, alpha)), (B, D), (D,))
+    grad_gates = empty_sequence(gates, gates.shape[2])
+    return grad_gates, *(gates.new_empty(shape) for shape in shapes)  # type: ignore[return-value]
+
+
+def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor]) -> None:
+    gates, threshold, alpha, h0, epsilon, ctx.width, reset, reset_state, ctx.backend = inputs
+    _, starts = output
+    ctx.save_for_backward(starts, gates, threshold, alpha, h0, epsilon.clone(), reset, reset_state)
+
+
+def _backward(ctx: Any, grad: Tensor, grad_starts: Tensor) -> tuple[Tensor | None, ...]:
+    starts, gates, threshold, alpha, h0, epsilon, reset, reset_state = ctx.saved_tensors
+    inputs = (gates, threshold, alpha, h0, epsilon, ctx.width, reset, reset_state, ctx.backend)
+    grad_gates, grad_threshold, grad_alpha, grad_h0, grad_reset_state = _adjoint(grad, starts, *inputs)
+    return (
+        grad_gates,
+        None if threshold is None else grad_threshold,
+        None if alpha is None else grad_alpha,
+        None if h0 is None else grad_h0,
+        None,
+        None,
+        None,
+        None if reset_state is None else grad_reset_state,
+        None,
+    )
+
+
+def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
+    pass
+
+
+def _refuse(ctx: Any, *grads: Tensor) -> None:
+    raise NotImplementedError("`latch_scan` can be differentiated once, since its gradients are surrogates")
+
+
+def _scan_groups(args: tuple[Any, ...]) -> tuple[dict[int, int], dict[int, int]]:
+    return {0: _parts(*args[1:3])}, {}
+
+
+def _adjoint_groups(args: tuple[Any, ...]) -> tuple[dict[int, int], dict[int, int]]:
+    return {2: _parts(*args[3:5])}, {0: _parts(*args[3:5])}
+
+
+_operator = define("remanent::latch_scan", _latch_scan, _fake_latch_scan)
+_scan = differentiable(_operator, _save_inputs, _backward, _scan_groups)
+_adjoint = differentiable(
+    define("remanent::latch_scan_backward", _latch_scan_backward, _fake_latch_scan_backward),
+    _save_nothing,
+    _refuse,
+    _adjoint_groups,
+)

@@ -1,0 +1,98 @@
+"""Compiles kernels and runs them on several threads: torch's own team where it can be reached, else Python's."""
+
+import ctypes
+import functools
+import os
+import threading
+import warnings
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+
+_lock = threading.Lock()
+
+
+class _Process:
+    """What belongs to this process alone: a child after a fork has none of its parent's threads."""
+
+    forked = False
+    pool: ThreadPoolExecutor | None = None
+
+
+def _after_fork() -> None:
+    global _lock
+    _lock = threading.Lock()  # another thread of the parent may have held it
+    _Process.forked, _Process.pool = True, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
+def run(kernel: Any, arguments: np.ndarray, workers: int) -> None:
+    """Calls a kernel on as many threads as asked, at once, and returns when all have returned.
+
+    A kernel shares out its work itself, so that any number of threads, started at any time, is right.
+    """
+    address = arguments.ctypes.data
+    if workers == 1:
+        kernel.call(address)
+    elif kernel.team is not None and not _Process.forked:
+        kernel.team(kernel.address, address, workers, 0)
+    else:
+        others = [_pool().submit(kernel.call, address) for _ in range(workers - 1)]
+        kernel.call(address)
+        for other in others:
+            other.result()
+
+
+class Kernel:
+    """A compiled kernel: its address, and how to call it on this thread or on torch's team of threads."""
+
+    def __init__(self, compiled: Any) -> None:
+        self._compiled = compiled  # holds the code
+        self.address = compiled.address
+        self.call = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(self.address)
+        self.team = _torch_team()
+
+
+@functools.cache
+def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
+    """The kernel for arrays of a dtype: compiled at its first use on a machine, then read from disk."""
+    import numba
+
+    element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
+    signature = numba.void(numba.types.CPointer(element))  # type: ignore[no-untyped-call]
+    with _lock, warnings.catch_warnings():
+        try:
+            made = numba.cfunc(signature, error_model="numpy", cache=True)(function)
+        except RuntimeError as error:  # no folder to write to
+            if "cannot cache" not in str(error):
+                raise
+            made = numba.cfunc(signature, error_model="numpy")(function)
+    return Kernel(made)
+
+
+@functools.cache
+def _torch_team() -> Any:
+    """Runs a C function on the OpenMP threads that torch uses, or None where these are not GNU's.
+
+    A second set of threads would compete with torch's, which wait for work in a loop for milliseconds.
+    """
+    try:
+        team = ctypes.CDLL(None).GOMP_parallel
+    except (AttributeError, OSError, TypeError):
+        return None
+    team.argtypes = (ctypes.c_void_p, ctypes.c_void_p, ctypes.c_uint, ctypes.c_uint)
+    team.restype = None
+    return team
+
+
+def _pool() -> ThreadPoolExecutor:
+    with _lock:
+        if _Process.pool is None:
+            _Process.pool = ThreadPoolExecutor(max(os.cpu_count() or 1, torch.get_num_threads()), "remanent")
+        return _Process.pool
