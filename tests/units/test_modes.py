@@ -332,3 +332,40 @@ def test_inference_mode_and_no_grad_give_the_same(name):
         close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)
     with torch.inference_mode():
         close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)
+
+
+@pytest.mark.parametrize("name", UNITS)
+@pytest.mark.parametrize("way", ["plain", "reset", "lengths"])
+def test_checkpoint_changes_no_bit_and_keeps_inputs_and_outputs_alone(name, way):
+    B, T, size = 2, 320, 16
+    options = {"num_layers": 2, "batch_first": True, "bidirectional": way != "plain"}
+    unit = UNITS[name](size, size, **options)
+    light = UNITS[name](size, size, **options, checkpoint=True)
+    light.load_state_dict(unit.state_dict())
+    given = {"reset": torch.rand(B, T) < 0.02} if way == "reset" else {"lengths": [T, 50]} if way == "lengths" else {}
+    x = torch.randn(B, T, size)
+    results, sizes = [], []
+    for model in (unit, light):
+        own = {p.untyped_storage().data_ptr() for p in model.parameters()}
+        kept = {}
+
+        def keep(tensor, kept=kept, own=own):
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in own:
+                kept[storage.data_ptr()] = (storage.nbytes(), tensor)
+            return tensor
+
+        leaf = x.clone().requires_grad_()
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            y, h_n = model(leaf, **given)
+        grads = torch.autograd.grad(
+            y.square().sum() + sum(h.abs().sum() for h in parts(h_n)), [leaf, *model.parameters()]
+        )
+        results.append([y, *parts(h_n), *grads])
+        sizes.append(sum(nbytes for nbytes, _ in kept.values()) / (B * T * size))
+    for one, other in zip(*results, strict=True):
+        assert torch.equal(one, other)
+    if way == "plain":  # the inputs of both layers, 4 bytes each, and states of one step
+        assert sizes[1] < 8.1 < sizes[0]
+        if name == "bmru":
+            assert sizes[0] < 2 * (4 + 8.25)  # input and gates; and a state in 64 steps, whose number is rounded up

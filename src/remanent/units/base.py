@@ -1,12 +1,14 @@
 """The machine around every recurrence: layers, directions, batches, packing and checks, as `torch.nn.GRU` has them."""
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
+from torch.utils.checkpoint import checkpoint
 
 from remanent.units import _time
 from remanent.units._checks import (
@@ -42,6 +44,11 @@ class RecurrentUnit(nn.Module):
         bidirectional: whether a second direction reads the sequence backwards, its outputs beside the first's.
         device: where the parameters are made.
         dtype: their dtype.
+        checkpoint: whether a training step keeps only inputs and outputs of every layer, and computes the rest
+            again for the backward pass; it changes no bit. Kept else, for each element (B, T, D) of a layer of
+            float32, beside its input (B, T, M), a model's largest part by far: of a BMRU or CMRU 8.06 bytes
+            (candidate, threshold, a state in 64 steps), of an AlphaCMRU 12.06, of an LRU 8 (the complex
+            states), of the others more.
 
     Raises:
         ValueError: a size or option is out of its range; the message names the argument.
@@ -60,11 +67,13 @@ class RecurrentUnit(nn.Module):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        checkpoint: bool = False,
     ) -> None:
         super().__init__()
         for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
             check_size(name, size)
-        for name, flag in (("bias", bias), ("batch_first", batch_first), ("bidirectional", bidirectional)):
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, "checkpoint": checkpoint}
+        for name, flag in flags.items():
             check_flag(name, flag)
         check_dropout(dropout)
         if dropout > 0 and num_layers == 1:
@@ -81,6 +90,7 @@ class RecurrentUnit(nn.Module):
         self.batch_first = batch_first
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
+        self.checkpoint = checkpoint
         self._shapes = {}
         for i, suffix in enumerate(self._suffixes()):
             M = input_size if i < self._directions else hidden_size * self._directions
@@ -113,8 +123,8 @@ class RecurrentUnit(nn.Module):
 
         Returns:
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
-            the form of `hx`, which continues the sequence as the next call's `hx`. Where `batch_first`, the
-            outputs may be what the backward pass needs: changed in place, it raises.
+            the form of `hx`, which continues the sequence as the next call's `hx`. The outputs of FQBMRU,
+            MinGRU and MinLSTM may be what the backward pass needs: changed in place, it raises.
 
         Raises:
             ValueError: a shape, a range or a device does not fit; the message names the argument.
@@ -206,6 +216,7 @@ class RecurrentUnit(nn.Module):
             "batch_first": (self.batch_first, False),
             "dropout": (self.dropout, 0.0),
             "bidirectional": (self.bidirectional, False),
+            "checkpoint": (self.checkpoint, False),
         }
         return describe(self.input_size, self.hidden_size, options, self.recurrence)
 
@@ -217,11 +228,14 @@ class RecurrentUnit(nn.Module):
         reset_back = _time.reset_backwards(reset, lengths) if reset is not None and self.bidirectional else None
         suffixes = self._suffixes()
         outputs, last = [], []
+        run: Callable[..., tuple[Tensor, Tensor]] = self.recurrence.run
+        if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
+            run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
         for i, suffix in enumerate(suffixes):
             p, backward = self._params(suffix), i % self._directions == 1
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
             source, cuts = (_time.backwards(x, lengths), reset_back) if backward else (x, reset)
-            y, state = self.recurrence.run(p, source, state, cuts, lengths)
+            y, state = run(p, source, state, cuts, lengths)
             last.append(state)
             outputs.append(_time.backwards(y, lengths) if backward else y)
             if len(outputs) == self._directions:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_choice, check_range
-from remanent.ops import latch_scan, latch_step, row_linear
+from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import (
@@ -23,7 +23,10 @@ from remanent.units.recurrence import (
 
 @dataclass(eq=False)
 class LatchRecurrence(ScanRecurrence, StateIsOutput):
-    """Set or hold: a candidate, a threshold and a size of step, from the input or learned."""
+    """Set or hold: a candidate, a threshold and a size of step, from the input or learned.
+
+    Its gates are one tensor, in which they lie side by side.
+    """
 
     epsilon: float = 0.0
     width: float = 1.0
@@ -42,17 +45,16 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64, device="cpu")
 
     @abstractmethod
-    def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
-        """The size of a step, (..., D) or (D,)."""
+    def alpha(self, p: Params) -> Tensor | None:
+        """The size of a step, (D,), or None where it is the last of the gates."""
 
     def scan(
         self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
     ) -> Tensor:
         """See `ScanRecurrence`."""
-        return latch_scan(
+        return latch_scan_joint(
             gates[0],
-            gates[1],
-            self.alpha(p, gates),
+            self.alpha(p),
             h,
             epsilon=self.epsilon_tensor,
             width=self.width,
@@ -62,8 +64,10 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
-        alpha = self.alpha(p, gates)
-        return latch_step(gates[0], gates[1], alpha, h, epsilon=self.epsilon_tensor, width=self.width)
+        alpha = self.alpha(p)
+        candidate, threshold, *size = gates[0].chunk(3 if alpha is None else 2, dim=-1)
+        alpha = size[0] if alpha is None else alpha
+        return latch_step(candidate, threshold, alpha, h, epsilon=self.epsilon_tensor, width=self.width)
 
 
 class BMRURecurrence(LatchRecurrence):
@@ -79,9 +83,9 @@ class BMRURecurrence(LatchRecurrence):
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate and threshold."""
-        return row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
-    def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
+    def alpha(self, p: Params) -> Tensor | None:
         """The learned size."""
         return p["alpha"]
 
@@ -118,8 +122,8 @@ class BMRU(Annealed, RecurrentUnit):
             an average over training, keeps its own and is annealed with the rest.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`. Without `bias`, a threshold is 0 for a
-            zero input, which then writes.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`. Without `bias`, a threshold is
+            0 for a zero input, which then writes.
         epsilon: see above; 0 is the BMRU, 1 the cumulative unit.
         width: the surrogate gradient's $a > 0$.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
@@ -154,10 +158,11 @@ class BMRU(Annealed, RecurrentUnit):
         epsilon: float = 0.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence = BMRURecurrence(epsilon, width, initial_state)
         sizes = (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class BMRUCell(Annealed, RecurrentCell):

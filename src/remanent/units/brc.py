@@ -90,7 +90,7 @@ class BRC(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
 
     Raises:
@@ -116,9 +116,10 @@ class BRC(RecurrentUnit):
         dtype: torch.dtype | None = None,
         *,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = BRCRecurrence(initial_state), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class BRCCell(RecurrentCell):
@@ -155,7 +156,7 @@ class NBRC(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
 
     Raises:
@@ -181,9 +182,10 @@ class NBRC(RecurrentUnit):
         dtype: torch.dtype | None = None,
         *,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = NBRCRecurrence(initial_state), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class NBRCCell(RecurrentCell):

@@ -38,11 +38,11 @@ class AlphaCMRURecurrence(LatchRecurrence):
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and the size of a step."""
-        return row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(3, dim=-1)
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
-    def alpha(self, p: Params, gates: tuple[Tensor, ...]) -> Tensor:
-        """The size from the input."""
-        return gates[2]
+    def alpha(self, p: Params) -> Tensor | None:
+        """None: it is a gate."""
+        return None
 
 
 class CMRU(Annealed, RecurrentUnit):
@@ -60,7 +60,7 @@ class CMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         epsilon: this and the rest as in `BMRU`.
 
     Raises:
@@ -89,10 +89,11 @@ class CMRU(Annealed, RecurrentUnit):
         epsilon: float = 1.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence = CMRURecurrence(epsilon, width, initial_state)
         sizes = (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class CMRUCell(Annealed, RecurrentCell):
@@ -135,7 +136,7 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         epsilon: this and the rest as in `BMRU`.
 
     Raises:
@@ -163,10 +164,11 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         epsilon: float = 1.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence = AlphaCMRURecurrence(epsilon, width, initial_state)
         sizes = (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class AlphaCMRUCell(Annealed, RecurrentCell):

@@ -75,7 +75,7 @@ class FQBMRU(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0 or 1 at random; only where it is learned.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         width: the surrogate gradient's $a > 0$.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
 
@@ -104,9 +104,10 @@ class FQBMRU(RecurrentUnit):
         *,
         width: float = 1.0,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = FQBMRURecurrence(width, initial_state), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class FQBMRUCell(RecurrentCell):

@@ -15,7 +15,7 @@ from remanent.units.recurrence import LinearRecurrence, Params
 
 @dataclass(eq=False)
 class LRURecurrence(LinearRecurrence):
-    """A complex linear recurrence between two linear maps."""
+    """A complex linear recurrence between two linear maps, which read and write complex numbers as they lie."""
 
     r_min: float = 0.9
     r_max: float = 0.999
@@ -54,14 +54,15 @@ class LRURecurrence(LinearRecurrence):
         """The factor, and what is added."""
         dtype = _real_dtype(p["weight_ih"])
         nu, theta, gamma = (p[name].to(dtype).exp() for name in ("nu_log", "theta_log", "gamma_log"))
-        real, imaginary = row_linear(x, p["weight_ih"]).to(dtype).chunk(2, dim=-1)
-        return torch.polar((-nu).exp(), theta), torch.complex(gamma * real, gamma * imaginary)
+        weight = gamma.to(p["weight_ih"].dtype)[:, None] * p["weight_ih"].unflatten(0, (2, -1))
+        pairs = row_linear(x, weight.transpose(0, 1).flatten(0, 1)).to(dtype).unflatten(-1, (-1, 2))
+        return torch.polar((-nu).exp(), theta), torch.view_as_complex(pairs)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The real part of a linear map of the states, plus one of the input."""
         real_rows, imaginary_rows = p["weight_ho"].chunk(2)
-        parts = torch.cat([states.real, states.imag], dim=-1).to(p["weight_ho"].dtype)
-        read = row_linear(parts, torch.cat([real_rows, -imaginary_rows], dim=1))
+        pairs = torch.view_as_real(states).flatten(-2).to(p["weight_ho"].dtype)
+        read = row_linear(pairs, torch.stack([real_rows, -imaginary_rows], dim=2).flatten(1))
         return read + row_linear(x, p["weight_skip"])
 
 
@@ -84,8 +85,8 @@ class LRU(RecurrentUnit):
         weight_skip_l0: (D, M), the direct path that the paper calls $D$.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`; D is the number of complex states and of
-            outputs. There is no bias, whatever `bias` says; states are complex64, or complex128 for
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`; D is the number of complex
+            states and of outputs. There is no bias, whatever `bias` says; states are complex64, or complex128 for
             float64.
         r_min: the ring's inner radius, in [0, `r_max`).
         r_max: the ring's outer radius, in (`r_min`, 1).
@@ -115,9 +116,10 @@ class LRU(RecurrentUnit):
         *,
         r_min: float = 0.9,
         r_max: float = 0.999,
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = LRURecurrence(r_min, r_max), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class LRUCell(RecurrentCell):

@@ -76,7 +76,7 @@ class MinGRU(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
 
     Raises:
@@ -102,9 +102,10 @@ class MinGRU(RecurrentUnit):
         dtype: torch.dtype | None = None,
         *,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = MinGRURecurrence(initial_state), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class MinGRUCell(RecurrentCell):
@@ -143,7 +144,7 @@ class MinLSTM(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
         initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
 
     Raises:
@@ -169,9 +170,10 @@ class MinLSTM(RecurrentUnit):
         dtype: torch.dtype | None = None,
         *,
         initial_state: str = "zeros",
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = MinLSTMRecurrence(initial_state), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class MinLSTMCell(RecurrentCell):

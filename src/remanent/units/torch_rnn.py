@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops import feedback_scan, feedback_step, row_linear
-from remanent.ops._transforms import in_transforms
+from remanent.ops._operators import in_transforms
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
@@ -107,7 +107,7 @@ class GRU(RecurrentUnit):
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.GRU`, whose `state_dict` loads.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
 
     Raises:
         ValueError: a size is out of its range.
@@ -130,9 +130,11 @@ class GRU(RecurrentUnit):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = GRURecurrence(), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class GRUCell(RecurrentCell):
@@ -166,7 +168,7 @@ class LSTM(RecurrentUnit):
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.LSTM`, whose `state_dict` loads.
 
     Args:
-        input_size: this and the next seven as in `RecurrentUnit`.
+        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
 
     Raises:
         ValueError: a size is out of its range.
@@ -190,9 +192,11 @@ class LSTM(RecurrentUnit):
         bidirectional: bool = False,
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
+        *,
+        checkpoint: bool = False,
     ) -> None:
         recurrence, sizes = LSTMRecurrence(), (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
 class LSTMCell(RecurrentCell):
