@@ -3,6 +3,7 @@
 from importlib.metadata import version
 
 from remanent import models, ops, units
+from remanent._memory import reuse_freed_memory
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
 from remanent.units import (
     BMRU,
@@ -63,5 +64,6 @@ __all__ = [
     "SequenceModel",
     "models",
     "ops",
+    "reuse_freed_memory",
     "units",
 ]
