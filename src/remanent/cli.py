@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from remanent._memory import reuse_freed_memory
 from remanent.models import Attention
 from remanent.tasks import TASKS, Task
 from remanent.units import UNITS
@@ -37,9 +38,12 @@ def _main(arguments: list[str]) -> int:
     commands.add_subcommand("evaluate", _evaluate_parser(), help="score a run at any length")
     commands.add_subcommand("list", _list_parser(), help="show units, tasks and recipes")
     commands.add_subcommand("demo", _demo_parser(), help="train and test three small models, and write a report")
+    commands.add_subcommand("bench", _bench_parser(), help="time scans and layers beside others' packages")
     options = parser.parse_args(arguments)
-    call = {"train": _train, "evaluate": _evaluate, "list": _list, "demo": _demo}[options.command]
-    return call(options[options.command])
+    if options.command in ("train", "evaluate", "demo"):
+        reuse_freed_memory()
+    calls = {"train": _train, "evaluate": _evaluate, "list": _list, "demo": _demo, "bench": _bench}
+    return calls[options.command](options[options.command])
 
 
 def _recipe_in(arguments: list[str]) -> str | None:
@@ -194,6 +198,37 @@ def _demo(options: Any) -> int:
     from remanent.demo import run_demo
 
     run_demo(options.out, seed=options.seed, progress=not options.quiet)
+    return 0
+
+
+def _bench_parser() -> Any:
+    parser = _parser("Times the library beside other packages, and writes tables and figures.")
+    parser.add_argument(
+        "names",
+        nargs="*",
+        default=[],
+        metavar="NAME",
+        help="sections: scans, floor, layers, threads, streaming, length; all if none",
+    )
+    parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")
+    parser.add_argument("--repeats", type=int, default=7, help="how often each case is timed")
+    parser.add_argument("--threads", type=int | None, default=None, help="of torch and jax (as many as torch has)")
+    parser.add_argument("--quick", action="store_true", help="tiny shapes, to try out")
+    parser.add_argument("--allocator", type=str, default="default", help="default, or reuse: keep freed memory (glibc)")
+    return parser
+
+
+def _bench(options: Any) -> int:
+    from remanent.bench import run_bench
+
+    run_bench(
+        options.names,
+        options.out,
+        repeats=options.repeats,
+        threads=options.threads,
+        quick=options.quick,
+        allocator=options.allocator,
+    )
     return 0
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from remanent.report.figures import error_against_length, hysteresis_loop, response, save_figure, trajectory
+from remanent.report.figures import error_against_length, growth, hysteresis_loop, response, save_figure, trajectory
 
 
 def test_error_against_length_draws_every_score_and_chance():
@@ -47,3 +47,12 @@ def test_response_draws_input_over_output_and_saves_the_same_bytes(tmp_path):
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
     with pytest.raises(ValueError, match=r"`path` must end in .png or .svg, got .*figure.jpg"):
         save_figure(figure, tmp_path / "figure.jpg")
+
+
+def test_growth_is_logarithmic_and_lists_the_dearest_first():
+    names = "abcdefg"  # more than there are markers
+    figure = growth({n: {16: 1.0, 64: float(i + 1)} for i, n in enumerate(names)}, title="t", x_name="x", y_name="y")
+    (axes,) = figure.axes
+    assert [line.get_label() for line in axes.get_lines()] == list(reversed(names))
+    assert list(axes.get_lines()[0].get_ydata()) == [1.0, 7.0]
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")

@@ -8,12 +8,14 @@ from typing import Any
 import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from remanent._files import write_whole
 
 COLOURS = {"bmru": "#0b6e99", "lru": "#c4622d", "bmru+lru": "#3f7d3f"}
 MARKERS = ("o", "s", "^", "D", "v")
+SERIES_COLOURS = ("#0b6e99", "#c4622d", "#3f7d3f", "#7a4c9e", "#b08a00", "#555555")
 
 
 def error_against_length(
@@ -39,6 +41,36 @@ def error_against_length(
     else:
         axes.set_ylim(0, 1.02)
     axes.set(xlabel=length_name, ylabel=score_name, title=title)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str, y_name: str) -> Figure:
+    """How a cost grows with a size, both on logarithmic axes; a line for each series, in the legend by its last value.
+
+    Args:
+        series: name to size to cost.
+        title: what was done.
+        x_name: what the sizes count; best powers of two.
+        y_name: what the cost is, with its unit.
+    """
+    figure, axes = _figure()
+    styles = {name: (MARKERS[i % 5], SERIES_COLOURS[i % 6]) for i, name in enumerate(series)}
+    for name in sorted(series, key=lambda name: -list(series[name].values())[-1]):
+        marker, colour = styles[name]
+        points = series[name]
+        axes.plot(list(points), list(points.values()), marker=marker, markersize=5, label=name, color=colour)
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(sorted({size for points in series.values() for size in points}))
+    costs = [cost for points in series.values() for cost in points.values()]
+    axes.set_yscale("log")
+    axes.set_ylim(min(costs) / 2, max(costs) * 2)
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+    axes.yaxis.set_minor_locator(NullLocator())
+    axes.grid(axis="y", color="0.9", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.set(xlabel=x_name, ylabel=y_name, title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
