@@ -34,7 +34,7 @@ def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
 
 @pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_run(command, tmp_path, monkeypatch, capsys):
-    """Trainings are made tiny; a run that a command needs is made first."""
+    """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
     tiny = ["--quiet", "--training.steps=2", "--training.batch_size=2", "--model.hidden_size=4"]
     run = next((word for word in command if word.startswith("runs/")), None)
@@ -51,6 +51,8 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
         command = [*command, *tiny]
+    if command[0] == "bench":
+        command = [*command, "--quick", "--repeats=1"]
     assert main(command) == 0
 
 
