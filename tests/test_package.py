@@ -12,16 +12,17 @@ import remanent
 ROOT = Path(remanent.__file__).parent
 PARTS = {  # part: what it may import beside itself
     "_files": set(),
+    "_machine": set(),
     "_memory": set(),
     "_options": set(),
     "ops": {"_options"},
     "units": {"_options", "ops"},
     "models": {"_files", "_options", "ops", "units"},
     "tasks": {"_options"},
-    "training": {"_files", "_options", "ops", "units", "models", "tasks"},
+    "training": {"_files", "_machine", "_options", "ops", "units", "models", "tasks"},
     "analysis": {"ops", "units", "models"},
     "report": {"_files"},
-    "bench": {"_files", "_memory", "_options", "ops", "units", "models", "report"},
+    "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "report"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 

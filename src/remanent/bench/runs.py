@@ -1,5 +1,6 @@
 """What is timed of this library and of torch: forward and backward passes on given tensors, and random inputs."""
 
+import os
 from collections.abc import Callable, Sequence
 
 import torch
@@ -67,6 +68,4 @@ def normal_inputs(count: int, B: int, T: int, D: int) -> list[Tensor]:
 
 def usable_cores() -> int:
     """How many cores this process may use."""
-    import os
-
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -47,7 +47,7 @@ def latch_forward(
 ) -> None:
     """Fills the states (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
     gates = [_ready(v) for v in (candidate, threshold, alpha)]
-    start, fresh = _carried(h0, reset_state, gates[0])
+    start, fresh = _first(h0, gates[0]), _fresh(reset_state, gates[0])
     cut = make_cut(candidate.shape, pieces_a_thread=4 if epsilon == 0 else 0)
     if cut.pieces > 1:
         left, is_set = (fresh.new_empty(cut.B, cut.pieces - 1, cut.D) for _ in range(2))
@@ -79,7 +79,7 @@ def latch_backward(
     """
     gates = [_ready(v) for v in (candidate, threshold, alpha)]
     grad = _ready(grad)
-    _, fresh = _carried(h0, reset_state, gates[0])
+    fresh = _fresh(reset_state, gates[0])
     starts = _ready(starts)
     cut = make_cut(candidate.shape, pieces_a_thread=4 if epsilon == 0 else 0)
     carry = fresh.new_zeros(cut.B, 1, cut.D)
@@ -108,7 +108,7 @@ def linear_forward(
 ) -> None:
     """Fills the states (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
     decay, value = _ready(decay), _ready(value)
-    start, fresh = _carried(h0, reset_state, value)
+    start, fresh = _first(h0, value), _fresh(reset_state, value)
     cut = make_cut(value.shape, pieces_a_thread=1)
     if cut.pieces > 1:
         fine, share = cut.without_last().finer()
@@ -131,7 +131,7 @@ def linear_backward(
 ) -> None:
     """Fills the gradients of decay, value, h0 and reset_state, given the states and their gradient."""
     grad, states, decay = _ready(grad), _ready(states), _ready(decay)
-    start, fresh = _carried(h0, reset_state, grad)
+    start, fresh = _first(h0, grad), _fresh(reset_state, grad)
     cut = make_cut(grad.shape, pieces_a_thread=1)
     carry = fresh.new_zeros(cut.B, 1, cut.D)
     if cut.pieces > 1:
@@ -183,11 +183,15 @@ def _ready(value: Tensor) -> Tensor:
     return value if value.stride(-1) == 1 or value.shape[-1] <= 1 else value.contiguous()
 
 
-def _carried(h0: Tensor | None, reset_state: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The state before the first step (B, 1, D) and after a reset (D,), zeros where None."""
+def _first(h0: Tensor | None, like: Tensor) -> Tensor:
+    """The state before the first step (B, 1, D), zeros if None."""
     B, _, D = like.shape
-    start = like.new_zeros(1, 1, D).expand(B, 1, D) if h0 is None else _ready(h0)[:, None]
-    return start, like.new_zeros(D) if reset_state is None else _ready(reset_state)
+    return like.new_zeros(1, 1, D).expand(B, 1, D) if h0 is None else _ready(h0)[:, None]
+
+
+def _fresh(reset_state: Tensor | None, like: Tensor) -> Tensor:
+    """The state after a reset (D,), zeros if None."""
+    return like.new_zeros(like.shape[2]) if reset_state is None else _ready(reset_state)
 
 
 def _chain(first: Tensor, own: Tensor, passes: Tensor, add: bool = False) -> Tensor:

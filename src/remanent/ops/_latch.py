@@ -74,15 +74,7 @@ def _latch_scan(
 
 
 def _fake_latch_scan(
-    gates: Tensor,
-    threshold: Tensor | None,
-    alpha: Tensor | None,
-    h0: Tensor | None,
-    epsilon: Tensor,
-    width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
+    gates: Tensor, threshold: Tensor | None, alpha: Tensor | None, *others: Any
 ) -> tuple[Tensor, Tensor]:
     return _states_like(gates, threshold, alpha)
 
@@ -120,17 +112,7 @@ def _latch_scan_backward(
 
 
 def _fake_latch_scan_backward(
-    grad: Tensor,
-    starts: Tensor,
-    gates: Tensor,
-    threshold: Tensor | None,
-    alpha: Tensor | None,
-    h0: Tensor | None,
-    epsilon: Tensor,
-    width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
+    grad: Tensor, starts: Tensor, gates: Tensor, threshold: Tensor | None, alpha: Tensor | None, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     return _grads_like(grad, gates, threshold, alpha)
 

@@ -18,7 +18,7 @@ def define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) ->
     Args:
         name: "namespace::name".
         function: changes none of its arguments; its annotations give the schema.
-        fake: makes empty results from the same arguments.
+        fake: makes empty results from the same arguments, given by position.
 
     Returns:
         The operator.

@@ -4,7 +4,6 @@ import ctypes
 import functools
 import os
 import threading
-import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -66,7 +65,7 @@ def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
 
     element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
     signature = numba.void(numba.types.CPointer(element))  # type: ignore[no-untyped-call]
-    with _lock, warnings.catch_warnings():
+    with _lock:
         try:
             made = numba.cfunc(signature, error_model="numpy", cache=True)(function)
         except RuntimeError as error:  # no folder to write to

@@ -91,15 +91,7 @@ def _feedback_scan(
     return reference.feedback_scan(value, weight, bias, h0, reset, reset_state, cell)
 
 
-def _fake_feedback_scan(
-    value: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    h0: Tensor,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    cell: str,
-) -> Tensor:
+def _fake_feedback_scan(value: Tensor, weight: Tensor, bias: Tensor | None, h0: Tensor, *others: Any) -> Tensor:
     return value.new_empty(value.shape[0], value.shape[1], h0.shape[1])
 
 
@@ -136,15 +128,7 @@ def _feedback_scan_backward(
 
 
 def _fake_feedback_scan_backward(
-    grad: Tensor,
-    states: Tensor,
-    value: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    h0: Tensor,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    cell: str,
+    grad: Tensor, states: Tensor, value: Tensor, weight: Tensor, bias: Tensor | None, h0: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
     shapes = (value.shape, weight.shape, weight.shape[:1], h0.shape, h0.shape[1:])
     return tuple(value.new_empty(shape) for shape in shapes)  # type: ignore[return-value]

@@ -88,14 +88,7 @@ def _linear_scan(
     return states
 
 
-def _fake_linear_scan(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-) -> Tensor:
+def _fake_linear_scan(decay: Tensor, value: Tensor, *others: Any) -> Tensor:
     return empty_sequence(value, value.shape[2])
 
 
@@ -116,13 +109,7 @@ def _linear_scan_backward(
 
 
 def _fake_linear_scan_backward(
-    grad: Tensor,
-    states: Tensor,
-    decay: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
+    grad: Tensor, states: Tensor, decay: Tensor, *others: Any
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return _grads_like(grad, states, decay)
 

@@ -19,6 +19,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent._files import read_json, write_json, write_whole
+from remanent._machine import processor_name
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
 from remanent.training.callbacks import AnnealEpsilon, MetricsFile, ProgressBar, WholeCheckpoint
@@ -119,7 +120,7 @@ def versions() -> dict[str, Any]:
         "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
         "python": platform.python_version(),
         "platform": platform.platform(),
-        "processor": _processor(),
+        "processor": processor_name(),
         "cores": os.cpu_count(),
     }
 
@@ -211,13 +212,3 @@ def _quiet(threads: int) -> Iterator[None]:
         torch.set_num_threads(before)
         torch.use_deterministic_algorithms(deterministic)
         logger.setLevel(level)
-
-
-def _processor() -> str:
-    """The processor's name, where the system tells it."""
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor()
