@@ -179,7 +179,7 @@ def _layout(array: Tensor | None) -> tuple[int, int, int]:
 
 def _ready(value: Tensor) -> Tensor:
     """The tensor as a kernel can read it: in the dtype that is computed in, its last axis contiguous."""
-    value = value.detach().resolve_conj().resolve_neg().to(compute_dtype(value.dtype))
+    value = value.detach().to(compute_dtype(value.dtype))  # conjugates and negatives torch has resolved already
     return value if value.stride(-1) == 1 or value.shape[-1] <= 1 else value.contiguous()
 
 

@@ -113,12 +113,12 @@ def give_zeros(grads: tuple[Tensor, ...]) -> None:
 
 
 def channels_last(value: Tensor) -> Tensor:
-    value = value.detach().resolve_conj().resolve_neg()
+    value = value.detach().resolve_conj()
     return value if value.stride(-1) == 1 else value.contiguous()
 
 
 def contiguous(value: Tensor | None) -> Tensor | None:
-    return None if value is None else value.detach().resolve_conj().resolve_neg().contiguous()
+    return None if value is None else value.detach().resolve_conj().contiguous()
 
 
 def reset_bytes(reset: Tensor | None) -> Tensor | None:
