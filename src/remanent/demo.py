@@ -16,6 +16,7 @@ from remanent.analysis import hysteresis_curve, state_trajectory
 from remanent.models import SequenceModel
 from remanent.report.figures import error_against_length, hysteresis_loop, save_figure, trajectory
 from remanent.report.tables import format_score, markdown_table
+from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, start_run
 from remanent.training.run import versions
 from remanent.units import BMRU
@@ -209,8 +210,7 @@ def _draw(folder: Path, trial: Trial, experiment: Experiment, model: SequenceMod
     save_figure(figure, folder / f"{trial.recipe}-length.png")
     unit = model.blocks[0].layer.units[0]  # type: ignore[union-attr, index]
     assert isinstance(unit, BMRU)
-    chunks, _ = task.stream("test", 0, 1, task.length)
-    x = torch.cat(list(chunks), dim=1)
+    x, _ = read_whole(task, "test", 0, 1, task.length)
     states = state_trajectory(model, x)[0]
     channel = int((states[1:] != states[:-1]).sum(0).argmax())
     candidate, state, threshold = hysteresis_curve(unit, channel)

@@ -10,6 +10,7 @@ import torch
 
 from remanent.tasks import TASKS, CopyFirst, SequentialImage
 from remanent.tasks._images import load_digits
+from remanent.tasks.base import read_whole
 
 REAL_MNIST = Path(__file__).parents[3] / "shared" / "data" / "MNIST" / "raw"
 ALL = [CopyFirst(steps=12), SequentialImage(padding=5), SequentialImage(reading="pixel", permuted=True)]
@@ -34,8 +35,7 @@ def test_batches_come_from_their_generator(task):
 @pytest.mark.parametrize("task", ALL, ids=repr)
 def test_streams_are_fixed_whatever_the_batch_and_longer_ones_begin_with_shorter(task):
     def read(start, stop, length):
-        chunks, target = task.stream("test", start, stop, length)
-        return torch.cat(list(chunks), 1), target
+        return read_whole(task, "test", start, stop, length)
 
     whole, target = read(0, 6, 2500)
     part, part_target = read(2, 4, 2500)
@@ -52,9 +52,9 @@ def test_copy_first_answers_its_first_input():
     assert torch.equal(y, x[:, 0])
     assert abs(x.mean()) < 0.02
     assert abs(x.std() - 1) < 0.02
-    chunks, target = CopyFirst().stream("validation", 0, 3, 300)
-    assert torch.equal(next(chunks)[:, 0], target)
-    validation, test = (CopyFirst().stream(s, 0, 512, 1)[1] for s in ("validation", "test"))
+    x, target = read_whole(CopyFirst(), "validation", 0, 3, 300)
+    assert torch.equal(x[:, 0], target)
+    validation, test = (read_whole(CopyFirst(), s, 0, 512, 1)[1] for s in ("validation", "test"))
     assert not torch.equal(validation, test)
     assert CopyFirst().loss(torch.zeros(512, 1), test).item() == pytest.approx(1, abs=0.2)
 
@@ -79,15 +79,14 @@ def test_training_images_are_never_those_of_a_test():
 
 def test_rows_pixels_permutation_and_padding():
     data = load_digits()
-    rows, classes = SequentialImage(padding=3).stream("test", 0, 5, 3)
-    x = torch.cat(list(rows), 1)
+    x, classes = read_whole(SequentialImage(padding=3), "test", 0, 5, 3)
     assert torch.equal(x[:, :8], data.images[data.test[:5]])
     assert torch.equal(x[:, 8:], torch.zeros(5, 3, 8))
     assert torch.equal(classes, data.classes[data.test[:5]])
-    pixels = torch.cat(list(SequentialImage(reading="pixel").stream("test", 0, 5, 0)[0]), 1)
+    pixels = read_whole(SequentialImage(reading="pixel"), "test", 0, 5, 0)[0]
     assert torch.equal(pixels.squeeze(-1), data.images[data.test[:5]].flatten(1))
     order = torch.randperm(64, generator=generator(42))
-    shuffled = torch.cat(list(SequentialImage(reading="pixel", permuted=True).stream("test", 0, 5, 0)[0]), 1)
+    shuffled = read_whole(SequentialImage(reading="pixel", permuted=True), "test", 0, 5, 0)[0]
     assert torch.equal(shuffled, pixels[:, order])
 
 
@@ -135,8 +134,7 @@ def test_mnist_from_idx_files(tmp_path, zipped, monkeypatch):
     images, classes = write_mnist(tmp_path / "MNIST" / "raw", zipped=zipped)
     monkeypatch.setenv("REMANENT_DATA", str(tmp_path))
     for task in (SequentialImage("mnist", padding=2, data_dir=str(tmp_path)), SequentialImage("mnist", padding=2)):
-        chunks, target = task.stream("test", 0, 6, 2)
-        x = torch.cat(list(chunks), 1)
+        x, target = read_whole(task, "test", 0, 6, 2)
         assert torch.equal(x[:, :28], images[24:].float() / 255 - 0.5)
         assert torch.equal(target, classes[24:])
         assert task.split_size("validation") == 2

@@ -14,7 +14,7 @@ import torch
 
 from remanent import ModelConfig, SequenceModel
 from remanent.tasks import CopyFirst, SequentialImage
-from remanent.tasks.base import derive_seed
+from remanent.tasks.base import derive_seed, read_whole
 from remanent.training import (
     RECIPES,
     Experiment,
@@ -289,9 +289,9 @@ def test_a_model_that_does_not_fit_its_task_is_refused():
 def test_evaluate_carries_the_state_and_equals_one_piece():
     torch.manual_seed(0)
     model = SequenceModel(dataclasses.replace(TINY.model, dropout=0.0)).eval()
-    chunks, target = CopyFirst().stream("test", 0, 6, 3210)
+    x, target = read_whole(CopyFirst(), "test", 0, 6, 3210)
     with torch.inference_mode():
-        expected = (model(torch.cat(list(chunks), 1))[0] - target).square().mean().item()
+        expected = (model(x)[0] - target).square().mean().item()
     for batch_size in (2, 6):
         score = evaluate(model, CopyFirst(), length=3210, examples=6, batch_size=batch_size)
         assert score == pytest.approx(expected, rel=1e-6)
@@ -304,7 +304,7 @@ def test_evaluate_scores_accuracy_over_the_whole_split():
 
     task = SequentialImage()
     model = Constant(ModelConfig(input_size=8, output_size=10))
-    _, target = task.stream("test", 0, 360, 0)
+    _, target = read_whole(task, "test", 0, 360, 0)
     assert evaluate(model, task) == pytest.approx((target == 3).float().mean().item())
     assert task.chance >= evaluate(model, task)
 

@@ -3,35 +3,47 @@
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent._options import check_choice
-
-if TYPE_CHECKING:
-    from torchmetrics import Metric
+from remanent._options import check_at_least, check_choice
+from remanent.tasks.metrics import IGNORED, METRICS
 
 SPLITS = ("validation", "test")
 BLOCK = 1000
 """Steps in a chunk of an evaluation stream."""
 
+Stream = Iterator[tuple[Tensor, Tensor | None]]
+"""Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
+
 
 class Task(ABC):
-    """A sequence to read, and what is to be said after its last step.
+    """A sequence to read, and what is to be said at every step or after the last.
 
     A task is a frozen dataclass of its options. Training batches come from a generator and never
-    end; validation and test hold fixed examples, the same on every machine and at every length, and
-    a longer sequence of an example begins with the shorter one.
+    end; validation and test hold fixed examples, the same on every machine.
+
+    Inputs are numbers, (B, T, M), or tokens, int64 (B, T). Targets are, where `head` is "last", one
+    class, (B,), or values, (B, O); where it is "every", classes (B, T) or values (B, T, O), with
+    `IGNORED` or NaN where nothing is asked.
     """
 
     name: ClassVar[str]
     metric: ClassVar[str]
-    """ "mse", of which less is better, or "accuracy", of which more is."""
+    """One of `METRICS`."""
     length_name: ClassVar[str]
     """What `length` counts."""
+    head: ClassVar[str] = "last"
+    """Where a model answers: after the "last" step, or at "every" step."""
+    tokens: ClassVar[bool] = False
+    """Whether inputs are tokens."""
+    extends: ClassVar[bool] = True
+    """Whether a longer sequence of an example begins with the shorter one."""
+    endless: ClassVar[bool] = False
+    """Whether examples beyond the size of a split can be drawn, as many as one likes."""
 
     @property
     @abstractmethod
@@ -41,12 +53,12 @@ class Task(ABC):
     @property
     @abstractmethod
     def input_size(self) -> int:
-        """M, the features of a step."""
+        """M, the features of a step; or the number of tokens."""
 
     @property
     @abstractmethod
     def output_size(self) -> int:
-        """Values to be said."""
+        """Values to be said, or classes to choose from."""
 
     @property
     @abstractmethod
@@ -54,41 +66,34 @@ class Task(ABC):
         """The metric of the best answer that ignores the input."""
 
     @property
-    @abstractmethod
     def perfect(self) -> float:
         """The metric of a perfect model."""
+        return METRICS[self.metric].best
 
     @abstractmethod
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws training inputs (B, T, M) and targets (B, 1) or classes (B,)."""
+        """Draws training inputs and targets."""
 
     @abstractmethod
     def split_size(self, split: str) -> int:
         """How many examples "validation" or "test" holds."""
 
     @abstractmethod
-    def stream(self, split: str, start: int, stop: int, length: int) -> tuple[Iterator[Tensor], Tensor]:
-        """The examples `start` to `stop` of a split at a length.
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """The examples `start` to `stop` of a split at a length, whatever else is in the batch.
 
         Returns:
-            An iterator over inputs (B, at most 1000, M) that make up the whole sequence, and the
-            targets, as `batch` gives them.
+            An iterator over chunks that make up the whole sequences: inputs of at most `BLOCK` steps
+            (or of one whole image or clip), and their targets; where `head` is "last", the target
+            comes with the last chunk and None with all others.
         """
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss of outputs (B, output_size), a scalar."""
-        if self.metric == "accuracy":
-            return F.cross_entropy(output, target)
-        return F.mse_loss(output, target)
-
-    def make_metric(self) -> "Metric":
-        """A fresh torchmetrics object for this task's metric."""
-        from torchmetrics import MeanSquaredError
-        from torchmetrics.classification import MulticlassAccuracy
-
-        if self.metric == "accuracy":
-            return MulticlassAccuracy(self.output_size, average="micro")
-        return MeanSquaredError()
+        """The training loss, a scalar: the mean over what is asked."""
+        if target.is_floating_point():
+            asked = ~target.isnan()
+            return F.mse_loss(output[asked], target[asked])
+        return F.cross_entropy(output.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
 
 
 def derive_seed(*parts: str | int) -> int:
@@ -99,6 +104,44 @@ def derive_seed(*parts: str | int) -> int:
     """
     digest = hashlib.sha256("/".join(map(str, parts)).encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1
+
+
+def example_generators(task: Task, split: str, start: int, stop: int) -> list[torch.Generator]:
+    """A generator for each example of a generated task, seeded by its name, split and number alone."""
+    check_split(split)
+    return [torch.Generator().manual_seed(derive_seed(task.name, split, i)) for i in range(start, stop)]
+
+
+def blocks(length: int, least: int = 1) -> Iterator[int]:
+    """The sizes of the chunks that make up a length, each `BLOCK` steps but the last.
+
+    Raises:
+        ValueError: the length is below `least`.
+
+    >>> list(blocks(2500))
+    [1000, 1000, 500]
+    """
+    check_at_least("length", length, least)
+    return (min(BLOCK, length - begin) for begin in range(0, length, BLOCK))
+
+
+def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tuple[Tensor, Tensor]:
+    """The examples of a split in one piece: inputs and targets, as `Task.batch` gives them.
+
+    >>> from remanent.tasks import CopyFirst
+    >>> read_whole(CopyFirst(), "test", 0, 2, 1500)[0].shape
+    torch.Size([2, 1500, 1])
+    """
+    inputs, targets = zip(*task.stream(split, start, stop, length), strict=True)
+    asked = [target for target in targets if target is not None]
+    return torch.cat(inputs, dim=1), torch.cat(asked, dim=1) if task.head == "every" else asked[-1]
+
+
+def then_empty(x: Tensor, sizes: list[int], target: Tensor) -> Stream:
+    """A whole piece (B, T, M), then empty steps in chunks of these sizes; the target comes last."""
+    yield x, None if sizes else target
+    for i, size in enumerate(sizes):
+        yield x.new_zeros(x.shape[0], size, x.shape[2]), target if i == len(sizes) - 1 else None
 
 
 def check_split(split: str) -> None:

@@ -1,6 +1,5 @@
 """Copy the first input: hold one number through any amount of noise."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -8,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, Task, check_split, derive_seed
+from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
 
 
 @dataclass(frozen=True)
@@ -33,6 +32,7 @@ class CopyFirst(Task):
     name: ClassVar[str] = "copy-first"
     metric: ClassVar[str] = "mse"
     length_name: ClassVar[str] = "steps"
+    endless: ClassVar[bool] = True
 
     steps: int = 300
 
@@ -59,11 +59,6 @@ class CopyFirst(Task):
         """The error of always answering 0."""
         return 1.0
 
-    @property
-    def perfect(self) -> float:
-        """No error."""
-        return 0.0
-
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 1) and targets (B, 1)."""
         x = torch.randn(batch_size, self.steps, 1, generator=generator)
@@ -74,21 +69,14 @@ class CopyFirst(Task):
         check_split(split)
         return 512
 
-    def stream(self, split: str, start: int, stop: int, length: int) -> tuple[Iterator[Tensor], Tensor]:
-        """Every example is a stream of its own, drawn a block at a time."""
-        check_split(split)
-        check_at_least("length", length, 1)
-        first = torch.stack([next(_noise(split, i))[0] for i in range(start, stop)])
-        return self._blocks(split, start, stop, length), first[:, None]
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """Every example is a stream of its own, drawn a block at a time; the target comes last."""
+        sizes = blocks(length)
+        return self._chunks(example_generators(self, split, start, stop), list(sizes))
 
-    def _blocks(self, split: str, start: int, stop: int, length: int) -> Iterator[Tensor]:
-        streams = [_noise(split, i) for i in range(start, stop)]
-        for begin in range(0, length, BLOCK):
-            block = torch.stack([next(stream) for stream in streams])
-            yield block[:, : length - begin, None]
-
-
-def _noise(split: str, example: int) -> Iterator[Tensor]:
-    generator = torch.Generator().manual_seed(derive_seed("copy-first", split, example))
-    while True:
-        yield torch.randn(BLOCK, generator=generator)
+    def _chunks(self, generators: list[torch.Generator], sizes: list[int]) -> Stream:
+        first: Tensor | None = None
+        for i, size in enumerate(sizes):
+            block = torch.stack([torch.randn(BLOCK, generator=g) for g in generators])[:, :size, None]
+            first = block[:, 0] if first is None else first
+            yield block, first if i == len(sizes) - 1 else None

@@ -1,6 +1,5 @@
 """Sequential images: read an image a row or a pixel a step, wait, then name it."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -9,7 +8,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
 from remanent.tasks._images import ImageSet, load_digits, load_mnist
-from remanent.tasks.base import BLOCK, Task, check_split
+from remanent.tasks.base import Stream, Task, blocks, check_split, then_empty
 
 DATASETS = ("digits", "mnist")
 READINGS = ("row", "pixel")
@@ -77,11 +76,6 @@ class SequentialImage(Task):
         data = self._data()
         return data.classes[data.test].bincount().max().item() / len(data.test)
 
-    @property
-    def perfect(self) -> float:
-        """Every image named."""
-        return 1.0
-
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training images: inputs (B, T, M) and classes (B,)."""
         data = self._data()
@@ -97,18 +91,13 @@ class SequentialImage(Task):
         check_split(split)
         return len(getattr(self._data(), split))
 
-    def stream(self, split: str, start: int, stop: int, length: int) -> tuple[Iterator[Tensor], Tensor]:
-        """The image in one piece, then the empty steps in blocks."""
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """The image in one piece, then the empty steps in blocks; the class comes last."""
         check_split(split)
-        check_at_least("length", length, 0)
+        sizes = list(blocks(length, least=0))
         data = self._data()
         chosen = getattr(data, split)[start:stop]
-        return self._blocks(self._steps(data.images[chosen]), length), data.classes[chosen]
-
-    def _blocks(self, x: Tensor, length: int) -> Iterator[Tensor]:
-        yield x
-        for begin in range(0, length, BLOCK):
-            yield x.new_zeros(x.shape[0], min(BLOCK, length - begin), x.shape[2])
+        return then_empty(self._steps(data.images[chosen]), sizes, data.classes[chosen])
 
     def _steps(self, images: Tensor) -> Tensor:
         pixels = images.flatten(1)

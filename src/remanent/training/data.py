@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from remanent.tasks import Task
-from remanent.tasks.base import derive_seed
+from remanent.tasks.base import derive_seed, read_whole
 from remanent.training.config import TrainingConfig
 
 Batch = tuple[Tensor, Tensor, int]
@@ -62,5 +62,4 @@ def whole_batches(task: Task, split: str, batch_size: int) -> Iterator[tuple[Ten
     """The examples of a split at the training length, each batch in one piece."""
     size = task.split_size(split)
     for start in range(0, size, batch_size):
-        chunks, target = task.stream(split, start, min(start + batch_size, size), task.length)
-        yield torch.cat(list(chunks), dim=1), target
+        yield read_whole(task, split, start, min(start + batch_size, size), task.length)

@@ -4,8 +4,14 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.models import SequenceModel
+from remanent.models import ModelState, SequenceModel
 from remanent.tasks import Task
+from remanent.tasks.metrics import METRICS
+
+WORDS = 512
+"""How many fresh words a length must be passed by."""
+LIMIT = 2**20
+"""The longest length that is tried."""
 
 
 @torch.inference_mode()
@@ -26,29 +32,92 @@ def evaluate(
         length: how long the sequences are, as the task counts; the training length if None.
         split: "test" or "validation".
         examples: only the first so many of the split; all if None.
-        batch_size: sequences run together; memory grows with it, not with `length`.
+        batch_size: sequences run together; memory grows with it, not with `length`, except that of attention.
 
     Returns:
-        The mean squared error, or the accuracy in [0, 1].
+        The score, of `METRICS[task.metric]`.
 
     Raises:
         ValueError: a value is out of its range.
     """
+    from torchmetrics import MeanMetric
+
     size = task.split_size(split)
     count = size if examples is None else examples
     check_at_least("examples", count, 1)
     check_at_least("batch_size", batch_size, 1)
     if count > size:
         raise ValueError(f"`examples` must be at most the {size} of the {split} split, got {count}")
-    metric = task.make_metric()
+    metric = METRICS[task.metric]
+    score = MeanMetric().set_dtype(torch.float64)
     model.eval()
     for start in range(0, count, batch_size):
-        chunks, target = task.stream(
-            split, start, min(start + batch_size, count), task.length if length is None else length
-        )
-        output: Tensor | None = None
-        state = None
-        for chunk in chunks:
-            output, state = model(chunk, state)
-        metric.update(output, target)
-    return float(metric.compute())
+        stop = min(start + batch_size, count)
+        tallies = []
+        state: ModelState | None = None
+        for x, target in task.stream(split, start, stop, task.length if length is None else length):
+            output, state = model(x, state)
+            if target is not None:
+                tallies.append(metric.tally(output, target))
+        score.update(*metric.finish(torch.stack(tallies).sum(0)))
+    return float(score.compute())
+
+
+@torch.inference_mode()
+def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limit: int = LIMIT) -> int:
+    """The longest length at which fresh words are all answered right at every step: doubling, then bisection.
+
+    Every length tried has words of its own, none of them in a split. A word is run in chunks and given up at
+    its first wrong answer, so that memory is bounded and a short failure is cheap.
+
+    Args:
+        model: a trained model.
+        task: a task of words, judged by "sequence_accuracy".
+        words: how many a length must pass, at least 1.
+        limit: the longest length tried, at least 1.
+
+    Returns:
+        A length in [0, `limit`]: 0 where even words of one letter fail, `limit` where none tried did.
+
+    Raises:
+        ValueError: the task has no words to draw, or a value is out of its range.
+
+    Source: Brandoit et al. (2026), arXiv 2605.11855, length-independent state tracking.
+    """
+    check_at_least("words", words, 1)
+    check_at_least("limit", limit, 1)
+    if task.metric != "sequence_accuracy" or not task.endless:
+        raise ValueError(f"`task` must be one of words, judged by sequence_accuracy, got {task.name}")
+    model.eval()
+    drawn = task.split_size("test")
+
+    def passes(length: int) -> bool:
+        nonlocal drawn
+        drawn += words
+        return _all_right(model, task, length, drawn - words, drawn)
+
+    low, high = 0, 1
+    while passes(high):
+        low, high = high, min(2 * high, limit)
+        if low == limit:
+            return limit
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if passes(middle) else (low, middle)
+    return low
+
+
+def _all_right(model: SequenceModel, task: Task, length: int, start: int, stop: int, batch_size: int = 512) -> bool:
+    """Whether the test words `start` to `stop`, beyond those of the split, are right at every step."""
+    for begin in range(start, stop, batch_size):
+        state: ModelState | None = None
+        for x, target in task.stream("test", begin, min(begin + batch_size, stop), length):
+            output, state = model(x, state)
+            if target is not None and not _right(output, target):
+                return False
+    return True
+
+
+def _right(output: Tensor, target: Tensor) -> bool:
+    tally = METRICS["sequence_accuracy"].tally(output, target)
+    return bool((tally[:, 0] == tally[:, 1]).all())

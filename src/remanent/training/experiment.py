@@ -6,9 +6,11 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 from torch import Tensor
+from torchmetrics import MeanMetric
 
 from remanent.models import SequenceModel
 from remanent.tasks.base import derive_seed
+from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch
 from remanent.training.recipes import Experiment
 
@@ -26,7 +28,7 @@ class ExperimentModule(pl.LightningModule):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
             self.model = SequenceModel(experiment.model)
-        self.score = experiment.task.make_metric()
+        self.score = MeanMetric()
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch.
@@ -52,7 +54,8 @@ class ExperimentModule(pl.LightningModule):
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Adds one batch to the score."""
         x, y = batch
-        self.score.update(self.model(x)[0], y)
+        metric = METRICS[self.experiment.task.metric]
+        self.score.update(*metric.finish(metric.tally(self.model(x)[0], y)))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the score of the whole split."""

@@ -24,15 +24,12 @@ class Experiment:
     training: TrainingConfig
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "output_size"):
-            asked, given = getattr(self.task, name), getattr(self.model, name)
-            if asked != given:
-                raise ValueError(f"`model.{name}` must be {asked} for the task {self.task.name}, got {given}")
-        if self.model.head == "every" or self.model.encoder != "linear":
-            raise ValueError(
-                f"`model.head` must be last or mean and `model.encoder` linear for the task {self.task.name}, "
-                f"got {self.model.head} and {self.model.encoder}"
-            )
+        for name, asked in fitting(self.task).items():
+            given = getattr(self.model, name)
+            allowed = ("last", "mean") if asked == "last" else (asked,)
+            if given not in allowed:
+                rule = " or ".join(map(str, allowed))
+                raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
         if self.training.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
 
@@ -63,6 +60,16 @@ class Experiment:
             from_dict(ModelConfig, values["model"], f"{where}: model"),
             from_dict(TrainingConfig, values["training"], f"{where}: training"),
         )
+
+
+def fitting(task: Task) -> dict[str, Any]:
+    """The fields of a model's configuration that a task decides."""
+    return {
+        "input_size": task.input_size,
+        "output_size": task.output_size,
+        "encoder": "embedding" if task.tokens else "linear",
+        "head": task.head,
+    }
 
 
 def copy_first() -> Experiment:

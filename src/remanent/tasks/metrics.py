@@ -1,0 +1,84 @@
+"""How answers are scored: sums over the chunks of a sequence, so that any length needs the same memory."""
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+IGNORED = -100
+"""The class of a step at which nothing is asked; of a value it is NaN."""
+
+
+class Metric(NamedTuple):
+    """A score of whole sequences that can be added up in pieces.
+
+    Attributes:
+        tally: outputs and targets of a chunk to sums, (B, K), which add up over chunks.
+        finish: the sums of whole sequences, (B, K), to a value and a weight for each, both (B,); the
+            score is the mean of values by weights.
+        best: the score of a perfect model, 0 where less is better and 1 where more is.
+        title: how it is written in a table.
+    """
+
+    tally: Callable[[Tensor, Tensor], Tensor]
+    finish: Callable[[Tensor], tuple[Tensor, Tensor]]
+    best: float
+    title: str
+
+    @property
+    def is_share(self) -> bool:
+        """Whether the score is a share of right answers, in [0, 1], of which more is better."""
+        return self.best == 1.0
+
+
+def _squared_errors(output: Tensor, target: Tensor) -> Tensor:
+    asked = ~target.isnan()
+    errors = torch.where(asked, output - target, 0).double().square()
+    return torch.stack([errors.flatten(1).sum(1), asked.flatten(1).sum(1).double()], dim=1)
+
+
+def _right_answers(output: Tensor, target: Tensor) -> Tensor:
+    target = target.reshape(len(target), -1)
+    asked = target != IGNORED
+    right = (output.argmax(-1).reshape(target.shape) == target) & asked
+    return torch.stack([right.sum(1), asked.sum(1)], dim=1).double()
+
+
+def _votes(output: Tensor, target: Tensor) -> Tensor:
+    """How often each class was said, and how often it was right to."""
+    asked = target != IGNORED
+    classes = output.shape[-1]
+    said, wanted = (F.one_hot(c, classes) for c in (output.argmax(-1), torch.where(asked, target, 0)))
+    return torch.cat([(counts * asked[..., None]).sum(1) for counts in (said, wanted)], dim=1).double()
+
+
+def _bits(output: Tensor, target: Tensor) -> Tensor:
+    losses = F.cross_entropy(output.flatten(0, -2), target.flatten(), ignore_index=IGNORED, reduction="none")
+    bits = losses.double().reshape(len(target), -1).sum(1) / math.log(2)
+    return torch.stack([bits, (target != IGNORED).reshape(len(target), -1).sum(1).double()], dim=1)
+
+
+def _mean(tally: Tensor) -> tuple[Tensor, Tensor]:
+    return tally[:, 0] / tally[:, 1].clamp(min=1), tally[:, 1]
+
+
+def _all_right(tally: Tensor) -> tuple[Tensor, Tensor]:
+    return (tally[:, 0] == tally[:, 1]).double(), torch.ones_like(tally[:, 0])
+
+
+def _majority(tally: Tensor) -> tuple[Tensor, Tensor]:
+    said, wanted = tally.chunk(2, dim=1)
+    return (said.argmax(1) == wanted.argmax(1)).double(), torch.ones_like(tally[:, 0])
+
+
+METRICS: dict[str, Metric] = {
+    "mse": Metric(_squared_errors, _mean, 0.0, "mean squared error"),
+    "accuracy": Metric(_right_answers, _mean, 1.0, "accuracy"),
+    "sequence_accuracy": Metric(_right_answers, _all_right, 1.0, "sequences right at every step"),
+    "vote_accuracy": Metric(_votes, _majority, 1.0, "accuracy by majority vote over frames"),
+    "bits": Metric(_bits, _mean, 0.0, "bits per character"),
+}
+"""Name to metric; a task names its own."""
