@@ -1,0 +1,56 @@
+"""The command line: parses and calls; a command a file."""
+
+import argparse
+import sys
+from importlib.metadata import version
+from types import ModuleType
+from typing import NamedTuple
+
+from remanent._memory import reuse_freed_memory
+from remanent.cli import bench, demo, evaluate, listing, train
+from remanent.cli._shared import make_parser
+
+DESCRIPTION = "Recurrent units that never forget."
+
+
+class Command(NamedTuple):
+    """A module with `parser(arguments)` and `run(options)`, and what `remanent --help` says of it."""
+
+    module: ModuleType
+    help: str
+    trains: bool = False
+
+
+COMMANDS = {
+    "train": Command(train, "train a recipe, or go on with a run", trains=True),
+    "evaluate": Command(evaluate, "score a run at any length", trains=True),
+    "list": Command(listing, "show units, tasks and recipes"),
+    "demo": Command(demo, "train and test three small models, and write a report", trains=True),
+    "bench": Command(bench, "time scans and layers beside others' packages"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs one command; what the user got wrong is one line on stderr, and the status 2."""
+    try:
+        return _main(sys.argv[1:] if arguments is None else arguments)
+    except ModuleNotFoundError as error:
+        print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
+    except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
+        print(f"remanent: error: {error}", file=sys.stderr)
+    except KeyboardInterrupt as interrupt:
+        print(f"remanent: interrupted {interrupt}", file=sys.stderr)
+        return 130
+    return 2
+
+
+def _main(arguments: list[str]) -> int:
+    parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
+    commands = parser.add_subcommands(dest="command")
+    for name, command in COMMANDS.items():
+        commands.add_subcommand(name, command.module.parser(arguments), help=command.help)
+    options = parser.parse_args(arguments)
+    command = COMMANDS[options.command]
+    if command.trains:
+        reuse_freed_memory()
+    return command.module.run(options[options.command])

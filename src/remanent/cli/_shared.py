@@ -1,0 +1,22 @@
+"""What the commands share: a parser that raises, and tasks that read from the user's folder."""
+
+import dataclasses
+from typing import Any
+
+from remanent.tasks import Task
+
+
+def make_parser(description: str, prog: str | None = None, version: str | None = None) -> Any:
+    """A parser whose errors are raised, so that the user gets one line and not a page of usage."""
+    from jsonargparse import ArgumentParser
+
+    return ArgumentParser(prog=prog, description=description, version=version, exit_on_error=False)
+
+
+def with_data(task: Task, data_dir: str | None) -> Task:
+    """The task, reading from the folder that the user named."""
+    if data_dir is None:
+        return task
+    if not hasattr(task, "data_dir"):
+        raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
+    return dataclasses.replace(task, data_dir=data_dir)  # type: ignore[type-var]

@@ -1,0 +1,53 @@
+"""`remanent evaluate`: a finished run's score at any length."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from remanent.cli._shared import make_parser, with_data
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Scores a finished run; long sequences run in chunks, the state carried.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument(
+        "--length", type=int, nargs="+", default=None, help="lengths: steps, or empty steps after an image"
+    )
+    parser.add_argument("--split", type=str, default="test", help="test or validation")
+    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
+    parser.add_argument("--batch-size", type=int, default=64, help="sequences run together")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON a length")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    import torch
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.training import evaluate, load_run
+
+    experiment, model = load_run(options.run)
+    torch.set_num_threads(experiment.training.threads)
+    task = with_data(experiment.task, options.data_dir)
+    table = Table(task.length_name, task.metric)
+    for length in options.length or [task.length]:
+        score = evaluate(
+            model,
+            task,
+            length=length,
+            split=options.split,
+            examples=options.examples,
+            batch_size=options.batch_size,
+        )
+        if options.json:
+            examples = options.examples or task.split_size(options.split)
+            line = {"run": str(options.run), "split": options.split, "examples": examples, "length": length}
+            print(json.dumps({**line, task.metric: score}), flush=True)
+        table.add_row(f"{length:,}", f"{score:.4f}")
+    if not options.json:
+        Console().print(table)
+    return 0

@@ -1,0 +1,32 @@
+"""`remanent list`: units, tasks and recipes."""
+
+import json
+from typing import Any
+
+from remanent.cli._shared import make_parser
+from remanent.models import Attention
+from remanent.tasks import TASKS
+from remanent.units import UNITS
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Shows units, tasks and recipes.")
+    parser.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    from remanent.training import RECIPES
+
+    units = UNITS | {"attention": Attention}
+    listed: dict[str, dict[str, Any]] = {"units": units, "tasks": TASKS, "recipes": RECIPES}
+    if options.json:
+        print(json.dumps({kind: list(members) for kind, members in listed.items()}))
+        return 0
+    for kind, members in listed.items():
+        print(kind)
+        for name, member in members.items():
+            print(f"  {name:18} {(member.__doc__ or '').splitlines()[0].split(': $')[0].rstrip('.')}")
+    return 0
