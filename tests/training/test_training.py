@@ -244,7 +244,7 @@ def test_every_recipe_comes_back_from_its_file(recipe):
         ({"optimizer": {}}, "has the unknown key 'optimizer'"),
         ({"model": {"depth": 2}}, "model has the unknown key 'depth'"),
         ({"training": {"lr": 2}}, "training has the unknown key 'lr'"),
-        ({"task": {"name": "chess"}}, "`task.name` must be one of copy-first, sequential-image, got 'chess'"),
+        ({"task": {"name": "chess"}}, "`task.name` must be one of copy-first, .*, got 'chess'"),
         ({"task": 3}, "must have a table 'task', got 3"),
     ],
 )

@@ -1,8 +1,9 @@
 """Sequence models: blocks around the units, from configuration to file and back."""
 
 from remanent.models.attention import Attention, AttentionState
+from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid
 from remanent.models.sequence import ModelState, SequenceModel
 
-__all__ = ["Attention", "AttentionState", "Hybrid", "ModelConfig", "ModelState", "SequenceModel"]
+__all__ = ["Attention", "AttentionState", "Clock", "Hybrid", "ModelConfig", "ModelState", "SequenceModel"]

@@ -63,19 +63,19 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, hidden_size), with the layer's state in and out."""
+        """Runs (B, T, hidden_size), with the layer's state in and out, and a clock's features (B, T, C) beside."""
         normed = self.norm(x)
-        y, state = self.layer(normed, state, reset=reset)
+        y, state = self.layer(_beside(normed, clock), state, reset=reset)
         return self._add(x, normed, y), state
 
     def step(
-        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs one step, (B, hidden_size)."""
+        """Runs one step, (B, hidden_size), with a clock's features (B, C) beside."""
         normed = self.norm(x_t)
-        y, state = self.layer.step(normed, state, reset=reset)
+        y, state = self.layer.step(_beside(normed, clock), state, reset=reset)
         return self._add(x_t, normed, y), state
 
     def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
@@ -88,6 +88,10 @@ class Block(nn.Module):
         return x
 
 
+def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
+    return normed if clock is None else torch.cat([normed, clock.to(normed.dtype)], dim=-1)
+
+
 def make_norm(config: ModelConfig) -> nn.Module:
     """The norm that a configuration asks for, over the width."""
     if config.norm == "rms":
@@ -96,10 +100,11 @@ def make_norm(config: ModelConfig) -> nn.Module:
 
 
 def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUnit | Attention:
+    input_size = config.hidden_size + config.clock_features
     if name == "attention":
-        return Attention(config.hidden_size, hidden_size, num_heads=config.num_heads)
+        return Attention(input_size, hidden_size, num_heads=config.num_heads)
     taken = inspect.signature(UNITS[name]).parameters
     options: dict[str, Any] = {key: getattr(config, field) for key, field in OPTIONS.items() if key in taken}
     if name == "bmru":
         options["epsilon"] = config.epsilon
-    return UNITS[name](config.hidden_size, hidden_size, batch_first=True, **options)
+    return UNITS[name](input_size, hidden_size, batch_first=True, **options)

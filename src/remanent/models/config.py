@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from remanent._options import check_at_least, check_choice, check_range
+from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
 from remanent.units import UNITS
 from remanent.units.recurrence import INITIAL_STATES
@@ -14,6 +15,7 @@ CHOICES = {
     "mlp": ("glu", "gelu", "none"),
     "head": ("last", "mean", "every"),
     "join": JOINS,
+    "clock": CLOCKS,
     "initial_state": INITIAL_STATES,
 }
 
@@ -42,6 +44,11 @@ class ModelConfig:
         surrogate_width: of bistable units, the surrogate gradient's width, above 0.
         initial_state: of units that can learn it, "zeros" or "learned".
         num_heads: of attention, at least 1.
+        clock: features of the step beside every unit's input, which vanish: "none", "sinusoid" or "decay"; see
+            `Clock`.
+        clock_size: how many features, at least 1; even for sinusoids.
+        clock_span: from which step of a sequence on they are zero, at least 1: the length of its informative
+            part.
         r_min: of the LRU, the inner radius of the ring that eigenvalues start on, in [0, `r_max`).
         r_max: of the LRU, the outer radius, below 1; its memory fades in about 1 / (1 - `r_max`) steps.
 
@@ -69,12 +76,17 @@ class ModelConfig:
     r_min: float = 0.9
     r_max: float = 0.999
     num_heads: int = 4
+    clock: str = "none"
+    clock_size: int = 32
+    clock_span: int = 256
 
     def __post_init__(self) -> None:
-        for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads"):
+        for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "clock_size", "clock_span"):
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        if self.clock == "sinusoid" and self.clock_size % 2:
+            raise ValueError(f"`clock_size` must be even for sinusoids, got {self.clock_size}")
         self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
@@ -82,6 +94,11 @@ class ModelConfig:
         check_range("surrogate_width", self.surrogate_width, 0, float("inf"), open_low=True)
         check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
         check_range("r_min", self.r_min, 0, self.r_max, open_high=True)
+
+    @property
+    def clock_features(self) -> int:
+        """How many features a unit is given beside its normed input."""
+        return 0 if self.clock == "none" else self.clock_size
 
     @property
     def layers(self) -> tuple[tuple[str, ...], ...]:

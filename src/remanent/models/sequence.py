@@ -11,6 +11,7 @@ from torch.utils._pytree import tree_map_only
 from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._options import check_range
 from remanent.models.blocks import Block, make_norm
+from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import LayerState
 from remanent.models.linear import RowLinear
@@ -28,11 +29,13 @@ class ModelState(NamedTuple):
             `AttentionState`.
         total: the sum of what the head read so far, (B, hidden_size), where it takes the mean.
         steps: over how many steps, (B, 1), where it takes the mean.
+        time: steps since the sequence's start, int64 (B,), where the model has a clock; no more than its span.
     """
 
     layers: tuple[LayerState, ...]
     total: Tensor | None = None
     steps: Tensor | None = None
+    time: Tensor | None = None
 
     def detach(self) -> "ModelState":
         """The same state, through which no gradient flows: what truncated back-propagation hands on."""
@@ -58,6 +61,9 @@ class SequenceModel(nn.Module):
             self.encoder: nn.Module = nn.Embedding(config.input_size, config.hidden_size)
         else:
             self.encoder = RowLinear(config.input_size, config.hidden_size)
+        self.clock = (
+            None if config.clock == "none" else Clock(config.clock, size=config.clock_size, span=config.clock_span)
+        )
         self.blocks = nn.ModuleList(Block(config, names) for names in config.layers)
         self.norm = make_norm(config)
         self.head = RowLinear(config.hidden_size, config.output_size)
@@ -82,16 +88,17 @@ class SequenceModel(nn.Module):
         """
         self._check_input("x", x, ("B", "T"))
         self._check_state(state)
+        clock, time = self._read_clock(x, x.shape[1], state, reset)
         x = self.encoder(x)
         layers = []
         for i, block in enumerate(self.blocks):
-            x, layer = block(x, state.layers[i] if state else None, reset=reset)
+            x, layer = block(x, state.layers[i] if state else None, reset=reset, clock=clock)
             layers.append(layer)
         if self.config.head == "mean":
             x, total, count = _mean_so_far(self.norm(x), state, reset)
-            return self.head(x), ModelState(tuple(layers), total, count)
+            return self.head(x), ModelState(tuple(layers), total, count, time)
         x = x if self.config.head == "every" else x[:, -1]
-        return self.head(self.norm(x)), ModelState(tuple(layers))
+        return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
 
     def step(
         self, x_t: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
@@ -112,16 +119,19 @@ class SequenceModel(nn.Module):
         """
         self._check_input("x_t", x_t, ("B",))
         self._check_state(state)
+        cuts = None if reset is None else reset[:, None]
+        features, time = self._read_clock(x_t, 1, state, cuts)
+        clock = None if features is None else features[:, 0]
         x = self.encoder(x_t)
         layers = []
         for i, block in enumerate(self.blocks):
-            x, layer = block.step(x, state.layers[i] if state else None, reset=reset)  # type: ignore[operator]
+            old = state.layers[i] if state else None
+            x, layer = block.step(x, old, reset=reset, clock=clock)  # type: ignore[operator]
             layers.append(layer)
         if self.config.head == "mean":
-            cuts = None if reset is None else reset[:, None]
             x, total, count = _mean_so_far(self.norm(x)[:, None], state, cuts)
-            return self.head(x), ModelState(tuple(layers), total, count)
-        return self.head(self.norm(x)), ModelState(tuple(layers))
+            return self.head(x), ModelState(tuple(layers), total, count, time)
+        return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
 
     @property
     def epsilon(self) -> float | None:
@@ -183,6 +193,13 @@ class SequenceModel(nn.Module):
             raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
         return model
 
+    def _read_clock(
+        self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        if self.clock is None:
+            return None, None
+        return self.clock(x.shape[0], steps, state.time if state else None, reset=reset)
+
     def _check_state(self, state: ModelState | None) -> None:
         if state is None:
             return
@@ -192,6 +209,9 @@ class SequenceModel(nn.Module):
         if [len(layer) for layer in state.layers] != units:
             came = [len(layer) for layer in state.layers]
             raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {came}")
+        if (state.time is None) != (self.clock is None):
+            has = "no clock" if self.clock is None else "a clock"
+            raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
 
     def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...]) -> None:
         if not isinstance(x, Tensor):

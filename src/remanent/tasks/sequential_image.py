@@ -25,6 +25,7 @@ class SequentialImage(Task):
         reading: "row" or "pixel", what is shown at a step.
         permuted: whether pixels stand in a fixed random order (seed 42).
         padding: K, empty steps after the image, at least 0.
+        examples: how many of the training images are used, the first in their fixed order; None for all.
         data_dir: a folder that holds MNIST's IDX files; None for the environment's REMANENT_DATA, or
             to fetch them.
 
@@ -46,12 +47,15 @@ class SequentialImage(Task):
     reading: str = "row"
     permuted: bool = False
     padding: int = 136
+    examples: int | None = None
     data_dir: str | None = None
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
         check_choice("reading", self.reading, READINGS)
         check_at_least("padding", self.padding, 0)
+        if self.examples is not None:
+            check_at_least("examples", self.examples, 1)
 
     @property
     def length(self) -> int:
@@ -79,9 +83,10 @@ class SequentialImage(Task):
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training images: inputs (B, T, M) and classes (B,)."""
         data = self._data()
-        if batch_size > len(data.train):
-            raise ValueError(f"`batch_size` must be at most the {len(data.train)} training images, got {batch_size}")
-        drawn = data.train[torch.randperm(len(data.train), generator=generator)[:batch_size]]
+        train = data.train if self.examples is None else data.train[: self.examples]
+        if batch_size > len(train):
+            raise ValueError(f"`batch_size` must be at most the {len(train)} training images, got {batch_size}")
+        drawn = train[torch.randperm(len(train), generator=generator)[:batch_size]]
         x = self._steps(data.images[drawn])
         empty = x.new_zeros(batch_size, self.padding, x.shape[2])
         return torch.cat([x, empty], dim=1), data.classes[drawn]

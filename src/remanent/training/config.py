@@ -13,7 +13,7 @@ class TrainingConfig:
         steps: optimiser steps, at least 1.
         batch_size: sequences a step, at least 1.
         learning_rate: of AdamW, its highest value, above 0.
-        weight_decay: of AdamW, at least 0.
+        weight_decay: of AdamW, on matrices alone, at least 0.
         warmup: the share of steps in which the learning rate rises from 0, in [0, 1); then it falls
             to 0 as a cosine.
         gradient_clip: the largest norm of the gradient, above 0.

@@ -62,11 +62,16 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW, its rate rising in a line and falling as a cosine, changed at every step."""
+        """AdamW, its rate rising in a line and falling as a cosine, changed at every step.
+
+        Only matrices decay: biases, norms, a latch's alpha or an LRU's time constants mean something at other
+        values than 0.
+        """
         config = self.experiment.training
-        optimizer = torch.optim.AdamW(
-            self.model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
+        matrices = [p for p in self.model.parameters() if p.dim() > 1]
+        others = [p for p in self.model.parameters() if p.dim() <= 1]
+        groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
+        optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
         def factor(step: int) -> float:
             rising = round(config.warmup * config.steps)

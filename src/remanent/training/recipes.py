@@ -7,7 +7,7 @@ from typing import Any
 
 from remanent._files import from_dict
 from remanent.models import ModelConfig
-from remanent.tasks import TASKS, CopyFirst, SequentialImage, Task
+from remanent.tasks import TASKS, CopyFirst, DelayedIntegration, Denoising, SequentialImage, Task
 from remanent.training.config import TrainingConfig
 
 
@@ -77,6 +77,34 @@ def copy_first() -> Experiment:
     return Experiment(CopyFirst(), ModelConfig(input_size=1, output_size=1), TrainingConfig(steps=500))
 
 
+def copy_first_paper() -> Experiment:
+    """Hold one number through 1,000 noisy steps, in a wider model."""
+    model = ModelConfig(input_size=1, output_size=1, hidden_size=256)
+    return Experiment(CopyFirst(steps=1000), model, _long(20_000))
+
+
+def denoising() -> Experiment:
+    """Hold five marked values of 400 steps, the last 200 or more of them noise."""
+    return Experiment(Denoising(), _model(Denoising()), TrainingConfig(steps=1000))
+
+
+def denoising_paper() -> Experiment:
+    """Hold five marked values of 400 steps, in a wider model."""
+    return Experiment(Denoising(), dataclasses.replace(_model(Denoising()), hidden_size=256), _long(30_000))
+
+
+def delayed_integration() -> Experiment:
+    """Remember for 200 steps which of two noisy channels to average over the next 20."""
+    task = DelayedIntegration()
+    return Experiment(task, _model(task), TrainingConfig(steps=800))
+
+
+def delayed_integration_paper() -> Experiment:
+    """The same over 1,000 steps, in a wider model."""
+    task = DelayedIntegration(delay=1000)
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(20_000))
+
+
 def digits() -> Experiment:
     """Read a real digit of 8 x 8 by rows, wait 136 empty steps, name it."""
     return Experiment(
@@ -88,11 +116,14 @@ def digits() -> Experiment:
 
 def digits_pixels() -> Experiment:
     """Read a real digit pixel by pixel, wait 136 empty steps, name it."""
-    return Experiment(
-        SequentialImage(reading="pixel"),
-        ModelConfig(input_size=1, output_size=10),
-        TrainingConfig(steps=2000),
-    )
+    task = SequentialImage(reading="pixel")
+    return Experiment(task, _model(task), TrainingConfig(steps=2000))
+
+
+def permuted_digits() -> Experiment:
+    """Read a real digit pixel by pixel in a fixed random order, wait 136 empty steps, name it."""
+    task = SequentialImage(reading="pixel", permuted=True)
+    return Experiment(task, _model(task), TrainingConfig(steps=600))
 
 
 def mnist() -> Experiment:
@@ -105,19 +136,40 @@ def mnist() -> Experiment:
 
 
 def permuted_mnist() -> Experiment:
-    """Read an MNIST image pixel by pixel in a fixed random order, then name it: 784 steps."""
-    return Experiment(
-        SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=0),
-        ModelConfig(input_size=1, output_size=10, hidden_size=256, num_layers=3),
-        TrainingConfig(steps=20_000, learning_rate=2e-3, checkpoint_every=500),
-    )
+    """Read one of 10,000 MNIST images pixel by pixel in a fixed random order, wait to step 1,000, name it."""
+    task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216, examples=10_000)
+    return Experiment(task, _model(task), TrainingConfig(steps=800))
+
+
+def permuted_mnist_paper() -> Experiment:
+    """Read any of the 55,000 MNIST images so, in a larger model."""
+    task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216)
+    model = dataclasses.replace(_model(task), hidden_size=256, num_layers=3)
+    return Experiment(task, model, _long(20_000))
 
 
 RECIPES: dict[str, Callable[[], Experiment]] = {
     "copy-first": copy_first,
+    "copy-first-paper": copy_first_paper,
+    "denoising": denoising,
+    "denoising-paper": denoising_paper,
+    "delayed-integration": delayed_integration,
+    "delayed-integration-paper": delayed_integration_paper,
     "digits": digits,
     "digits-pixels": digits_pixels,
+    "permuted-digits": permuted_digits,
     "mnist": mnist,
     "permuted-mnist": permuted_mnist,
+    "permuted-mnist-paper": permuted_mnist_paper,
 }
 """Name to function, for the command line."""
+
+
+def _model(task: Task) -> ModelConfig:
+    """Two blocks of 64, as the task needs them."""
+    return ModelConfig(**fitting(task))
+
+
+def _long(steps: int) -> TrainingConfig:
+    """A training of many steps, at a rate for wide models."""
+    return TrainingConfig(steps=steps, learning_rate=2e-3, checkpoint_every=500)

@@ -1,0 +1,92 @@
+"""A clock that fades: features of the step since a sequence's start, which are exactly zero from some step on."""
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from remanent._options import check_at_least, check_choice
+
+CLOCKS = ("none", "sinusoid", "decay")
+SHORTEST = 4.0
+"""The shortest wavelength of the sinusoids, in steps."""
+DECAYS = 8.0
+"""By how many time constants the slowest decay has faded when the span ends."""
+
+
+class Clock(nn.Module):
+    r"""Position features that vanish: $\phi(t)$ for the steps $t < S$ since a start, 0 from S on.
+
+    A set-or-hold unit has no transient dynamics: left alone it cannot tell the step it is in. With a clock it
+    can, over the first S steps; since nothing differs after them, what it does there holds at any length.
+
+    - "sinusoid": $\sin$ and $\cos$ of $2 \pi t / w_i$, the wavelengths $w_i$ evenly spaced in their logarithm
+      from 4 to 2 S: as sharp everywhere in the span, for input whose informative part ends with it.
+    - "decay": $e^{-t / \tau_i}$, the time scales $\tau_i$ evenly spaced in their logarithm from 1 to S / 8:
+      sharp at first and coarser later, for input that need not end anywhere.
+
+    The features are read from a table, so that a step alone has the same bits as among many.
+
+    Args:
+        kind: "sinusoid" or "decay".
+        size: C, the number of features, at least 1; even for sinusoids.
+        span: S, at least 1.
+
+    Raises:
+        ValueError: an argument is out of its range.
+        TypeError: a size is not an int.
+
+    Source: sinusoids: Vaswani et al. (2017), arXiv 1706.03762; that they end is ours.
+
+    >>> features, time = Clock("decay", size=2, span=16)(batch=1, steps=20)
+    >>> features.shape, features[0, 16:].abs().max().item(), time.item()
+    (torch.Size([1, 20, 2]), 0.0, 16)
+    """
+
+    table: Tensor
+
+    def __init__(self, kind: str, *, size: int, span: int) -> None:
+        super().__init__()
+        check_choice("kind", kind, CLOCKS[1:])
+        check_at_least("size", size, 1)
+        check_at_least("span", span, 1)
+        if kind == "sinusoid" and size % 2:
+            raise ValueError(f"`size` must be even for sinusoids, got {size}")
+        self.span = span
+        features = _sinusoids(size, span) if kind == "sinusoid" else _decays(size, span)
+        self.register_buffer("table", torch.cat([features, features.new_zeros(1, size)]), persistent=False)
+
+    def forward(
+        self, batch: int, steps: int, time: Tensor | None = None, *, reset: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """The features of the next steps.
+
+        Args:
+            batch: B.
+            steps: T.
+            time: int64 (B,), steps since the start before the first of these, at most S; 0 if None.
+            reset: bool (B, T): where true, a new sequence starts at that step.
+
+        Returns:
+            Features (B, T, C), and the steps since the start after the last, int64 (B,), at most S.
+        """
+        index = torch.arange(steps, device=self.table.device)
+        start = self.table.new_zeros(batch, dtype=torch.int64) if time is None else time
+        since = start[:, None] + index
+        if reset is not None:
+            last = torch.where(reset, index, -1).cummax(1).values
+            since = torch.where(last >= 0, index - last, since)
+        return self.table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
+
+
+def _sinusoids(size: int, span: int) -> Tensor:
+    longest = max(2.0 * span, 2 * SHORTEST)
+    ends = math.log(SHORTEST), math.log(longest)
+    wavelengths = torch.linspace(*ends, size // 2, dtype=torch.float64).exp()
+    phases = 2 * math.pi * torch.arange(span, dtype=torch.float64)[:, None] / wavelengths
+    return torch.cat([phases.sin(), phases.cos()], dim=1).float()
+
+
+def _decays(size: int, span: int) -> Tensor:
+    scales = torch.linspace(0.0, math.log(max(span / DECAYS, 1.0)), size, dtype=torch.float64).exp()
+    return (-torch.arange(span, dtype=torch.float64)[:, None] / scales).exp().float()

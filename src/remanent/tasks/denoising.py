@@ -1,0 +1,124 @@
+"""Denoising: find five marked values in noise, hold them, and say them in order at the end."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+import torch
+from torch import Tensor
+
+from remanent._options import check_at_least
+from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+
+MARKS = 5
+
+
+@dataclass(frozen=True)
+class Denoising(Task):
+    r"""Denoising: five of many noisy values are marked, and asked for in order over the last five steps.
+
+    A step is $(v_t, f_t)$ with $v_t \sim N(0, 1)$ and $f_t = 0$; at five different random steps among
+    the first T - N - 5, $f_t = 1$; at the last five steps $v_t = 0$ and $f_t = -1$, and there the
+    five marked values are asked for. The metric is the mean squared error; always answering 0 scores 1.
+
+    Args:
+        steps: T, at least N + 10.
+        hold: N, how many steps lie at least between the last mark and the first question, at least 0.
+
+    Raises:
+        ValueError: an option is out of its range.
+
+    Source: Vecoven, Ernst, Drion (2021), PLoS ONE.
+
+    >>> x, y = Denoising(steps=20, hold=5).batch(1, torch.Generator().manual_seed(0))
+    >>> torch.equal(x[x[..., 1] == 1][:, 0], y[0, -5:, 0])
+    True
+    """
+
+    name: ClassVar[str] = "denoising"
+    metric: ClassVar[str] = "mse"
+    length_name: ClassVar[str] = "steps"
+    head: ClassVar[str] = "every"
+    extends: ClassVar[bool] = False
+    endless: ClassVar[bool] = True
+
+    steps: int = 400
+    hold: int = 200
+
+    def __post_init__(self) -> None:
+        check_at_least("hold", self.hold, 0)
+        check_at_least("steps", self.steps, self._shortest)
+
+    @property
+    def _shortest(self) -> int:
+        return self.hold + 2 * MARKS
+
+    @property
+    def length(self) -> int:
+        """The length trained at."""
+        return self.steps
+
+    @property
+    def input_size(self) -> int:
+        """A value and a flag."""
+        return 2
+
+    @property
+    def output_size(self) -> int:
+        """One value."""
+        return 1
+
+    @property
+    def chance(self) -> float:
+        """The error of always answering 0."""
+        return 1.0
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws inputs (B, T, 2) and targets (B, T, 1), NaN before the last five steps."""
+        order = torch.rand(batch_size, self.steps - self.hold - MARKS, generator=generator)
+        marks = order.topk(MARKS).indices.sort().values
+        noise = torch.randn(batch_size, self.steps, generator=generator)
+        (x, y), *_ = _chunks(marks, [noise], self.steps)
+        assert y is not None
+        return x, y
+
+    def split_size(self, split: str) -> int:
+        """512 sequences in either split."""
+        check_split(split)
+        return 512
+
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """Every example is a stream of its own; a longer one has its marks elsewhere."""
+        check_at_least("length", length, self._shortest)
+        generators = example_generators(self, split, start, stop)
+        marks = torch.tensor([_choose(length - self.hold - MARKS, g) for g in generators])
+        noise = (
+            torch.stack([torch.randn(BLOCK, generator=g) for g in generators])[:, :size] for size in blocks(length)
+        )
+        return _chunks(marks, noise, length)
+
+
+def _chunks(marks: Tensor, noise: Iterable[Tensor], length: int) -> Stream:
+    """Inputs and targets from sorted marked steps (B, 5) and chunks of noise (B, at most `BLOCK`)."""
+    begin = 0
+    values = torch.zeros(marks.shape)
+    for v in noise:
+        steps = torch.arange(begin, begin + v.shape[1])
+        here = (marks >= begin) & (marks <= steps[-1])
+        values = torch.where(here, v.gather(1, (marks - begin).clamp(0, v.shape[1] - 1)), values)
+        flag = (steps[:, None] == marks[:, None, :]).any(-1).float()
+        asked = steps >= length - MARKS
+        place = (steps - (length - MARKS)).clamp(min=0)
+        target = torch.where(asked, values[:, place], torch.nan)
+        x = torch.stack([torch.where(asked, 0, v), torch.where(asked, -1, flag)], dim=2)
+        yield x, target[..., None]
+        begin += v.shape[1]
+
+
+def _choose(count: int, generator: torch.Generator) -> list[int]:
+    """Five different numbers below `count`, sorted, all choices alike (Floyd's way, for any `count`)."""
+    chosen: set[int] = set()
+    for last in range(count - MARKS, count):
+        drawn = int(torch.randint(last + 1, (), generator=generator))
+        chosen.add(last if drawn in chosen else drawn)
+    return sorted(chosen)
