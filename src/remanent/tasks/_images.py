@@ -12,6 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from remanent.tasks._fetch import fetch
+
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in it)
     "train-images-idx3-ubyte": (
@@ -100,23 +102,7 @@ def _find_mnist(folder: str | None) -> list[Path]:
 
 
 def _fetch(name: str, md5: str, sha256: str) -> Path:
-    import pooch
-
-    try:
-        path = Path(
-            pooch.retrieve(
-                MNIST_URL + name + ".gz",
-                known_hash=f"md5:{md5}",
-                path=pooch.os_cache("remanent"),
-                fname=name + ".gz",
-                progressbar=False,
-            )
-        )
-    except Exception as error:
-        raise ConnectionError(
-            f"MNIST could not be fetched from {MNIST_URL} ({error}); give a folder that holds its IDX files by "
-            "--data-dir or REMANENT_DATA"
-        ) from None
+    path = fetch("MNIST", MNIST_URL, name + ".gz", f"md5:{md5}", "its IDX files")
     if hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() != sha256:
         raise ValueError(f"{path} must hold {name} with SHA-256 {sha256}, got another content")
     return path
