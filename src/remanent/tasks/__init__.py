@@ -4,8 +4,13 @@ from remanent.tasks.base import Task
 from remanent.tasks.copy_first import CopyFirst
 from remanent.tasks.delayed_integration import DelayedIntegration
 from remanent.tasks.denoising import Denoising
+from remanent.tasks.flip_flop import FlipFlop
+from remanent.tasks.group_word import GroupWord
+from remanent.tasks.keyword import Keyword
 from remanent.tasks.metrics import METRICS, Metric
+from remanent.tasks.parity import Parity
 from remanent.tasks.sequential_image import SequentialImage
+from remanent.tasks.spoken_digits import SpokenDigits
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
@@ -14,6 +19,11 @@ TASKS: dict[str, type[Task]] = {
         Denoising,
         DelayedIntegration,
         SequentialImage,
+        FlipFlop,
+        Parity,
+        GroupWord,
+        SpokenDigits,
+        Keyword,
     )
 }
 """Name to class, for configurations and the command line."""
@@ -24,7 +34,12 @@ __all__ = [
     "CopyFirst",
     "DelayedIntegration",
     "Denoising",
+    "FlipFlop",
+    "GroupWord",
+    "Keyword",
     "Metric",
+    "Parity",
     "SequentialImage",
+    "SpokenDigits",
     "Task",
 ]

@@ -7,7 +7,19 @@ from typing import Any
 
 from remanent._files import from_dict
 from remanent.models import ModelConfig
-from remanent.tasks import TASKS, CopyFirst, DelayedIntegration, Denoising, SequentialImage, Task
+from remanent.tasks import (
+    TASKS,
+    CopyFirst,
+    DelayedIntegration,
+    Denoising,
+    FlipFlop,
+    GroupWord,
+    Keyword,
+    Parity,
+    SequentialImage,
+    SpokenDigits,
+    Task,
+)
 from remanent.training.config import TrainingConfig
 
 
@@ -148,6 +160,62 @@ def permuted_mnist_paper() -> Experiment:
     return Experiment(task, model, _long(20_000))
 
 
+def flip_flop() -> Experiment:
+    """Keep the value that was set last, at each of 64 steps, in one block of 16."""
+    model = dataclasses.replace(_model(FlipFlop()), hidden_size=16, num_layers=1)
+    return Experiment(FlipFlop(), model, TrainingConfig(steps=400))
+
+
+def flip_flop_paper() -> Experiment:
+    """Keep the value that was set last, over 512 steps, in a wider model."""
+    task = FlipFlop(steps=512)
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(10_000))
+
+
+def parity() -> Experiment:
+    """Say at each of 64 steps whether the ones so far are odd."""
+    return Experiment(Parity(), _model(Parity()), TrainingConfig(steps=600))
+
+
+def parity_paper() -> Experiment:
+    """The same in a wider model, trained for long."""
+    return Experiment(Parity(), dataclasses.replace(_model(Parity()), hidden_size=256), _long(20_000))
+
+
+def group_word() -> Experiment:
+    """Multiply elements of S3, the smallest group that does not commute, at each of 32 steps."""
+    task = GroupWord(steps=32)
+    return Experiment(task, _model(task), TrainingConfig(steps=600))
+
+
+def group_word_paper() -> Experiment:
+    """Multiply elements of A5, the smallest group that no solvable one stands for, over 64 steps."""
+    task = GroupWord(steps=64, group="A5")
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256, num_layers=4), _long(30_000))
+
+
+def spoken_digits() -> Experiment:
+    """Name a spoken digit from frames of 10 ms, by majority vote over them."""
+    return Experiment(SpokenDigits(), _model(SpokenDigits()), TrainingConfig(steps=500))
+
+
+def spoken_digits_paper() -> Experiment:
+    """The same from Google Speech Commands, in a wider model."""
+    task = SpokenDigits(dataset="speech-commands")
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=128), _long(10_000))
+
+
+def keyword() -> Experiment:
+    """Tell one spoken digit from all others."""
+    return Experiment(Keyword(), _model(Keyword()), TrainingConfig(steps=500))
+
+
+def keyword_paper() -> Experiment:
+    """Tell one of 35 spoken words from all others, with 32 units."""
+    task = Keyword(dataset="speech-commands", keyword="seven")
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=32, num_layers=1), _long(10_000))
+
+
 RECIPES: dict[str, Callable[[], Experiment]] = {
     "copy-first": copy_first,
     "copy-first-paper": copy_first_paper,
@@ -155,6 +223,16 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "denoising-paper": denoising_paper,
     "delayed-integration": delayed_integration,
     "delayed-integration-paper": delayed_integration_paper,
+    "flip-flop": flip_flop,
+    "flip-flop-paper": flip_flop_paper,
+    "parity": parity,
+    "parity-paper": parity_paper,
+    "group-word": group_word,
+    "group-word-paper": group_word_paper,
+    "spoken-digits": spoken_digits,
+    "spoken-digits-paper": spoken_digits_paper,
+    "keyword": keyword,
+    "keyword-paper": keyword_paper,
     "digits": digits,
     "digits-pixels": digits_pixels,
     "permuted-digits": permuted_digits,
