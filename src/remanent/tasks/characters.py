@@ -1,0 +1,159 @@
+"""Characters: at every character of a text, say the next one."""
+
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import ClassVar, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanent._options import check_at_least
+from remanent.tasks.base import Stream, Task, blocks, check_split
+
+MOST_CHARACTERS = 255
+WINDOWS = 64
+
+
+@dataclass(frozen=True)
+class Characters(Task):
+    r"""Next-character prediction: read a text's characters $c_1 \dots c_T$, answer $c_{t+1}$ at every $c_t$.
+
+    The last tenth of the text tests, the tenth before validates, the rest trains on windows drawn
+    anywhere in it. Tokens are the training part's characters by code point, at most its 255 most
+    frequent; the last token stands for all others. The metric is bits per character. A perfect
+    model would score 0, which none can reach: no text says all of what comes next.
+
+    A split holds up to 64 windows that begin evenly spread over it and do not overlap at T. A longer
+    one reads on, from the split's end at its beginning again.
+
+    Args:
+        path: the text, a UTF-8 file of at least 10 (T + 1) characters.
+        steps: T, characters of a window, at least 1.
+
+    Raises:
+        ValueError: `steps` is below 1; when the text is first read, `path` is None, or its file is not UTF-8 or
+            too short.
+        FileNotFoundError: when the text is first read, `path` names no file.
+
+    Source: Graves (2013), arXiv 1308.0850.
+
+    >>> x, y = Characters(__file__, steps=32).batch(2, torch.Generator().manual_seed(0))
+    >>> torch.equal(x[:, 1:], y[:, :-1])
+    True
+    """
+
+    name: ClassVar[str] = "characters"
+    metric: ClassVar[str] = "bits"
+    length_name: ClassVar[str] = "steps"
+    head: ClassVar[str] = "every"
+    tokens: ClassVar[bool] = True
+
+    path: str | None = None
+    steps: int = 256
+
+    def __post_init__(self) -> None:
+        check_at_least("steps", self.steps, 1)
+
+    @property
+    def length(self) -> int:
+        """The length trained at."""
+        return self.steps
+
+    @property
+    def input_size(self) -> int:
+        """The number of tokens."""
+        return len(self.vocabulary) + 1
+
+    @property
+    def output_size(self) -> int:
+        """The number of tokens."""
+        return len(self.vocabulary) + 1
+
+    @property
+    def vocabulary(self) -> str:
+        """The characters that have a token, in the order of their tokens; one more stands for all others."""
+        return self._text().vocabulary
+
+    @property
+    def chance(self) -> float:
+        """The bits of the test part's characters by how often the training part has each, and once more."""
+        text = self._text()
+        counts = text.train.bincount(minlength=self.output_size).double() + 1
+        return -(counts / counts.sum()).log2()[text.test].mean().item()
+
+    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Draws windows of the training part: tokens (B, T), and the tokens one later (B, T)."""
+        train = self._text().train
+        starts = torch.randint(len(train) - self.steps, (batch_size, 1), generator=generator)
+        windows = train[starts + torch.arange(self.steps + 1)]
+        return windows[:, :-1], windows[:, 1:]
+
+    def split_size(self, split: str) -> int:
+        """As many windows as fit without overlap, at most 64."""
+        check_split(split)
+        return min(WINDOWS, (len(self._part(split)) - 1) // self.steps)
+
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """The windows in blocks, with the tokens one later.
+
+        Raises:
+            ValueError: the split has fewer characters than `length`.
+        """
+        windows = self.split_size(split)
+        part = self._part(split)
+        sizes = list(blocks(length))
+        if length > len(part):
+            raise ValueError(f"`length` must be at most the {len(part)} characters of {split}, got {length}")
+        places = torch.tensor([i * len(part) // windows for i in range(windows)[start:stop]])
+        return _read_round(part, places[:, None], sizes)
+
+    def _part(self, split: str) -> Tensor:
+        return self._text().validation if split == "validation" else self._text().test
+
+    def _text(self) -> "_Text":
+        if self.path is None:
+            raise ValueError("`path` must name a text file, got None")
+        text = _load_text(self.path)
+        size, least = sum(map(len, (text.train, text.validation, text.test))), 10 * (self.steps + 1)
+        if size < least:
+            raise ValueError(f"{self.path} must hold {least} characters for {self.steps} `steps`, got {size}")
+        return text
+
+
+class _Text(NamedTuple):
+    """The characters that are tokens, and the parts of the text as tokens, each (N,)."""
+
+    vocabulary: str
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+
+
+def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
+    """The tokens from each of the places (B, 1) on, and those one later; after the last comes the first."""
+    begin = 0
+    for size in sizes:
+        window = part[(places + torch.arange(begin, begin + size + 1)) % len(part)]
+        yield window[:, :-1], window[:, 1:]
+        begin += size
+
+
+@cache
+def _load_text(path: str) -> _Text:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`path` must name a text file, got {path}")
+    try:
+        text = Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        byte = f"0x{error.object[error.start]:02x} at byte {error.start}"
+        raise ValueError(f"{path} must be a UTF-8 text, got {byte} ({error.reason})") from None
+    codes = np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4"))
+    held_out = len(codes) // 10
+    found, counts = np.unique(codes[: len(codes) - 2 * held_out], return_counts=True)
+    known = np.sort(found[np.argsort(-counts, kind="stable")[:MOST_CHARACTERS]])
+    places = np.searchsorted(known, codes).clip(max=max(0, len(known) - 1))
+    tokens = torch.from_numpy(np.where(known[places] == codes, places, len(known)) if len(codes) else places)
+    train, validation, test = tokens.long().split([len(codes) - 2 * held_out, held_out, held_out])
+    return _Text("".join(map(chr, known.tolist())), train, validation, test)
