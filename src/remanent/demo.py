@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from rich.console import Console
@@ -18,6 +18,7 @@ from remanent.report.figures import error_against_length, hysteresis_loop, save_
 from remanent.report.tables import format_score, markdown_table
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, start_run
+from remanent.training.recipes import suiting
 from remanent.training.run import versions
 from remanent.units import BMRU
 
@@ -102,7 +103,7 @@ def make_experiment(recipe: str, unit: str, seed: int, steps: int | None = None)
     """A recipe with another unit and seed, and with another number of steps where given."""
     base = RECIPES[recipe]()
     training = dataclasses.replace(base.training, seed=seed, steps=steps or base.training.steps)
-    return Experiment(base.task, dataclasses.replace(base.model, **_model_options(base, unit)), training)
+    return Experiment(base.task, dataclasses.replace(base.model, **suiting(unit)), training)
 
 
 def run_tests(
@@ -146,13 +147,6 @@ def _free_folder() -> Path:
         number += 1
         name = Path(f"demo-{number}")
     return name
-
-
-def _model_options(base: Experiment, unit: str) -> dict[str, Any]:
-    """An LRU alone keeps the ring of its paper; beside a BMRU it need not remember for long."""
-    if unit == "lru":
-        return {"unit": unit, "r_min": 0.9, "r_max": 0.999}
-    return {"unit": unit, "r_min": base.model.r_min, "r_max": base.model.r_max}
 
 
 def _rows(trial: Trial, experiment: Experiment, scores: Scores) -> tuple[list[str], list[list[str]]]:

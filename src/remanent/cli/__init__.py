@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from remanent._memory import reuse_freed_memory
-from remanent.cli import bench, demo, evaluate, listing, train
+from remanent.cli import bench, demo, evaluate, grid, listing, train
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -24,6 +24,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(train, "train a recipe, or go on with a run", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
+    "grid": Command(grid, "train and test every combination, each once", trains=True),
     "list": Command(listing, "show units, tasks and recipes"),
     "demo": Command(demo, "train and test three small models, and write a report", trains=True),
     "bench": Command(bench, "time scans and layers beside others' packages"),

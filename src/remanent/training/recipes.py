@@ -84,6 +84,14 @@ def fitting(task: Task) -> dict[str, Any]:
     }
 
 
+def suiting(unit: str) -> dict[str, Any]:
+    """The fields of a model's configuration that a unit decides.
+
+    An LRU alone keeps the ring of its paper; beside a BMRU it need not remember for long.
+    """
+    return {"unit": unit, "r_min": 0.9, "r_max": 0.999} if unit == "lru" else {"unit": unit}
+
+
 def copy_first() -> Experiment:
     """Hold one number through 300 noisy steps."""
     return Experiment(CopyFirst(), ModelConfig(input_size=1, output_size=1), TrainingConfig(steps=500))

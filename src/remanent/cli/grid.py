@@ -1,0 +1,75 @@
+"""`remanent grid`: every combination of recipes, units, seeds and options, each done once."""
+
+from pathlib import Path
+from typing import Any
+
+from remanent.cli._shared import make_parser
+
+DESCRIPTION = (
+    "Trains and tests every combination, and appends a line of JSON for each. What the results hold already is not "
+    "done again; what was interrupted goes on: the same command may be killed and given again, or given twice at once."
+)
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser(DESCRIPTION)
+    parser.add_argument("--task", type=str, nargs="+", required=True, help="recipes, as `remanent list` shows them")
+    parser.add_argument("--unit", type=str, nargs="+", default=["bmru"], help="units, as `--model.unit` reads them")
+    parser.add_argument("--seed", type=str, nargs="+", default=["0"], help="numbers, or ranges such as 0:5, without 5")
+    parser.add_argument(
+        "--set",
+        type=str,
+        nargs="+",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,VALUE",
+        help="an option task.X, model.X or training.X and its values; several multiply",
+    )
+    parser.add_argument("--results", type=Path, default=Path("results/grid.jsonl"), help="the file that is appended to")
+    parser.add_argument("--runs", type=Path, default=Path("runs/grid"), help="where the runs' folders lie")
+    parser.add_argument("--threads", type=int, default=1, help="of torch, for each run")
+    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    parser.add_argument("--retries", type=int, default=2, help="how often a run whose process died is tried again")
+    parser.add_argument("--retry-failed", action="store_true", help="do runs that have failed again")
+    parser.add_argument("--failing-limit", type=int, default=2**20, help="the longest word that is tried")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--dry-run", action="store_true", help="only list the runs, and which are there")
+    parser.add_argument("--quiet", action="store_true", help="draw no bar and no line a run")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command; the status is 1 if a run of the grid has failed."""
+    from remanent.training.combinations import combinations, read_choices, read_seeds
+    from remanent.training.grid import GridOptions, run_grid, statuses
+
+    runs = combinations(
+        options.task,
+        options.unit,
+        read_seeds(options.seed),
+        read_choices([word for words in options.set for word in words]),
+        threads=options.threads,
+        data_dir=options.data_dir,
+    )
+    grid = GridOptions(
+        options.results,
+        options.runs,
+        workers=options.workers,
+        retries=options.retries,
+        retry_failed=options.retry_failed,
+        failing_limit=options.failing_limit,
+    )
+    if options.dry_run:
+        found = statuses(runs, options.results)
+        for each in runs:
+            print(f"{found[each.id]:8} {each.name} {' '.join(f'{k}={v}' for k, v in each.overrides.items())}".rstrip())
+        print(f"{len(runs)} runs, {list(found.values()).count('missing')} of them missing.")
+        return 0
+    summary = run_grid(runs, grid, progress=not options.quiet)
+    counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} there already"
+    failed = summary.failed + summary.failed_before
+    print(f"{len(runs)} runs: {counts}; {options.results} has them.")
+    if failed:
+        print(f"{failed} have failed; `--retry-failed` does them again.")
+    return int(failed > 0)

@@ -1,0 +1,237 @@
+"""The runs of a grid: every combination of recipes, units, seeds and options, each with an identity."""
+
+import dataclasses
+import hashlib
+import itertools
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+from remanent._files import from_dict
+from remanent._options import check_choice
+from remanent.models import ModelConfig
+from remanent.training.config import TrainingConfig
+from remanent.training.recipes import RECIPES, Experiment, fitting, suiting
+
+ELSEWHERE = {
+    "model.unit": "--unit",
+    "training.seed": "--seed",
+    "training.threads": "--threads",
+    "task.data_dir": "--data-dir",
+}
+"""Options that are not set by `--set`, and by what they are."""
+Choices = dict[str, list[str]]
+"""An option's dotted name to its values, as they were written."""
+
+
+@dataclass(frozen=True)
+class GridRun:
+    """One run of a grid.
+
+    Args:
+        recipe: its name in `RECIPES`.
+        overrides: what was changed in the recipe, dotted name to value.
+        experiment: the whole configuration.
+
+    >>> run = GridRun("copy-first", {}, RECIPES["copy-first"]())
+    >>> run.name.rsplit("-", 1)[0]
+    'copy-first-bmru-0'
+    """
+
+    recipe: str
+    overrides: dict[str, Any]
+    experiment: Experiment
+
+    @cached_property
+    def id(self) -> str:
+        """What the run is known by: its configuration, hashed."""
+        return identity(self.experiment.to_dict())
+
+    @property
+    def name(self) -> str:
+        """The name of its folder."""
+        return f"{self.recipe}-{self.experiment.model.unit}-{self.experiment.training.seed}-{self.id[:8]}"
+
+
+def identity(config: dict[str, Any]) -> str:
+    """16 hex digits of a configuration's hash; where data lie, and how many threads run, do not count.
+
+    >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
+    True
+    """
+    tables = {name: dict(table) for name, table in config.items()}
+    tables["task"].pop("data_dir", None)
+    tables["training"].pop("threads", None)
+    text = json.dumps(tables, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def combinations(
+    tasks: Sequence[str],
+    units: Sequence[str],
+    seeds: Sequence[int],
+    choices: Choices,
+    *,
+    threads: int = 1,
+    data_dir: str | None = None,
+) -> list[GridRun]:
+    """Builds and checks every combination; one that comes twice is taken once.
+
+    Args:
+        tasks: names of recipes.
+        units: as `ModelConfig.unit` reads them.
+        seeds: of weights and batches.
+        choices: options and their values, as `read_choices` gives them.
+        threads: of torch.
+        data_dir: a folder for the tasks that read one.
+
+    Raises:
+        ValueError: a combination is not one; the message names it.
+    """
+    for task in tasks:
+        check_choice("--task", task, RECIPES)
+    if data_dir is not None and not any(hasattr(RECIPES[task]().task, "data_dir") for task in tasks):
+        raise ValueError(f"`--data-dir` must not be given for tasks that read none, got {data_dir}")
+    runs: dict[str, GridRun] = {}
+    for task, unit, values in itertools.product(tasks, units, _products(choices)):
+        for seed in seeds:
+            run = _named(task, unit, seed, values, threads, data_dir)
+            runs.setdefault(run.id, run)
+    return list(runs.values())
+
+
+def experiment_for(
+    recipe: str,
+    unit: str,
+    seed: int,
+    overrides: dict[str, Any],
+    *,
+    threads: int = 1,
+    data_dir: str | None = None,
+) -> Experiment:
+    """A recipe with another unit, seed and options; the model's sizes follow the task.
+
+    Args:
+        recipe: a name of `RECIPES`.
+        unit: as `ModelConfig.unit` reads it.
+        seed: of weights and batches.
+        overrides: dotted name (task.X, model.X, training.X) to value.
+        threads: of torch.
+        data_dir: a folder for a task that reads one.
+
+    Raises:
+        ValueError: there is no such option, or a value is of another type or out of its range.
+        TypeError: a count is not an int.
+
+    >>> experiment_for("copy-first", "lru", 3, {"task.steps": 10}).task.length
+    10
+    """
+    base = RECIPES[recipe]()
+    changes: dict[str, dict[str, Any]] = {"task": {}, "model": {}, "training": {}}
+    for key, value in overrides.items():
+        table, _, field = key.partition(".")
+        changes[table][field] = value
+    if data_dir is not None and hasattr(base.task, "data_dir"):
+        changes["task"]["data_dir"] = data_dir
+    task = from_dict(type(base.task), _fields(base.task) | changes["task"], f"the task {base.task.name}")
+    fit = fitting(task)
+    if fit["head"] == "last" and base.model.head == "mean":
+        del fit["head"]
+    model = _fields(base.model) | suiting(unit) | fit | changes["model"]
+    training = _fields(base.training) | {"seed": seed, "threads": threads} | changes["training"]
+    return Experiment(
+        task, from_dict(ModelConfig, model, "the model"), from_dict(TrainingConfig, training, "the training")
+    )
+
+
+def read_seeds(words: Sequence[str]) -> list[int]:
+    """Numbers, or ranges without their ends.
+
+    Raises:
+        ValueError: a word is neither, or there is no seed in all.
+
+    >>> read_seeds(["0:3", "7"])
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for word in words:
+        try:
+            numbers = [int(part) for part in word.split(":")]
+        except ValueError:
+            numbers = []
+        if not 1 <= len(numbers) <= 2:
+            raise ValueError(f"`--seed` must be numbers, or ranges START:STOP, got {word!r}")
+        seeds += numbers if len(numbers) == 1 else range(*numbers)
+    if not seeds:
+        raise ValueError(f"`--seed` must name at least one seed, got {' '.join(words)!r}")
+    return seeds
+
+
+def read_choices(words: Sequence[str]) -> Choices:
+    """Options and their values, written KEY=VALUE,VALUE.
+
+    Raises:
+        ValueError: a word is written otherwise, or its key is not one that is set so.
+
+    >>> read_choices(["task.steps=300,1000"])
+    {'task.steps': ['300', '1000']}
+    """
+    choices: Choices = {}
+    for word in words:
+        key, _, text = word.partition("=")
+        table, _, field = key.partition(".")
+        if table not in ("task", "model", "training") or not field.isidentifier() or "=" not in word:
+            rule = "KEY=VALUE,VALUE with a KEY task.X, model.X or training.X"
+            raise ValueError(f"`--set` must be {rule}, got {word!r}")
+        if key in ELSEWHERE:
+            raise ValueError(f"`--set` must not set {key}, which is {ELSEWHERE[key]}, got {word!r}")
+        if key in choices:
+            raise ValueError(f"`--set` must name a key once, got {key} twice")
+        choices[key] = text.split(",")
+        if "" in choices[key]:
+            raise ValueError(f"`--set` must give {key} at least one value and none empty, got {word!r}")
+    return choices
+
+
+def _products(choices: Choices) -> Iterator[dict[str, str]]:
+    for values in itertools.product(*choices.values()):
+        yield dict(zip(choices, values, strict=True))
+
+
+def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: int, data_dir: str | None) -> GridRun:
+    """One combination, whose errors begin with its name."""
+    task = type(RECIPES[recipe]().task)
+    tables: dict[str, type] = {"task": task, "model": ModelConfig, "training": TrainingConfig}
+    try:
+        values = {
+            key: _typed(tables[key.partition(".")[0]], key.partition(".")[2], text) for key, text in texts.items()
+        }
+        return GridRun(recipe, values, experiment_for(recipe, unit, seed, values, threads=threads, data_dir=data_dir))
+    except (ValueError, TypeError) as error:
+        name = " ".join([recipe, unit, f"seed {seed}", *(f"{key}={text}" for key, text in texts.items())])
+        raise type(error)(f"{name}: {error}") from None
+
+
+def _typed(cls: type, name: str, text: str) -> Any:
+    """A YAML scalar as the field wants it: 1e-3 is a number here, though not in YAML, and "on" may be a word."""
+    import yaml
+
+    kind = {field.name: field.type for field in dataclasses.fields(cls)}.get(name)
+    if kind is str:
+        return text
+    if kind is float:
+        try:
+            return float(text)
+        except ValueError:
+            return text
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
+
+
+def _fields(config: Any) -> dict[str, Any]:
+    """A configuration's fields, not copied deeply."""
+    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

@@ -1,0 +1,251 @@
+"""A grid of runs: each done once, in processes that may be killed, beside other grids that do the same."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from remanent._options import check_at_least
+from remanent._results import append_record, read_records, repair
+from remanent.training._measure import CLAIMED, Job, claim_of, failure
+from remanent.training._workers import Ended, Processes, Workers
+from remanent.training.combinations import GridRun, identity
+from remanent.training.run import read_experiment
+
+WAIT = 0.5
+"""Seconds between two looks at what others have claimed."""
+
+
+class Summary(NamedTuple):
+    """What became of a grid's runs.
+
+    Attributes:
+        done: runs that this grid did.
+        failed: runs that failed in this grid.
+        skipped: runs that the results held before, or that another grid did meanwhile.
+        failed_before: those of them that had failed.
+    """
+
+    done: int
+    failed: int
+    skipped: int
+    failed_before: int
+
+
+@dataclass(frozen=True)
+class GridOptions:
+    """How a grid is worked on.
+
+    Args:
+        results: the results file.
+        folder: where the runs' folders lie.
+        workers: runs at a time, at least 1.
+        retries: how often a run whose process died is tried again, at least 0.
+        retry_failed: whether runs that have failed are done again.
+        failing_limit: the longest word in the search of failing lengths, at least 1.
+
+    Raises:
+        ValueError: a number is too small.
+        TypeError: a number is not an int.
+    """
+
+    results: Path = Path("results/grid.jsonl")
+    folder: Path = Path("runs/grid")
+    workers: int = 1
+    retries: int = 2
+    retry_failed: bool = False
+    failing_limit: int = 2**20
+
+    def __post_init__(self) -> None:
+        check_at_least("workers", self.workers, 1)
+        check_at_least("retries", self.retries, 0)
+        check_at_least("failing_limit", self.failing_limit, 1)
+
+
+def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True) -> Summary:
+    """Does every run that the results do not hold yet, and waits for those that other grids are at.
+
+    Args:
+        runs: as `combinations` gives them.
+        options: where, how many at a time, how often again.
+        progress: whether a bar and a line a run are drawn.
+
+    Returns:
+        How many were done, failed and skipped.
+
+    Raises:
+        ValueError: the results file is broken before its last line, or a folder holds another run.
+        OSError: a file cannot be written.
+        KeyboardInterrupt: the grid was interrupted; the same call goes on with it.
+    """
+    for task in {repr(run.experiment.task): run.experiment.task for run in runs}.values():
+        task.split_size("test")  # data that is missing is missed before anything is written
+    found = statuses(runs, options.results)
+    for run in runs:
+        if found[run.id] == "missing":
+            _check_folder(options.folder / run.name, run)
+    aside = repair(options.results)
+    if aside is not None:
+        print(f"a broken last line of {options.results} was moved to {aside}", file=sys.stderr)
+    workers = Processes(options.workers)
+    grid = _Grid(runs, options, workers, _Board(len(runs), progress))
+    try:
+        return grid.run()
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("- the same command goes on with the grid") from None
+    finally:
+        workers.close()
+
+
+def statuses(runs: Sequence[GridRun], results: Path) -> dict[str, str]:
+    """For each run's id, its status in the results, or "missing"."""
+    found = {str(record.get("id")): str(record.get("status")) for record in read_records(results)}
+    return {run.id: found.get(run.id, "missing") for run in runs}
+
+
+class _Board:
+    """What is shown: a bar over all runs, with counts and names, and a line for each run that ends."""
+
+    def __init__(self, total: int, shown: bool) -> None:
+        self.console = Console(quiet=not shown, soft_wrap=True)
+        columns = (TextColumn("grid"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        note = TextColumn("{task.fields[note]}", markup=False)
+        self.progress = Progress(*columns, note, console=self.console, disable=not shown)
+        self.bar = self.progress.add_task("grid", total=total, note="")
+
+    def show(self, counts: Counter[str], working: Sequence[str]) -> None:
+        """Moves the bar."""
+        numbers = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "skipped"))
+        note = f"{numbers}; at work: {' '.join(working) or 'none'}"
+        self.progress.update(self.bar, completed=counts["done"] + counts["failed"] + counts["skipped"], note=note)
+
+    def say(self, line: str) -> None:
+        """Prints a line above the bar."""
+        self.console.print(line, markup=False, highlight=False)
+
+
+class _Grid:
+    """The state of a grid that is worked on."""
+
+    def __init__(self, runs: Sequence[GridRun], options: GridOptions, workers: Workers, board: _Board) -> None:
+        self.options, self.workers, self.board = options, workers, board
+        self.pending = list(runs)
+        self.working: dict[str, GridRun] = {}
+        self.counts: Counter[str] = Counter()
+        self.attempts: Counter[str] = Counter()
+        found = statuses(runs, options.results)
+        failed = [run for run in runs if found[run.id] == "failed"]
+        lines = Counter(record.get("id") for record in read_records(options.results))
+        self.known = {run.id: lines[run.id] for run in failed if options.retry_failed}
+
+    def run(self) -> Summary:
+        self.options.folder.mkdir(parents=True, exist_ok=True)
+        with self.board.progress:
+            while self.pending or self.working:
+                while self.workers.room() > 0 and (run := self._next()):
+                    self.working[run.id] = run
+                    self.workers.start(run.id, self._job(run))
+                self.board.show(self.counts, [run.name for run in self.working.values()])
+                for ended in self.workers.ended(WAIT):
+                    self._settle(self.working.pop(ended.key), ended)
+            self.board.show(self.counts, [])
+        return Summary(self.counts["done"], self.counts["failed"], self.counts["skipped"], self.counts["failed before"])
+
+    def _next(self) -> GridRun | None:
+        """The first run that is neither done nor claimed; those that are done are taken from the list."""
+        found = self._records()
+        for run in list(self.pending):
+            if run.id in found:
+                self.pending.remove(run)
+                self.counts["skipped"] += 1
+                self.counts["failed before"] += found[run.id]["status"] == "failed"
+            elif not _is_claimed(self.options.folder / run.name):
+                self.pending.remove(run)
+                return run
+        return None
+
+    def _records(self) -> dict[str, dict[str, Any]]:
+        """The last record of each id that the grid takes as done."""
+        records = read_records(self.options.results)
+        lines = Counter(record.get("id") for record in records)
+        return {r["id"]: r for r in records if "id" in r and lines[r["id"]] > self.known.get(r["id"], 0)}
+
+    def _job(self, run: GridRun) -> Job:
+        return Job(
+            run.recipe,
+            run.overrides,
+            run.experiment.to_dict(),
+            str((self.options.folder / run.name).absolute()),
+            str(self.options.results.absolute()),
+            self.known.get(run.id, 0),
+            self.options.failing_limit,
+        )
+
+    def _settle(self, run: GridRun, ended: Ended) -> None:
+        """Counts a run that ended; one that died is put back, or recorded when that was once too often."""
+        if ended.status == 0:
+            if ended.note:
+                print(ended.note, end="", file=sys.stderr)
+            self._count(run, self._records()[run.id])
+        elif ended.status == CLAIMED:
+            self.pending.append(run)
+        elif self.attempts[run.id] < self.options.retries:
+            self.attempts[run.id] += 1
+            self.pending.insert(0, run)
+            self.board.say(f"{run.name}: {ended.reason}; tried again")
+        else:
+            self._give_up(run, ended.reason)
+
+    def _give_up(self, run: GridRun, error: str) -> None:
+        """Records a run that died too often, unless another process has taken it over."""
+        try:
+            with FileLock(claim_of(self.options.folder / run.name), timeout=0):
+                if run.id not in self._records():
+                    append_record(self.options.results, failure(self._job(run), error))
+                    self._count(run, self._records()[run.id])
+                    return
+        except Timeout:
+            pass
+        self.pending.append(run)
+
+    def _count(self, run: GridRun, record: dict[str, Any]) -> None:
+        self.counts[record["status"]] += 1
+        self.board.say(f"{run.name}: {_line(record)}")
+
+
+def _line(record: dict[str, Any]) -> str:
+    """A run's scores, or why it failed."""
+    if record["status"] == "failed":
+        return f"failed, {record['error']}"
+    scores = ", ".join(
+        f"{'not finite' if test['score'] is None else format(test['score'], '.4f')} at {test['length']:,}"
+        for test in record["tests"]
+    )
+    seconds = record["seconds"]["train"] + record["seconds"]["test"]
+    return f"{record['metric'].replace('_', ' ')} {scores} {record['length_name']} ({seconds:.0f} s)"
+
+
+def _is_claimed(folder: Path) -> bool:
+    try:
+        with FileLock(claim_of(folder), timeout=0):
+            return False
+    except Timeout:
+        return True
+
+
+def _check_folder(folder: Path, run: GridRun) -> None:
+    """Raises unless the folder is free or holds the run."""
+    if not folder.exists():
+        return
+    try:
+        same = identity(read_experiment(folder).to_dict()) == run.id
+    except (OSError, ValueError) as error:
+        raise ValueError(f"{folder} must hold the run {run.name}, got {error}; move it away") from None
+    if not same:
+        raise ValueError(f"{folder} must hold the run {run.name}, got one of another configuration; move it away")
