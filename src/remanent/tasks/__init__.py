@@ -1,6 +1,7 @@
 """Memory tasks: data and how it is judged; they know no model."""
 
 from remanent.tasks.base import Task
+from remanent.tasks.characters import Characters
 from remanent.tasks.copy_first import CopyFirst
 from remanent.tasks.delayed_integration import DelayedIntegration
 from remanent.tasks.denoising import Denoising
@@ -24,6 +25,7 @@ TASKS: dict[str, type[Task]] = {
         GroupWord,
         SpokenDigits,
         Keyword,
+        Characters,
     )
 }
 """Name to class, for configurations and the command line."""
@@ -31,6 +33,7 @@ TASKS: dict[str, type[Task]] = {
 __all__ = [
     "METRICS",
     "TASKS",
+    "Characters",
     "CopyFirst",
     "DelayedIntegration",
     "Denoising",

@@ -12,6 +12,7 @@ from typing import Any
 from remanent._files import from_dict
 from remanent._options import check_choice
 from remanent.models import ModelConfig
+from remanent.tasks import TASKS
 from remanent.training.config import TrainingConfig
 from remanent.training.recipes import RECIPES, Experiment, fitting, suiting
 
@@ -22,6 +23,8 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that are not set by `--set`, and by what they are."""
+UNCOUNTED = ("task.data_dir", "training.threads")
+"""Options that do not make another run."""
 Choices = dict[str, list[str]]
 """An option's dotted name to its values, as they were written."""
 
@@ -56,15 +59,20 @@ class GridRun:
 
 
 def identity(config: dict[str, Any]) -> str:
-    """16 hex digits of a configuration's hash; where data lie, and how many threads run, do not count.
+    """16 hex digits of the hash of what a configuration says beside its defaults.
+
+    An option that is added later, with a default that changes nothing, so leaves a run what it was. Where data
+    lie, and how many threads run, do not count.
 
     >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
     True
     """
-    tables = {name: dict(table) for name, table in config.items()}
-    tables["task"].pop("data_dir", None)
-    tables["training"].pop("threads", None)
-    text = json.dumps(tables, sort_keys=True, separators=(",", ":"))
+    told = {}
+    for table, cls in (("task", TASKS[config["task"]["name"]]), ("model", ModelConfig), ("training", TrainingConfig)):
+        defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in UNCOUNTED}
+        told[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
