@@ -18,7 +18,7 @@ from remanent.report.figures import error_against_length, hysteresis_loop, save_
 from remanent.report.tables import format_score, markdown_table
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, start_run
-from remanent.training.recipes import suiting
+from remanent.training.config import suiting
 from remanent.training.run import versions
 from remanent.units import BMRU
 

@@ -144,7 +144,6 @@ def test_bad_options_are_refused_by_name(write, tmp_path):
     for make, error, message in (
         (lambda: Characters(steps=0), ValueError, "`steps` must be at least 1, got 0"),
         (lambda: Characters(steps=1.5), TypeError, "`steps` must be an int, got 1.5"),
-        (lambda: Characters().input_size, ValueError, "`path` must name a text file, got None"),
         (lambda: Characters(str(tmp_path)).chance, FileNotFoundError, "`path` must name a text file, got /"),
         (lambda: task.split_size("train"), ValueError, "`split` must be one of validation, test, got 'train'"),
         (lambda: task.stream("test", 0, 1, 0), ValueError, "`length` must be at least 1, got 0"),
@@ -152,3 +151,13 @@ def test_bad_options_are_refused_by_name(write, tmp_path):
     ):
         with pytest.raises(error, match=message):
             make()
+
+
+def test_without_a_file_the_text_is_that_of_pythons_help():
+    from pydoc_data.topics import topics
+
+    task = Characters(steps=100)
+    tokens, _ = task.batch(3, torch.Generator().manual_seed(0))
+    text = "\n".join(topics[name] for name in sorted(topics))
+    for row in tokens:
+        assert "".join(task.vocabulary[token] for token in row) in text

@@ -8,8 +8,10 @@ from remanent.tasks.denoising import Denoising
 from remanent.tasks.flip_flop import FlipFlop
 from remanent.tasks.group_word import GroupWord
 from remanent.tasks.keyword import Keyword
+from remanent.tasks.listops import ListOps
 from remanent.tasks.metrics import METRICS, Metric
 from remanent.tasks.parity import Parity
+from remanent.tasks.pathfinder import Pathfinder
 from remanent.tasks.sequential_image import SequentialImage
 from remanent.tasks.spoken_digits import SpokenDigits
 
@@ -20,6 +22,8 @@ TASKS: dict[str, type[Task]] = {
         Denoising,
         DelayedIntegration,
         SequentialImage,
+        Pathfinder,
+        ListOps,
         FlipFlop,
         Parity,
         GroupWord,
@@ -40,8 +44,10 @@ __all__ = [
     "FlipFlop",
     "GroupWord",
     "Keyword",
+    "ListOps",
     "Metric",
     "Parity",
+    "Pathfinder",
     "SequentialImage",
     "SpokenDigits",
     "Task",

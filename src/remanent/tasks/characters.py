@@ -29,12 +29,12 @@ class Characters(Task):
     one reads on, from the split's end at its beginning again.
 
     Args:
-        path: the text, a UTF-8 file of at least 10 (T + 1) characters.
+        path: the text, a UTF-8 file of at least 10 (T + 1) characters; None for the language reference that
+            Python itself carries (its `help` topics, some 400,000 characters, other ones in another version).
         steps: T, characters of a window, at least 1.
 
     Raises:
-        ValueError: `steps` is below 1; when the text is first read, `path` is None, or its file is not UTF-8 or
-            too short.
+        ValueError: `steps` is below 1; when the text is first read, it is not UTF-8 or too short.
         FileNotFoundError: when the text is first read, `path` names no file.
 
     Source: Graves (2013), arXiv 1308.0850.
@@ -113,12 +113,12 @@ class Characters(Task):
         return self._text().validation if split == "validation" else self._text().test
 
     def _text(self) -> "_Text":
-        if self.path is None:
-            raise ValueError("`path` must name a text file, got None")
         text = _load_text(self.path)
         size, least = sum(map(len, (text.train, text.validation, text.test))), 10 * (self.steps + 1)
         if size < least:
-            raise ValueError(f"{self.path} must hold {least} characters for {self.steps} `steps`, got {size}")
+            raise ValueError(
+                f"{self.path or 'the text'} must hold {least} characters for {self.steps} `steps`, got {size}"
+            )
         return text
 
 
@@ -141,14 +141,8 @@ def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
 
 
 @cache
-def _load_text(path: str) -> _Text:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"`path` must name a text file, got {path}")
-    try:
-        text = Path(path).read_bytes().decode()
-    except UnicodeDecodeError as error:
-        byte = f"0x{error.object[error.start]:02x} at byte {error.start}"
-        raise ValueError(f"{path} must be a UTF-8 text, got {byte} ({error.reason})") from None
+def _load_text(path: str | None) -> _Text:
+    text = _language_reference() if path is None else _read_text(path)
     codes = np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4"))
     held_out = len(codes) // 10
     found, counts = np.unique(codes[: len(codes) - 2 * held_out], return_counts=True)
@@ -157,3 +151,19 @@ def _load_text(path: str) -> _Text:
     tokens = torch.from_numpy(np.where(known[places] == codes, places, len(known)) if len(codes) else places)
     train, validation, test = tokens.long().split([len(codes) - 2 * held_out, held_out, held_out])
     return _Text("".join(map(chr, known.tolist())), train, validation, test)
+
+
+def _language_reference() -> str:
+    from pydoc_data.topics import topics
+
+    return "\n".join(topics[name] for name in sorted(topics))
+
+
+def _read_text(path: str) -> str:
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`path` must name a text file, got {path}")
+    try:
+        return Path(path).read_bytes().decode()
+    except UnicodeDecodeError as error:
+        byte = f"0x{error.object[error.start]:02x} at byte {error.start}"
+        raise ValueError(f"{path} must be a UTF-8 text, got {byte} ({error.reason})") from None

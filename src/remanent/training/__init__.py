@@ -1,8 +1,8 @@
 """Training: recipes, runs that can be interrupted, scores at any length. Needs the extra `train`."""
 
-from remanent.training.config import TrainingConfig
+from remanent.training.config import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate
-from remanent.training.recipes import RECIPES, Experiment
+from remanent.training.recipes import RECIPES
 from remanent.training.run import load_run, resume_run, start_run
 
 __all__ = ["RECIPES", "Experiment", "TrainingConfig", "evaluate", "load_run", "resume_run", "start_run"]

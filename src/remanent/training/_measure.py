@@ -13,15 +13,14 @@ from typing import Any, NamedTuple
 import torch
 from filelock import FileLock, Timeout
 
-import remanent
 from remanent._files import read_json, write_json
 from remanent._memory import reuse_freed_memory
 from remanent._results import append_record, read_records
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
 from remanent.training.combinations import identity
+from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.recipes import Experiment
 from remanent.training.run import read_experiment, resume_run, start_run, versions
 
 CLAIMED = 75
@@ -117,7 +116,7 @@ def tests_of(experiment: Experiment) -> list[tuple[int, int]]:
 
 def commit() -> str | None:
     """The commit of the package's source, "-dirty" if it was changed; None outside a repository."""
-    source = Path(remanent.__file__).parent
+    source = Path(__file__).parents[1]
 
     def git(*arguments: str) -> str:
         return subprocess.run(

@@ -13,8 +13,8 @@ from remanent._files import from_dict
 from remanent._options import check_choice
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS
-from remanent.training.config import TrainingConfig
-from remanent.training.recipes import RECIPES, Experiment, fitting, suiting
+from remanent.training.config import Experiment, TrainingConfig, fitting, suiting
+from remanent.training.recipes import RECIPES
 
 ELSEWHERE = {
     "model.unit": "--unit",

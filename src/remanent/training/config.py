@@ -1,8 +1,13 @@
-"""The configuration of a training: how long, how fast, how often kept."""
+"""The configuration of a run: its task, its model, and how it is trained."""
 
+import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
+from remanent._files import from_dict
 from remanent._options import check_at_least, check_range
+from remanent.models import ModelConfig
+from remanent.tasks import TASKS, Task
 
 
 @dataclass(frozen=True)
@@ -63,3 +68,76 @@ class TrainingConfig:
         if share < self.anneal_hold:
             return 1.0
         return max(0.0, 1.0 - (share - self.anneal_hold) / self.anneal_ramp)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A task, a model and how it is trained: all that a run depends on.
+
+    Raises:
+        ValueError: the model's sizes are not those of the task.
+    """
+
+    task: Task
+    model: ModelConfig
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        for name, asked in fitting(self.task).items():
+            given = getattr(self.model, name)
+            allowed = ("last", "mean") if asked == "last" else (asked,)
+            if given not in allowed:
+                rule = " or ".join(map(str, allowed))
+                raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
+        if self.training.anneal and self.model.epsilon:
+            raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as config.json holds them."""
+        task = {"name": self.task.name, **dataclasses.asdict(self.task)}  # type: ignore[call-overload]
+        return {"task": task, "model": dataclasses.asdict(self.model), "training": dataclasses.asdict(self.training)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Experiment":
+        """Reads what `to_dict` gave.
+
+        Raises:
+            ValueError: a key or the task's name is unknown, or a value is out of its range.
+        """
+        for key in values:
+            if key not in ("task", "model", "training"):
+                raise ValueError(f"{where} has the unknown key {key!r}; the keys are task, model, training")
+        for key in ("task", "model", "training"):
+            if not isinstance(values.get(key), dict):
+                raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
+        task = dict(values["task"])
+        name = task.pop("name", None)
+        if name not in TASKS:
+            raise ValueError(f"{where}: `task.name` must be one of {', '.join(TASKS)}, got {name!r}")
+        return cls(
+            from_dict(TASKS[name], task, f"{where}: task"),
+            from_dict(ModelConfig, values["model"], f"{where}: model"),
+            from_dict(TrainingConfig, values["training"], f"{where}: training"),
+        )
+
+
+def fitting(task: Task) -> dict[str, Any]:
+    """The fields of a model's configuration that a task decides."""
+    return {
+        "input_size": task.input_size,
+        "output_size": task.output_size,
+        "encoder": "embedding" if task.tokens else "linear",
+        "head": task.head,
+    }
+
+
+def suiting(unit: str) -> dict[str, Any]:
+    """The fields of a model's configuration that a unit decides.
+
+    An LRU alone starts on the ring of its paper; beside another unit it need not remember for long, and what it
+    does not remember cannot fade at a length that was never seen.
+    """
+    if "lru" not in unit.replace(",", "+").split("+"):
+        return {"unit": unit}
+    low, high = (0.9, 0.999) if unit == "lru" else (0.5, 0.95)
+    return {"unit": unit, "r_min": low, "r_max": high}

@@ -11,8 +11,8 @@ from torchmetrics import MeanMetric
 from remanent.models import SequenceModel
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
+from remanent.training.config import Experiment
 from remanent.training.data import Batch
-from remanent.training.recipes import Experiment
 
 
 class ExperimentModule(pl.LightningModule):

@@ -2,94 +2,24 @@
 
 import dataclasses
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
 
-from remanent._files import from_dict
 from remanent.models import ModelConfig
 from remanent.tasks import (
-    TASKS,
+    Characters,
     CopyFirst,
     DelayedIntegration,
     Denoising,
     FlipFlop,
     GroupWord,
     Keyword,
+    ListOps,
     Parity,
+    Pathfinder,
     SequentialImage,
     SpokenDigits,
     Task,
 )
-from remanent.training.config import TrainingConfig
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A task, a model and how it is trained: all that a run depends on.
-
-    Raises:
-        ValueError: the model's sizes are not those of the task.
-    """
-
-    task: Task
-    model: ModelConfig
-    training: TrainingConfig
-
-    def __post_init__(self) -> None:
-        for name, asked in fitting(self.task).items():
-            given = getattr(self.model, name)
-            allowed = ("last", "mean") if asked == "last" else (asked,)
-            if given not in allowed:
-                rule = " or ".join(map(str, allowed))
-                raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
-        if self.training.anneal and self.model.epsilon:
-            raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, as config.json holds them."""
-        task = {"name": self.task.name, **dataclasses.asdict(self.task)}  # type: ignore[call-overload]
-        return {"task": task, "model": dataclasses.asdict(self.model), "training": dataclasses.asdict(self.training)}
-
-    @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Experiment":
-        """Reads what `to_dict` gave.
-
-        Raises:
-            ValueError: a key or the task's name is unknown, or a value is out of its range.
-        """
-        for key in values:
-            if key not in ("task", "model", "training"):
-                raise ValueError(f"{where} has the unknown key {key!r}; the keys are task, model, training")
-        for key in ("task", "model", "training"):
-            if not isinstance(values.get(key), dict):
-                raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
-        task = dict(values["task"])
-        name = task.pop("name", None)
-        if name not in TASKS:
-            raise ValueError(f"{where}: `task.name` must be one of {', '.join(TASKS)}, got {name!r}")
-        return cls(
-            from_dict(TASKS[name], task, f"{where}: task"),
-            from_dict(ModelConfig, values["model"], f"{where}: model"),
-            from_dict(TrainingConfig, values["training"], f"{where}: training"),
-        )
-
-
-def fitting(task: Task) -> dict[str, Any]:
-    """The fields of a model's configuration that a task decides."""
-    return {
-        "input_size": task.input_size,
-        "output_size": task.output_size,
-        "encoder": "embedding" if task.tokens else "linear",
-        "head": task.head,
-    }
-
-
-def suiting(unit: str) -> dict[str, Any]:
-    """The fields of a model's configuration that a unit decides.
-
-    An LRU alone keeps the ring of its paper; beside a BMRU it need not remember for long.
-    """
-    return {"unit": unit, "r_min": 0.9, "r_max": 0.999} if unit == "lru" else {"unit": unit}
+from remanent.training.config import Experiment, TrainingConfig, fitting
 
 
 def copy_first() -> Experiment:
@@ -224,6 +154,41 @@ def keyword_paper() -> Experiment:
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=32, num_layers=1), _long(10_000))
 
 
+def pathfinder() -> Experiment:
+    """Say whether two dots are joined by a dashed curve, in pictures of 16 x 16 read pixel by pixel."""
+    task = Pathfinder(size=16)
+    return Experiment(task, _model(task), TrainingConfig(steps=2000, checkpoint_every=200))
+
+
+def pathfinder_paper() -> Experiment:
+    """The same in pictures of 32 x 32, in a larger model."""
+    model = dataclasses.replace(_model(Pathfinder()), hidden_size=256, num_layers=6)
+    return Experiment(Pathfinder(), model, _long(50_000))
+
+
+def listops() -> Experiment:
+    """Work out nested operations on lists of digits, of 20 to 100 tokens."""
+    task = ListOps(min_tokens=20, max_tokens=100)
+    return Experiment(task, _model(task), TrainingConfig(steps=2000, checkpoint_every=200))
+
+
+def listops_paper() -> Experiment:
+    """The same of 500 to 2,000 tokens, in a larger model."""
+    model = dataclasses.replace(_model(ListOps()), hidden_size=256, num_layers=6)
+    return Experiment(ListOps(), model, dataclasses.replace(_long(50_000), batch_size=32))
+
+
+def characters() -> Experiment:
+    """Say the next character of a text, 256 of them at a time."""
+    return Experiment(Characters(), _model(Characters()), TrainingConfig(steps=1000, checkpoint_every=100))
+
+
+def characters_paper() -> Experiment:
+    """The same in a larger model."""
+    model = dataclasses.replace(_model(Characters()), hidden_size=512, num_layers=4)
+    return Experiment(Characters(), model, _long(50_000))
+
+
 RECIPES: dict[str, Callable[[], Experiment]] = {
     "copy-first": copy_first,
     "copy-first-paper": copy_first_paper,
@@ -231,6 +196,12 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "denoising-paper": denoising_paper,
     "delayed-integration": delayed_integration,
     "delayed-integration-paper": delayed_integration_paper,
+    "pathfinder": pathfinder,
+    "pathfinder-paper": pathfinder_paper,
+    "listops": listops,
+    "listops-paper": listops_paper,
+    "characters": characters,
+    "characters-paper": characters_paper,
     "flip-flop": flip_flop,
     "flip-flop-paper": flip_flop_paper,
     "parity": parity,

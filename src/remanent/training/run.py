@@ -23,9 +23,9 @@ from remanent._machine import processor_name
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
 from remanent.training.callbacks import AnnealEpsilon, MetricsFile, ProgressBar, WholeCheckpoint
+from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
-from remanent.training.recipes import Experiment
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
 
