@@ -107,7 +107,7 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
     return low
 
 
-def _all_right(model: SequenceModel, task: Task, length: int, start: int, stop: int, batch_size: int = 512) -> bool:
+def _all_right(model: SequenceModel, task: Task, length: int, start: int, stop: int, batch_size: int = 128) -> bool:
     """Whether the test words `start` to `stop`, beyond those of the split, are right at every step."""
     for begin in range(start, stop, batch_size):
         state: ModelState | None = None
