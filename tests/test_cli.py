@@ -1,7 +1,10 @@
 """The command line: what it prints, what it writes, and one clear error for what is wrong."""
 
+import csv
 import json
 import math
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -9,6 +12,7 @@ import yaml
 from remanent.cli import main
 from remanent.training import load_run
 from remanent.units import UNITS
+from result_records import record, write
 
 TINY = [
     "--quiet",
@@ -86,6 +90,37 @@ def test_list(capsys):
     assert all(name in shown for kind in listed.values() for name in kind)
 
 
+def test_table_prints_or_writes_what_the_results_hold(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "results").mkdir()
+    write(tmp_path / "results" / "memory.jsonl", [{"mse": 0.1}])
+    write(tmp_path / "results" / "grid.jsonl", [record(), record("digits", metric="accuracy")], tail='{"id')
+    assert main(["table"]) == 0
+    shown = capsys.readouterr()
+    assert "## copy-first" in shown.out
+    assert "## digits" in shown.out
+    assert shown.err == "remanent: results/grid.jsonl, line 3 was cut short and is left out\n"
+    arguments = ["table", "results/grid.jsonl", "--task", "copy-first", "--format", "csv", "--out", "table.csv"]
+    assert main(arguments) == 0
+    assert capsys.readouterr().out == ""
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [(row["task"], float(row["mean"])) for row in rows] == [("copy-first", 0.5), ("copy-first", 0.6)]
+    assert main(["table", "--format", "latex", "--task", "digits"]) == 0
+    assert capsys.readouterr().out.startswith("% digits")
+
+
+def test_table_imports_no_training(tmp_path):
+    path = write(tmp_path / "grid.jsonl", [record()])
+    code = (
+        "import sys; from remanent.cli import main\n"
+        f"assert main(['table', {str(path)!r}]) == 0\n"
+        "heavy = ('pytorch_lightning', 'torchmetrics', 'matplotlib', 'numba', 'sklearn', 'rich')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    shown = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert shown.endswith("\n[]\n")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -108,6 +143,14 @@ def test_list(capsys):
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
         (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
+        (["table"], "`FILE` must be given where results/ holds no records of `remanent grid`"),
+        (["table", "nowhere.jsonl"], "`FILE` must be a file, got nowhere.jsonl"),
+        (["table", "file"], "file, line 1 must hold JSON, got 'mine'"),
+        (["table", "other.jsonl"], "other.jsonl, line 1 must be a record of `remanent grid` with the key 'id'"),
+        (["table", "grid.jsonl", "--task", "nope"], "`--task` must be one of copy-first, got 'nope'"),
+        (["table", "grid.jsonl", "--format", "html"], "`--format` must be one of md, csv, latex, got 'html'"),
+        (["table", "grid.jsonl", "--out", "taken"], "`--out` must not exist yet, got taken"),
+        (["table", "grid.jsonl", "--out", "absent/t.md"], "`--out` must lie in a folder that exists, got absent/t.md"),
     ],
 )
 def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp_path, monkeypatch, capsys):
@@ -115,6 +158,8 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     (tmp_path / "file").write_text("mine")
     (tmp_path / "taken").mkdir()
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
+    write(tmp_path / "grid.jsonl", [record()])
+    write(tmp_path / "other.jsonl", [{"mse": 0.1}])
     before = sorted(tmp_path.rglob("*"))
     assert main(arguments) == 2
     error = capsys.readouterr().err

@@ -7,7 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from remanent._memory import reuse_freed_memory
-from remanent.cli import bench, demo, evaluate, grid, listing, train
+from remanent.cli import bench, demo, evaluate, grid, listing, table, train
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -28,6 +28,7 @@ COMMANDS = {
     "list": Command(listing, "show units, tasks and recipes"),
     "demo": Command(demo, "train and test three small models, and write a report", trains=True),
     "bench": Command(bench, "time scans and layers beside others' packages"),
+    "table": Command(table, "show what the grid measured"),
 }
 
 
@@ -49,7 +50,10 @@ def _main(arguments: list[str]) -> int:
     parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
     commands = parser.add_subcommands(dest="command")
     for name, command in COMMANDS.items():
-        commands.add_subcommand(name, command.module.parser(arguments), help=command.help)
+        asked = name in arguments  # the others' parsers would import all of training
+        commands.add_subcommand(
+            name, command.module.parser(arguments) if asked else make_parser(command.help), help=command.help
+        )
     options = parser.parse_args(arguments)
     command = COMMANDS[options.command]
     if command.trains:

@@ -1,0 +1,48 @@
+"""`remanent table`: what the grid measured, as tables."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from remanent._files import write_whole
+from remanent._options import check_choice
+from remanent.cli._shared import make_parser
+
+RESULTS = Path("results")
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Tables of what `remanent grid` measured: mean and standard deviation over seeds.")
+    parser.add_argument(
+        "files",
+        nargs="*",
+        type=Path,
+        default=[],
+        metavar="FILE",
+        help="results files; if none, all of results/*.jsonl that hold records of the grid",
+    )
+    parser.add_argument("--task", type=str, nargs="+", default=None, help="only these recipes; name them after FILE")
+    parser.add_argument("--format", type=str, default="md", help="md, csv (a line a unit and length) or latex")
+    parser.add_argument("--out", type=Path | None, default=None, help="a new file, instead of the screen")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    from remanent.report import FORMATS, find_results, read_results, render, summarise
+
+    check_choice("--format", options.format, FORMATS)
+    if options.out is not None and options.out.exists():
+        raise FileExistsError(f"`--out` must not exist yet, got {options.out}")
+    if options.out is not None and not options.out.parent.is_dir():
+        raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {options.out}")
+    records, notes = read_results(options.files or find_results(RESULTS))
+    for note in notes:
+        print(f"remanent: {note}", file=sys.stderr)
+    text = render(summarise(records, options.task), options.format)
+    if options.out is None:
+        print(text, end="")
+    else:
+        write_whole(options.out, text.encode())
+    return 0

@@ -1,0 +1,147 @@
+"""Figures of many units over several seeds: lines with a band, and dots."""
+
+from collections.abc import Iterable, Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
+
+COLOURS = (
+    *("#0b6e99", "#c4622d", "#2a9d6f", "#7a3b9e", "#d9a400"),
+    *("#d1588f", "#5fb3e6", "#6b4226", "#7d8a1f", "#555555"),
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
+STYLES = ("-", "--", ":", "-.")
+
+
+def score_against_length_with_spread(
+    scores: Mapping[str, Mapping[int, Sequence[float]]],
+    *,
+    title: str,
+    length_name: str,
+    score_name: str,
+    chance: float,
+    trained_at: int,
+    is_share: bool,
+) -> Figure:
+    """Mean scores over the length, a line for each name, in a band from the lowest seed to the highest.
+
+    Names that differ only in what stands in brackets after a space share a colour and a marker. A
+    name without scores draws nothing and keeps its colour, so that it is the same in all figures.
+
+    Args:
+        scores: name to length, above 0, to a score for every seed; where one is not finite, nothing is drawn.
+        title: what was done.
+        length_name: what the lengths count; the axis is logarithmic.
+        score_name: what the score is.
+        chance: the score of the best answer that ignores the input, drawn dashed.
+        trained_at: the length trained at, drawn dotted.
+        is_share: whether the scores are shares, drawn in percent, and not errors, drawn on a logarithmic axis.
+    """
+    figure, axes = _figure(4.2)
+    scale = 100 if is_share else 1
+    means = {
+        name: {t: scale * float(np.mean(line[t])) for t in sorted(line) if np.isfinite(line[t]).all()}
+        for name, line in scores.items()
+    }
+    looks = _looks(scores)
+    axes.axhline(scale * chance, color="0.45", linestyle="--", linewidth=1, label="chance", zorder=1)
+    axes.axvline(trained_at, color="0.45", linestyle=":", linewidth=1, label="trained at", zorder=1)
+    for name in sorted((name for name in means if means[name]), key=lambda name: -list(means[name].values())[-1]):
+        places, (colour, marker, style) = list(means[name]), looks[name]
+        face = colour if style == "-" else "white"
+        values = list(means[name].values())
+        axes.plot(places, values, style, color=colour, marker=marker, markersize=5.5, markerfacecolor=face, label=name)
+        low, high = ([scale * pick(scores[name][length]) for length in places] for pick in (min, max))
+        axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+    axes.set_xscale("log")
+    lengths = sorted({length for line in means.values() for length in line})
+    axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
+    axes.xaxis.set_minor_locator(NullLocator())
+    _scale_scores(axes, is_share)
+    axes.set(xlabel=length_name, ylabel=score_name + (", %" if is_share else ""), title=title)
+    handles, labels = axes.get_legend_handles_labels()
+    order = [*range(2, len(labels)), 0, 1]
+    axes.legend(
+        [handles[i] for i in order],
+        [labels[i] for i in order],
+        frameon=False,
+        loc="center left",
+        bbox_to_anchor=(1, 0.5),
+        fontsize=9,
+    )
+    return figure
+
+
+def dots_by_name(
+    values: Mapping[str, Sequence[float]],
+    *,
+    title: str,
+    value_name: str,
+    marks: Mapping[str, float],
+    logarithmic: bool,
+) -> Figure:
+    """A dot for every seed, in a row for each name, with a bar at the median.
+
+    Args:
+        values: name to a value, at least 0, for every seed; a name without any keeps an empty row.
+        title: what was done.
+        value_name: what the values are.
+        marks: the name of a value to mark with a dashed line, to it.
+        logarithmic: whether the axis is logarithmic (base 2, with 0 left of 1).
+    """
+    figure, axes = _figure(1.4 + 0.38 * len(values))
+    looks = _looks(values)
+    for row, (name, points) in enumerate(values.items()):
+        colour, marker, style = looks[name]
+        axes.axhline(row, color="0.92", linewidth=0.8, zorder=0)
+        gap = min(0.18, 0.6 / max(1, len(points) - 1))  # equal values stay apart
+        spots = row + gap * (np.arange(len(points)) - (len(points) - 1) / 2)
+        face = colour if style == "-" else "white"
+        axes.scatter(points, spots, s=30, marker=marker, facecolors=face, edgecolors=colour, label=name, zorder=3)
+        if len(points) > 1:
+            axes.plot([float(np.median(points))] * 2, [row - 0.38, row + 0.38], color=colour, linewidth=1.5, zorder=2)
+    if logarithmic:
+        axes.set_xscale("symlog", base=2, linthresh=1)
+    top = len(values) - 0.5
+    axes.set_ylim(top, -0.5)  # the first name on top
+    for said, value in marks.items():
+        axes.axvline(value, color="0.45", linestyle="--", linewidth=1, zorder=1)
+        axes.annotate(said, (value, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=8, color="0.35")
+    axes.set_yticks(range(len(values)), list(values))
+    axes.tick_params(axis="y", length=0)
+    axes.set_xlabel(value_name)
+    axes.set_title(title, pad=20)
+    return figure
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    figure = Figure(figsize=(8, height), layout="constrained")
+    axes = figure.subplots()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+    """Name to colour, marker and line; what stands in brackets changes the line alone."""
+    variants: dict[str, list[str]] = {}
+    for name in names:
+        variants.setdefault(name.partition(" (")[0], []).append(name)
+    looks = {}
+    for i, (base, members) in enumerate(variants.items()):
+        for j, name in enumerate(members, start=base not in members):
+            looks[name] = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], STYLES[j % len(STYLES)])
+    return looks
+
+
+def _scale_scores(axes: Axes, is_share: bool) -> None:
+    if is_share:
+        axes.set_ylim(-2, 102)
+    else:
+        axes.set_yscale("log")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+    axes.grid(axis="y", color="0.93", linewidth=0.8)
+    axes.set_axisbelow(True)

@@ -1,0 +1,223 @@
+"""Records of the grid gathered into a group for every task, a row for every unit, with mean and spread over seeds."""
+
+import json
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from remanent.report.results import Record
+from remanent.report.tables import SCORES
+
+LABELS = {("training.anneal", False): "without annealing"}
+"""Overrides that read better in words."""
+NOT_SHOWN = ("task.data_dir", "training.threads", "training.seed", "model.unit")
+"""Keys that name no variant: they stand elsewhere in a record, or do not count as its configuration."""
+
+
+class Column(NamedTuple):
+    """What a score was measured on: sequences of a length, and how many."""
+
+    length: int
+    examples: int
+
+
+@dataclass(frozen=True)
+class Row:
+    """All runs of one unit with the same overrides on one task, by seed; none where they are missing."""
+
+    unit: str
+    overrides: Mapping[str, Any]
+    runs: tuple[Record, ...]
+
+    @property
+    def label(self) -> str:
+        """The unit, and in brackets what was set."""
+        return _label(self.unit, self.overrides)
+
+    @property
+    def done(self) -> tuple[Record, ...]:
+        """The runs that ended."""
+        return tuple(run for run in self.runs if run["status"] == "done")
+
+    @property
+    def state(self) -> str:
+        """Whether the row is "done" for a seed or more, all "failed", or "missing"."""
+        return "done" if self.done else "failed" if self.runs else "missing"
+
+    @property
+    def failing_lengths(self) -> list[int]:
+        """The failing length of every seed that has one."""
+        return [run["failing_length"] for run in self.done if run["failing_length"] is not None]
+
+    def scores(self, column: Column) -> list[float]:
+        """The score of every seed that was so tested, NaN where it was not finite."""
+        lines = [line for run in self.done for line in run["tests"]]
+        asked = [line["score"] for line in lines if Column(line["length"], line["examples"]) == column]
+        return [math.nan if score is None else score for score in asked]
+
+
+@dataclass(frozen=True)
+class Group:
+    """One table: a recipe with the same options of its task, a row for every unit and what was set beside."""
+
+    recipe: str
+    overrides: Mapping[str, Any]
+    metric: str
+    chance: float
+    length_name: str
+    length: int
+    rows: tuple[Row, ...]
+
+    @property
+    def label(self) -> str:
+        """The recipe, and in brackets what was set of its task."""
+        return _label(self.recipe, self.overrides)
+
+    @property
+    def runs(self) -> list[Record]:
+        """The runs of all rows."""
+        return [run for row in self.rows for run in row.runs]
+
+    @property
+    def columns(self) -> list[Column]:
+        """All that any row was tested on, from the shortest."""
+        return sorted({Column(line["length"], line["examples"]) for run in self.runs for line in run["tests"]})
+
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that any row has."""
+        return sorted({run["seed"] for run in self.runs})
+
+    @property
+    def has_failing_lengths(self) -> bool:
+        """Whether any row has a failing length."""
+        return any(row.failing_lengths for row in self.rows)
+
+    def best(self, column: Column) -> Row | None:
+        """The row that is better than all others by more than either's spread; None where none is.
+
+        Rows of one seed have no spread: one that leads makes that nothing is best, others are passed over.
+        """
+        sign = 1 if SCORES[self.metric].more_is_better else -1
+        spreads = {i: spread(row.scores(column)) for i, row in enumerate(self.rows) if row.scores(column)}
+        if not spreads:
+            return None
+        ranks = {i: sign * s.mean if math.isfinite(s.mean) else -math.inf for i, s in spreads.items()}
+        first = max(ranks, key=lambda i: ranks[i])
+        others = [s for i, s in spreads.items() if i != first and s.seeds > 1]
+        mean, std, _ = spreads[first]
+        if std is None or not others:
+            return None
+        clear = all(not math.isfinite(s.mean) or abs(mean - s.mean) > max(std, s.std or 0.0) for s in others)
+        return self.rows[first] if clear else None
+
+
+class Spread(NamedTuple):
+    """Mean and standard deviation (of a sample; None of one value, or where not finite) over so many seeds."""
+
+    mean: float
+    std: float | None
+    seeds: int
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """The mean and the standard deviation over seeds.
+
+    >>> spread([1.0, 3.0])
+    Spread(mean=2.0, std=1.4142135623730951, seeds=2)
+    """
+    if not all(map(math.isfinite, values)):
+        return Spread(sum(values) / len(values), None, len(values))
+    return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
+
+
+def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -> list[Group]:
+    """Gathers records into a group for every recipe and every setting of its task.
+
+    Units, and then groups, stand in the order in which the records first name them, without overrides first.
+
+    Args:
+        records: as `read_results` gives them.
+        recipes: those asked for; None for all.
+
+    Raises:
+        ValueError: a recipe is in no record, none is left, or records that belong together differ in
+            metric, length, task or configuration.
+    """
+    known = list(dict.fromkeys(record["recipe"] for record in records))
+    if not known:
+        raise ValueError("`FILE` must hold at least one record, got none")
+    for name in recipes or ():
+        if name not in known:
+            raise ValueError(f"`--task` must be one of {', '.join(known)}, got {name!r}")
+    units = list(dict.fromkeys(record["unit"] for record in records))
+    groups: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        groups.setdefault((record["recipe"], _key(_split(record)[0])), []).append(record)
+    asked = [key for key in groups if not recipes or key[0] in recipes]
+    asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
+    return [_group(groups[key], units) for key in asked]
+
+
+def _group(records: list[Record], units: Sequence[str]) -> Group:
+    first, overrides = records[0], _split(records[0])[0]
+    name = _label(first["recipe"], overrides)
+    for field in ("metric", "chance", "length_name", "length"):
+        values = list(dict.fromkeys(record[field] for record in records))
+        if len(values) > 1:
+            raise ValueError(f"the records of {name} must share one `{field}`, got {', '.join(map(str, values))}")
+    _check_same(records, name, ("task",))
+    rows: dict[tuple[str, str], list[Record]] = {}
+    for record in records:
+        rows.setdefault((record["unit"], _key(_split(record)[1])), []).append(record)
+    made = []
+    for runs in rows.values():
+        row = Row(runs[0]["unit"], _split(runs[0])[1], tuple(sorted(runs, key=lambda run: run["seed"])))
+        _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
+        made.append(row)
+    there = {row.unit for row in made}
+    made += [Row(unit, {}, ()) for unit in units if unit not in there]
+    made.sort(key=lambda row: (units.index(row.unit), bool(row.overrides)))
+    return Group(
+        first["recipe"],
+        overrides,
+        first["metric"],
+        first["chance"],
+        first["length_name"],
+        first["length"],
+        tuple(made),
+    )
+
+
+def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> None:
+    """Raises where runs that one row or table joins were configured differently, as by recipes of two versions."""
+    for table in tables:
+        configs = [record["config"].get(table, {}) for record in records]
+        for key in dict.fromkeys(key for config in configs for key in config):
+            values = list(dict.fromkeys(json.dumps(config.get(key)) for config in configs))
+            if f"{table}.{key}" not in NOT_SHOWN and len(values) > 1:
+                raise ValueError(
+                    f"the records of {name} must share one configuration, got `{table}.{key}` of {' and '.join(values)}"
+                )
+
+
+def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What was set of the task, and of all else."""
+    shown = {key: value for key, value in sorted(record["set"].items()) if key not in NOT_SHOWN}
+    task = {key: value for key, value in shown.items() if key.startswith("task.")}
+    return task, {key: value for key, value in shown.items() if key not in task}
+
+
+def _key(overrides: Mapping[str, Any]) -> str:
+    return json.dumps(overrides, sort_keys=True)
+
+
+def _label(name: str, overrides: Mapping[str, Any]) -> str:
+    said = []
+    for key, value in overrides.items():
+        plain = value if isinstance(value, str) else json.dumps(value)
+        words = LABELS.get((key, value)) if isinstance(value, bool) else None
+        said.append(words or f"{key}={plain}")
+    return f"{name} ({', '.join(said)})" if said else name

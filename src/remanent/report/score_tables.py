@@ -1,0 +1,208 @@
+"""Groups of results as tables, in Markdown, CSV or LaTeX, and the commands that make them."""
+
+import csv
+import io
+import json
+import math
+import shlex
+import statistics
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+from remanent.report.groups import Column, Group, Row, spread
+from remanent.report.tables import DASH, SCORES, format_score, format_spread, latex_escape, latex_table, markdown_table
+
+DEFAULT_THREADS = 1
+"""Of `remanent grid`, which are not written out."""
+CSV_COLUMNS = (
+    *("task", "task_set", "unit", "set", "status", "metric", "chance", "trained_length", "length", "examples"),
+    *("mean", "std", "n", "best", "seeds", "failed", "failing_median", "failing_min", "failing_max"),
+    *("parameters", "steps", "seconds_train"),
+)
+
+
+class Cell(NamedTuple):
+    """The text of a cell, and whether it is the best of its column."""
+
+    text: str
+    is_best: bool = False
+
+
+def render(groups: Sequence[Group], kind: str) -> str:
+    """All groups as text.
+
+    Args:
+        groups: as `summarise` gives them.
+        kind: one of `FORMATS`.
+    """
+    return FORMATS[kind](groups)
+
+
+def caption(group: Group) -> str:
+    """What a table holds, in two sentences."""
+    score = SCORES[group.metric]
+    title = score.title[0].upper() + score.title[1:] + (" in %" if score.more_is_better else "")
+    chance = format_score(group.chance, group.metric)
+    said = f"{title} by {group.length_name} (and number of test examples); "
+    said += f"trained at {group.length:,}, chance {chance}."
+    if group.has_failing_lengths:
+        said += f" Of failing lengths the median and, where seeds differ, [lowest{DASH}highest]."
+    return said
+
+
+def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
+    """A header, and a row of cells for every row of a group."""
+    columns = group.columns
+    header = ["unit", *(f"{column.length:,} ({column.examples:,})" for column in columns)]
+    header += ["failing length"] * group.has_failing_lengths
+    header += ["parameters", "training steps", "training, s", "seeds"]
+    best = {column: group.best(column) for column in columns}
+    rows = []
+    for row in group.rows:
+        cells = [Cell(row.label), *(Cell(_score(row, column, group.metric), best[column] is row) for column in columns)]
+        cells += [Cell(_failing(row))] * group.has_failing_lengths
+        if row.done:
+            one, seconds = row.done[0], statistics.median(run["seconds"]["train"] for run in row.done)
+            cells += [Cell(f"{one['parameters']:,}"), Cell(f"{one['steps']:,}"), Cell(f"{seconds:,.0f}")]
+        else:
+            cells += [Cell(DASH)] * 3
+        rows.append([*cells, Cell(_seeds(row, group))])
+    return header, rows
+
+
+def grid_commands(group: Group) -> list[str]:
+    """The commands that make the runs of a group: one for all units that share overrides and seeds.
+
+    Returns:
+        Lines for a shell, in the order of the rows.
+    """
+    seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
+    for run in group.runs:
+        overrides = {key: value for key, value in run["set"].items() if key != "task.data_dir"}
+        threads = run["config"].get("training", {}).get("threads", DEFAULT_THREADS)
+        of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
+        of_units.setdefault(run["unit"], set()).add(run["seed"])
+    commands = []
+    for (overrides_text, threads), of_units in seeds.items():
+        units: dict[tuple[int, ...], list[str]] = {}
+        for unit, numbers in of_units.items():
+            units.setdefault(tuple(sorted(numbers)), []).append(unit)
+        for shared, names in units.items():
+            words = ["remanent", "grid", "--task", group.recipe, "--unit", *names, "--seed", *_seed_words(shared)]
+            for key, value in json.loads(overrides_text).items():
+                words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
+            words += ["--threads", str(threads)] if threads != DEFAULT_THREADS else []
+            commands.append(shlex.join(words))
+    return commands
+
+
+def _score(row: Row, column: Column, metric: str) -> str:
+    if row.state != "done":
+        return row.state
+    scores = row.scores(column)
+    if not scores:
+        return DASH
+    mean, std, count = spread(scores)
+    if not math.isfinite(mean):
+        return "not finite"
+    return format_spread(mean, std, metric) + (f" (of {count})" if count < len(row.done) else "")
+
+
+def _failing(row: Row) -> str:
+    if row.state != "done":
+        return row.state
+    lengths = row.failing_lengths
+    if not lengths:
+        return DASH
+    middle = f"{statistics.median(lengths):,.0f}"
+    return f"{middle} [{min(lengths):,}{DASH}{max(lengths):,}]" if min(lengths) < max(lengths) else middle
+
+
+def _seeds(row: Row, group: Group) -> str:
+    if not row.runs:
+        return "missing"
+    done, failed = len(row.done), len(row.runs) - len(row.done)
+    said = [str(done) if done == len(group.seeds) else f"{done} of {len(group.seeds)}"]
+    return ", ".join(said + [f"{failed} failed"] * bool(failed))
+
+
+def _seed_words(numbers: Sequence[int]) -> list[str]:
+    first, last = numbers[0], numbers[-1]
+    if len(numbers) > 1 and list(numbers) == list(range(first, last + 1)):
+        return [f"{first}:{last + 1}"]
+    return [str(number) for number in numbers]
+
+
+def markdown_scores(group: Group) -> str:
+    """The table of one group in Markdown, without its caption."""
+    header, rows = table_cells(group)
+    return markdown_table(header, [[_markdown_cell(cell) for cell in row] for row in rows])
+
+
+def _markdown_cell(cell: Cell) -> str:
+    text = cell.text.replace("|", "\\|")
+    return f"**{text}**" if cell.is_best else text
+
+
+def _markdown(groups: Sequence[Group]) -> str:
+    parts = [f"## {group.label}\n\n{caption(group)}\n\n{markdown_scores(group)}\n" for group in groups]
+    return "\n".join(parts)
+
+
+def _latex(groups: Sequence[Group]) -> str:
+    parts = []
+    for group in groups:
+        header, rows = table_cells(group)
+        escaped = [[_latex_cell(cell) for cell in row] for row in rows]
+        parts.append(f"% {group.label}. {caption(group)}\n{latex_table(list(map(latex_escape, header)), escaped)}\n")
+    return "\n".join(parts)
+
+
+def _latex_cell(cell: Cell) -> str:
+    text = latex_escape(cell.text)
+    return rf"\textbf{{{text}}}" if cell.is_best else text
+
+
+def _csv(groups: Sequence[Group]) -> str:
+    """Long: a line for every row and length, with all digits, so that a program can go on with them."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    for group in groups:
+        for row in group.rows:
+            for column in group.columns if row.done else [None]:
+                writer.writerow(_csv_line(group, row, column))
+    return text.getvalue()
+
+
+def _csv_line(group: Group, row: Row, column: Column | None) -> dict[str, Any]:
+    line: dict[str, Any] = {
+        "task": group.recipe,
+        "task_set": json.dumps(group.overrides, sort_keys=True),
+        "unit": row.unit,
+        "set": json.dumps(row.overrides, sort_keys=True),
+        "status": row.state,
+        "metric": group.metric,
+        "chance": group.chance,
+        "trained_length": group.length,
+        "n": 0,
+        "seeds": len(row.done),
+        "failed": len(row.runs) - len(row.done),
+    }
+    if column is not None:
+        line |= {"length": column.length, "examples": column.examples, "best": int(group.best(column) is row)}
+        scores = row.scores(column)
+        if scores:
+            line |= dict(zip(("mean", "std", "n"), spread(scores), strict=True))
+    if row.failing_lengths:
+        lengths = row.failing_lengths
+        line |= {"failing_median": statistics.median(lengths)}
+        line |= {"failing_min": min(lengths), "failing_max": max(lengths)}
+    if row.done:
+        line |= {"parameters": row.done[0]["parameters"], "steps": row.done[0]["steps"]}
+        line |= {"seconds_train": statistics.median(run["seconds"]["train"] for run in row.done)}
+    return line
+
+
+FORMATS: dict[str, Callable[[Sequence[Group]], str]] = {"md": _markdown, "csv": _csv, "latex": _latex}
+"""Name to what writes groups so."""
