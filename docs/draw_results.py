@@ -1,0 +1,121 @@
+"""Writes the tables of results.md, with their figures and commands, from results files of the grid.
+
+python docs/draw_results.py [FILE ...] [--page PAGE]    # results/grid*.jsonl, docs/results.md
+"""
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from remanent._files import write_whole
+from remanent.report.curves import dots_by_name, score_against_length_with_spread
+from remanent.report.figures import save_figure
+from remanent.report.groups import Group, Row, summarise
+from remanent.report.results import read_results
+from remanent.report.score_tables import caption, grid_commands, markdown_scores
+from remanent.report.tables import SCORES
+
+ROOT = Path(__file__).parents[1]
+BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
+LIMIT = 2**20
+"""The longest length at which the grid looks for a failure."""
+
+
+def main() -> None:
+    """Writes the page's generated part, and a picture or two for every table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("files", type=Path, nargs="*", default=sorted((ROOT / "results").glob("grid*.jsonl")))
+    parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
+    options = parser.parse_args()
+    text = options.page.read_text()
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f"`--page` must hold {BEGIN} and then {END}, once each, got {options.page}")
+    records, notes = read_results(options.files)
+    for note in notes:
+        print(note)
+    parts = [f"{BEGIN}\n"]
+    for group in summarise(records) if records else []:
+        parts.append(section(group, options.page.parent / "pictures"))
+    parts.append(made_by(records) if records else "No runs yet.\n")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    write_whole(options.page, (before + "\n".join(parts) + "\n" + END + after).encode())
+
+
+def section(group: Group, pictures: Path) -> str:
+    """Heading, caption, table, pictures and commands of one group; the pictures are written."""
+    pictures.mkdir(exist_ok=True)
+    name = "results-" + re.sub(r"[^0-9a-z]+", "-", group.label.lower()).strip("-")
+    figures = {name: (draw_scores(group), f"{SCORES[group.metric].title} of every unit")}
+    if group.has_failing_lengths:
+        figures[f"{name}-failing"] = (draw_failing_lengths(group), "failing length of every unit and seed")
+    lines = [f"## {group.label}", "", caption(group), "", markdown_scores(group), ""]
+    for stem, (figure, said) in figures.items():
+        save_figure(figure, pictures / f"{stem}.svg")
+        lines += [f"![{group.label}: {said}](pictures/{stem}.svg)", ""]
+    return "\n".join([*lines, "```console", *grid_commands(group), "```", ""])
+
+
+def draw_scores(group: Group) -> Figure:
+    """Scores over the length, or, where there is one length alone, side by side."""
+    lengths = sorted({column.length for column in group.columns})
+    score = SCORES[group.metric]
+    if len(lengths) > 1 and lengths[0] > 0:
+        return score_against_length_with_spread(
+            {row.label: scores_by_length(group, row) for row in group.rows},
+            title=f"{group.label}, trained at {group.length:,}",
+            length_name=group.length_name,
+            score_name=score.title,
+            chance=group.chance,
+            trained_at=group.length,
+            is_share=score.more_is_better,
+        )
+    scale = 100 if score.more_is_better else 1
+    points = {
+        row.label: [scale * value for values in scores_by_length(group, row).values() for value in values]
+        for row in group.rows
+    }
+    return dots_by_name(
+        points,
+        title=group.label,
+        value_name=score.title + (", %" if score.more_is_better else ""),
+        marks={"chance": scale * group.chance},
+        logarithmic=False,
+    )
+
+
+def draw_failing_lengths(group: Group) -> Figure:
+    """A dot for every seed of every unit."""
+    return dots_by_name(
+        {row.label: row.failing_lengths for row in group.rows},
+        title=f"{group.label}, trained at {group.length:,}",
+        value_name=f"failing length, {group.length_name}",
+        marks={f"looked for up to {LIMIT:,}": LIMIT},
+        logarithmic=True,
+    )
+
+
+def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
+    """A row's scores at every length, of the most examples where there are several."""
+    return {c.length: row.scores(c) for c in group.columns if row.scores(c)}
+
+
+def made_by(records: list[dict[str, Any]]) -> str:
+    """On what machines, with what versions, and of what commits the records were made."""
+    commits: dict[tuple[str, str], list[str]] = {}
+    for record in records:
+        packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
+        machine = f"{record['processor']} ({record['cores']} cores), {record['platform']}"
+        made_with = f"Python {record['python']}, {packages}"
+        commits.setdefault((machine, made_with), []).append(str(record.get("commit") or "unknown"))
+    lines = ["## How it was made", ""]
+    for (machine, made_with), of_runs in commits.items():
+        said = ", ".join(f"`{commit}` ({of_runs.count(commit)})" for commit in dict.fromkeys(of_runs))
+        lines.append(f"- {machine}: {made_with}; {len(of_runs)} runs, of commits (runs) {said}.")
+    return "\n".join([*lines, ""])
+
+
+if __name__ == "__main__":
+    main()
