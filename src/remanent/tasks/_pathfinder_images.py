@@ -17,7 +17,7 @@ STEADINESS = 4
 """How many turns it takes at least to go from straight on to the sharpest turn."""
 CANDIDATES = (3, 40, 24)
 """Curves tried at a time for the first place in a scene, for the second, and for each distractor's."""
-ROUNDS = 1000
+ROUNDS = 300
 """Scenes begun, all in vain, before the curves are said not to fit."""
 
 # Rounded, so that the last bit of a machine's cosine never decides whether a scene is taken.
@@ -52,7 +52,7 @@ class Style(NamedTuple):
     @property
     def radius(self) -> float:
         """The radius of a dot."""
-        return 1.25 * self.width
+        return max(1.0, 1.25 * self.size / 32)
 
     @property
     def separation(self) -> float:

@@ -72,12 +72,13 @@ class Pathfinder(Task):
         check_at_least("padding", self.padding, 0)
         check_choice("source", self.source, SOURCES)
         check_choice("difficulty", self.difficulty, DIFFICULTIES)
-        style = self._style()
-        check_at_least("dashes", style.dashes, 2)
-        check_range("dash", style.dash, 0, self.size, open_low=True)
-        check_range("gap", style.gap, 1, self.size)
-        check_at_least("distractors", style.distractors, 0)
-        check_at_least("distractor_dashes", style.distractor_dashes, 2)
+        for name, least in (("dashes", 2), ("distractors", 0), ("distractor_dashes", 2)):
+            if getattr(self, name) is not None:
+                check_at_least(name, getattr(self, name), least)
+        if self.dash is not None:
+            check_range("dash", self.dash, 0, self.size, open_low=True)
+        if self.gap is not None:
+            check_range("gap", self.gap, 1, self.size)
 
     @property
     def length(self) -> int:
@@ -141,7 +142,7 @@ class Pathfinder(Task):
         return Style(
             size=self.size,
             dashes=dashes,
-            dash=(1.0 if fine else 1.5 * width) if self.dash is None else self.dash,
+            dash=(1.25 if fine else 1.5 * width) if self.dash is None else self.dash,
             gap=(1.75 if fine else 2 * width) if self.gap is None else self.gap,
             distractors=min(2, (self.size + 4) // 16) if self.distractors is None else self.distractors,
             distractor_dashes=short,
