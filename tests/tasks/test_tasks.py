@@ -8,43 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-from remanent.tasks import TASKS, CopyFirst, SequentialImage
+from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks._images import load_digits
 from remanent.tasks.base import read_whole
 
 REAL_MNIST = Path(__file__).parents[3] / "shared" / "data" / "MNIST" / "raw"
-ALL = [CopyFirst(steps=12), SequentialImage(padding=5), SequentialImage(reading="pixel", permuted=True)]
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
-
-
-@pytest.mark.parametrize("task", ALL, ids=repr)
-def test_batches_come_from_their_generator(task):
-    x, y = task.batch(7, generator(1))
-    again, y_again = task.batch(7, generator(1))
-    other, _ = task.batch(7, generator(2))
-    assert torch.equal(x, again)
-    assert torch.equal(y, y_again)
-    assert not torch.equal(x, other)
-    assert x.shape[::2] == (7, task.input_size)
-    assert task.name in TASKS
-
-
-@pytest.mark.parametrize("task", ALL, ids=repr)
-def test_streams_are_fixed_whatever_the_batch_and_longer_ones_begin_with_shorter(task):
-    def read(start, stop, length):
-        return read_whole(task, "test", start, stop, length)
-
-    whole, target = read(0, 6, 2500)
-    part, part_target = read(2, 4, 2500)
-    short, short_target = read(0, 6, 1234)
-    assert torch.equal(part, whole[2:4])
-    assert torch.equal(part_target, target[2:4])
-    assert torch.equal(short, whole[:, : short.shape[1]])
-    assert torch.equal(short_target, target)
-    assert whole.shape[1] - short.shape[1] == 2500 - 1234
 
 
 def test_copy_first_answers_its_first_input():
