@@ -27,7 +27,7 @@ CLAIMED = 75
 """The exit status of a process that found its run claimed by another."""
 FACTORS = (1, 10, 100, 1000)
 """How many times the training length is tested."""
-STEPS = 2_000_000
+STEPS = 1_000_000
 """About how many steps a test reads, in all its examples."""
 FEWEST = 16
 """The examples of a test, at the least."""
