@@ -12,7 +12,7 @@ from remanent.tasks._pathfinder_images import draw_images, draw_scenes
 from remanent.tasks.base import read_whole
 from remanent.tasks.pathfinder import Pathfinder
 
-SOLVED_ABOVE = {8: 0.225, 12: 0.23, 16: 0.207, 24: 0.155, 32: 0.165}
+SOLVED_ABOVE = {8: 0.172, 12: 0.163, 16: 0.158, 24: 0.105, 32: 0.122}
 """Size to the ink in the middle of a gap, blurred, which there is not between two curves."""
 
 
@@ -61,11 +61,21 @@ def find_dots(image):
     return first, next(place for _, place in places if math.dist(place, first) > 2.5)
 
 
+def thin(image, dots):
+    """The same picture with the dots as bright and about as broad as the lines."""
+    image = (image / 0.7).clamp(max=1)
+    for x, y in dots:
+        centre = image[y, x].item()
+        image[max(0, y - 1) : y + 2, max(0, x - 1) : x + 2] *= 0.55
+        image[y, x] = centre
+    return image
+
+
 def blur(image):
-    """The ink at every half pixel, seen through a Gaussian of 0.7 pixels."""
+    """The ink at every half pixel, seen through a Gaussian of 0.6 pixels."""
     size = len(image)
     offsets = torch.arange(2 * size - 1).double()[:, None] / 2 - torch.arange(size).double()
-    weights = (-offsets.square() / (2 * 0.7**2)).exp() / (0.7 * math.sqrt(2 * math.pi))
+    weights = (-offsets.square() / (2 * 0.6**2)).exp() / (0.6 * math.sqrt(2 * math.pi))
     return (weights @ image @ weights.T).tolist()
 
 
@@ -86,13 +96,14 @@ def faintest_on_best_path(ink, begin, end):
                     heapq.heappush(heap, (max(value, -ink[v][u]), u, v))
 
 
-@pytest.mark.parametrize(("size", "share"), [(8, 0.98), (12, 0.98), (16, 0.98), (24, 0.99), (32, 0.99)])
+@pytest.mark.parametrize(("size", "share"), [(8, 0.95), (12, 0.98), (16, 0.98), (24, 0.99), (32, 0.99)])
 def test_following_the_ink_from_dot_to_dot_finds_the_class(size, share):
-    x, classes = read_whole(Pathfinder(size=size), "validation", 0, 200, 0)
-    images = x.reshape(-1, size, size).double() + 0.5
-    faintest = [faintest_on_best_path(blur(image), *find_dots(image.tolist())) for image in images]
-    right = [(ink > SOLVED_ABOVE[size]) == bool(c) for ink, c in zip(faintest, classes.tolist(), strict=True)]
-    assert sum(right) >= share * len(right)
+    x, classes = read_whole(Pathfinder(size=size), "test", 0, 300, 0)
+    right = 0
+    for image, joined in zip(x.reshape(-1, size, size).double() + 0.5, classes.tolist(), strict=True):
+        dots = find_dots(image.tolist())
+        right += (faintest_on_best_path(blur(thin(image, dots)), *dots) > SOLVED_ABOVE[size]) == bool(joined)
+    assert right >= share * len(classes), right
 
 
 @pytest.mark.parametrize("size", [8, 16, 32])
@@ -186,7 +197,8 @@ def test_a_pixel_is_as_bright_as_a_line_covers_it(task):
             for x in range(style.size):
                 line = style.width / 2 - min(from_segment((x, y), *dash) for dash in dashes)
                 dot = style.radius - min(math.dist((x, y), p) for p in drawn.dots[i, int(drawn.joined[i])].tolist())
-                assert images[i, y, x].item() + 0.5 == pytest.approx(min(1, max(0, max(line, dot) + 0.5)), abs=0.003)
+                ink = max(0.7 * min(1, max(0, line + 0.5)), min(1, max(0, dot + 0.5)))
+                assert images[i, y, x].item() + 0.5 == pytest.approx(ink, abs=0.003)
 
 
 def test_counts_follow_the_size_and_can_be_set():
@@ -236,7 +248,7 @@ def test_pictures_are_the_same_on_every_machine():
     x, classes = read_whole(Pathfinder(), "test", 0, 8, 0)
     greys = ((x + 0.5) * 255).round().to(torch.uint8).numpy().tobytes()
     assert classes.tolist() == [0, 1, 0, 0, 0, 0, 1, 1]
-    assert hashlib.sha256(greys).hexdigest() == "9a9951aacf50014da1145bc7785e6cdb1d7d06671191f618e744f326439a9d01"
+    assert hashlib.sha256(greys).hexdigest() == "4c016ea03c3f5a05b38018651dc1bb1a075b4a994e076b5e2c54250eb059cc25"
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,8 @@ DIRECTIONS = 1024
 """Headings there are, all around."""
 STEADINESS = 4
 """How many turns it takes at least to go from straight on to the sharpest turn."""
+LINE = np.float32(0.7)
+"""How bright a line is beside a dot, which a small picture could not show by its size alone."""
 CANDIDATES = (3, 40, 24)
 """Curves tried at a time for the first place in a scene, for the second, and for each distractor's."""
 ROUNDS = 300
@@ -128,15 +130,15 @@ def draw_images(scenes: Scenes, style: Style) -> Tensor:
     """The pictures as pixels of 256 greys in [-0.5, 0.5], (N, size, size)."""
     N = len(scenes.joined)
     grid = np.arange(style.size, dtype=np.float32)
-    ink = np.full((N, style.size, style.size), np.float32(-1))
+    lines = np.full((N, style.size, style.size), np.float32(-1))
     for curves in (scenes.targets, scenes.distractors):
         dashes = curves.reshape(N, -1, 2, 2).astype(np.float32)
         for i in range(dashes.shape[1]):
-            np.maximum(ink, style.width / 2 - _distances(grid, dashes[:, i, 0], dashes[:, i, 1]), out=ink)
+            np.maximum(lines, style.width / 2 - _distances(grid, dashes[:, i, 0], dashes[:, i, 1]), out=lines)
     dots = scenes.dots[np.arange(N), scenes.joined.astype(int)].astype(np.float32)
-    for i in range(2):
-        np.maximum(ink, style.radius - _distances(grid, dots[:, i], dots[:, i]), out=ink)
-    return torch.from_numpy(np.round(np.clip(ink + np.float32(0.5), 0, 1) * 255)) / 255 - 0.5
+    discs = style.radius - np.minimum(*(_distances(grid, dots[:, i], dots[:, i]) for i in range(2)))
+    ink = np.maximum(LINE * np.clip(lines + np.float32(0.5), 0, 1), np.clip(discs + np.float32(0.5), 0, 1))
+    return torch.from_numpy(np.round(ink * 255)) / 255 - 0.5
 
 
 def _distances(grid: NDArray[np.float32], begin: NDArray[np.float32], end: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -194,6 +196,7 @@ def _curves(numbers: Array, style: Style) -> tuple[Array, Mask]:
     margin = style.radius - 0.5
     room = style.size - 1 - 2 * margin - (high - low)
     place = numbers[..., [2, -1]]
+    # More often near the border than in the middle, so that the next curve finds room.
     place = place * place * (3 - 2 * place)
     points += (margin - low + room * place)[..., None, :]
     along = np.concatenate([[0], np.cumsum(lengths)])
@@ -209,7 +212,7 @@ def _apart(candidates: Array, other: Array, style: Style) -> Mask:
 
 
 def _dots(first: Array, second: Array, second_owns: Mask, style: Style) -> tuple[Array, Array]:
-    """Dots (N, K, 2, 2, 2) on an end of both curves and on both of one, as far from each other; and if they can be."""
+    """Dots (N, K, 2, 2, 2), on an end of both curves and on both of one, and how their distances differ, (N, K)."""
     ends = np.stack(np.broadcast_arrays(first[..., [0, -1], :], second[..., [0, -1], :]), axis=2)
     own = np.where(second_owns[:, None, None, None], ends[:, :, 1], ends[:, :, 0])
     crossing = np.stack(np.broadcast_arrays(ends[:, :, 0, :, None], ends[:, :, 1, None]), axis=-2)

@@ -18,9 +18,9 @@ SOURCES = ("generated", "long-range-arena")
 class Pathfinder(Task):
     r"""Pathfinder: size x size grey pixels, row by row, then K steps of zeros; are the dots joined by a dashed curve?
 
-    Generated pictures hold two long dashed curves and a few short ones, none of which touch, and a dot on
-    two ends of the long ones: of one curve (class 1) or of both (class 0, as often, and with the dots as
-    far apart). Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
+    Generated pictures hold two long dashed curves and a few short ones, none of which touch, and a brighter
+    dot on two ends of the long ones: of one curve (class 1) or one of each (class 0, as often, and with
+    the dots as far apart). Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
 
     The options that are None by default follow the size. For 32 pixels they are 9 dashes of 1.5 pixels,
     gaps of 2, and 2 short curves of 3 dashes; smaller pictures have fewer and shorter dashes, larger
