@@ -29,7 +29,10 @@ def parser(arguments: list[str]) -> Any:
     parser.add_argument("--results", type=Path, default=Path("results/grid.jsonl"), help="the file that is appended to")
     parser.add_argument("--runs", type=Path, default=Path("runs/grid"), help="where the runs' folders lie")
     parser.add_argument("--threads", type=int, default=1, help="of torch, for each run")
-    parser.add_argument("--workers", type=int, default=1, help="runs at a time")
+    many = "runs at a time (1; with Ray, cores // threads)"
+    parser.add_argument("--workers", type=int | None, default=None, help=many)
+    shared = "of a Ray cluster; its nodes must share the folders of --results and --runs"
+    parser.add_argument("--address", type=str | None, default=None, help=shared)
     parser.add_argument("--retries", type=int, default=2, help="how often a run whose process died is tried again")
     parser.add_argument("--retry-failed", action="store_true", help="do runs that have failed again")
     parser.add_argument("--failing-limit", type=int, default=2**20, help="the longest word that is tried")
@@ -56,6 +59,7 @@ def run(options: Any) -> int:
         options.results,
         options.runs,
         workers=options.workers,
+        address=options.address,
         retries=options.retries,
         retry_failed=options.retry_failed,
         failing_limit=options.failing_limit,

@@ -1,9 +1,5 @@
 """One run of a grid in a process of its own: claimed, trained, tested, and appended to the results."""
 
-import ctypes
-import json
-import os
-import signal
 import subprocess
 import sys
 import time
@@ -34,11 +30,10 @@ FEWEST = 16
 ATTENTION_LENGTH, ATTENTION_LIMIT = 10_000, 4096
 """How long attention, whose cost grows with the square, is tested; and how long its words may be."""
 WENT_ON = "went-on.json"
-PR_SET_PDEATHSIG = 1
 
 
 class Job(NamedTuple):
-    """What a process is told, as JSON.
+    """What a process is told.
 
     Attributes:
         recipe: the run's recipe.
@@ -59,14 +54,6 @@ class Job(NamedTuple):
     limit: int
 
 
-def main() -> None:
-    """Reads the parent's number and a job from stdin, does it, and exits with its status."""
-    parent, *job = json.load(sys.stdin)
-    _end_with(parent)
-    reuse_freed_memory()
-    sys.exit(work(Job(*job)))
-
-
 def work(job: Job) -> int:
     """Does a job, unless another process has claimed it or has done it.
 
@@ -83,6 +70,7 @@ def work(job: Job) -> int:
     except Timeout:
         return CLAIMED
     with claim:
+        reuse_freed_memory()
         results = Path(job.results)
         if sum(record.get("id") == identity(job.config) for record in read_records(results)) > job.known:
             return 0
@@ -214,11 +202,3 @@ def _about(job: Job, experiment: Experiment) -> dict[str, Any]:
 
 def _versions() -> dict[str, Any]:
     return {"commit": commit(), **versions()}
-
-
-def _end_with(parent: int) -> None:
-    """Asks Linux to kill this process when its parent dies; elsewhere it goes on, and its claim keeps others away."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)

@@ -1,17 +1,20 @@
 """Where the runs of a grid are worked on: in processes of this machine, or by Ray; each in a process of its own."""
 
-import json
+import importlib.util
+import multiprocessing
 import os
 import signal
-import subprocess
 import sys
-import tempfile
+import threading
 import time
-from typing import IO, Any, NamedTuple, Protocol
+from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
+from typing import Any, NamedTuple, Protocol
 
-WORKER = ("-P", "-c", "from remanent.training._measure import main; main()")
-"""The arguments of a Python that does one job."""
-PAUSE = 0.05
+from remanent.training._measure import Job, work
+
+CAPACITY_AGE = 5.0
+"""Seconds after which a cluster is asked again how large it is."""
 
 
 class Ended(NamedTuple):
@@ -20,7 +23,7 @@ class Ended(NamedTuple):
     Attributes:
         key: the run's.
         status: its exit status; below 0 if a signal ended it, None if that is not known.
-        note: what it wrote on stderr.
+        note: what is known beside that.
     """
 
     key: str
@@ -34,8 +37,7 @@ class Ended(NamedTuple):
             return self.note
         if self.status < 0:
             return f"the process was ended by {signal.Signals(-self.status).name}"
-        last = self.note.strip().splitlines()[-1:] or ["nothing on stderr"]
-        return f"the process ended with status {self.status}: {last[0]}"
+        return f"the process ended with status {self.status}" + (f", {self.note}" if self.note else "")
 
 
 class Workers(Protocol):
@@ -44,11 +46,11 @@ class Workers(Protocol):
     def room(self) -> int:
         """How many more jobs can be worked on now."""
 
-    def start(self, key: str, job: tuple[Any, ...]) -> None:
+    def start(self, key: str, job: Job) -> None:
         """Begins a job."""
 
     def ended(self, seconds: float) -> list[Ended]:
-        """The jobs that have ended since the last call; waits so long for one."""
+        """The jobs that have ended since the last call; waits at most so long for one."""
 
     def close(self) -> None:
         """Ends what is still worked on."""
@@ -57,58 +59,171 @@ class Workers(Protocol):
 class Processes:
     """So many processes of this machine at a time.
 
-    Each has a session of its own: Ctrl-C reaches the grid alone, which then ends them.
+    Where the system can fork, they come from a server that has imported everything once: a run then
+    begins within a fraction of a second. The server itself never computes, so it has no threads that a
+    fork would lose.
 
     Args:
         count: how many at a time.
+        preload: modules that the server imports beside this one.
     """
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, count: int, preload: tuple[str, ...] = ()) -> None:
         self.count = count
-        self.running: dict[str, tuple[subprocess.Popen[bytes], IO[bytes]]] = {}
+        self.running: dict[str, tuple[BaseProcess, Connection]] = {}
+        forks = "forkserver" in multiprocessing.get_all_start_methods()
+        self.context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
+        if forks:
+            self.context.set_forkserver_preload([__name__, *preload])
 
     def room(self) -> int:
         """How many more processes may be started."""
         return self.count - len(self.running)
 
-    def start(self, key: str, job: tuple[Any, ...]) -> None:
-        """Starts a process and hands it the job."""
-        notes = tempfile.TemporaryFile()  # noqa: SIM115 - closed when the process has ended; a pipe would fill up
-        process = subprocess.Popen(
-            [sys.executable, *WORKER],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.DEVNULL,
-            stderr=notes,
-            start_new_session=True,
-        )
+    def start(self, key: str, job: Job) -> None:
+        """Starts a process for the job."""
+        notes, sender = self.context.Pipe(duplex=False)
+        process = self.context.Process(target=_work_alone, args=(job, sender), name=key)
+        process.start()
+        sender.close()
         self.running[key] = process, notes
-        assert process.stdin is not None
-        try:
-            process.stdin.write(json.dumps([os.getpid(), *job]).encode())
-            process.stdin.close()
-        except BrokenPipeError:  # it died already, as its status will tell
-            pass
 
     def ended(self, seconds: float) -> list[Ended]:
         """The processes that have ended."""
-        deadline = time.monotonic() + seconds
-        while not (keys := [key for key, (process, _) in self.running.items() if process.poll() is not None]):
-            if time.monotonic() >= deadline:
-                return []
-            time.sleep(PAUSE)
-        return [self._take(key) for key in keys]
+        if not self.running:
+            time.sleep(seconds)
+            return []
+        wait([process.sentinel for process, _ in self.running.values()], seconds)
+        return [self._take(key) for key in list(self.running) if self.running[key][0].exitcode is not None]
 
     def close(self) -> None:
         """Kills the processes; their runs go on from their checkpoints when asked for again."""
-        for process, notes in self.running.values():
+        for process, _ in self.running.values():
             process.kill()
-            process.wait()
-            notes.close()
-        self.running.clear()
+        for key in list(self.running):
+            self.running[key][0].join()
+            self._take(key)
 
     def _take(self, key: str) -> Ended:
         process, notes = self.running.pop(key)
-        notes.seek(0)
-        text = notes.read().decode(errors="replace")
+        status = process.exitcode
+        try:
+            note = notes.recv_bytes().decode() if notes.poll() else ""
+        except EOFError:
+            note = ""
         notes.close()
-        return Ended(key, process.returncode, text)
+        process.close()
+        return Ended(key, status, note)
+
+
+class RayTasks:
+    """Tasks of Ray, on this machine or a cluster whose nodes share the folders of the runs and the results.
+
+    Args:
+        count: how many at a time; None for as many as the cluster has room for.
+        threads: the cores that a run takes.
+        address: of a cluster; None to start Ray on this machine.
+
+    Raises:
+        ModuleNotFoundError: Ray is not installed.
+    """
+
+    def __init__(self, count: int | None, threads: int, address: str | None) -> None:
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        import ray
+
+        self.ray, self.count, self.threads = ray, count, threads
+        quiet = {"log_to_driver": False, "logging_level": "ERROR"}
+        if address is None:
+            ray.init(num_cpus=(count or 1) * threads, include_dashboard=False, **quiet)
+        else:
+            ray.init(address=address, **quiet)
+        self.task = ray.remote(num_cpus=threads, max_retries=0)(_work_under_ray)  # the grid itself tries again
+        self.running: dict[Any, str] = {}
+        self.capacity, self.asked = 0, -CAPACITY_AGE
+
+    def room(self) -> int:
+        """How many more tasks the cluster has cores for."""
+        if time.monotonic() - self.asked >= CAPACITY_AGE:
+            self.capacity, self.asked = (
+                int(self.ray.cluster_resources().get("CPU", 0)) // self.threads,
+                time.monotonic(),
+            )
+        return min(self.capacity, self.count or self.capacity) - len(self.running)
+
+    def start(self, key: str, job: Job) -> None:
+        """Hands the job to Ray."""
+        self.running[self.task.remote(job)] = key
+
+    def ended(self, seconds: float) -> list[Ended]:
+        """The tasks that have ended, also by the loss of their process or node."""
+        if not self.running:
+            time.sleep(seconds)
+            return []
+        done, _ = self.ray.wait(list(self.running), num_returns=1, timeout=seconds)
+        return [self._take(task) for task in done]
+
+    def close(self) -> None:
+        """Ends Ray, and with it the tasks."""
+        for task in self.running:
+            self.ray.cancel(task, force=True)
+        self.ray.shutdown()
+
+    def _take(self, task: Any) -> Ended:
+        key = self.running.pop(task)
+        try:
+            return Ended(key, *self.ray.get(task))
+        except self.ray.exceptions.RayError as error:
+            return Ended(key, None, f"{type(error).__name__}: {str(error).splitlines()[0]}")
+
+
+def has_ray() -> bool:
+    """Whether Ray is installed."""
+    return importlib.util.find_spec("ray") is not None
+
+
+def make_workers(count: int | None, threads: int, address: str | None) -> Workers:
+    """What a grid is worked on by.
+
+    Args:
+        count: runs at a time; None for what there are cores for with Ray, and for one without.
+        threads: cores that a run takes.
+        address: of a Ray cluster; None for this machine, where Ray serves more than one run at a time.
+    """
+    if address is not None:
+        return RayTasks(count, threads, address)
+    if count is None:
+        count = max(1, (os.cpu_count() or 1) // threads) if has_ray() else 1
+    return RayTasks(count, threads, None) if count > 1 and has_ray() else Processes(count)
+
+
+def _work_under_ray(job: Job) -> tuple[int | None, str]:
+    """Does a job in a process beside Ray's worker, which is spared its torch and lives on.
+
+    A run inside of the worker would make it crash now and then as it ends.
+    """
+    processes = Processes(1, preload=("ray",))  # a new process reads its parent's main module, which is Ray's
+    processes.start("", job)
+    while not (ended := processes.ended(60.0)):
+        pass
+    return ended[0].status, ended[0].note
+
+
+def _work_alone(job: Job, notes: Connection) -> None:
+    """Does a job in a process of its own, whose exit status says how it went."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grid, which then ends this process
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        status = work(job)
+    except Exception as error:
+        notes.send_bytes(f"{type(error).__name__}: {error}".encode())
+        status = 1
+    sys.exit(status)
+
+
+def _end_with_parent() -> None:
+    """Ends this process when the grid's is gone: its run is then free for another grid."""
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    os._exit(1)

@@ -14,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from remanent._options import check_at_least
 from remanent._results import append_record, read_records, repair
 from remanent.training._measure import CLAIMED, Job, claim_of, failure
-from remanent.training._workers import Ended, Processes, Workers
+from remanent.training._workers import Ended, Workers, has_ray, make_workers
 from remanent.training.combinations import GridRun, identity
 from remanent.training.run import read_experiment
 
@@ -45,27 +45,32 @@ class GridOptions:
     Args:
         results: the results file.
         folder: where the runs' folders lie.
-        workers: runs at a time, at least 1.
+        workers: runs at a time, at least 1; None for one, or, where Ray is installed, as many as there are cores.
+        address: of a Ray cluster, whose nodes must share the results and the folder; None for this machine.
         retries: how often a run whose process died is tried again, at least 0.
         retry_failed: whether runs that have failed are done again.
         failing_limit: the longest word in the search of failing lengths, at least 1.
 
     Raises:
-        ValueError: a number is too small.
+        ValueError: a number is too small, or an address is given and Ray is not installed.
         TypeError: a number is not an int.
     """
 
     results: Path = Path("results/grid.jsonl")
     folder: Path = Path("runs/grid")
-    workers: int = 1
+    workers: int | None = None
+    address: str | None = None
     retries: int = 2
     retry_failed: bool = False
     failing_limit: int = 2**20
 
     def __post_init__(self) -> None:
-        check_at_least("workers", self.workers, 1)
+        if self.workers is not None:
+            check_at_least("workers", self.workers, 1)
         check_at_least("retries", self.retries, 0)
         check_at_least("failing_limit", self.failing_limit, 1)
+        if self.address is not None and not has_ray():
+            raise ValueError(f'`--address` needs Ray, pip install "remanent[cluster]", got {self.address!r}')
 
 
 def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True) -> Summary:
@@ -93,10 +98,10 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
     aside = repair(options.results)
     if aside is not None:
         print(f"a broken last line of {options.results} was moved to {aside}", file=sys.stderr)
-    workers = Processes(options.workers)
-    grid = _Grid(runs, options, workers, _Board(len(runs), progress))
+    threads = max((run.experiment.training.threads for run in runs), default=1)
+    workers = make_workers(options.workers, threads, options.address)
     try:
-        return grid.run()
+        return _Grid(runs, options, workers, _Board(len(runs), progress)).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("- the same command goes on with the grid") from None
     finally:
@@ -190,8 +195,6 @@ class _Grid:
     def _settle(self, run: GridRun, ended: Ended) -> None:
         """Counts a run that ended; one that died is put back, or recorded when that was once too often."""
         if ended.status == 0:
-            if ended.note:
-                print(ended.note, end="", file=sys.stderr)
             self._count(run, self._records()[run.id])
         elif ended.status == CLAIMED:
             self.pending.append(run)
