@@ -8,10 +8,13 @@ import pytest
 import torch
 
 from remanent import UNITS
+from remanent.tasks import TASKS
+from remanent.training import RECIPES
 from result_records import record, write
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "units.md").read_text()
+TASKS_TEXT = (DOCS / "tasks.md").read_text()
 NAMES = (*UNITS, "attention")
 
 
@@ -32,9 +35,25 @@ def draw_results():
     return load("draw_results")
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL))
+@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT + TASKS_TEXT, re.DOTALL))
 def test_python_blocks_run(block):
-    exec(compile(block, "units.md", "exec"), {"__name__": "units_md"})
+    exec(compile(block, "docs", "exec"), {"__name__": "docs_md"})
+
+
+def test_every_task_has_a_row_that_says_what_its_class_does():
+    rows = dict(re.findall(r"^\| `([\w-]+)` \|(.*)\|$", TASKS_TEXT, re.MULTILINE))
+    assert set(rows) == set(TASKS)
+    for name, row in rows.items():
+        cells = [cell.strip() for cell in row.split("|")]
+        assert len(cells) == 5, name
+        assert all(cells), name
+        assert cells[2].split(" before")[0] == TASKS[name].length_name
+        assert {"mse": "mean squared error", "accuracy": "accuracy", "bits": "bits per character"}.get(
+            TASKS[name].metric, cells[3]
+        ) == cells[3]
+        recipe = {"sequential-image": "digits"}.get(name, name)
+        assert recipe in RECIPES
+        assert {"sequential-image": "permuted-mnist"}.get(name, name) + "-paper" in RECIPES
 
 
 def test_every_unit_has_a_row_and_a_picture():

@@ -20,6 +20,9 @@ COMMANDS = [
 ]
 
 
+GRID = ["grid", "--task", "copy-first"]
+
+
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
 def test_python_blocks_run(block):
     exec(compile(block, "README.md", "exec"), {})
@@ -51,6 +54,13 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
         command = [*command, *tiny]
+    if command[0] in ("grid", "table"):
+        options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
+        tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
+        grid = [word for word in command if not word.startswith("task.steps")] if command[0] == "grid" else GRID
+        assert main([*grid, *tiny, "--set", *options]) == 0
+    if command[0] == "grid":
+        return
     if command[0] == "bench":
         command = [*command, "--quick", "--repeats=1"]
     assert main(command) == 0
