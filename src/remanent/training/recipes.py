@@ -46,7 +46,7 @@ def denoising_paper() -> Experiment:
 def delayed_integration() -> Experiment:
     """Remember for 200 steps which of two noisy channels to average over the next 20."""
     task = DelayedIntegration()
-    return Experiment(task, _model(task), TrainingConfig(steps=1000, learning_rate=1e-2))
+    return Experiment(task, _model(task), TrainingConfig(steps=1600, learning_rate=1e-2))
 
 
 def delayed_integration_paper() -> Experiment:
