@@ -142,6 +142,26 @@ def test_table_imports_no_training(tmp_path):
         (["train", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
+        (["grid"], "the following arguments are required: grid.task"),
+        (["grid", "--task", "nope"], "`--task` must be one of copy-first, digits,"),
+        (["grid", "--task", "copy-first", "--unit", "rnn"], "copy-first rnn seed 0: `unit` must be made of bmru, cmru"),
+        (["grid", "--task", "copy-first", "--seed", "3:3"], "`--seed` must name at least one seed, got '3:3'"),
+        (["grid", "--task", "copy-first", "--seed=-1"], "copy-first bmru seed -1: `seed` must be at least 0, got -1"),
+        (["grid", "--task", "copy-first", "--set", "steps=1"], "`--set` must be KEY=VALUE,VALUE with a KEY task.X"),
+        (["grid", "--task", "copy-first", "--set", "task.steps="], "`--set` must give task.steps at least one value"),
+        (["grid", "--task", "copy-first", "--set", "task.padding=1"], "has the unknown key 'padding'"),
+        (["grid", "--task", "copy-first", "--workers", "0"], "`workers` must be at least 1, got 0"),
+        (["grid", "--task", "copy-first", "--retries=-1"], "`retries` must be at least 0, got -1"),
+        (["grid", "--task", "copy-first", "--failing-limit", "0"], "`failing_limit` must be at least 1, got 0"),
+        (
+            ["grid", "--task", "copy-first", "--data-dir", "x"],
+            "`--data-dir` must not be given for tasks that read none",
+        ),
+        (["grid", "--task", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
+        (
+            ["grid", "--task", "copy-first", "--results", "broken.jsonl"],
+            "broken.jsonl must hold a JSON object in line 1",
+        ),
         (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
         (["table"], "`FILE` must be given where results/ holds no records of `remanent grid`"),
         (["table", "nowhere.jsonl"], "`FILE` must be a file, got nowhere.jsonl"),
@@ -157,6 +177,7 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "taken").mkdir()
+    (tmp_path / "broken.jsonl").write_text("broken\n{}\n")
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
     write(tmp_path / "grid.jsonl", [record()])
     write(tmp_path / "other.jsonl", [{"mse": 0.1}])

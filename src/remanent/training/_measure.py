@@ -1,5 +1,6 @@
 """One run of a grid in a process of its own: claimed, trained, tested, and appended to the results."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -134,6 +135,8 @@ def _measured(job: Job) -> dict[str, Any]:
 
 def _train(experiment: Experiment, folder: Path) -> SequenceModel:
     """A new run, or the rest of one that was cut off."""
+    for staged in folder.parent.glob(f".{folder.name}.*"):  # of one that was cut off as it began
+        shutil.rmtree(staged)
     if not folder.exists():
         return start_run(experiment, folder, progress=False)
     if identity(read_experiment(folder).to_dict()) != identity(experiment.to_dict()):

@@ -194,8 +194,9 @@ class _Grid:
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
         """Counts a run that ended; one that died is put back, or recorded when that was once too often."""
-        if ended.status == 0:
-            self._count(run, self._records()[run.id])
+        found = self._records()
+        if ended.status == 0 and run.id in found:
+            self._count(run, found[run.id])
         elif ended.status == CLAIMED:
             self.pending.append(run)
         elif self.attempts[run.id] < self.options.retries:
@@ -248,7 +249,7 @@ def _check_folder(folder: Path, run: GridRun) -> None:
         return
     try:
         same = identity(read_experiment(folder).to_dict()) == run.id
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, TypeError) as error:
         raise ValueError(f"{folder} must hold the run {run.name}, got {error}; move it away") from None
     if not same:
         raise ValueError(f"{folder} must hold the run {run.name}, got one of another configuration; move it away")
