@@ -1,5 +1,6 @@
 """Where the runs of a grid are worked on: in processes of this machine, or by Ray; each in a process of its own."""
 
+import importlib
 import importlib.util
 import multiprocessing
 import os
@@ -130,15 +131,14 @@ class RayTasks:
 
     def __init__(self, count: int | None, threads: int, address: str | None) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        import ray
-
-        self.ray, self.count, self.threads = ray, count, threads
+        self.ray: Any = importlib.import_module("ray")  # much of it has no types
+        self.count, self.threads = count, threads
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            ray.init(num_cpus=(count or 1) * threads, include_dashboard=False, **quiet)
+            self.ray.init(num_cpus=(count or 1) * threads, include_dashboard=False, **quiet)
         else:
-            ray.init(address=address, **quiet)
-        self.task = ray.remote(num_cpus=threads, max_retries=0)(_work_under_ray)  # the grid itself tries again
+            self.ray.init(address=address, **quiet)
+        self.task = self.ray.remote(num_cpus=threads, max_retries=0)(_work_under_ray)  # the grid itself tries again
         self.running: dict[Any, str] = {}
         self.capacity, self.asked = 0, -CAPACITY_AGE
 
