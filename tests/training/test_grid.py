@@ -16,9 +16,9 @@ import pytest
 
 from remanent import ModelConfig
 from remanent.cli import main
-from remanent.tasks import CopyFirst, SequentialImage
+from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.metrics import METRICS
-from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, load_run
+from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, failing_length, load_run
 from remanent.training._measure import tests_of as lengths_tested
 from remanent.training._workers import Ended, make_workers
 from remanent.training.combinations import combinations, read_choices
@@ -40,13 +40,15 @@ def records(folder):
 def test_what_is_tested_of_a_run():
     training = TrainingConfig()
     run = Experiment(CopyFirst(300), ModelConfig(1, 1), training)
-    assert lengths_tested(run) == [(300, 512), (3_000, 512), (30_000, 66), (300_000, 16)]
+    assert lengths_tested(run) == [(300, 512), (3_000, 333), (30_000, 33), (300_000, 16)]
     attention = Experiment(CopyFirst(300), ModelConfig(1, 1, unit="bmru+attention"), training)
-    assert lengths_tested(attention) == [(300, 512), (3_000, 512)]
+    assert lengths_tested(attention) == [(300, 512), (3_000, 333)]
     long = Experiment(CopyFirst(20_000), ModelConfig(1, 1, unit="attention"), training)
-    assert lengths_tested(long) == [(20_000, 100)]
+    assert lengths_tested(long) == [(20_000, 50)]
     unpadded = Experiment(SequentialImage(padding=0), ModelConfig(8, 10), training)
     assert lengths_tested(unpadded) == [(0, 360)]
+    text = RECIPES["characters"]()
+    assert [length for length, _ in lengths_tested(text)] == [256, 2_560, 25_600]  # a test part of 46,000 or so
 
 
 @pytest.mark.parametrize(
@@ -94,12 +96,22 @@ def check_record(record, experiment, model):
     expected |= {"chance": 1.0, "length_name": "steps", "length": 2, "failing_length": None, "steps": 2}
     assert {key: record[key] for key in expected} == expected
     assert record["parameters"] == sum(p.numel() for p in model.parameters())
-    assert [(t["length"], t["examples"]) for t in record["tests"]] == [(2, 512), (20, 512), (200, 512), (2000, 512)]
+    assert [(t["length"], t["examples"]) for t in record["tests"]] == [(2, 512), (20, 512), (200, 512), (2000, 500)]
     for test in record["tests"][:2]:
         assert test["score"] == evaluate(model, experiment.task, length=test["length"])
     assert record["seconds"]["train"] > 0 < record["seconds"]["test"]
     assert {"commit", "packages", "python", "platform", "processor", "cores"} < set(record)
     assert record["metric"] in METRICS
+
+
+def test_words_are_tested_for_their_failing_length(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    tiny = ["task.steps=2", "model.hidden_size=4", "training.steps=2", "training.batch_size=2"]
+    assert main(["grid", "--task", "parity", "--quiet", "--workers", "1", "--failing-limit", "4", "--set", *tiny]) == 0
+    (record,) = records(tmp_path)
+    _, model = load_run(next(path for path in (tmp_path / "runs" / "grid").iterdir() if path.is_dir()))
+    assert record["metric"] == "sequence_accuracy"
+    assert record["failing_length"] == failing_length(model, Parity(steps=2), limit=4)
 
 
 def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, capsys):

@@ -70,6 +70,11 @@ class Task(ABC):
         """The metric of a perfect model."""
         return METRICS[self.metric].best
 
+    @property
+    def longest(self) -> int | None:
+        """The longest length that `stream` takes; None where there is no end."""
+        return None
+
     @abstractmethod
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws training inputs and targets."""

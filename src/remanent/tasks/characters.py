@@ -83,6 +83,11 @@ class Characters(Task):
         counts = text.train.bincount(minlength=self.output_size).double() + 1
         return -(counts / counts.sum()).log2()[text.test].mean().item()
 
+    @property
+    def longest(self) -> int:
+        """The characters of a split."""
+        return len(self._text().test)
+
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws windows of the training part: tokens (B, T), and the tokens one later (B, T)."""
         train = self._text().train

@@ -97,6 +97,8 @@ def tests_of(experiment: Experiment) -> list[tuple[int, int]]:
     """The lengths that a run is tested at, each with a number of examples."""
     task = experiment.task
     lengths = sorted({task.length * factor for factor in FACTORS})
+    if task.longest is not None:
+        lengths = [length for length in lengths if length <= task.longest]
     if "attention" in experiment.model.unit:
         lengths = [length for length in lengths if length <= max(task.length, ATTENTION_LENGTH)]
     size = task.split_size("test")
