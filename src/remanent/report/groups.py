@@ -12,6 +12,11 @@ from remanent.report.tables import SCORES
 
 LABELS = {("training.anneal", False): "without annealing"}
 """Overrides that read better in words."""
+ORDER = (
+    *("bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm"),
+    *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
+)
+"""How units stand in a table; others come after them, as the records name them."""
 NOT_SHOWN = ("task.data_dir", "training.threads", "training.seed", "model.unit")
 """Keys that name no variant: they stand elsewhere in a record, or do not count as its configuration."""
 
@@ -136,7 +141,8 @@ def spread(values: Sequence[float]) -> Spread:
 def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -> list[Group]:
     """Gathers records into a group for every recipe and every setting of its task.
 
-    Units, and then groups, stand in the order in which the records first name them, without overrides first.
+    Units stand in `ORDER`, groups and other units in the order in which the records first name them, without
+    overrides first.
 
     Args:
         records: as `read_results` gives them.
@@ -152,7 +158,8 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
     for name in recipes or ():
         if name not in known:
             raise ValueError(f"`--task` must be one of {', '.join(known)}, got {name!r}")
-    units = list(dict.fromkeys(record["unit"] for record in records))
+    named = dict.fromkeys(record["unit"] for record in records)
+    units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
         groups.setdefault((record["recipe"], _key(_split(record)[0])), []).append(record)
