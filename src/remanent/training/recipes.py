@@ -67,13 +67,13 @@ def digits() -> Experiment:
 def digits_pixels() -> Experiment:
     """Read a real digit pixel by pixel, wait 136 empty steps, name it."""
     task = SequentialImage(reading="pixel")
-    return Experiment(task, _model(task), TrainingConfig(steps=2000))
+    return Experiment(task, _timed(task, 64), TrainingConfig(steps=2000))
 
 
 def permuted_digits() -> Experiment:
     """Read a real digit pixel by pixel in a fixed random order, wait 136 empty steps, name it."""
     task = SequentialImage(reading="pixel", permuted=True)
-    return Experiment(task, _model(task), TrainingConfig(steps=600))
+    return Experiment(task, _timed(task, 64), TrainingConfig(steps=600))
 
 
 def mnist() -> Experiment:
@@ -88,13 +88,13 @@ def mnist() -> Experiment:
 def permuted_mnist() -> Experiment:
     """Read one of 10,000 MNIST images pixel by pixel in a fixed random order, wait to step 1,000, name it."""
     task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216, examples=10_000)
-    return Experiment(task, _model(task), TrainingConfig(steps=800))
+    return Experiment(task, _timed(task, 784), TrainingConfig(steps=800))
 
 
 def permuted_mnist_paper() -> Experiment:
     """Read any of the 55,000 MNIST images so, in a larger model."""
     task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216)
-    model = dataclasses.replace(_model(task), hidden_size=256, num_layers=3)
+    model = dataclasses.replace(_timed(task, 784), hidden_size=256, num_layers=3)
     return Experiment(task, model, _long(20_000))
 
 
@@ -157,12 +157,12 @@ def keyword_paper() -> Experiment:
 def pathfinder() -> Experiment:
     """Say whether two dots are joined by a dashed curve, in pictures of 16 x 16 read pixel by pixel."""
     task = Pathfinder(size=16)
-    return Experiment(task, _model(task), TrainingConfig(steps=2000, checkpoint_every=200))
+    return Experiment(task, _timed(task, 256), TrainingConfig(steps=2000, checkpoint_every=200))
 
 
 def pathfinder_paper() -> Experiment:
     """The same in pictures of 32 x 32, in a larger model."""
-    model = dataclasses.replace(_model(Pathfinder()), hidden_size=256, num_layers=6)
+    model = dataclasses.replace(_timed(Pathfinder(), 1024), hidden_size=256, num_layers=6)
     return Experiment(Pathfinder(), model, _long(50_000))
 
 
@@ -225,6 +225,11 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
 def _model(task: Task) -> ModelConfig:
     """Two blocks of 64, as the task needs them."""
     return ModelConfig(**fitting(task))
+
+
+def _timed(task: Task, pixels: int) -> ModelConfig:
+    """The same for an image read pixel by pixel, with a clock that fades as the image ends."""
+    return dataclasses.replace(_model(task), clock="sinusoid", clock_span=pixels)
 
 
 def _long(steps: int) -> TrainingConfig:
