@@ -28,5 +28,5 @@ def run(options: Any) -> int:
     for kind, members in listed.items():
         print(kind)
         for name, member in members.items():
-            print(f"  {name:18} {(member.__doc__ or '').splitlines()[0].split(': $')[0].rstrip('.')}")
+            print(f"  {name:25} {(member.__doc__ or '').splitlines()[0].split(': $')[0].rstrip('.')}")
     return 0
