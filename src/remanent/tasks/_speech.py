@@ -3,10 +3,11 @@
 import hashlib
 import os
 import re
+from abc import abstractmethod
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from remanent.tasks._clips import FolderClips, ZipClips, read_samples
 from remanent.tasks._fetch import fetch
 from remanent.tasks._mfcc import COEFFICIENTS, mfcc, standardise
-from remanent.tasks.base import Stream, derive_seed
+from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed
 from remanent.tasks.metrics import IGNORED
 
 DATASETS = ("digits", "speech-commands")
@@ -42,6 +43,50 @@ class SpeechSet(NamedTuple):
     validation: Tensor
     test: Tensor
     frames: Callable[[int], Tensor]
+
+
+class SpeechTask(Task):
+    """Clips after silence, asked at each of their frames and judged by the vote over them; a task says which clips."""
+
+    metric: ClassVar[str] = "vote_accuracy"
+    length_name: ClassVar[str] = "silent frames"
+    head: ClassVar[str] = "every"
+    extends: ClassVar[bool] = False
+
+    dataset: str
+    silence: int
+
+    @property
+    def length(self) -> int:
+        """The number of silent frames trained with."""
+        return self.silence
+
+    @property
+    def input_size(self) -> int:
+        """The coefficients of a frame."""
+        return COEFFICIENTS
+
+    @property
+    def chance(self) -> float:
+        """The share of the most frequent class in the test split."""
+        data = self._data()
+        return data.classes[data.test].bincount().max().item() / len(data.test)
+
+    def split_size(self, split: str) -> int:
+        """How many clips the split holds."""
+        check_split(split)
+        return len(getattr(self._data(), split))
+
+    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
+        """The silent frames in blocks, then the clips in one piece."""
+        check_split(split)
+        sizes = list(blocks(length, least=0))
+        data = self._data()
+        return _after_silence(data, getattr(data, split)[start:stop], sizes)
+
+    @abstractmethod
+    def _data(self) -> SpeechSet:
+        """The clips, with the classes asked for."""
 
 
 def load_speech(dataset: str, data_dir: str | None, *, check: bool, words: tuple[str, ...] | None) -> SpeechSet:
@@ -76,11 +121,10 @@ def lay_out(data: SpeechSet, clips: Tensor, classes: Tensor, silence: int) -> tu
     return F.pad(x, (0, 0, silence, 0)), F.pad(target, (silence, 0), value=IGNORED)
 
 
-def after_silence(data: SpeechSet, clips: Tensor, classes: Tensor, sizes: list[int]) -> Stream:
-    """Silent frames in chunks of these sizes, then the clips in one piece."""
+def _after_silence(data: SpeechSet, clips: Tensor, sizes: list[int]) -> Stream:
     for size in sizes:
         yield torch.zeros(len(clips), size, COEFFICIENTS), torch.full((len(clips), size), IGNORED)
-    yield lay_out(data, clips, classes, 0)
+    yield lay_out(data, clips, data.classes[clips], 0)
 
 
 @cache

@@ -6,10 +6,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
 
 
-class WordTask(Task):
+class WordTask(GeneratedTask):
     """A word of letters, to be answered at every step with the state that the letters so far lead to.
 
     A task says how letters are drawn and how they move the state, which starts at 0.
@@ -23,7 +23,6 @@ class WordTask(Task):
     length_name: ClassVar[str] = "steps"
     head: ClassVar[str] = "every"
     tokens: ClassVar[bool] = True
-    endless: ClassVar[bool] = True
 
     steps: int
 
@@ -44,11 +43,6 @@ class WordTask(Task):
         """Draws letters and states, both int64 (B, T)."""
         letters = self._draw((batch_size, self.steps), generator, begins=True)
         return letters, self._follow(letters, letters.new_zeros(batch_size))
-
-    def split_size(self, split: str) -> int:
-        """512 words in either split."""
-        check_split(split)
-        return 512
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Every word is a stream of its own, drawn a block at a time; each chunk holds its states."""

@@ -16,6 +16,9 @@ SPLITS = ("validation", "test")
 BLOCK = 1000
 """Steps in a chunk of an evaluation stream."""
 
+GENERATED = 512
+"""Examples in a split of a generated task."""
+
 Stream = Iterator[tuple[Tensor, Tensor | None]]
 """Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
 
@@ -99,6 +102,17 @@ class Task(ABC):
             asked = ~target.isnan()
             return F.mse_loss(output[asked], target[asked])
         return F.cross_entropy(output.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+
+
+class GeneratedTask(Task):
+    """A task whose examples are drawn, as many as one likes; the first 512 of a seed make a split."""
+
+    endless: ClassVar[bool] = True
+
+    def split_size(self, split: str) -> int:
+        """512 examples in either split."""
+        check_split(split)
+        return GENERATED
 
 
 def derive_seed(*parts: str | int) -> int:

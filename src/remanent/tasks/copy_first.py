@@ -7,11 +7,11 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
 
 
 @dataclass(frozen=True)
-class CopyFirst(Task):
+class CopyFirst(GeneratedTask):
     r"""Copy-first-input: $x_t \sim N(0, 1)$ for T steps, to be answered with $x_1$ after the last.
 
     The metric is the mean squared error; always answering 0 scores 1.
@@ -32,7 +32,6 @@ class CopyFirst(Task):
     name: ClassVar[str] = "copy-first"
     metric: ClassVar[str] = "mse"
     length_name: ClassVar[str] = "steps"
-    endless: ClassVar[bool] = True
 
     steps: int = 300
 
@@ -63,11 +62,6 @@ class CopyFirst(Task):
         """Draws inputs (B, T, 1) and targets (B, 1)."""
         x = torch.randn(batch_size, self.steps, 1, generator=generator)
         return x, x[:, 0].clone()
-
-    def split_size(self, split: str) -> int:
-        """512 sequences in either split."""
-        check_split(split)
-        return 512
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Every example is a stream of its own, drawn a block at a time; the target comes last."""

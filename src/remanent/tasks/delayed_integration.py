@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
 
 
 @dataclass(frozen=True)
-class DelayedIntegration(Task):
+class DelayedIntegration(GeneratedTask):
     r"""Delayed integration: a cue, a delay, then a window over which the cued channel's mean is wanted.
 
     A step is (cue, u, v, flag). The cue is $\pm 1$ at the first step, +1 for u and -1 for v, and 0 after it; u and v
@@ -39,7 +39,6 @@ class DelayedIntegration(Task):
     metric: ClassVar[str] = "mse"
     length_name: ClassVar[str] = "steps of delay"
     extends: ClassVar[bool] = False
-    endless: ClassVar[bool] = True
 
     delay: int = 200
     window: int = 20
@@ -77,11 +76,6 @@ class DelayedIntegration(Task):
         (x, y), *_ = self._chunks(drawn, [noise], self.delay)
         assert y is not None
         return x, y
-
-    def split_size(self, split: str) -> int:
-        """512 sequences in either split."""
-        check_split(split)
-        return 512
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Every example is a stream of its own, its cue and means the same at every delay."""

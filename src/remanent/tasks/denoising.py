@@ -8,13 +8,13 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
 
 MARKS = 5
 
 
 @dataclass(frozen=True)
-class Denoising(Task):
+class Denoising(GeneratedTask):
     r"""Denoising: five of many noisy values are marked, and asked for in order over the last five steps.
 
     A step is $(v_t, f_t)$ with $v_t \sim N(0, 1)$ and $f_t = 0$; at five different random steps among
@@ -40,7 +40,6 @@ class Denoising(Task):
     length_name: ClassVar[str] = "steps"
     head: ClassVar[str] = "every"
     extends: ClassVar[bool] = False
-    endless: ClassVar[bool] = True
 
     steps: int = 400
     hold: int = 200
@@ -81,11 +80,6 @@ class Denoising(Task):
         (x, y), *_ = _chunks(marks, [noise], self.steps)
         assert y is not None
         return x, y
-
-    def split_size(self, split: str) -> int:
-        """512 sequences in either split."""
-        check_split(split)
-        return 512
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Every example is a stream of its own; a longer one has its marks elsewhere."""

@@ -7,13 +7,11 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._mfcc import COEFFICIENTS
-from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, after_silence, lay_out, load_speech
-from remanent.tasks.base import Stream, Task, blocks, check_split
+from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
-class Keyword(Task):
+class Keyword(SpeechTask):
     r"""Keyword spotting: S silent frames, then a clip of 13 MFCC a frame of 10 ms; class 1 where it says the keyword.
 
     Clips, frames and splits are those of `SpokenDigits`, with all words of "speech-commands", not
@@ -42,10 +40,6 @@ class Keyword(Task):
     """
 
     name: ClassVar[str] = "keyword"
-    metric: ClassVar[str] = "vote_accuracy"
-    length_name: ClassVar[str] = "silent frames"
-    head: ClassVar[str] = "every"
-    extends: ClassVar[bool] = False
 
     keyword: str = "seven"
     dataset: str = "digits"
@@ -60,25 +54,9 @@ class Keyword(Task):
             check_choice("keyword", self.keyword, WORDS)
 
     @property
-    def length(self) -> int:
-        """The number of silent frames trained with."""
-        return self.silence
-
-    @property
-    def input_size(self) -> int:
-        """The coefficients of a frame."""
-        return COEFFICIENTS
-
-    @property
     def output_size(self) -> int:
         """Two classes: another word, the keyword."""
         return 2
-
-    @property
-    def chance(self) -> float:
-        """The share of the more frequent class in the test split."""
-        data = self._data()
-        return data.classes[data.test].bincount().max().item() / len(data.test)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws training clips, the first half (rounded down) with the keyword, the others without.
@@ -97,19 +75,6 @@ class Keyword(Task):
             ]
         )
         return lay_out(data, drawn, data.classes[drawn], self.silence)
-
-    def split_size(self, split: str) -> int:
-        """How many clips the split holds."""
-        check_split(split)
-        return len(getattr(self._data(), split))
-
-    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The silent frames in blocks, then the clips in one piece."""
-        check_split(split)
-        sizes = list(blocks(length, least=0))
-        data = self._data()
-        chosen = getattr(data, split)[start:stop]
-        return after_silence(data, chosen, data.classes[chosen], sizes)
 
     def _data(self) -> SpeechSet:
         """The clips, of which class 1 says the keyword."""

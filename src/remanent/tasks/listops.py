@@ -12,12 +12,12 @@ from torch import Tensor
 
 from remanent._options import check_at_least, check_range
 from remanent.tasks._expressions import PADDING, TOKENS, Grammar, draw_expressions
-from remanent.tasks.base import BLOCK, Stream, Task, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_split, example_generators
 from remanent.tasks.metrics import IGNORED
 
 
 @dataclass(frozen=True)
-class ListOps(Task):
+class ListOps(GeneratedTask):
     r"""ListOps: an expression such as [MAX 2 9 [MIN 4 7 ] 0 ], then K empty steps, then its value.
 
     Operators are MAX, MIN, MED (the median, rounded down) and SM (the sum modulo 10); an opening
@@ -54,7 +54,6 @@ class ListOps(Task):
     head: ClassVar[str] = "every"
     tokens: ClassVar[bool] = True
     extends: ClassVar[bool] = False
-    endless: ClassVar[bool] = True
 
     min_tokens: int = 500
     max_tokens: int = 2000
@@ -104,11 +103,6 @@ class ListOps(Task):
         expressions, values = draw_expressions(self._grammar(), batch_size, generator)
         longest = max(map(len, expressions))
         return _cut(expressions, values, self.padding, 0, longest + self.padding)
-
-    def split_size(self, split: str) -> int:
-        """512 expressions in either split."""
-        check_split(split)
-        return 512
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Expressions and empty steps in blocks, up to the last answer of the batch."""

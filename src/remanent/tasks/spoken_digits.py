@@ -7,13 +7,11 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._mfcc import COEFFICIENTS
-from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, after_silence, lay_out, load_speech
-from remanent.tasks.base import Stream, Task, blocks, check_split
+from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
-class SpokenDigits(Task):
+class SpokenDigits(SpeechTask):
     r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms, the digit at each of its frames.
 
     A frame holds 25 ms (`remanent.tasks._mfcc` defines it to the last factor); each coefficient is
@@ -47,10 +45,6 @@ class SpokenDigits(Task):
     """
 
     name: ClassVar[str] = "spoken-digits"
-    metric: ClassVar[str] = "vote_accuracy"
-    length_name: ClassVar[str] = "silent frames"
-    head: ClassVar[str] = "every"
-    extends: ClassVar[bool] = False
 
     dataset: str = "digits"
     silence: int = 0
@@ -62,25 +56,9 @@ class SpokenDigits(Task):
         check_at_least("silence", self.silence, 0)
 
     @property
-    def length(self) -> int:
-        """The number of silent frames trained with."""
-        return self.silence
-
-    @property
-    def input_size(self) -> int:
-        """The coefficients of a frame."""
-        return COEFFICIENTS
-
-    @property
     def output_size(self) -> int:
         """Ten digits."""
         return len(WORDS)
-
-    @property
-    def chance(self) -> float:
-        """The share of the most frequent digit in the test split."""
-        data = self._data()
-        return data.classes[data.test].bincount().max().item() / len(data.test)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training clips: inputs (B, S + T, 13) and digits (B, S + T), T the longest clip."""
@@ -89,19 +67,6 @@ class SpokenDigits(Task):
             raise ValueError(f"`batch_size` must be at most the {len(data.train)} training clips, got {batch_size}")
         drawn = data.train[torch.randperm(len(data.train), generator=generator)[:batch_size]]
         return lay_out(data, drawn, data.classes[drawn], self.silence)
-
-    def split_size(self, split: str) -> int:
-        """How many clips the split holds."""
-        check_split(split)
-        return len(getattr(self._data(), split))
-
-    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The silent frames in blocks, then the clips in one piece."""
-        check_split(split)
-        sizes = list(blocks(length, least=0))
-        data = self._data()
-        chosen = getattr(data, split)[start:stop]
-        return after_silence(data, chosen, data.classes[chosen], sizes)
 
     def _data(self) -> SpeechSet:
         return load_speech(self.dataset, self.data_dir, check=self.check, words=WORDS)
