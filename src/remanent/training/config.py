@@ -25,7 +25,7 @@ class TrainingConfig:
         anneal: whether epsilon of bistable units goes from 1 to 0 in training.
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
         anneal_ramp: the share of steps after that in which it falls to 0 in a line, in (0, 1].
-        checkpoint_every: steps between checkpoints, each with a look at the validation split.
+        checkpoint_every: steps between checkpoints, each with a look at up to 512 examples of the validation split.
         seed: of the weights and of every batch.
         threads: torch threads; the same number gives the same bits.
 

@@ -1,6 +1,5 @@
 """Batches by step number: a run that goes on draws what it would have drawn."""
 
-from collections.abc import Iterator
 from functools import cached_property
 from typing import Any
 
@@ -13,6 +12,10 @@ from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
 from remanent.training.config import TrainingConfig
 
+EXAMPLES = 512
+"""Of the validation split, how many are looked at between checkpoints."""
+BATCH = 64
+"""How many of them at a time."""
 Batch = tuple[Tensor, Tensor, int]
 """Inputs, targets, and the seed that drew them."""
 
@@ -49,17 +52,14 @@ class TaskData(pl.LightningDataModule):
         return DataLoader(StepBatches(self.task, self.config, start, stop), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
-        """The validation split at the training length."""
+        """The first examples of the validation split, at the training length."""
         return DataLoader(self._validation, batch_size=None)  # type: ignore[arg-type]
 
     @cached_property
     def _validation(self) -> list[tuple[Tensor, Tensor]]:
         """Made once: Lightning asks for the loaders again every epoch."""
-        return list(whole_batches(self.task, "validation", 64))
-
-
-def whole_batches(task: Task, split: str, batch_size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """The examples of a split at the training length, each batch in one piece."""
-    size = task.split_size(split)
-    for start in range(0, size, batch_size):
-        yield read_whole(task, split, start, min(start + batch_size, size), task.length)
+        size = min(self.task.split_size("validation"), EXAMPLES)
+        return [
+            read_whole(self.task, "validation", start, min(start + BATCH, size), self.task.length)
+            for start in range(0, size, BATCH)
+        ]
