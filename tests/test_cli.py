@@ -53,6 +53,19 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert f"{lines[1]['mse']:.4f}" in capsys.readouterr().out
 
 
+def test_evaluate_searches_the_failing_length_of_words(tmp_path, capsys):
+    folder = tmp_path / "run"
+    assert main(["train", "parity", "--out", str(folder), *TINY]) == 0
+    capsys.readouterr()
+    assert main(["evaluate", str(folder), "--examples", "3", "--failing-limit", "8", "--json"]) == 0
+    score, failing = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert set(score) == {"run", "split", "examples", "length", "sequence_accuracy"}
+    assert failing == {"run": str(folder), "failing_length": failing["failing_length"], "limit": 8}
+    assert 0 <= failing["failing_length"] <= 8
+    assert main(["evaluate", str(folder), "--examples", "3", "--failing-limit", "8"]) == 0
+    assert f"Right at every step up to {failing['failing_length']} steps." in capsys.readouterr().out
+
+
 def test_train_names_its_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "copy-first", *TINY, "--training.seed=3"]) == 0

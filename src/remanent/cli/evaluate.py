@@ -17,6 +17,9 @@ def parser(arguments: list[str]) -> Any:
     parser.add_argument("--split", type=str, default="test", help="test or validation")
     parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
     parser.add_argument("--batch-size", type=int, default=64, help="sequences run together")
+    parser.add_argument(
+        "--failing-limit", type=int | None, default=None, help="search the longest words that are all right, up to this"
+    )
     parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
     parser.add_argument("--json", action="store_true", help="print a line of JSON a length")
     return parser
@@ -28,7 +31,7 @@ def run(options: Any) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from remanent.training import evaluate, load_run
+    from remanent.training import evaluate, failing_length, load_run
 
     experiment, model = load_run(options.run)
     torch.set_num_threads(experiment.training.threads)
@@ -50,4 +53,8 @@ def run(options: Any) -> int:
         table.add_row(f"{length:,}", f"{score:.4f}")
     if not options.json:
         Console().print(table)
+    if options.failing_limit is not None:
+        found = failing_length(model, task, limit=options.failing_limit)
+        line = {"run": str(options.run), "failing_length": found, "limit": options.failing_limit}
+        print(json.dumps(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
     return 0
