@@ -66,6 +66,54 @@ def test_evaluate_searches_the_failing_length_of_words(tmp_path, capsys):
     assert f"Right at every step up to {failing['failing_length']} steps." in capsys.readouterr().out
 
 
+UNIT_OF_MY_OWN = """
+from dataclasses import dataclass
+
+from remanent.ops import row_linear
+from remanent.units import UNITS, LinearRecurrence, RecurrentUnit, StateIsOutput
+
+
+@dataclass(eq=False)
+class LeakyRecurrence(LinearRecurrence, StateIsOutput):
+    def shapes(self, M, D, bias):
+        return {"weight_ih": (D, M), "rate": (D,)}
+
+    def initialise(self, p):
+        p["weight_ih"].normal_(0, 0.1)
+        p["rate"].fill_(0.9)
+
+    def gates(self, p, x):
+        return p["rate"], row_linear(x, p["weight_ih"])
+
+
+class Leaky(RecurrentUnit):
+    def __init__(self, input_size, hidden_size, *, batch_first=False):
+        super().__init__(LeakyRecurrence(), input_size, hidden_size, batch_first=batch_first)
+
+
+UNITS["leaky"] = Leaky
+"""
+
+
+def test_a_unit_of_ones_own_trains_and_has_a_row_in_the_table(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.path", list(sys.path))
+    (tmp_path / "units_of_my_own.py").write_text(UNIT_OF_MY_OWN)
+    tiny = [word.removeprefix("--") for word in TINY[1:6]]
+    grid = ["grid", "--task", "copy-first", "--unit", "bmru", "leaky+bmru", "--workers", "1", "--quiet", "--set", *tiny]
+    assert main(grid) == 2
+    assert "`unit` must be made of bmru, cmru" in capsys.readouterr().err
+    try:
+        assert main(["--import", "units_of_my_own", *grid]) == 0
+        assert main(["table"]) == 0
+        assert "| leaky+bmru |" in capsys.readouterr().out.replace(" (", " |")
+        assert main(["--import", "units_of_my_own", "list"]) == 0
+        assert "  leaky\n" in capsys.readouterr().out
+    finally:
+        UNITS.pop("leaky", None)
+        sys.modules.pop("units_of_my_own", None)
+
+
 def test_train_names_its_folder_by_default(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(["train", "copy-first", *TINY, "--training.seed=3"]) == 0
@@ -137,9 +185,11 @@ def test_table_imports_no_training(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["train", "nope"], "`RECIPE` must be one of copy-first, digits,"),
+        (["--import"], "`--import` must be given a module's name, got none"),
+        (["--import", "nowhere", "list"], "`--import` must name a module, installed or in this folder, got 'nowhere'"),
+        (["train", "nope"], "`RECIPE` must be one of copy-first, copy-first-paper,"),
         (["train"], "`train` must be given a RECIPE or --resume RUN"),
-        (["train", "--quiet", "copy-first"], "`RECIPE` must be one of copy-first, digits,"),
+        (["train", "--quiet", "copy-first"], "`RECIPE` must be one of copy-first, copy-first-paper,"),
         (["train", "--resume", "taken", "copy-first"], "`RECIPE` must not be given with --resume"),
         (["train", "copy-first", "--resume", "taken"], "`RECIPE` must not be given with --resume"),
         (["train", "--resume", "nowhere", "--out", "x"], "`--out` must not be given with --resume, got x"),
@@ -156,7 +206,7 @@ def test_table_imports_no_training(tmp_path):
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
         (["grid"], "the following arguments are required: grid.task"),
-        (["grid", "--task", "nope"], "`--task` must be one of copy-first, digits,"),
+        (["grid", "--task", "nope"], "`--task` must be one of copy-first, copy-first-paper,"),
         (["grid", "--task", "copy-first", "--unit", "rnn"], "copy-first rnn seed 0: `unit` must be made of bmru, cmru"),
         (["grid", "--task", "copy-first", "--seed", "3:3"], "`--seed` must name at least one seed, got '3:3'"),
         (["grid", "--task", "copy-first", "--seed=-1"], "copy-first bmru seed -1: `seed` must be at least 0, got -1"),

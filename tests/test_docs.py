@@ -35,9 +35,14 @@ def draw_results():
     return load("draw_results")
 
 
-@pytest.mark.parametrize("block", re.findall(r"```python\n(.*?)```", TEXT + TASKS_TEXT, re.DOTALL))
-def test_python_blocks_run(block):
-    exec(compile(block, "docs", "exec"), {"__name__": "docs_md"})
+@pytest.mark.parametrize("text", [TEXT, TASKS_TEXT], ids=["units", "tasks"])
+def test_python_blocks_run_one_after_the_other(text):
+    names = {"__name__": "docs_md"}
+    try:
+        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+            exec(compile(block, "docs", "exec"), names)
+    finally:
+        UNITS.pop("leaky", None)
 
 
 def test_every_task_has_a_row_that_says_what_its_class_does():

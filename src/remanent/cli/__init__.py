@@ -7,6 +7,7 @@ from types import ModuleType
 from typing import NamedTuple
 
 from remanent._memory import reuse_freed_memory
+from remanent._plugins import import_modules
 from remanent.cli import bench, demo, evaluate, grid, listing, table, train
 from remanent.cli._shared import make_parser
 
@@ -47,7 +48,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    modules, arguments = _take_imports(arguments)
     parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
+    parser.add_argument("--import", metavar="MODULE", help="a module of yours that registers units, tasks or recipes")
     commands = parser.add_subcommands(dest="command")
     for name, command in COMMANDS.items():
         asked = name in arguments  # the others' parsers would import all of training
@@ -55,7 +58,20 @@ def _main(arguments: list[str]) -> int:
             name, command.module.parser(arguments) if asked else make_parser(command.help), help=command.help
         )
     options = parser.parse_args(arguments)
-    command = COMMANDS[options.command]
+    command, chosen = COMMANDS[options.command], options[options.command]
     if command.trains:
         reuse_freed_memory()
-    return command.module.run(options[options.command])
+    chosen.modules = modules
+    return command.module.run(chosen)
+
+
+def _take_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """The modules to import, which stand before the command, and the other arguments."""
+    modules: list[str] = []
+    while arguments[:1] == ["--import"]:
+        if len(arguments) < 2:
+            raise ValueError("`--import` must be given a module's name, got none")
+        modules.append(arguments[1])
+        arguments = arguments[2:]
+    import_modules(modules)
+    return modules, arguments

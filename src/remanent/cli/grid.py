@@ -63,6 +63,7 @@ def run(options: Any) -> int:
         retries=options.retries,
         retry_failed=options.retry_failed,
         failing_limit=options.failing_limit,
+        modules=tuple(options.modules),
     )
     if options.dry_run:
         found = statuses(runs, options.results)

@@ -28,5 +28,6 @@ def run(options: Any) -> int:
     for kind, members in listed.items():
         print(kind)
         for name, member in members.items():
-            print(f"  {name:25} {(member.__doc__ or '').splitlines()[0].split(': $')[0].rstrip('.')}")
+            first = (member.__doc__ or "").partition("\n")[0].split(": $")[0]
+            print(f"  {name:25} {first.rstrip('.')}".rstrip())
     return 0

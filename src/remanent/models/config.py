@@ -8,7 +8,6 @@ from remanent.models.hybrid import JOINS
 from remanent.units import UNITS
 from remanent.units.recurrence import INITIAL_STATES
 
-UNIT_NAMES = (*UNITS, "attention")
 CHOICES = {
     "encoder": ("linear", "embedding"),
     "norm": ("rms", "layer", "none"),
@@ -31,7 +30,7 @@ class ModelConfig:
         num_layers: how many blocks.
         unit: a unit's name, or several joined by "+", which then stand side by side; or a list of such,
             separated by commas, which the blocks go through in turn: "lru,bmru" alternates. The names
-            are those of `UNITS`, and "attention".
+            are those of `UNITS`, to which you may add your own, and "attention".
         join: how units side by side are joined: "concatenate", each with its share of the width, or "sum".
         encoder: "linear" or "embedding".
         norm: "rms", "layer" or "none".
@@ -112,8 +111,8 @@ class ModelConfig:
 
     def _check_layers(self) -> None:
         for name in self.unit.replace(",", "+").split("+"):
-            if name not in UNIT_NAMES:
-                known = ", ".join(UNIT_NAMES)
+            if name not in (*UNITS, "attention"):
+                known = ", ".join((*UNITS, "attention"))
                 raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}")
         kinds = self.unit.count(",") + 1
         if self.num_layers % kinds:

@@ -12,6 +12,7 @@ from filelock import FileLock, Timeout
 
 from remanent._files import read_json, write_json
 from remanent._memory import reuse_freed_memory
+from remanent._plugins import import_modules
 from remanent._results import append_record, read_records
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
@@ -44,6 +45,7 @@ class Job(NamedTuple):
         results: the results file.
         known: how many lines of this run the results held when the grid began; with more, it is done.
         limit: how long words may get in the search of the failing length.
+        modules: of the user, that register what the run is made of.
     """
 
     recipe: str
@@ -53,6 +55,7 @@ class Job(NamedTuple):
     results: str
     known: int
     limit: int
+    modules: tuple[str, ...] = ()
 
 
 def work(job: Job) -> int:
@@ -65,6 +68,7 @@ def work(job: Job) -> int:
     Returns:
         The process's exit status: 0 when the results hold the run, `CLAIMED` if it is another's.
     """
+    import_modules(job.modules)
     claim = FileLock(claim_of(job.folder), timeout=0)
     try:
         claim.acquire()

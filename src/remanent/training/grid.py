@@ -49,6 +49,7 @@ class GridOptions:
         address: of a Ray cluster, whose nodes must share the results and the folder; None for this machine.
         retries: how often a run whose process died is tried again, at least 0.
         retry_failed: whether runs that have failed are done again.
+        modules: of the user, that every process imports first.
         failing_limit: the longest word in the search of failing lengths, at least 1.
 
     Raises:
@@ -63,6 +64,7 @@ class GridOptions:
     retries: int = 2
     retry_failed: bool = False
     failing_limit: int = 2**20
+    modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.workers is not None:
@@ -190,6 +192,7 @@ class _Grid:
             str(self.options.results.absolute()),
             self.known.get(run.id, 0),
             self.options.failing_limit,
+            self.options.modules,
         )
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
