@@ -53,6 +53,19 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert f"{lines[1]['mse']:.4f}" in capsys.readouterr().out
 
 
+def test_a_model_follows_its_task_and_an_lru_its_company(tmp_path):
+    text = tmp_path / "text.txt"
+    text.write_text("".join(chr(97 + i * i % 11) for i in range(3000)))
+    arguments = ["train", "characters", "--out", str(tmp_path / "text"), *TINY, f"--task.path={text}"]
+    assert main([*arguments, "--model.unit=bmru+lru"]) == 0
+    experiment, _ = load_run(tmp_path / "text")
+    assert experiment.model.input_size == experiment.task.input_size == len(set(text.read_text())) + 1
+    assert (experiment.model.r_min, experiment.model.r_max) == (0.5, 0.95)
+    assert main(["train", "copy-first", "--out", str(tmp_path / "lru"), *TINY, "--model.unit=lru"]) == 0
+    alone, _ = load_run(tmp_path / "lru")
+    assert (alone.model.r_min, alone.model.r_max) == (0.9, 0.999)
+
+
 def test_evaluate_searches_the_failing_length_of_words(tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["train", "parity", "--out", str(folder), *TINY]) == 0
@@ -205,8 +218,10 @@ def test_table_imports_no_training(tmp_path):
         (["train", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
-        (["grid"], "the following arguments are required: grid.task"),
-        (["grid", "--task", "nope"], "`--task` must be one of copy-first, copy-first-paper,"),
+        (["grid"], "`--task` must name at least one recipe (`remanent list` shows them), got none"),
+        (["grid", "--task", "nope"], "`--task` must name a recipe (`remanent list` shows them), got 'nope'"),
+        (["grid", "--task", "copyfirst"], "got 'copyfirst'; did you mean copy-first"),
+        (["grid", "--task", "sequential-image"], "did you mean digits or digits-pixels or permuted-digits"),
         (["grid", "--task", "copy-first", "--unit", "rnn"], "copy-first rnn seed 0: `unit` must be made of bmru, cmru"),
         (["grid", "--task", "copy-first", "--seed", "3:3"], "`--seed` must name at least one seed, got '3:3'"),
         (["grid", "--task", "copy-first", "--seed=-1"], "copy-first bmru seed -1: `seed` must be at least 0, got -1"),

@@ -43,6 +43,8 @@ def test_python_blocks_run_one_after_the_other(text):
             exec(compile(block, "docs", "exec"), names)
     finally:
         UNITS.pop("leaky", None)
+        TASKS.pop("maximum", None)
+        RECIPES.pop("maximum", None)
 
 
 def test_every_task_has_a_row_that_says_what_its_class_does():

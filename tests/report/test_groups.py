@@ -35,6 +35,15 @@ def test_a_spread_is_that_of_numpy():
     assert math.isnan(spread([1.0, math.nan]).mean)
 
 
+def test_what_is_no_better_than_chance_is_never_best():
+    options = {"metric": "sequence_accuracy"}
+    low = [record(seed=i, scores=(0.04 + 0.01 * i,), **options) for i in range(2)]
+    lower = [record(unit="lru", seed=i, scores=(0.0,), **options) for i in range(2)]
+    (group,) = summarise(low + lower)
+    assert group.chance == 0.1
+    assert group.best(group.columns[0]) is None
+
+
 def test_rows_hold_the_scores_of_their_seeds_in_order():
     lines = [record(seed=2, scores=(0.3, 0.4)), record(seed=0, scores=(0.1, 0.2)), record(unit="lru", scores=(0.9,))]
     (group,) = summarise(lines)

@@ -63,9 +63,11 @@ def test_failing_lengths_are_a_median_and_a_range():
     lines += [record(unit="lru", seed=i, failing=2**20, **options) for i in range(2)]
     lines += [record(unit="gru", **options), record(unit="lstm", status="failed", **options)]
     shown = [row["failing length"] for row in cells(lines)]
+    halves = [record(seed=i, failing=i, **options) for i in range(2)]
+    assert [row["failing length"] for row in cells(halves)] == ["0.5 [0\u20131]"]
     assert shown == ["512 [64\u20131,048,576]", "1,048,576", "\u2013", "failed"]
     assert "failing length" not in cells(LINES)[0]
-    assert "Of failing lengths the median" in caption(summarise(lines)[0])
+    assert "The failing length is the longest at which" in caption(summarise(lines)[0])
 
 
 def test_captions_name_metric_length_and_chance():

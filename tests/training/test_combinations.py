@@ -131,3 +131,12 @@ def test_a_recipe_that_reads_the_mean_still_does(monkeypatch):
 def test_a_bad_combination_is_refused_by_its_name(words, message):
     with pytest.raises(ValueError, match=message):
         combinations(["copy-first"], ["bmru"], [0], read_choices(words))
+
+
+def test_a_text_is_known_by_what_it_says_and_not_by_its_name(tmp_path):
+    ids = []
+    for name, text in (("a", "ab"), ("b", "ab"), ("c", "ba")):
+        (tmp_path / name).write_text(text * 2000)
+        (run,) = combinations(["characters"], ["bmru"], [0], {"task.path": [str(tmp_path / name)]})
+        ids.append(run.id)
+    assert ids[0] == ids[1] != ids[2]

@@ -67,11 +67,11 @@ def test_how_a_process_ended_in_words(ended, reason):
 def test_only_runs_that_are_missing_are_done(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main([*GRID, "--seed", "0", "--set", "training.steps=2", "--dry-run"]) == 0
-    assert "1 runs, 1 of them missing" in capsys.readouterr().out
+    assert "1 run, 1 of them missing" in capsys.readouterr().out
     assert list(tmp_path.iterdir()) == []
     assert main([*GRID, "--seed", "0", "--set", "training.steps=2"]) == 0
     shown = capsys.readouterr().out
-    assert "1 runs: 1 done, 0 failed, 0 there already" in shown
+    assert "1 run: 1 done, 0 failed, 0 there already" in shown
     first = (tmp_path / "results" / "grid.jsonl").read_bytes()
     assert main([*GRID, "--seed", "0:2", "--set", "training.steps=2", "--quiet"]) == 0
     assert capsys.readouterr().out == "2 runs: 1 done, 0 failed, 1 there already; results/grid.jsonl has them.\n"

@@ -1,6 +1,7 @@
 """The command line: parses and calls; a command a file."""
 
 import argparse
+import os
 import sys
 from importlib.metadata import version
 from types import ModuleType
@@ -37,6 +38,9 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; what the user got wrong is one line on stderr, and the status 2."""
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
+    except BrokenPipeError:  # whoever read the output, as `head` does, has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except ModuleNotFoundError as error:
         print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:

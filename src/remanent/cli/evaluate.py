@@ -31,12 +31,13 @@ def run(options: Any) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from remanent.tasks import METRICS
     from remanent.training import evaluate, failing_length, load_run
 
     experiment, model = load_run(options.run)
     torch.set_num_threads(experiment.training.threads)
     task = with_data(experiment.task, options.data_dir)
-    table = Table(task.length_name, task.metric)
+    table = Table(task.length_name, METRICS[task.metric].title)
     for length in options.length or [task.length]:
         score = evaluate(
             model,

@@ -14,7 +14,7 @@ DESCRIPTION = (
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser(DESCRIPTION)
-    parser.add_argument("--task", type=str, nargs="+", required=True, help="recipes, as `remanent list` shows them")
+    parser.add_argument("--task", type=str, nargs="+", default=[], help="recipes, as `remanent list` shows them")
     parser.add_argument("--unit", type=str, nargs="+", default=["bmru"], help="units, as `--model.unit` reads them")
     parser.add_argument("--seed", type=str, nargs="+", default=["0"], help="numbers, or ranges such as 0:5, without 5")
     parser.add_argument(
@@ -47,6 +47,8 @@ def run(options: Any) -> int:
     from remanent.training.combinations import combinations, read_choices, read_seeds
     from remanent.training.grid import GridOptions, run_grid, statuses
 
+    if not options.task:
+        raise ValueError("`--task` must name at least one recipe (`remanent list` shows them), got none")
     runs = combinations(
         options.task,
         options.unit,
@@ -69,12 +71,16 @@ def run(options: Any) -> int:
         found = statuses(runs, options.results)
         for each in runs:
             print(f"{found[each.id]:8} {each.name} {' '.join(f'{k}={v}' for k, v in each.overrides.items())}".rstrip())
-        print(f"{len(runs)} runs, {list(found.values()).count('missing')} of them missing.")
+        print(f"{_runs(len(runs))}, {list(found.values()).count('missing')} of them missing.")
         return 0
     summary = run_grid(runs, grid, progress=not options.quiet)
     counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} there already"
     failed = summary.failed + summary.failed_before
-    print(f"{len(runs)} runs: {counts}; {options.results} has them.")
+    print(f"{_runs(len(runs))}: {counts}; {options.results} has them.")
     if failed:
         print(f"{failed} have failed; `--retry-failed` does them again.")
     return int(failed > 0)
+
+
+def _runs(count: int) -> str:
+    return "1 run" if count == 1 else f"{count} runs"

@@ -2,9 +2,12 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remanent.cli._shared import make_parser, with_data
+
+if TYPE_CHECKING:
+    from remanent.training import Experiment
 
 
 def parser(arguments: list[str]) -> Any:
@@ -14,7 +17,7 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.training import RECIPES, Experiment, resume_run, start_run
+    from remanent.training import resume_run, start_run
 
     if options.recipe is None:
         if options.out is not None:
@@ -22,14 +25,31 @@ def run(options: Any) -> int:
         resume_run(options.resume, progress=not options.quiet)
         print(f"{options.resume} is finished.")
         return 0
-    values = {name: dict(options[name].as_dict()) for name in ("task", "model", "training")}
-    values["task"]["name"] = RECIPES[options.recipe]().task.name
-    experiment = Experiment.from_dict(values)
-    experiment = dataclasses.replace(experiment, task=with_data(experiment.task, options.data_dir))
+    experiment = _experiment(options)
     folder = options.out or Path("runs") / f"{options.recipe}-{experiment.model.unit}-{experiment.training.seed}"
     start_run(experiment, folder, progress=not options.quiet)
     print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
     return 0
+
+
+def _experiment(options: Any) -> "Experiment":
+    """The recipe with what differs from it; the model's sizes follow the task, as in a grid."""
+    from remanent.training import RECIPES
+    from remanent.training.combinations import experiment_for
+
+    base = RECIPES[options.recipe]()
+    with_data(base.task, options.data_dir)
+    overrides = {
+        f"{table}.{key}": value
+        for table in ("task", "model", "training")
+        for key, value in options[table].as_dict().items()
+        if value != getattr(getattr(base, table), key)
+    }
+    unit, seed = options.model.unit, options.training.seed
+    threads = overrides.pop("training.threads", base.training.threads)
+    for key in ("model.unit", "training.seed"):
+        overrides.pop(key, None)
+    return experiment_for(options.recipe, unit, seed, overrides, threads=threads, data_dir=options.data_dir)
 
 
 def _recipe_in(arguments: list[str]) -> str | None:
@@ -53,6 +73,7 @@ def _recipe_in(arguments: list[str]) -> str | None:
 def _parser(recipe: str | None) -> Any:
     from remanent.models import ModelConfig
     from remanent.training import RECIPES, TrainingConfig
+    from remanent.training.config import fitting
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
     parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
@@ -66,7 +87,10 @@ def _parser(recipe: str | None) -> Any:
     parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
     experiment = RECIPES[recipe]()
     for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):
-        parser.add_class_arguments(cls, name)
-        values = dataclasses.asdict(getattr(experiment, name))
+        skipped = set(fitting(experiment.task)) - {"head"} if name == "model" else set()
+        parser.add_class_arguments(cls, name, skip=skipped)
+        values = {
+            key: value for key, value in dataclasses.asdict(getattr(experiment, name)).items() if key not in skipped
+        }
         parser.set_defaults({f"{name}.{key}": value for key, value in values.items()})
     return parser

@@ -103,7 +103,8 @@ class Group:
     def best(self, column: Column) -> Row | None:
         """The row that is better than all others by more than either's spread; None where none is.
 
-        Rows of one seed have no spread: one that leads makes that nothing is best, others are passed over.
+        What is no better than chance is never best. Rows of one seed have no spread: one that leads makes that
+        nothing is best, others are passed over.
         """
         sign = 1 if SCORES[self.metric].more_is_better else -1
         spreads = {i: spread(row.scores(column)) for i, row in enumerate(self.rows) if row.scores(column)}
@@ -113,7 +114,8 @@ class Group:
         first = max(ranks, key=lambda i: ranks[i])
         others = [s for i, s in spreads.items() if i != first and s.seeds > 1]
         mean, std, _ = spreads[first]
-        if std is None or not others:
+        beyond_chance = sign * mean > sign * self.chance
+        if std is None or not others or not beyond_chance:
             return None
         clear = all(not math.isfinite(s.mean) or abs(mean - s.mean) > max(std, s.std or 0.0) for s in others)
         return self.rows[first] if clear else None

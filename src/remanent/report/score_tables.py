@@ -46,7 +46,8 @@ def caption(group: Group) -> str:
     said = f"{title} by {group.length_name} (and number of test examples); "
     said += f"trained at {group.length:,}, chance {chance}."
     if group.has_failing_lengths:
-        said += f" Of failing lengths the median and, where seeds differ, [lowest{DASH}highest]."
+        said += " The failing length is the longest at which 512 fresh words are all right at every step: the median"
+        said += f" and, where seeds differ, [lowest{DASH}highest]."
     return said
 
 
@@ -114,7 +115,7 @@ def _failing(row: Row) -> str:
     lengths = row.failing_lengths
     if not lengths:
         return DASH
-    middle = f"{statistics.median(lengths):,.0f}"
+    middle = f"{statistics.median(lengths):,.1f}".removesuffix(".0")
     return f"{middle} [{min(lengths):,}{DASH}{max(lengths):,}]" if min(lengths) < max(lengths) else middle
 
 

@@ -74,6 +74,11 @@ class Task(ABC):
         return METRICS[self.metric].best
 
     @property
+    def fingerprint(self) -> str:
+        """The hash of a user's file that the task reads and that nothing else checks; "" where there is none."""
+        return ""
+
+    @property
     def longest(self) -> int | None:
         """The longest length that `stream` takes; None where there is no end."""
         return None

@@ -1,5 +1,6 @@
 """Characters: at every character of a text, say the next one."""
 
+import hashlib
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -84,6 +85,11 @@ class Characters(Task):
         return -(counts / counts.sum()).log2()[text.test].mean().item()
 
     @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the text's characters."""
+        return self._text().hash
+
+    @property
     def longest(self) -> int:
         """The characters of a split."""
         return len(self._text().test)
@@ -134,6 +140,7 @@ class _Text(NamedTuple):
     train: Tensor
     validation: Tensor
     test: Tensor
+    hash: str
 
 
 def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
@@ -155,7 +162,7 @@ def _load_text(path: str | None) -> _Text:
     places = np.searchsorted(known, codes).clip(max=max(0, len(known) - 1))
     tokens = torch.from_numpy(np.where(known[places] == codes, places, len(known)) if len(codes) else places)
     train, validation, test = tokens.long().split([len(codes) - 2 * held_out, held_out, held_out])
-    return _Text("".join(map(chr, known.tolist())), train, validation, test)
+    return _Text("".join(map(chr, known.tolist())), train, validation, test, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _language_reference() -> str:

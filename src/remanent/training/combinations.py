@@ -1,6 +1,7 @@
 """The runs of a grid: every combination of recipes, units, seeds and options, each with an identity."""
 
 import dataclasses
+import difflib
 import hashlib
 import itertools
 import json
@@ -10,7 +11,6 @@ from functools import cached_property
 from typing import Any
 
 from remanent._files import from_dict
-from remanent._options import check_choice
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS
 from remanent.training.config import Experiment, TrainingConfig, fitting, suiting
@@ -23,7 +23,7 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that are not set by `--set`, and by what they are."""
-UNCOUNTED = ("task.data_dir", "training.threads")
+UNCOUNTED = ("task.data_dir", "task.path", "training.threads")
 """Options that do not make another run."""
 Choices = dict[str, list[str]]
 """An option's dotted name to its values, as they were written."""
@@ -62,7 +62,7 @@ def identity(config: dict[str, Any]) -> str:
     """16 hex digits of the hash of what a configuration says beside its defaults.
 
     An option that is added later, with a default that changes nothing, so leaves a run what it was. Where data
-    lie, and how many threads run, do not count.
+    lie, and how many threads run, do not count; what a text says does.
 
     >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
     True
@@ -72,6 +72,10 @@ def identity(config: dict[str, Any]) -> str:
         defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
         values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in UNCOUNTED}
         told[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+    task = {key: value for key, value in config["task"].items() if key != "name"}
+    content = from_dict(TASKS[config["task"]["name"]], task, "the task").fingerprint
+    if content:
+        told["content"] = {"sha256": content}
     text = json.dumps(told, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -99,7 +103,7 @@ def combinations(
         ValueError: a combination is not one; the message names it.
     """
     for task in tasks:
-        check_choice("--task", task, RECIPES)
+        _check_recipe(task)
     if data_dir is not None and not any(hasattr(RECIPES[task]().task, "data_dir") for task in tasks):
         raise ValueError(f"`--data-dir` must not be given for tasks that read none, got {data_dir}")
     runs: dict[str, GridRun] = {}
@@ -201,6 +205,16 @@ def read_choices(words: Sequence[str]) -> Choices:
         if "" in choices[key]:
             raise ValueError(f"`--set` must give {key} at least one value and none empty, got {word!r}")
     return choices
+
+
+def _check_recipe(name: str) -> None:
+    """Raises unless there is such a recipe, and names those that may be meant."""
+    if name in RECIPES:
+        return
+    meant = [recipe for recipe, make in RECIPES.items() if name in TASKS and make().task.name == name]
+    meant = meant or difflib.get_close_matches(name, RECIPES)
+    hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+    raise ValueError(f"`--task` must name a recipe (`remanent list` shows them), got {name!r}{hint}")
 
 
 def _products(choices: Choices) -> Iterator[dict[str, str]]:

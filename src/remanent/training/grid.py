@@ -10,9 +10,11 @@ from typing import Any, NamedTuple
 from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Column
 
 from remanent._options import check_at_least
 from remanent._results import append_record, read_records, repair
+from remanent.tasks import METRICS
 from remanent.training._measure import CLAIMED, Job, claim_of, failure
 from remanent.training._workers import Ended, Workers, has_ray, make_workers
 from remanent.training.combinations import GridRun, identity
@@ -121,8 +123,8 @@ class _Board:
 
     def __init__(self, total: int, shown: bool) -> None:
         self.console = Console(quiet=not shown, soft_wrap=True)
-        columns = (TextColumn("grid"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        note = TextColumn("{task.fields[note]}", markup=False)
+        columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
+        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
         self.progress = Progress(*columns, note, console=self.console, disable=not shown)
         self.bar = self.progress.add_task("grid", total=total, note="")
 
@@ -235,7 +237,7 @@ def _line(record: dict[str, Any]) -> str:
         for test in record["tests"]
     )
     seconds = record["seconds"]["train"] + record["seconds"]["test"]
-    return f"{record['metric'].replace('_', ' ')} {scores} {record['length_name']} ({seconds:.0f} s)"
+    return f"{METRICS[record['metric']].title} {scores} {record['length_name']} ({seconds:.0f} s)"
 
 
 def _is_claimed(folder: Path) -> bool:
