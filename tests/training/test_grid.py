@@ -78,7 +78,7 @@ def test_only_runs_that_are_missing_are_done(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "results" / "grid.jsonl").read_bytes().startswith(first)
     assert [record["seed"] for record in records(tmp_path)] == [0, 1]
     record = records(tmp_path)[0]
-    assert f"mse {record['tests'][0]['score']:.4f} at 2" in shown
+    assert f"mean squared error {record['tests'][0]['score']:.4f} at 2" in shown
     experiment, model = load_run(tmp_path / "runs" / "grid" / f"copy-first-bmru-0-{record['id'][:8]}")
     check_record(record, experiment, model)
 
@@ -120,7 +120,7 @@ def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, c
     assert [make_workers(count, 1, None).room() for count in (None, 1, 4)] == [1, 1, 4]
     assert main([*GRID[:-1], "2", "--seed", "0:3", "--set", "training.steps=2"]) == 0
     check_each_once(tmp_path, 3)
-    assert capsys.readouterr().out.count(": mse ") == 3
+    assert capsys.readouterr().out.count(": mean squared error ") == 3
 
 
 def test_a_cluster_needs_ray(monkeypatch):
