@@ -19,11 +19,10 @@ def test_features_are_those_of_the_formula_and_zero_after_the_span(kind):
     assert torch.equal(features[0], features[1])
     assert features[:, 40:].eq(0).all()
     for t in range(40):
-        if kind == "decay":
-            expected = [math.exp(-t / 5 ** (i / 5)) for i in range(6)]
-        else:
-            lengths = [4 * 20 ** (i / 2) for i in range(3)]
-            expected = [f(2 * math.pi * t / w) for f in (math.sin, math.cos) for w in lengths]
+        lengths = [4 * {"sinusoid": 20, "decay": 2.5}[kind] ** (i / 2) for i in range(3)]
+        fading = [math.exp(-2 * t / w) if kind == "decay" else 1 for w in lengths]
+        waves = (math.sin, math.cos)
+        expected = [f(2 * math.pi * t / w) * e for f in waves for w, e in zip(lengths, fading, strict=True)]
         assert features[0, t].tolist() == pytest.approx(expected, abs=1e-6)
 
 
@@ -96,8 +95,8 @@ def test_a_saved_model_keeps_its_clock(tmp_path):
     ("make", "error", "message"),
     [
         (lambda: Clock("none", size=2, span=2), ValueError, "`kind` must be one of sinusoid, decay, got 'none'"),
-        (lambda: Clock("sinusoid", size=3, span=2), ValueError, "`size` must be even for sinusoids, got 3"),
-        (lambda: Clock("decay", size=0, span=2), ValueError, "`size` must be at least 1, got 0"),
+        (lambda: Clock("sinusoid", size=3, span=2), ValueError, "`size` must be even, got 3"),
+        (lambda: Clock("decay", size=0, span=2), ValueError, "`size` must be at least 2, got 0"),
         (lambda: Clock("decay", size=2, span=0), ValueError, "`span` must be at least 1, got 0"),
         (lambda: ModelConfig(1, 1, clock="sun"), ValueError, "`clock` must be one of none, sinusoid, decay, got 'sun'"),
         (lambda: ModelConfig(1, 1, clock="sinusoid", clock_size=5), ValueError, "`clock_size` must be even"),

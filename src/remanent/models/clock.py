@@ -10,8 +10,6 @@ from remanent._options import check_at_least, check_choice
 CLOCKS = ("none", "sinusoid", "decay")
 SHORTEST = 4.0
 """The shortest wavelength of the sinusoids, in steps."""
-DECAYS = 8.0
-"""By how many time constants the slowest decay has faded when the span ends."""
 
 
 class Clock(nn.Module):
@@ -22,21 +20,21 @@ class Clock(nn.Module):
 
     - "sinusoid": $\sin$ and $\cos$ of $2 \pi t / w_i$, the wavelengths $w_i$ evenly spaced in their logarithm
       from 4 to 2 S: as sharp everywhere in the span, for input whose informative part ends with it.
-    - "decay": $e^{-t / \tau_i}$, the time scales $\tau_i$ evenly spaced in their logarithm from 1 to S / 8:
-      sharp at first and coarser later, for input that need not end anywhere.
+    - "decay": the same times $e^{-2 t / w_i}$, the wavelengths from 4 to S / 4: sharp at first and coarser later, for
+      input that need not end anywhere.
 
     The features are read from a table, so that a step alone has the same bits as among many.
 
     Args:
         kind: "sinusoid" or "decay".
-        size: C, the number of features, at least 1; even for sinusoids.
+        size: C, the number of features, even and at least 2.
         span: S, at least 1.
 
     Raises:
         ValueError: an argument is out of its range.
         TypeError: a size is not an int.
 
-    Source: sinusoids: Vaswani et al. (2017), arXiv 1706.03762; that they end is ours.
+    Source: sinusoids: Vaswani et al. (2017), arXiv 1706.03762; that they end or fade is ours.
 
     >>> features, time = Clock("decay", size=2, span=16)(batch=1, steps=20)
     >>> features.shape, features[0, 16:].abs().max().item(), time.item()
@@ -48,10 +46,10 @@ class Clock(nn.Module):
     def __init__(self, kind: str, *, size: int, span: int) -> None:
         super().__init__()
         check_choice("kind", kind, CLOCKS[1:])
-        check_at_least("size", size, 1)
+        check_at_least("size", size, 2)
         check_at_least("span", span, 1)
-        if kind == "sinusoid" and size % 2:
-            raise ValueError(f"`size` must be even for sinusoids, got {size}")
+        if size % 2:
+            raise ValueError(f"`size` must be even, got {size}")
         self.span = span
         features = _sinusoids(size, span) if kind == "sinusoid" else _decays(size, span)
         self.register_buffer("table", torch.cat([features, features.new_zeros(1, size)]), persistent=False)
@@ -80,13 +78,18 @@ class Clock(nn.Module):
 
 
 def _sinusoids(size: int, span: int) -> Tensor:
-    longest = max(2.0 * span, 2 * SHORTEST)
-    ends = math.log(SHORTEST), math.log(longest)
-    wavelengths = torch.linspace(*ends, size // 2, dtype=torch.float64).exp()
-    phases = 2 * math.pi * torch.arange(span, dtype=torch.float64)[:, None] / wavelengths
+    phases = 2 * math.pi * _turns(size, span, 2.0 * span)
     return torch.cat([phases.sin(), phases.cos()], dim=1).float()
 
 
 def _decays(size: int, span: int) -> Tensor:
-    scales = torch.linspace(0.0, math.log(max(span / DECAYS, 1.0)), size, dtype=torch.float64).exp()
-    return (-torch.arange(span, dtype=torch.float64)[:, None] / scales).exp().float()
+    turns = _turns(size, span, span / 4)
+    phases, fading = 2 * math.pi * turns, (-2 * turns).exp()
+    return torch.cat([phases.sin() * fading, phases.cos() * fading], dim=1).float()
+
+
+def _turns(size: int, span: int, longest: float) -> Tensor:
+    """How often each wavelength fits into the time since the start, (S, C / 2)."""
+    ends = math.log(SHORTEST), math.log(max(longest, 2 * SHORTEST))
+    wavelengths = torch.linspace(*ends, size // 2, dtype=torch.float64).exp()
+    return torch.arange(span, dtype=torch.float64)[:, None] / wavelengths

@@ -45,7 +45,7 @@ class ModelConfig:
         num_heads: of attention, at least 1.
         clock: features of the step beside every unit's input, which vanish: "none", "sinusoid" or "decay"; see
             `Clock`.
-        clock_size: how many features, at least 1; even for sinusoids.
+        clock_size: how many features, even and at least 2.
         clock_span: from which step of a sequence on they are zero, at least 1: the length of its informative
             part.
         r_min: of the LRU, the inner radius of the ring that eigenvalues start on, in [0, `r_max`).
@@ -84,8 +84,8 @@ class ModelConfig:
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
-        if self.clock == "sinusoid" and self.clock_size % 2:
-            raise ValueError(f"`clock_size` must be even for sinusoids, got {self.clock_size}")
+        if self.clock_size % 2:
+            raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
         self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
