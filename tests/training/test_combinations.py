@@ -7,7 +7,7 @@ import pytest
 
 from remanent.tasks import CopyFirst
 from remanent.training import RECIPES
-from remanent.training.combinations import combinations, experiment_for, read_choices, read_seeds
+from remanent.training.combinations import combinations, experiment_for, identity, read_choices, read_seeds
 
 
 @pytest.mark.parametrize(
@@ -140,3 +140,13 @@ def test_a_text_is_known_by_what_it_says_and_not_by_its_name(tmp_path):
         (run,) = combinations(["characters"], ["bmru"], [0], {"task.path": [str(tmp_path / name)]})
         ids.append(run.id)
     assert ids[0] == ids[1] != ids[2]
+
+
+def test_an_option_at_its_default_does_not_count_so_that_one_may_be_added():
+    config = RECIPES["copy-first"]().to_dict()
+    before = {name: dict(table) for name, table in config.items()}
+    for table, key in (("model", "clock"), ("training", "weight_decay"), ("task", "steps")):
+        del before[table][key]
+    assert identity(before) == identity(config)
+    before["model"]["clock"] = "decay"
+    assert identity(before) != identity(config)

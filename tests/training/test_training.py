@@ -224,6 +224,19 @@ def test_batches_depend_on_the_step_alone():
         late[10]
 
 
+def test_only_matrices_decay():
+    decaying = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, weight_decay=0.3))
+    module = ExperimentModule(decaying)
+    groups = module.configure_optimizers()["optimizer"].param_groups
+    decay = {id(p): group["weight_decay"] for group in groups for p in group["params"]}
+    found = {name: decay[id(p)] for name, p in module.model.named_parameters()}
+    assert len(found) == len(decay)
+    for name, p in module.model.named_parameters():
+        assert found[name] == (0.3 if p.dim() > 1 else 0.0), name
+    assert found["blocks.0.layer.units.0.alpha_l0"] == 0
+    assert found["blocks.0.project.weight"] == 0.3
+
+
 def test_making_a_module_leaves_the_global_generator_alone():
     torch.manual_seed(5)
     expected = torch.rand(3)
