@@ -1,6 +1,7 @@
 """Figures of many units over several seeds: lines with a band, and dots."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -12,7 +13,8 @@ COLOURS = (
     *("#d1588f", "#5fb3e6", "#6b4226", "#7d8a1f", "#555555"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
-STYLES = ("-", "--", ":", "-.")
+STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 4)), (0, (4, 1, 1, 3)))
+"""For what was set beside a unit: its plain row is the first."""
 
 
 def score_against_length_with_spread(
@@ -52,7 +54,8 @@ def score_against_length_with_spread(
         places, (colour, marker, style) = list(means[name]), looks[name]
         face = colour if style == "-" else "white"
         values = list(means[name].values())
-        axes.plot(places, values, style, color=colour, marker=marker, markersize=5.5, markerfacecolor=face, label=name)
+        options = {"color": colour, "linestyle": style, "marker": marker, "markersize": 5.5, "markerfacecolor": face}
+        axes.plot(places, values, label=name, **options)
         low, high = ([scale * pick(scores[name][length]) for length in places] for pick in (min, max))
         axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
     axes.set_xscale("log")
@@ -123,7 +126,7 @@ def _figure(height: float) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, str]]:
+def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
     """Name to colour, marker and line; what stands in brackets changes the line alone."""
     variants: dict[str, list[str]] = {}
     for name in names:
