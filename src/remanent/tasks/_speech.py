@@ -17,7 +17,7 @@ from torch.nn.utils.rnn import pad_sequence
 from remanent.tasks._clips import FolderClips, ZipClips, read_samples
 from remanent.tasks._fetch import fetch
 from remanent.tasks._mfcc import COEFFICIENTS, mfcc, standardise
-from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed
+from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
 from remanent.tasks.metrics import IGNORED
 
 DATASETS = ("digits", "speech-commands")
@@ -70,7 +70,7 @@ class SpeechTask(Task):
     def chance(self) -> float:
         """The share of the most frequent class in the test split."""
         data = self._data()
-        return data.classes[data.test].bincount().max().item() / len(data.test)
+        return largest_share(data.classes[data.test])
 
     def split_size(self, split: str) -> int:
         """How many clips the split holds."""

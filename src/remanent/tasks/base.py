@@ -168,6 +168,25 @@ def then_empty(x: Tensor, sizes: list[int], target: Tensor) -> Stream:
         yield x.new_zeros(x.shape[0], size, x.shape[2]), target if i == len(sizes) - 1 else None
 
 
+def noise_blocks(generators: list[torch.Generator], length: int, *features: int) -> Iterator[Tensor]:
+    """Normal noise (B, at most `BLOCK`, ...) up to a length, each example from its own generator.
+
+    Raises:
+        ValueError: the length is below 1.
+    """
+    sizes = blocks(length)
+    return (torch.stack([torch.randn(BLOCK, *features, generator=g) for g in generators])[:, :size] for size in sizes)
+
+
+def largest_share(classes: Tensor) -> float:
+    """The share of the most frequent class: what always saying it scores.
+
+    >>> largest_share(torch.tensor([0, 2, 2, 1]))
+    0.5
+    """
+    return classes.bincount().max().item() / len(classes)
+
+
 def check_split(split: str) -> None:
     """Raises unless the split is one of `SPLITS`."""
     check_choice("split", split, SPLITS)

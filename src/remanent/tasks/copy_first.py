@@ -1,5 +1,6 @@
 """Copy the first input: hold one number through any amount of noise."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -7,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
 
 
 @dataclass(frozen=True)
@@ -65,12 +66,13 @@ class CopyFirst(GeneratedTask):
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Every example is a stream of its own, drawn a block at a time; the target comes last."""
-        sizes = blocks(length)
-        return self._chunks(example_generators(self, split, start, stop), list(sizes))
+        return _chunks(noise_blocks(example_generators(self, split, start, stop), length, 1), length)
 
-    def _chunks(self, generators: list[torch.Generator], sizes: list[int]) -> Stream:
-        first: Tensor | None = None
-        for i, size in enumerate(sizes):
-            block = torch.stack([torch.randn(BLOCK, generator=g) for g in generators])[:, :size, None]
-            first = block[:, 0] if first is None else first
-            yield block, first if i == len(sizes) - 1 else None
+
+def _chunks(noise: Iterator[Tensor], length: int) -> Stream:
+    first: Tensor | None = None
+    steps = 0
+    for block in noise:
+        first = block[:, 0] if first is None else first
+        steps += block.shape[1]
+        yield block, first if steps == length else None

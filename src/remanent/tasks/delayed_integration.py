@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
 
 
 @dataclass(frozen=True)
@@ -82,11 +82,7 @@ class DelayedIntegration(GeneratedTask):
         check_at_least("length", length, 1)
         generators = example_generators(self, split, start, stop)
         drawn = torch.stack([torch.rand(3, generator=g) for g in generators])
-        noise = (
-            torch.stack([torch.randn(BLOCK, 2, generator=g) for g in generators])[:, :size]
-            for size in blocks(length + self.window)
-        )
-        return self._chunks(drawn, noise, length)
+        return self._chunks(drawn, noise_blocks(generators, length + self.window, 2), length)
 
     def _chunks(self, drawn: Tensor, noise: Iterable[Tensor], delay: int) -> Stream:
         """Inputs from numbers in [0, 1) for the cue and both means (B, 3), and chunks of noise (B, T, 2)."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
 
 MARKS = 5
 
@@ -86,10 +86,7 @@ class Denoising(GeneratedTask):
         check_at_least("length", length, self._shortest)
         generators = example_generators(self, split, start, stop)
         marks = torch.tensor([_choose(length - self.hold - MARKS, g) for g in generators])
-        noise = (
-            torch.stack([torch.randn(BLOCK, generator=g) for g in generators])[:, :size] for size in blocks(length)
-        )
-        return _chunks(marks, noise, length)
+        return _chunks(marks, noise_blocks(generators, length), length)
 
 
 def _chunks(marks: Tensor, noise: Iterable[Tensor], length: int) -> Stream:

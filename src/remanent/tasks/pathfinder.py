@@ -9,7 +9,7 @@ from torch import Tensor
 from remanent._options import check_at_least, check_choice, check_range
 from remanent.tasks._long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
 from remanent.tasks._pathfinder_images import Style, draw_images, draw_scenes
-from remanent.tasks.base import Stream, Task, blocks, check_split, example_generators, then_empty
+from remanent.tasks.base import Stream, Task, blocks, check_split, example_generators, largest_share, then_empty
 
 SOURCES = ("generated", "long-range-arena")
 
@@ -101,7 +101,7 @@ class Pathfinder(Task):
         if self.source == "generated":
             return 0.5
         files = self._files()
-        return files.classes[files.test].bincount().max().item() / len(files.test)
+        return largest_share(files.classes[files.test])
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, size * size + K, 1) and classes (B,); of files, different ones."""

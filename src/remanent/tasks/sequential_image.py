@@ -8,7 +8,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
 from remanent.tasks._images import ImageSet, load_digits, load_mnist
-from remanent.tasks.base import Stream, Task, blocks, check_split, then_empty
+from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share, then_empty
 
 DATASETS = ("digits", "mnist")
 READINGS = ("row", "pixel")
@@ -78,7 +78,7 @@ class SequentialImage(Task):
     def chance(self) -> float:
         """The share of the most frequent class in the test split."""
         data = self._data()
-        return data.classes[data.test].bincount().max().item() / len(data.test)
+        return largest_share(data.classes[data.test])
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training images: inputs (B, T, M) and classes (B,)."""

@@ -119,5 +119,5 @@ def _all_right(model: SequenceModel, task: Task, length: int, start: int, stop: 
 
 
 def _right(output: Tensor, target: Tensor) -> bool:
-    tally = METRICS["sequence_accuracy"].tally(output, target)
-    return bool((tally[:, 0] == tally[:, 1]).all())
+    metric = METRICS["sequence_accuracy"]
+    return bool(metric.finish(metric.tally(output, target))[0].all())
