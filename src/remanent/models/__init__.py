@@ -5,5 +5,6 @@ from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid
 from remanent.models.sequence import ModelState, SequenceModel
+from remanent.models.session import Session
 
-__all__ = ["Attention", "AttentionState", "Clock", "Hybrid", "ModelConfig", "ModelState", "SequenceModel"]
+__all__ = ["Attention", "AttentionState", "Clock", "Hybrid", "ModelConfig", "ModelState", "SequenceModel", "Session"]

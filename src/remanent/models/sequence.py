@@ -15,6 +15,7 @@ from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import LayerState
 from remanent.models.linear import RowLinear
+from remanent.models.session import Session
 from remanent.units import BMRU
 
 CONFIG_FILE = "model.json"
@@ -27,8 +28,8 @@ class ModelState(NamedTuple):
     Attributes:
         layers: for each block, one state a unit: (1, B, D), two of them for an LSTM, or an
             `AttentionState`.
-        total: the sum of what the head read so far, (B, hidden_size), where it takes the mean.
-        steps: over how many steps, (B, 1), where it takes the mean.
+        total: the sum of what the head read so far, float64 (B, hidden_size), where it takes the mean.
+        steps: over how many steps, float64 (B, 1), where it takes the mean.
         time: steps since the sequence's start, int64 (B,), where the model has a clock; no more than its span.
     """
 
@@ -133,6 +134,10 @@ class SequenceModel(nn.Module):
             return self.head(x), ModelState(tuple(layers), total, count, time)
         return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
 
+    def stream(self, batch_size: int = 1) -> Session:
+        """A session that holds the state of endless streams, `batch_size` of them: see `Session`."""
+        return Session(self, batch_size)
+
     @property
     def epsilon(self) -> float | None:
         """That of the BMRUs, which `set_epsilon` changes; None without any."""
@@ -233,19 +238,22 @@ class SequenceModel(nn.Module):
 
 
 def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over the steps since the last start, with the sum and the count that continue it."""
+    """The mean over the steps since the last start, with the sum and the count that continue it.
+
+    They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
+    longer than a smaller type can count.
+    """
     B, T, _ = x.shape
-    dtype = x.dtype
-    x = x.to(torch.promote_types(dtype, torch.float32))  # a half type cannot count far
-    if reset is None:
-        total, count = x.sum(1), x.new_full((B, 1), T)
-        carries = x.new_ones(B, 1)
-    else:
+    wide = x.to(torch.float64, copy=True)
+    count = wide.new_full((B, 1), T)
+    carries = wide.new_ones(B, 1)
+    if reset is not None:
         after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
-        total = torch.where(after[..., None], x, 0).sum(1)
-        count = after.sum(1, keepdim=True).to(x.dtype)
-        carries = (~reset.any(1, keepdim=True)).to(x.dtype)
+        wide = torch.where(after[..., None], wide, 0)
+        count = after.sum(1, keepdim=True).double()
+        carries = (~reset.any(1, keepdim=True)).double()
     if state is not None and state.total is not None and state.steps is not None:
-        total = total + torch.where(carries.bool(), state.total, 0)
+        wide[:, 0] += torch.where(carries.bool(), state.total, 0)
         count = count + carries * state.steps
-    return (total / count).to(dtype), total, count
+    total = wide.cumsum(1)[:, -1]
+    return (total / count).to(x.dtype), total, count

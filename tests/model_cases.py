@@ -1,0 +1,36 @@
+"""Small sequence models of every make, and inputs for them."""
+
+import dataclasses
+
+import torch
+
+from remanent import ModelConfig, SequenceModel
+from remanent.units import UNITS
+
+CONFIG = ModelConfig(input_size=3, output_size=2, hidden_size=8)
+RECURRENT = "+".join(UNITS)
+VARIANTS = [
+    {},
+    {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
+    {"unit": "lru", "mlp": "none", "norm": "none"},
+    {"head": "every", "initial_state": "learned"},
+    {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
+    {"encoder": "embedding", "input_size": 11},
+    *({"unit": unit, "head": "every"} for unit in UNITS if unit not in ("bmru", "lru")),
+    {"unit": "attention", "num_heads": 2, "head": "every"},
+    {"unit": "attention+bmru", "num_heads": 2, "norm": "layer"},
+    {"unit": "bmru+lru", "join": "sum"},
+    {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean"},
+    {"unit": "lstm+attention,fq_bmru", "join": "sum", "initial_state": "learned"},
+]
+
+
+def make(dtype=torch.float64, **options):
+    torch.manual_seed(0)
+    return SequenceModel(dataclasses.replace(CONFIG, **options)).to(dtype).eval()
+
+
+def inputs(model, B=3, T=20):
+    if model.config.encoder == "embedding":
+        return torch.randint(model.config.input_size, (B, T))
+    return torch.randn(B, T, model.config.input_size, dtype=model.head.weight.dtype)
