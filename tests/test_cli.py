@@ -240,6 +240,9 @@ def test_table_imports_no_training(tmp_path):
             ["grid", "--task", "copy-first", "--results", "broken.jsonl"],
             "broken.jsonl must hold a JSON object in line 1",
         ),
+        (["export", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["export", "taken"], "`config.json` must be a file in taken, got none"),
+        (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, got 'tflite'"),
         (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
         (["table"], "`FILE` must be given where results/ holds no records of `remanent grid`"),
         (["table", "nowhere.jsonl"], "`FILE` must be a file, got nowhere.jsonl"),
@@ -265,6 +268,21 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     assert error.startswith("remanent: error: ")
     assert message in error
     assert "Traceback" not in error
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_unfinished_run_and_a_file_that_is_there_are_not_exported(tmp_path, capsys):
+    pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    folder = tmp_path / "run"
+    main(["train", "copy-first", "--out", str(folder), *TINY])
+    (tmp_path / "model.onnx").write_text("mine")
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["export", str(folder), "--out", str(tmp_path)]) == 2
+    assert "`model.onnx` must not exist yet, got" in capsys.readouterr().err
+    (folder / "model.json").rename(tmp_path / "model.json")
+    assert main(["export", str(folder)]) == 2
+    assert "the run must be finished, got" in capsys.readouterr().err
+    (tmp_path / "model.json").rename(folder / "model.json")
     assert sorted(tmp_path.rglob("*")) == before
 
 

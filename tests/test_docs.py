@@ -15,6 +15,7 @@ from result_records import record, write
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "units.md").read_text()
 TASKS_TEXT = (DOCS / "tasks.md").read_text()
+EXPORT_TEXT = (DOCS / "export.md").read_text()
 NAMES = (*UNITS, "attention")
 
 
@@ -35,9 +36,11 @@ def draw_results():
     return load("draw_results")
 
 
-@pytest.mark.parametrize("text", [TEXT, TASKS_TEXT], ids=["units", "tasks"])
-def test_python_blocks_run_one_after_the_other(text):
-    names = {"__name__": "docs_md"}
+@pytest.mark.parametrize("text", [TEXT, TASKS_TEXT, EXPORT_TEXT], ids=["units", "tasks", "export"])
+def test_python_blocks_run_one_after_the_other(text, tmp_path):
+    if "onnxruntime" in text:
+        pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    names = {"__name__": "docs_md", "folder": tmp_path}
     try:
         for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
             exec(compile(block, "docs", "exec"), names)

@@ -7,8 +7,7 @@ from torch import Tensor
 from torch.utils._pytree import tree_leaves
 
 from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
-from remanent.models import ModelConfig, SequenceModel
-from remanent.models.sequence import ModelState
+from remanent.models import ModelConfig, ModelState, SequenceModel
 
 CONTEXTS = tuple(2**i for i in range(4, 17, 2))
 QUICK_CONTEXTS = (16, 64, 256, 1024)

@@ -4,7 +4,8 @@ from remanent.models.attention import Attention, AttentionState
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid
-from remanent.models.sequence import ModelState, SequenceModel
+from remanent.models.sequence import SequenceModel
 from remanent.models.session import Session
+from remanent.models.state import ModelState
 
 __all__ = ["Attention", "AttentionState", "Clock", "Hybrid", "ModelConfig", "ModelState", "SequenceModel", "Session"]

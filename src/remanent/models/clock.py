@@ -72,7 +72,8 @@ class Clock(nn.Module):
         start = self.table.new_zeros(batch, dtype=torch.int64) if time is None else time
         since = start[:, None] + index
         if reset is not None:
-            last = torch.where(reset, index, -1).cummax(1).values
+            last = torch.where(reset, index, -1)
+            last = last if steps == 1 else last.cummax(1).values
             since = torch.where(last >= 0, index - last, since)
         return self.table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
 

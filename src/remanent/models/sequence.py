@@ -2,45 +2,22 @@
 
 import dataclasses
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_map_only
 
 from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._options import check_range
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.hybrid import LayerState
 from remanent.models.linear import RowLinear
 from remanent.models.session import Session
+from remanent.models.state import ModelState
 from remanent.units import BMRU
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
-
-
-class ModelState(NamedTuple):
-    """Everything that a model carries from one chunk of a sequence to the next.
-
-    Attributes:
-        layers: for each block, one state a unit: (1, B, D), two of them for an LSTM, or an
-            `AttentionState`.
-        total: the sum of what the head read so far, float64 (B, hidden_size), where it takes the mean.
-        steps: over how many steps, float64 (B, 1), where it takes the mean.
-        time: steps since the sequence's start, int64 (B,), where the model has a clock; no more than its span.
-    """
-
-    layers: tuple[LayerState, ...]
-    total: Tensor | None = None
-    steps: Tensor | None = None
-    time: Tensor | None = None
-
-    def detach(self) -> "ModelState":
-        """The same state, through which no gradient flows: what truncated back-propagation hands on."""
-        return tree_map_only(Tensor, Tensor.detach, self)
 
 
 class SequenceModel(nn.Module):
@@ -246,14 +223,14 @@ def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> t
     B, T, _ = x.shape
     wide = x.to(torch.float64, copy=True)
     count = wide.new_full((B, 1), T)
-    carries = wide.new_ones(B, 1)
+    carries = torch.ones_like(count, dtype=torch.bool)
     if reset is not None:
         after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
         wide = torch.where(after[..., None], wide, 0)
         count = after.sum(1, keepdim=True).double()
-        carries = (~reset.any(1, keepdim=True)).double()
+        carries = ~reset.any(1, keepdim=True)
     if state is not None and state.total is not None and state.steps is not None:
-        wide[:, 0] += torch.where(carries.bool(), state.total, 0)
-        count = count + carries * state.steps
+        wide[:, 0] += torch.where(carries, state.total, 0)
+        count = count + torch.where(carries, state.steps, 0)
     total = wide.cumsum(1)[:, -1]
     return (total / count).to(x.dtype), total, count

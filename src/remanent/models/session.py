@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.models.attention import AttentionState
+from remanent.models.state import ModelState, check_like, take_state, take_tensor
 
 if TYPE_CHECKING:
-    from remanent.models.sequence import ModelState, SequenceModel
+    from remanent.models.sequence import SequenceModel
 
 RESTART = "restart"
-HEAD_PARTS = ("total", "steps", "time")
-"""What a model's state holds beside its layers, where it needs it."""
 
 
 class Session:
@@ -88,7 +85,7 @@ class Session:
         """
         if which is None:
             which = torch.ones_like(self._restart)
-        _check_like("which", which, self._restart)
+        check_like("which", which, self._restart)
         self._restart = self._restart | which
         if self._restart.all():
             self._state = None
@@ -103,10 +100,9 @@ class Session:
         named = {RESTART: self._restart.clone()}
         if self._state is not None:
             contiguous = torch.contiguous_format
-            named |= {name: value.clone(memory_format=contiguous) for name, value in _flatten(self._state)}
+            named |= {name: value.clone(memory_format=contiguous) for name, value in self._state.named().items()}
         return named
 
-    @torch.no_grad()
     def load(self, state: dict[str, Tensor]) -> None:
         """Goes on from what `state` gave, in this process or another, with the same model and batch size.
 
@@ -122,70 +118,19 @@ class Session:
                 f"`state` must be a dict of tensors, as `Session.state` gives it, got {type(state).__name__}"
             )
         left = dict(state)
-        restart = _take(left, RESTART, self._restart)
-        after = None if restart.all() else _unflatten(left, self.model(self._one_step())[1])
+        restart = take_tensor(left, RESTART, self._restart)
+        after = None if restart.all() else take_state(left, self._example())
         if left:
             raise ValueError(f"`state` must be that of a session of this model, got the unknown {', '.join(left)}")
         self._restart, self._state = restart, after
 
-    def _one_step(self) -> Tensor:
-        """An input of one step, whatever it holds."""
+    @torch.no_grad()
+    def _example(self) -> ModelState:
+        """The state after one step, whatever it holds: for its form."""
         size, weight = self.model.config.input_size, self.model.head.weight
         if self.model.config.encoder == "embedding":
-            return torch.zeros(self.batch_size, 1, dtype=torch.int64, device=weight.device)
-        return weight.new_zeros(self.batch_size, 1, size)
-
-
-def _flatten(state: ModelState) -> Iterator[tuple[str, Tensor]]:
-    """The tensors of a state, and their names."""
-    for i, layer in enumerate(state.layers):
-        for j, unit in enumerate(layer):
-            if isinstance(unit, Tensor):
-                yield f"layers.{i}.{j}", unit
-            else:
-                yield from ((f"layers.{i}.{j}.{k}", part) for k, part in enumerate(unit) if part is not None)
-    yield from ((name, getattr(state, name)) for name in HEAD_PARTS if getattr(state, name) is not None)
-
-
-def _unflatten(named: dict[str, Tensor], like: ModelState) -> ModelState:
-    """A state of the form of another, from tensors that are taken out of a dict."""
-    layers = tuple(
-        tuple(_take_unit(named, f"layers.{i}.{j}", unit) for j, unit in enumerate(layer))
-        for i, layer in enumerate(like.layers)
-    )
-    parts = (getattr(like, name) for name in HEAD_PARTS)
-    rest = [None if part is None else _take(named, name, part) for name, part in zip(HEAD_PARTS, parts, strict=True)]
-    return type(like)(layers, *rest)
-
-
-def _take_unit(named: dict[str, Tensor], name: str, like: Any) -> Any:
-    if isinstance(like, AttentionState):
-        key = _take(named, f"{name}.0", like.key, grows=2)
-        value = _take(named, f"{name}.1", key)
-        rows = key[:, 0, :, 0]
-        visible = _take(named, f"{name}.2", torch.ones_like(rows, dtype=torch.bool)) if f"{name}.2" in named else None
-        return AttentionState(key, value, visible)
-    if isinstance(like, Tensor):
-        return _take(named, name, like)
-    return tuple(_take(named, f"{name}.{k}", part) for k, part in enumerate(like))
-
-
-def _take(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int | None = None) -> Tensor:
-    """A copy of a tensor that is taken out of a dict, checked to be like another, but for the axis that grows."""
-    if name not in named:
-        raise ValueError(f"`state` must hold {name!r} for this model, got {', '.join(named) or 'nothing'}")
-    value = named.pop(name)
-    _check_like(f"state[{name!r}]", value, like, grows=grows)
-    return value.detach().clone().to(like.device)
-
-
-def _check_like(name: str, value: Any, like: Tensor, *, grows: int | None = None) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
-    if value.dtype != like.dtype:
-        raise TypeError(f"`{name}` must have dtype {like.dtype}, got {value.dtype}")
-    expected = list(like.shape)
-    if grows is not None and value.dim() == like.dim():
-        expected[grows] = value.shape[grows]
-    if list(value.shape) != expected:
-        raise ValueError(f"`{name}` must have shape {tuple(expected)}, got {tuple(value.shape)}")
+            x = torch.zeros(self.batch_size, 1, dtype=torch.int64, device=weight.device)
+        else:
+            x = weight.new_zeros(self.batch_size, 1, size)
+        state: ModelState = self.model(x)[1]
+        return state

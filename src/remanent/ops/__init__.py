@@ -3,7 +3,7 @@
 from remanent.ops.feedback import feedback_scan
 from remanent.ops.latch import latch_scan, latch_scan_joint
 from remanent.ops.linear import linear_scan
-from remanent.ops.projection import row_linear
+from remanent.ops.projection import plain_products, row_linear
 from remanent.ops.reference import feedback_step, latch_step, linear_step
 from remanent.ops.surrogates import surrogate_sign, surrogate_slope, write_gate
 
@@ -15,6 +15,7 @@ __all__ = [
     "latch_step",
     "linear_scan",
     "linear_step",
+    "plain_products",
     "row_linear",
     "surrogate_sign",
     "surrogate_slope",

@@ -33,12 +33,12 @@ def run_latch(
     """States of gates as in `latch_scan`; threshold and alpha that are None lie beside the candidate."""
     if backend == "reference":
         share = read_scalar("epsilon", epsilon, 0, 1)
-        return reference.latch_scan(*_split(gates, threshold, alpha), h0, share, width, reset, reset_state)
+        return reference.latch_scan(*split_gates(gates, threshold, alpha), h0, share, width, reset, reset_state)
     states, _ = _scan(gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
     return states
 
 
-def _split(gates: Tensor, threshold: Tensor | None, alpha: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def split_gates(gates: Tensor, threshold: Tensor | None, alpha: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
     """Candidate, threshold and alpha; those that are None lie beside the candidate."""
     if threshold is not None:
         assert alpha is not None
@@ -64,7 +64,7 @@ def _latch_scan(
 ) -> tuple[Tensor, Tensor]:
     forward, _ = BACKENDS[fastest(backend, gates)]
     states, starts = _states_like(gates, threshold, alpha)
-    inputs = (*_split(gates, threshold, alpha), h0, read_scalar("epsilon", epsilon, 0, 1), reset, reset_state)
+    inputs = (*split_gates(gates, threshold, alpha), h0, read_scalar("epsilon", epsilon, 0, 1), reset, reset_state)
     forward(*inputs, states)
     ends = states[:, SPAN - 1 :: SPAN]
     starts[:, 0] = 0 if h0 is None else h0
@@ -105,8 +105,10 @@ def _latch_scan_backward(
     _, backward = BACKENDS[fastest(backend, gates)]
     assert backward is not None
     grads = _grads_like(grad, gates, threshold, alpha)
-    places = _split(grads[0], *(None if v is None else g for v, g in zip((threshold, alpha), grads[1:3], strict=True)))
-    inputs = (*_split(gates, threshold, alpha), h0, epsilon.item(), width, reset, reset_state)
+    places = split_gates(
+        grads[0], *(None if v is None else g for v, g in zip((threshold, alpha), grads[1:3], strict=True))
+    )
+    inputs = (*split_gates(gates, threshold, alpha), h0, epsilon.item(), width, reset, reset_state)
     backward(grad, starts, *inputs, (*places, *grads[3:]))
     return grads
 

@@ -1,5 +1,8 @@
 """A linear map whose rows do not depend on how many are computed together."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -7,6 +10,19 @@ from torch import Tensor
 _ROWS = 16
 _COLUMNS = {torch.float64: 48}  # other dtypes: 16
 """Matrix libraries treat what is left over from a full tile differently, by its place and company."""
+
+_plain = False
+
+
+@contextmanager
+def plain_products() -> Iterator[None]:
+    """Inside, `row_linear` is one product: for graphs that go to other libraries, which sum in their own order."""
+    global _plain
+    before, _plain = _plain, True
+    try:
+        yield
+    finally:
+        _plain = before
 
 
 def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
@@ -29,7 +45,7 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
-    if x.device.type != "cpu":
+    if _plain or x.device.type != "cpu":
         return F.linear(x, weight, bias).to(weight.dtype)
     if not torch.compiler.is_compiling() and x.dim() == 3 and x.stride(0) < x.stride(1):
         return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie

@@ -53,10 +53,15 @@ class LRURecurrence(LinearRecurrence):
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The factor, and what is added."""
         dtype = _real_dtype(p["weight_ih"])
-        nu, theta, gamma = (p[name].to(dtype).exp() for name in ("nu_log", "theta_log", "gamma_log"))
+        gamma = p["gamma_log"].to(dtype).exp()
         weight = gamma.to(p["weight_ih"].dtype)[:, None] * p["weight_ih"].unflatten(0, (2, -1))
         pairs = row_linear(x, weight.transpose(0, 1).flatten(0, 1)).to(dtype).unflatten(-1, (-1, 2))
-        return torch.polar((-nu).exp(), theta), torch.view_as_complex(pairs)
+        return self.eigenvalues(p), torch.view_as_complex(pairs)
+
+    def eigenvalues(self, p: Params) -> Tensor:
+        r"""What a step keeps of the state, $\lambda$, (D,)."""
+        nu, theta = (p[name].to(_real_dtype(p["weight_ih"])).exp() for name in ("nu_log", "theta_log"))
+        return torch.polar((-nu).exp(), theta)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The real part of a linear map of the states, plus one of the input."""

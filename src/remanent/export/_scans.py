@@ -1,0 +1,154 @@
+"""The scans as torch's own `scan`, which an exporter turns into one loop; values alone, for inference."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanent.ops._feedback import CELLS, feed
+from remanent.ops._latch import split_gates
+
+
+def decompositions() -> dict[Any, Callable[..., Any]]:
+    """Operator to the function that says it in torch's own operators."""
+    return {
+        torch.ops.remanent.latch_scan.default: _latch,
+        torch.ops.remanent.linear_scan.default: _linear,
+        torch.ops.remanent.feedback_scan.default: _feedback,
+        torch.ops.aten.select.int: _select,
+        torch.ops.aten.where.self: _where,
+        torch.ops.aten.stack.default: _stack,
+        torch.ops.aten.new_zeros.default: _new_zeros,
+    }
+
+
+def _latch(
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> tuple[Tensor, Tensor]:
+    assert reset is None
+    candidate, limit, size = split_gates(gates, threshold, alpha)
+    written = torch.where(candidate >= 0, size, -size)
+    share = epsilon.to(candidate.dtype)
+
+    def step(h: tuple[Tensor, ...], gates: tuple[Tensor, ...], share: Tensor) -> tuple[Tensor, ...]:
+        write, value = gates
+        return (torch.where(write, value + share * h[0], h[0]),)
+
+    gates_of_step = (candidate.abs() >= limit.abs(), written)
+    (states,) = _scan(step, (h0,), gates_of_step, (share,))
+    return states, states[:, :0]  # the second is for a backward pass
+
+
+def _linear(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> Tensor:
+    assert reset is None
+    a, v, h = (_parts(tensor) for tensor in (decay, value, h0))
+    step = _rotate if value.is_complex() else _fade
+    states = _scan(step, h, v, a) if decay.dim() == 1 else _scan(step, h, (*v, *a))
+    return torch.view_as_complex(torch.stack(states, dim=-1)) if value.is_complex() else states[0]
+
+
+def _parts(value: Tensor) -> tuple[Tensor, ...]:
+    """The real and imaginary part, each a tensor of its own, or a real tensor."""
+    if not value.is_complex():
+        return (value,)
+    return tuple(part.clone() for part in torch.view_as_real(value).unbind(-1))
+
+
+def _fade(h: tuple[Tensor], added: tuple[Tensor, ...], *decay: Tensor) -> tuple[Tensor]:
+    value, a = (*added, *decay)
+    return (a * h[0] + value,)
+
+
+def _rotate(h: tuple[Tensor, ...], added: tuple[Tensor, ...], *decay: Tensor) -> tuple[Tensor, ...]:
+    (real, imaginary), (v, w, a, b) = h, (*added, *decay)
+    return a * real - b * imaginary + v, a * imaginary + b * real + w
+
+
+def _feedback(
+    value: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    h0: Tensor,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    cell: str,
+) -> Tensor:
+    assert reset is None
+    if bias is None:
+        bias = weight.new_zeros(weight.shape[0])
+
+    def step(h: tuple[Tensor, ...], gates: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
+        return (CELLS[cell][0](gates[0], feed(h[0], weight, bias, cell), h[0]),)
+
+    return _scan(step, (h0,), (value,), (weight, bias))[0]
+
+
+def _scan(
+    step: Callable[..., tuple[Tensor, ...]],
+    h0: tuple[Tensor, ...],
+    gates: tuple[Tensor, ...],
+    shared: tuple[Tensor, ...] = (),
+) -> tuple[Tensor, ...]:
+    """The states after every step, each (B, T, D), of a step from states, the gates of one step, and what all share."""
+    parts, last = len(h0), len(h0) + len(gates)
+
+    def body(*values: Tensor) -> list[Tensor]:
+        after = step(values[:parts], values[parts:last], *values[last:])
+        return [*after, *(h.clone() for h in after)]  # what is carried and what is written must not be one tensor
+
+    sequences = [g.transpose(0, 1) for g in gates]
+    results = torch.ops.higher_order.scan(body, list(h0), sequences, shared)
+    return tuple(states.transpose(0, 1) for states in results[parts:])
+
+
+# What ONNX has for real numbers alone; a real one is left to it.
+
+
+def _select(value: Tensor, dim: int, index: int) -> Any:
+    if not value.is_complex():
+        return NotImplemented
+    return torch.view_as_complex(torch.view_as_real(value).select(dim % value.dim(), index))
+
+
+def _where(condition: Tensor, value: Tensor, other: Tensor) -> Any:
+    if not value.is_complex():
+        return NotImplemented
+    picked = torch.where(condition[..., None], torch.view_as_real(value), torch.view_as_real(other))
+    return torch.view_as_complex(picked)
+
+
+def _stack(tensors: list[Tensor], dim: int = 0) -> Any:
+    if not tensors[0].is_complex():
+        return NotImplemented
+    parts = [torch.view_as_real(tensor) for tensor in tensors]
+    return torch.view_as_complex(torch.stack(parts, dim % (tensors[0].dim() + 1)))
+
+
+def _new_zeros(
+    like: Tensor,
+    size: list[int],
+    dtype: torch.dtype | None = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
+    pin_memory: bool | None = None,
+) -> Any:
+    dtype = dtype or like.dtype
+    if not dtype.is_complex:
+        return NotImplemented
+    return torch.view_as_complex(torch.zeros((*size, 2), dtype=dtype.to_real()))

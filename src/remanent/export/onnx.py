@@ -1,0 +1,286 @@
+"""ONNX: one graph for whole sequences and one for a step, compared with torch before anything is written."""
+
+import contextlib
+import copy
+import io
+import logging
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.export import Dim
+from torch.utils._pytree import tree_flatten, tree_unflatten
+
+from remanent._files import write_whole
+from remanent.export._scans import decompositions
+from remanent.models import ModelState, SequenceModel
+from remanent.ops import plain_products
+from remanent.units import LRU
+from remanent.units.lru import LRURecurrence
+from remanent.units.recurrence import Params
+
+TRACED = (2, 9)
+"""B and T that a graph is traced with."""
+LENGTHS = ((1, 1), (3, 7), (2, 1000), (1, 10_000))
+"""B and T that it is compared at."""
+TOLERANCE = 1e-5
+"""How far an output may be from torch's, over the larger of 1 and the largest output."""
+TIPPED = 1e-4
+"""The share of outputs that may be further, in a model that latches: a sum in another order may tip a threshold."""
+TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+LATCHING = ("bmru", "cmru", "alpha_cmru", "fq_bmru")
+
+
+class Check(NamedTuple):
+    """How near a graph came to torch.
+
+    Attributes:
+        graph: the file's name.
+        steps: how many steps were compared.
+        largest: the largest difference of an output, over the larger of 1 and the largest output.
+        beyond: the share of outputs that differ by more than `TOLERANCE`.
+    """
+
+    graph: str
+    steps: int
+    largest: float
+    beyond: float
+
+
+def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model") -> list[Check]:
+    """Writes `NAME.onnx` for whole sequences, and `NAME-step.onnx` for one step with the states in and out.
+
+    The first takes "x", (batch, steps, input_size) or tokens (batch, steps), and gives "y"; each scan is one ONNX
+    Scan. The second takes "x" of one step, "reset", bool (batch,): true for streams that start at this step, and
+    the states by the names of `ModelState.named`; it gives "y" and each state after the step as "NAME.next". Where
+    a stream starts, its states are not read. Complex states are pairs, real and imaginary, in a last axis of
+    2. A model with attention gets no graph for a step, since its state grows.
+
+    Both are run with onnxruntime and compared with torch, at other sizes than they were traced with, before they are
+    written.
+
+    Args:
+        model: a trained model of float32, on the CPU.
+        folder: where the files go; made if need be.
+        name: what they are called.
+
+    Returns:
+        What the comparisons found, one a graph.
+
+    Raises:
+        FileExistsError: a file is there already.
+        ValueError: the model is not of float32 on the CPU, or `name` is no file's name.
+        RuntimeError: a graph differs from torch; nothing was written.
+        ModuleNotFoundError: onnx, onnxscript or onnxruntime is missing.
+    """
+    weight = model.head.weight
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
+    if not name or name in (".", "..") or Path(name).name != name:
+        raise ValueError(f"`name` must be a file's name without a folder, got {name!r}")
+    import onnx as _onnx  # noqa: F401 - what is missing is missed at once
+    import onnxruntime as _runtime  # noqa: F401
+    import onnxscript as _script  # noqa: F401
+
+    folder = Path(folder)
+    files = [folder / f"{name}.onnx"]
+    if "attention" not in model.config.unit:
+        files.append(folder / f"{name}-step.onnx")
+    for file in files:
+        if file.exists():
+            raise FileExistsError(f"`{file.name}` must not exist yet, got {file}")
+    model = _with_fixed_eigenvalues(model)
+    graphs = [_trace(_Whole(model))] if len(files) == 1 else [_trace(_Whole(model)), _trace(_Step(model))]
+    checks = [_compare_whole(model, graphs[0], files[0].name)]
+    if len(graphs) > 1:
+        checks.append(_compare_steps(model, graphs[1], files[1].name))
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, graph in zip(files, graphs, strict=True):
+        write_whole(file, graph)
+    return checks
+
+
+@dataclass(eq=False)
+class _FixedLRU(LRURecurrence):
+    """An LRU whose eigenvalues are numbers: another library's exponential is rounded otherwise, which adds up."""
+
+    pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
+
+    def eigenvalues(self, p: Params) -> Tensor:
+        """See `LRURecurrence`."""
+        return torch.view_as_complex(self.pairs)
+
+
+def _with_fixed_eigenvalues(model: SequenceModel) -> SequenceModel:
+    model = copy.deepcopy(model).eval()
+    for unit in model.modules():
+        if isinstance(unit, LRU):
+            old = unit.recurrence
+            assert isinstance(old, LRURecurrence)
+            p = {name: getattr(unit, f"{name}_l0").detach() for name in ("weight_ih", "nu_log", "theta_log")}
+            unit.recurrence = _FixedLRU(old.r_min, old.r_max, torch.view_as_real(old.eigenvalues(p)))
+    return model
+
+
+class _Whole(nn.Module):
+    """A whole sequence, from its start."""
+
+    outputs = ("y",)
+
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+        self.example = {"x": _inputs(model, *TRACED)}
+        self.axes: dict[str, Any] = {"x": {0: Dim("batch", min=1), 1: Dim("steps", min=1)}}
+
+    def forward(self, x: Tensor) -> Tensor:
+        y, _ = self.model(x)
+        return y
+
+
+class _Step(nn.Module):
+    """One step, the states by name."""
+
+    def __init__(self, model: SequenceModel) -> None:
+        super().__init__()
+        self.model = model
+        B = TRACED[0]
+        x = _inputs(model, *TRACED)
+        with torch.no_grad():
+            _, self.form = model(x)
+        states = {name: _pairs(value) for name, value in self.form.named().items()}
+        batch = Dim("batch", min=1)
+        self.outputs = ("y", *(f"{name}.next" for name in states))
+        self.example = {"x": x[:, 0], "reset": torch.zeros(B, dtype=torch.bool), "states": tuple(states.values())}
+        axes = tuple({1 if name.startswith("layers") else 0: batch} for name in states)
+        self.axes = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
+
+    def forward(self, x: Tensor, reset: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        leaves, spec = tree_flatten(self.form)
+        given = iter(states)
+        filled = [None if leaf is None else _like(leaf, next(given)) for leaf in leaves]
+        y, after = self.model.step(x, tree_unflatten(filled, spec), reset=reset)
+        return y, *(_pairs(value) for value in after.named().values())
+
+
+def _trace(module: _Whole | _Step) -> bytes:
+    """The graph as a file's bytes."""
+    values = module.example.values()
+    with _quiet(), plain_products(), torch.no_grad():
+        program = torch.export.export(module, tuple(values), dynamic_shapes=module.axes, strict=False)
+        program = program.run_decompositions(decompositions())
+        names = [name for name in module.example if name != "states"] + [n[: -len(".next")] for n in module.outputs[1:]]
+        made = torch.onnx.export(
+            program, dynamo=True, optimize=True, input_names=names, output_names=list(module.outputs), verbose=False
+        )
+    assert made is not None
+    proto = made.model_proto
+    _forget_sources(proto.graph)
+    graph: bytes = proto.SerializeToString()
+    return graph
+
+
+def _forget_sources(graph: Any) -> None:
+    """Takes out which lines of which files, on this machine, made each node."""
+    del graph.metadata_props[:]
+    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+        del part.metadata_props[:]
+    for node in graph.node:
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _forget_sources(attribute.g)
+
+
+def _compare_whole(model: SequenceModel, graph: bytes, name: str) -> Check:
+    session = _session(graph)
+    pairs = []
+    for B, T in LENGTHS:
+        x = _inputs(model, B, T)
+        with torch.no_grad():
+            expected, _ = model(x)
+        pairs.append((session.run(None, {"x": x.numpy()})[0], expected.numpy()))
+    return _judge(model, name, sum(B * T for B, T in LENGTHS), pairs)
+
+
+def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
+    """Streams of which some start anew on the way, each step from the states that the graph itself gave."""
+    session = _session(graph)
+    B, T = 3, 50
+    x = _inputs(model, B, T)
+    reset = torch.rand(B, T, generator=torch.Generator().manual_seed(1)) < 0.1
+    reset[:, 0] = True
+    state: ModelState | None = None
+    feed: dict[str, np.ndarray] = {}
+    for i in session.get_inputs():  # no state is to be read before its stream has started
+        shape = [size if isinstance(size, int) else B for size in i.shape]
+        dtype = TYPES[i.type]
+        feed[i.name] = np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else 0, dtype)
+    pairs = []
+    for t in range(T):
+        with torch.no_grad():
+            expected, state = model.step(x[:, t], state, reset=reset[:, t])
+        y, *states = session.run(None, feed | {"x": x[:, t].numpy(), "reset": reset[:, t].numpy()})
+        feed |= dict(zip((i.name for i in session.get_inputs()[2:]), states, strict=True))
+        pairs.append((y, expected.numpy()))
+        pairs.extend(zip(states, (_pairs(value).numpy() for value in state.named().values()), strict=True))
+    return _judge(model, name, B * T, pairs)
+
+
+def _judge(model: SequenceModel, name: str, steps: int, pairs: list[tuple[np.ndarray, np.ndarray]]) -> Check:
+    differences = []
+    for found, expected in pairs:
+        if found.shape != expected.shape:
+            raise RuntimeError(f"{name} must give {expected.shape}, as torch does, got {found.shape}")
+        differences.append(np.abs(found - expected).ravel() / max(1.0, np.abs(expected).max()))
+    difference = np.concatenate(differences)
+    beyond = 1 - np.mean(difference <= TOLERANCE).item()  # counts what is not a number
+    units = model.config.unit.replace(",", "+").split("+")
+    allowed = TIPPED if any(unit in LATCHING for unit in units) else 0.0
+    if beyond > allowed:
+        rule = f"{name} must give what torch does to {TOLERANCE:g} (but for a share of {allowed:g})"
+        raise RuntimeError(f"{rule}, got a share of {beyond:.2g} further, at most {difference.max():.2g}")
+    return Check(name, steps, difference.max().item(), beyond)
+
+
+def _session(graph: bytes) -> Any:
+    from onnxruntime import InferenceSession, SessionOptions
+
+    options = SessionOptions()
+    options.log_severity_level = 3
+    return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _inputs(model: SequenceModel, B: int, T: int) -> Tensor:
+    generator = torch.Generator().manual_seed(B * T)
+    if model.config.encoder == "embedding":
+        return torch.randint(model.config.input_size, (B, T), generator=generator)
+    return torch.randn(B, T, model.config.input_size, generator=generator)
+
+
+def _pairs(value: Tensor) -> Tensor:
+    return torch.view_as_real(value) if value.is_complex() else value
+
+
+def _like(leaf: Tensor, value: Tensor) -> Tensor:
+    return torch.view_as_complex(value) if leaf.is_complex() else value
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """The exporter's own notes, such as that torchvision is missing, say nothing to whoever exports."""
+    loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

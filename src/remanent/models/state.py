@@ -1,0 +1,94 @@
+"""What a model carries from one chunk of a sequence to the next, and how it goes by name to other processes."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_map_only
+
+from remanent.models.attention import AttentionState
+from remanent.models.hybrid import LayerState
+
+HEAD_PARTS = ("total", "steps", "time")
+"""What a model's state holds beside its layers, where it needs it."""
+
+
+class ModelState(NamedTuple):
+    """Everything that a model carries from one chunk of a sequence to the next.
+
+    Attributes:
+        layers: for each block, one state a unit: (1, B, D), two of them for an LSTM, or an
+            `AttentionState`.
+        total: the sum of what the head read so far, float64 (B, hidden_size), where it takes the mean.
+        steps: over how many steps, float64 (B, 1), where it takes the mean.
+        time: steps since the sequence's start, int64 (B,), where the model has a clock; no more than its span.
+    """
+
+    layers: tuple[LayerState, ...]
+    total: Tensor | None = None
+    steps: Tensor | None = None
+    time: Tensor | None = None
+
+    def detach(self) -> "ModelState":
+        """The same state, through which no gradient flows: what truncated back-propagation hands on."""
+        return tree_map_only(Tensor, Tensor.detach, self)
+
+    def named(self) -> dict[str, Tensor]:
+        """The tensors by name: "layers.0.0" for the first unit of the first block, and so on."""
+        named: dict[str, Tensor] = {}
+        for i, layer in enumerate(self.layers):
+            for j, unit in enumerate(layer):
+                parts = {f".{k}": part for k, part in enumerate(unit)} if isinstance(unit, tuple) else {"": unit}
+                named |= {f"layers.{i}.{j}{k}": part for k, part in parts.items() if part is not None}
+        return named | {name: getattr(self, name) for name in HEAD_PARTS if getattr(self, name) is not None}
+
+
+def take_state(named: dict[str, Tensor], like: ModelState) -> ModelState:
+    """A state of the form of another, from copies of tensors that are taken out of a dict by their names.
+
+    Raises:
+        ValueError: a name is missing, or a shape does not fit; the message calls the dict `state`.
+        TypeError: a value is not a tensor, or of another dtype.
+    """
+    layers = tuple(
+        tuple(_take_unit(named, f"layers.{i}.{j}", unit) for j, unit in enumerate(layer))
+        for i, layer in enumerate(like.layers)
+    )
+    parts = {name: getattr(like, name) for name in HEAD_PARTS}
+    rest = {name: None if part is None else take_tensor(named, name, part) for name, part in parts.items()}
+    return ModelState(layers, **rest)
+
+
+def take_tensor(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int | None = None) -> Tensor:
+    """A copy of a tensor that is taken out of a dict, checked to be like another, but for the axis that grows."""
+    if name not in named:
+        raise ValueError(f"`state` must hold {name!r} for this model, got {', '.join(named) or 'nothing'}")
+    value = named.pop(name)
+    check_like(f"state[{name!r}]", value, like, grows=grows)
+    return value.detach().clone().to(like.device)
+
+
+def check_like(name: str, value: Any, like: Tensor, *, grows: int | None = None) -> None:
+    """Raises unless a value is a tensor of the dtype and shape of another, but for the axis that grows."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    if value.dtype != like.dtype:
+        raise TypeError(f"`{name}` must have dtype {like.dtype}, got {value.dtype}")
+    expected = list(like.shape)
+    if grows is not None and value.dim() == like.dim():
+        expected[grows] = value.shape[grows]
+    if list(value.shape) != expected:
+        raise ValueError(f"`{name}` must have shape {tuple(expected)}, got {tuple(value.shape)}")
+
+
+def _take_unit(named: dict[str, Tensor], name: str, like: Any) -> Any:
+    if isinstance(like, AttentionState):
+        key = take_tensor(named, f"{name}.0", like.key, grows=2)
+        value = take_tensor(named, f"{name}.1", key)
+        rows = key[:, 0, :, 0]
+        if f"{name}.2" not in named:
+            return AttentionState(key, value)
+        return AttentionState(key, value, take_tensor(named, f"{name}.2", torch.ones_like(rows, dtype=torch.bool)))
+    if isinstance(like, Tensor):
+        return take_tensor(named, name, like)
+    return tuple(take_tensor(named, f"{name}.{k}", part) for k, part in enumerate(like))

@@ -1,0 +1,85 @@
+"""ONNX: every unit, whole and by steps, at lengths that were not traced; bad input and wrong graphs write nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from model_cases import RECURRENT, inputs, make
+from remanent.export import export_onnx
+from remanent.units import UNITS
+
+onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
+ort = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
+pytest.importorskip("onnxscript", reason="needs the extra onnx")
+
+MODELS = [
+    {"head": "every", "hidden_size": 64, "num_layers": 2},
+    {"unit": RECURRENT, "hidden_size": 3 * len(UNITS), "num_layers": 1, "encoder": "embedding", "input_size": 11},
+    {"unit": "bmru+lru", "head": "mean", "norm": "layer", "mlp": "gelu", "gate": True, "initial_state": "learned"},
+    {"unit": "lru,fq_bmru", "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "norm": "none", "mlp": "none"},
+    {"unit": "attention", "num_heads": 2, "head": "every"},
+]
+
+
+def run(path, **feed):
+    session = ort.InferenceSession(path, providers=["CPUExecutionProvider"])
+    named = {i.name: feed[i.name] for i in session.get_inputs()}
+    return dict(zip((o.name for o in session.get_outputs()), session.run(None, named), strict=True))
+
+
+@pytest.mark.parametrize("options", MODELS, ids=lambda o: o.get("unit", "bmru"))
+def test_a_file_gives_what_torch_does_at_any_length(options, tmp_path):
+    model = make(torch.float32, **options)
+    checks = export_onnx(model, tmp_path / "new", name="it")
+    files = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert files == sorted(check.graph for check in checks)
+    assert all(check.largest < 1e-5 and check.beyond == 0 for check in checks)
+    for B, T in ((1, 1), (2, 7), (1, 10_000) if "attention" not in options.get("unit", "") else (1, 500)):
+        x = inputs(model, B, T)
+        with torch.no_grad():
+            expected, _ = model(x)
+        y = run(tmp_path / "new" / "it.onnx", x=x.numpy())["y"]
+        torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-5, atol=1e-5)
+    graph = onnx.load(tmp_path / "new" / "it.onnx").graph
+    scans = sum(node.op_type == "Scan" for node in graph.node)
+    units = sum(len(names) for names in model.config.layers)
+    assert scans == (units if "attention" not in model.config.unit else 0)
+    assert b"site-packages" not in (tmp_path / "new" / "it.onnx").read_bytes()  # no paths of the machine that wrote it
+
+
+def test_a_step_carries_states_and_starts_streams_anew(tmp_path):
+    model = make(torch.float32, unit="bmru+lru", initial_state="learned", head="every")
+    export_onnx(model, tmp_path)
+    x, reset = inputs(model, 2, 12), torch.zeros(2, 12, dtype=torch.bool)
+    reset[:, 0] = reset[1, 5] = True
+    with torch.no_grad():
+        expected, state = model(x, reset=reset)
+    carried = {f"layers.{i}.0": np.full((1, 2, 4), np.nan, np.float32) for i in range(2)}
+    carried |= {f"layers.{i}.1": np.full((1, 2, 4, 2), np.nan, np.float32) for i in range(2)}
+    for t in range(12):
+        after = run(tmp_path / "model-step.onnx", x=x[:, t].numpy(), reset=reset[:, t].numpy(), **carried)
+        y = after.pop("y")
+        carried = {name.removesuffix(".next"): value for name, value in after.items()}
+        np.testing.assert_allclose(y, expected[:, t], rtol=1e-5, atol=1e-5)
+    np.testing.assert_array_equal(carried["layers.1.0"], state.layers[1][0])
+    np.testing.assert_allclose(carried["layers.1.1"], torch.view_as_real(state.layers[1][1]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_graph_that_differs_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("remanent.export._scans._fade", lambda h, added, *decay: (added[0] + 0.5 * h[0],))
+    with pytest.raises(RuntimeError, match=r"model.onnx must give what torch does to 1e-05 \(but for a share of 0\)"):
+        export_onnx(make(torch.float32, unit="min_gru"), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_bad_input_is_refused_and_nothing_written(tmp_path):
+    model = make(torch.float32)
+    for name in ("", "a/b", ".."):
+        with pytest.raises(ValueError, match="`name` must be a file's name without a folder"):
+            export_onnx(model, tmp_path, name=name)
+    with pytest.raises(ValueError, match=r"`model` must be of float32 on the CPU, got torch.float64"):
+        export_onnx(make(), tmp_path)
+    (tmp_path / "model-step.onnx").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"`model-step.onnx` must not exist yet"):
+        export_onnx(model, tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
