@@ -162,6 +162,7 @@ def test_list(capsys):
     assert main(["list"]) == 0
     shown = capsys.readouterr().out
     assert all(name in shown for kind in listed.values() for name in kind)
+    assert "$" not in shown  # no formula in a terminal
 
 
 def test_table_prints_or_writes_what_the_results_hold(tmp_path, monkeypatch, capsys):
@@ -215,7 +216,7 @@ def test_table_imports_no_training(tmp_path):
         (["train", "copy-first", "--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
         (["train", "copy-first", "--out", "file/run"], "file"),
         (["train", "copy-first", "--out", "taken"], "the run's folder must not exist yet, got taken"),
-        (["train", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
+        (["train", "mnist", "--data-dir", "taken"], "`data_dir` or REMANENT_DATA must hold the MNIST file"),
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
         (["grid"], "`--task` must name at least one recipe (`remanent list` shows them), got none"),
@@ -235,7 +236,7 @@ def test_table_imports_no_training(tmp_path):
             ["grid", "--task", "copy-first", "--data-dir", "x"],
             "`--data-dir` must not be given for tasks that read none",
         ),
-        (["grid", "--task", "mnist", "--data-dir", "taken"], "`data_dir` must hold the MNIST file"),
+        (["grid", "--task", "mnist", "--data-dir", "taken"], "`data_dir` or REMANENT_DATA must hold the MNIST file"),
         (
             ["grid", "--task", "copy-first", "--results", "broken.jsonl"],
             "broken.jsonl must hold a JSON object in line 1",

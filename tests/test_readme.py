@@ -47,7 +47,7 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
         assert Path(run).is_dir()
     if "--data-dir" in command:
         assert main(command) == 2
-        assert "`data_dir` must hold the MNIST file" in capsys.readouterr().err
+        assert "`data_dir` or REMANENT_DATA must hold the MNIST file" in capsys.readouterr().err
         return
     if command[:2] == ["evaluate", run]:
         command = [*command[:-2], "10", "20"]

@@ -86,7 +86,8 @@ def test_sizes_and_difficulties_have_folders_of_their_own(tmp_path):
     write_release(tmp_path, count=30, size=64, level="curv_baseline")
     assert files(tmp_path, size=64, difficulty="curv_baseline").split_size("test") == 3
     with pytest.raises(
-        FileNotFoundError, match=r"`data_dir` must hold lra_release/pathfinder32/curv_contour_length_9/m"
+        FileNotFoundError,
+        match=r"`data_dir` or REMANENT_DATA must hold lra_release/pathfinder32/curv_contour_length_9/m",
     ):
         files(tmp_path, difficulty="curv_contour_length_9").split_size("test")
     with pytest.raises(FileNotFoundError, match=r"github\.com/google-research/long-range-arena"):

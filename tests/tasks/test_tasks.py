@@ -129,7 +129,9 @@ def test_corrupt_idx_files_are_refused(tmp_path, content, message):
 
 
 def test_a_folder_without_mnist_is_refused(tmp_path):
-    with pytest.raises(FileNotFoundError, match="`data_dir` must hold the MNIST file train-images-idx3-ubyte"):
+    with pytest.raises(
+        FileNotFoundError, match="`data_dir` or REMANENT_DATA must hold the MNIST file train-images-idx3-ubyte"
+    ):
         SequentialImage("mnist", data_dir=str(tmp_path)).split_size("test")
 
 

@@ -95,7 +95,8 @@ def _find_mnist(folder: str | None) -> list[Path]:
         path = next((path for path in candidates if path.is_file()), None)
         if path is None:
             raise FileNotFoundError(
-                f"`data_dir` must hold the MNIST file {name} (or {name}.gz), also in raw/ or MNIST/raw/, got {folder}"
+                f"`data_dir` or REMANENT_DATA must hold the MNIST file {name} (or {name}.gz), also in raw/ or "
+                f"MNIST/raw/, got {folder}"
             )
         found.append(path)
     return found

@@ -76,8 +76,8 @@ def _find(folder: Path, size: int, difficulty: str) -> Path:
         if (place / "metadata").is_dir():
             return place
     raise FileNotFoundError(
-        f"`data_dir` must hold {'/'.join(way)}/metadata, or what follows one of these folders, got {folder}; "
-        f"it is part of {WHERE}"
+        f"`data_dir` or REMANENT_DATA must hold {'/'.join(way)}/metadata, or what follows one of these folders, "
+        f"got {folder}; it is part of {WHERE}"
     )
 
 

@@ -155,7 +155,9 @@ def _find_digits(folder: str | None) -> ZipClips | FolderClips:
     for place in (root / "recordings", *sorted(root.glob("*/recordings"))):
         if place.is_dir():
             return FolderClips(place)
-    raise FileNotFoundError(f"`data_dir` must hold {holding} (also one folder deeper), or be such a zip, got {folder}")
+    raise FileNotFoundError(
+        f"`data_dir` or REMANENT_DATA must hold {holding} (also one folder deeper), or be such a zip, got {folder}"
+    )
 
 
 def _check_digits(place: Path, contents: dict[str, bytes]) -> None:

@@ -19,7 +19,7 @@ WINDOWS = 64
 
 @dataclass(frozen=True)
 class Characters(Task):
-    r"""Next-character prediction: read a text's characters $c_1 \dots c_T$, answer $c_{t+1}$ at every $c_t$.
+    r"""Next-character prediction, at every character of a text: $c_{t+1}$ after $c_1 \dots c_t$.
 
     The last tenth of the text tests, the tenth before validates, the rest trains on windows drawn
     anywhere in it. Tokens are the training part's characters by code point, at most its 255 most

@@ -16,7 +16,7 @@ GROUPS = (*(f"Z{n}" for n in range(2, 61)), "S3", "S4", "A5")
 
 @dataclass(frozen=True)
 class GroupWord(WordTask):
-    r"""Group word: elements of a group, to be answered with their product $g_t = x_t g_{t-1}$ so far.
+    r"""Group word: elements of a group, to be answered with their product so far: $g_t = x_t g_{t-1}$.
 
     Each new letter multiplies from the left, $g_t = x_t x_{t-1} \cdots x_1$. Letters are all elements,
     drawn alike. Element i of Zn is the number i, and its product the sum modulo n. The elements of Sn

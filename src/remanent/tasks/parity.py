@@ -12,7 +12,7 @@ from remanent.tasks._words import WordTask
 
 @dataclass(frozen=True)
 class Parity(WordTask):
-    r"""Parity: letters 0 and 1 alike, to be answered at every step with $\sum_{s \le t} x_s \bmod 2$.
+    r"""Parity: letters 0 and 1 alike, to be answered with the parity so far: $\sum_{s \le t} x_s \bmod 2$.
 
     The metric is the share of words right at every step.
 

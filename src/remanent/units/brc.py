@@ -147,7 +147,7 @@ class BRCCell(RecurrentCell):
 
 
 class NBRC(RecurrentUnit):
-    r"""Neuromodulated bistable cell: a `BRC` whose gates see every channel, $u_r \odot h$ becoming $U_r h$.
+    r"""Neuromodulated bistable cell, a `BRC` whose gates see every channel: $u_r \odot h$ becomes $U_r h$.
 
     Attributes:
         weight_ih_l0: (3 D, M), the rows of the feedback, the update gate and the candidate.

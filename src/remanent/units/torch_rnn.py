@@ -159,7 +159,7 @@ class GRUCell(RecurrentCell):
 
 
 class LSTM(RecurrentUnit):
-    r"""torch's long short-term memory, with resets and lengths; its state is a tuple $(h, c)$, without `proj_size`.
+    r"""torch's long short-term memory, with resets and lengths; its state is a tuple (h, c), without `proj_size`.
 
     It runs `torch.lstm`; with `reset`, lengths or packing, and compiled, exported or under `torch.func`, the
     same equations one step after another.
