@@ -6,6 +6,7 @@ import torch
 
 from model_cases import RECURRENT, inputs, make
 from remanent.export import export_onnx
+from remanent.export.onnx import _judge
 from remanent.units import UNITS
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -33,7 +34,7 @@ def test_a_file_gives_what_torch_does_at_any_length(options, tmp_path):
     checks = export_onnx(model, tmp_path / "new", name="it")
     files = sorted(path.name for path in (tmp_path / "new").iterdir())
     assert files == sorted(check.graph for check in checks)
-    assert all(check.largest < 1e-5 and check.beyond == 0 for check in checks)
+    assert all(check.largest < 1e-5 and check.tipped == 0 for check in checks)
     for B, T in ((1, 1), (2, 7), (1, 10_000) if "attention" not in options.get("unit", "") else (1, 500)):
         x = inputs(model, B, T)
         with torch.no_grad():
@@ -67,9 +68,21 @@ def test_a_step_carries_states_and_starts_streams_anew(tmp_path):
 
 def test_a_graph_that_differs_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr("remanent.export._scans._fade", lambda h, added, *decay: (added[0] + 0.5 * h[0],))
-    with pytest.raises(RuntimeError, match=r"model.onnx must give what torch does to 1e-05 \(but for a share of 0\)"):
+    with pytest.raises(RuntimeError, match="what torch does to 1e-05 in all of 24 sequences but 0, got"):
         export_onnx(make(torch.float32, unit="min_gru"), tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(("unit", "tipped", "passes"), [("bmru+lru", 1, True), ("bmru", 2, False), ("lru", 1, False)])
+def test_a_latch_may_be_tipped_in_one_sequence(unit, tipped, passes):
+    largest = np.full(24, 1e-7)
+    largest[:tipped] = 0.7
+    model = make(torch.float32, unit=unit)
+    if passes:
+        assert _judge(model, "it", largest, 9) == ("it", 24, 9, tipped, 1e-7)
+        return
+    with pytest.raises(RuntimeError, match=f"got {tipped} further away, at most 0.7"):
+        _judge(model, "it", largest, 9)
 
 
 def test_bad_input_is_refused_and_nothing_written(tmp_path):
