@@ -1,6 +1,7 @@
 """The benchmark: cases in turn, peers that are missing or wrong listed, files written, errors of one line."""
 
 import json
+import re
 import sys
 
 import pytest
@@ -157,7 +158,7 @@ def test_quick_growth_is_drawn(tmp_path, monkeypatch):
     by = {(row["case"], row["shape"].get("T")): row for row in rows if row["section"] == "length"}
     assert by["latch_scan", 64]["peak_bytes"] >= 0
     assert by["nn.GRU", 16]["status"] == "measured"
-    assert by["nn.GRU", 64]["status"].startswith("skipped: could take up to 0 s by the time at 16 steps")
+    assert re.fullmatch(r"skipped: could take up to \d+ s by the time at 16 steps", by["nn.GRU", 64]["status"])
     assert by["mambapy pscan", 64]["status"] == "not installed"
     sizes = {}
     for row in rows:

@@ -26,7 +26,7 @@ from remanent.training.grid import GridOptions
 
 SMALL = ["--set", "task.steps=2", "model.hidden_size=4", "training.batch_size=2", "training.checkpoint_every=5"]
 GRID = ["grid", "--task", "copy-first", *SMALL, "--workers", "1"]
-LONG = "training.steps=300"
+LONG = "training.steps=600"
 
 
 def small(**choices):

@@ -48,7 +48,7 @@ class TorchRecurrence(Recurrence):
         dtype = p["weight_ih"].dtype
         traced = torch.compiler.is_compiling() or in_transforms()
         hidden_end = lengths is not None and self.state_parts > 1  # torch does not tell a cell's state at every step
-        if reset is not None or traced or hidden_end or x.shape[0] == 0:
+        if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
             states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
             return self.readout(p, states, x), last_state(states, h, lengths)
@@ -60,6 +60,15 @@ class TorchRecurrence(Recurrence):
         """See `Recurrence`."""
         value = row_linear(x, p["weight_ih"], p.get("bias_ih"))
         return feedback_step(value, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell)
+
+
+def _lacks_half(x: Tensor) -> bool:
+    """Whether autocast asks torch's fused LSTM for a half type that this processor has no instructions for."""
+    if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
+        return False
+    brain = torch.get_autocast_dtype("cpu") == torch.bfloat16
+    supported = torch.ops.mkldnn._is_mkldnn_bf16_supported if brain else torch.ops.mkldnn._is_mkldnn_fp16_supported
+    return not supported()
 
 
 class GRURecurrence(TorchRecurrence):
