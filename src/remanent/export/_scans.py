@@ -11,7 +11,10 @@ from remanent.ops._latch import split_gates
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Operator to the function that says it in torch's own operators."""
+    """Operator to the function that says it in torch's own operators, from its arguments by position.
+
+    A graph for whole sequences has no resets; what only a backward pass or a backend asks for is left unread.
+    """
     return {
         torch.ops.remanent.latch_scan.default: _latch,
         torch.ops.remanent.linear_scan.default: _linear,
@@ -30,9 +33,8 @@ def _latch(
     h0: Tensor,
     epsilon: Tensor,
     width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
+    reset: None,
+    *rest: Any,
 ) -> tuple[Tensor, Tensor]:
     assert reset is None
     candidate, limit, size = split_gates(gates, threshold, alpha)
@@ -48,14 +50,7 @@ def _latch(
     return states, states[:, :0]  # the second is for a backward pass
 
 
-def _linear(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-) -> Tensor:
+def _linear(decay: Tensor, value: Tensor, h0: Tensor, reset: None, *rest: Any) -> Tensor:
     assert reset is None
     a, v, h = (_parts(tensor) for tensor in (decay, value, h0))
     step = _rotate if value.is_complex() else _fade
@@ -81,13 +76,7 @@ def _rotate(h: tuple[Tensor, ...], added: tuple[Tensor, ...], *decay: Tensor) ->
 
 
 def _feedback(
-    value: Tensor,
-    weight: Tensor,
-    bias: Tensor | None,
-    h0: Tensor,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    cell: str,
+    value: Tensor, weight: Tensor, bias: Tensor | None, h0: Tensor, reset: None, reset_state: None, cell: str
 ) -> Tensor:
     assert reset is None
     if bias is None:
