@@ -18,10 +18,10 @@ OWN = {
     "fq_bmru": [{"width": 2.5}],
     "lru": [{"r_min": 0.2, "r_max": 0.5}],
 }
+LOW = [{"initial_state": "low"}, {"initial_state": "low", "bidirectional": True}]
 LEARNED = [{"initial_state": "learned"}, {"initial_state": "learned", "num_layers": 2, "bidirectional": True}]
-CASES = [
-    (name, options) for name in UNITS for options in (*SHARED, *OWN.get(name, []), *(LEARNED if name in LEARN else []))
-]
+STARTS = {name: LEARNED + (LOW if name in ("bmru", "cmru") else []) for name in LEARN}
+CASES = [(name, options) for name in UNITS for options in (*SHARED, *OWN.get(name, []), *STARTS.get(name, []))]
 ONE_WAY = [(name, options) for name, options in CASES if not options.get("bidirectional")]
 TWO_WAY = [(name, options) for name, options in CASES if options.get("bidirectional")]
 M, D = 4, 6

@@ -382,6 +382,10 @@ def test_bad_cells_are_refused_by_name(name):
         CELLS[name](M, 0)
 
 
+STATES = dict.fromkeys(("alpha_cmru", "fq_bmru", "min_gru", "min_lstm", "brc", "nbrc"), "zeros, learned")
+STATES |= dict.fromkeys(("bmru", "cmru"), "zeros, learned, low")
+
+
 @pytest.mark.parametrize("kinds", [UNITS, CELLS], ids=["unit", "cell"])
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
@@ -395,8 +399,8 @@ def test_bad_cells_are_refused_by_name(name):
         ("fq_bmru", {"width": -1.0}, ValueError, r"`width` must be in \(0, inf\), got -1.0"),
         ("lru", {"r_max": 1.0}, ValueError, r"`r_max` must be in \(0, 1\), got 1.0"),
         *(
-            (name, {"initial_state": "ones"}, ValueError, "`initial_state` must be one of zeros, learned, got 'ones'")
-            for name in ("bmru", "cmru", "alpha_cmru", "fq_bmru", "min_gru", "min_lstm", "brc", "nbrc")
+            (name, {"initial_state": "ones"}, ValueError, f"`initial_state` must be one of {choices}, got 'ones'")
+            for name, choices in STATES.items()
         ),
     ],
 )
@@ -476,6 +480,17 @@ def test_learned_initial_states_get_gradients_and_are_used_after_a_reset(name):
     grads = torch.autograd.grad(h_n.sum(), [unit.h0_l0, unit.h0_l1])
     assert all(g.isfinite().all() for g in grads)
     assert any(g.any() for g in grads)
+
+
+@pytest.mark.parametrize("name", ["bmru", "cmru"])
+def test_a_low_start_is_what_a_negative_candidate_writes(name):
+    unit = make(name, initial_state="low")
+    x = torch.zeros(1, 3, M, dtype=torch.float64)
+    with torch.no_grad():
+        unit.bias_ih_l0.copy_(torch.cat([torch.zeros(D), torch.ones(D)]))  # a zero input is held
+    y, _ = unit(x)
+    assert torch.equal(y, -unit.alpha_l0.expand(1, 3, D))
+    assert torch.autograd.grad(y.sum(), unit.alpha_l0)[0].tolist() == [-3.0] * D
 
 
 def test_initial_parameters_are_those_of_the_specification():

@@ -105,6 +105,8 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
         return Attention(input_size, hidden_size, num_heads=config.num_heads)
     taken = inspect.signature(UNITS[name]).parameters
     options: dict[str, Any] = {key: getattr(config, field) for key, field in OPTIONS.items() if key in taken}
+    if config.initial_state == "low" and name not in ("bmru", "cmru"):
+        options.pop("initial_state", None)
     if name == "bmru":
         options["epsilon"] = config.epsilon
     return UNITS[name](input_size, hidden_size, batch_first=True, **options)

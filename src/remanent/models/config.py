@@ -6,7 +6,7 @@ from remanent._options import check_at_least, check_choice, check_range
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
 from remanent.units import UNITS
-from remanent.units.recurrence import INITIAL_STATES
+from remanent.units.bmru import LATCH_STATES
 
 CHOICES = {
     "encoder": ("linear", "embedding"),
@@ -15,7 +15,7 @@ CHOICES = {
     "head": ("last", "mean", "every"),
     "join": JOINS,
     "clock": CLOCKS,
-    "initial_state": INITIAL_STATES,
+    "initial_state": LATCH_STATES,
 }
 
 
@@ -41,7 +41,8 @@ class ModelConfig:
         head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
         epsilon: of BMRUs, how much of the old state a write keeps, in [0, 1]; a CMRU's is 1.
         surrogate_width: of bistable units, the surrogate gradient's width, above 0.
-        initial_state: of units that can learn it, "zeros" or "learned".
+        initial_state: of units that can learn it, "zeros" or "learned"; or "low", the negative state of a BMRU or
+            CMRU, whose state is then one bit from the start, beside which other units start at zeros.
         num_heads: of attention, at least 1.
         clock: features of the step beside every unit's input, which vanish: "none", "sinusoid" or "decay"; see
             `Clock`.

@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -20,6 +20,9 @@ from remanent.units.recurrence import (
     learned_shapes,
 )
 
+LATCH_STATES = (*INITIAL_STATES, "low")
+"""What a latch with a learned step may start from."""
+
 
 @dataclass(eq=False)
 class LatchRecurrence(ScanRecurrence, StateIsOutput):
@@ -31,10 +34,11 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     epsilon: float = 0.0
     width: float = 1.0
     initial_state: str = "zeros"
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
         self.set_epsilon(self.epsilon)
 
     def set_epsilon(self, epsilon: float) -> None:
@@ -73,6 +77,8 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
 class BMRURecurrence(LatchRecurrence):
     """A latch whose step is learned, one for each channel."""
 
+    initial_states: ClassVar[tuple[str, ...]] = LATCH_STATES
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         return gate_shapes(2, M, D, bias) | {"alpha": (D,)} | learned_shapes(self.initial_state, D)
@@ -88,6 +94,10 @@ class BMRURecurrence(LatchRecurrence):
     def alpha(self, p: Params) -> Tensor | None:
         """The learned size."""
         return p["alpha"]
+
+    def start(self, p: Params) -> Tensor | None:
+        """The learned initial state, that of a low write, or None for zeros."""
+        return -p["alpha"] if self.initial_state == "low" else super().start(p)
 
 
 class Annealed:
@@ -126,7 +136,8 @@ class BMRU(Annealed, RecurrentUnit):
             0 for a zero input, which then writes.
         epsilon: see above; 0 is the BMRU, 1 the cumulative unit.
         width: the surrogate gradient's $a > 0$.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        initial_state: "zeros", "learned", or "low", which is $-\alpha$, as if a negative candidate had been
+            written: then a state is one bit from the start. Used where no `hx` is given, and after a reset.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
