@@ -3,34 +3,84 @@
 from pathlib import Path
 from typing import Any
 
-from remanent.cli._shared import make_parser
+from remanent.cli._shared import make_parser, with_data
 
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser("Writes a finished run's model for another runtime, after comparing both.")
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--format", type=str, default="onnx", help="onnx: a graph for sequences, and one for a step")
+    parser.add_argument(
+        "--format", type=str, default="onnx", help="onnx: a graph for sequences, and one for a step; c: C99, a step"
+    )
     parser.add_argument("--out", type=Path | None, default=None, help="the folder for the files; export/ in the run")
-    parser.add_argument("--name", type=str, default="model", help="what the files are called")
+    parser.add_argument(
+        "--name", type=str, default="model", help="what the files are called; in C, what names begin with"
+    )
+    parser.add_argument("--weights", type=str, default="float32", help="of c: float32, or int8 with a scale a row")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set, for int8")
     return parser
 
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from rich.console import Console
-    from rich.table import Table
-
     from remanent._options import check_choice
-    from remanent.export import FORMATS, export_onnx
+    from remanent.export import FORMATS
     from remanent.training import load_run
 
     check_choice("--format", options.format, FORMATS)
-    _, model = load_run(options.run)
+    if options.format != "c" and options.weights != "float32":
+        raise ValueError(f"`--weights` must be float32 but for --format c, got {options.weights}")
+    experiment, model = load_run(options.run)
     folder = options.out or options.run / "export"
-    table = Table("file", "sequences", "steps", "largest difference", "tipped")
-    for check in export_onnx(model, folder, name=options.name):
-        compared = (f"{check.sequences}", f"{check.steps:,}", f"{check.largest:.1e}", f"{check.tipped}")
-        table.add_row(check.graph, *compared)
-    Console().print(f"{folder} holds, compared with torch:", table)
+    if options.format == "c":
+        _write_c(options, with_data(experiment.task, options.data_dir), model, folder)
+    else:
+        _write_onnx(options, model, folder)
     return 0
+
+
+def _write_onnx(options: Any, model: Any, folder: Path) -> None:
+    from remanent.export import export_onnx
+
+    _print_checks(folder, export_onnx(model, folder, name=options.name))
+
+
+def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
+    """Writes the module; with int8 weights, after both models have been scored on the test split."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.export import export_c
+    from remanent.tasks import METRICS
+    from remanent.training import evaluate
+
+    scores = []
+    if options.weights != "float32":
+        task.split_size("test")  # data that is missing is missed before anything is written
+    module = export_c(model, folder, name=options.name, weights=options.weights)
+    if options.weights != "float32":
+        scores = [("float32", evaluate(model, task)), (options.weights, evaluate(module.model, task))]
+    if module.check is None:
+        Console().print(
+            f"{folder} holds {' and '.join(module.sources)}, compared with nothing: no C compiler is found."
+        )
+    else:
+        _print_checks(folder, [module.check])
+    print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")
+    if scores:
+        table = Table("weights", f"{METRICS[task.metric].title} on the test split")
+        for weights, score in scores:
+            table.add_row(weights, f"{score:.4f}")
+        Console().print(table)
+
+
+def _print_checks(folder: Path, checks: list[Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table("file", "sequences", "steps", "largest difference", "tipped")
+    for check in checks:
+        compared = (f"{check.sequences}", f"{check.steps:,}", f"{check.largest:.1e}", f"{check.tipped}")
+        table.add_row(check.file, *compared)
+    Console().print(f"{folder} holds, compared with torch:", table)

@@ -8,7 +8,7 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from torch.export import Dim
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from remanent._files import write_whole
+from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
@@ -32,28 +33,7 @@ STREAMS = (8, 50)
 """B and T of the streams that a step is compared on."""
 TOLERANCE = 1e-5
 """How far an output may be from torch's, over the larger of 1 and the largest output."""
-TIPPED = 1
-"""How many sequences may go another way in a model that latches: a sum in another order may tip a threshold."""
 TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
-LATCHING = ("bmru", "cmru", "alpha_cmru", "fq_bmru")
-
-
-class Check(NamedTuple):
-    """How near a graph came to torch.
-
-    Attributes:
-        graph: the file's name.
-        sequences: how many sequences were compared.
-        steps: how many steps they have in all.
-        tipped: how many of them differ by more than `TOLERANCE` somewhere.
-        largest: the largest difference of an output in the others, over the larger of 1 and the largest output.
-    """
-
-    graph: str
-    sequences: int
-    steps: int
-    tipped: int
-    largest: float
 
 
 def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model") -> list[Check]:
@@ -139,7 +119,7 @@ class _Whole(nn.Module):
     def __init__(self, model: SequenceModel) -> None:
         super().__init__()
         self.model = model
-        self.example = {"x": _inputs(model, *TRACED)}
+        self.example = {"x": inputs(model, *TRACED)}
         self.axes: dict[str, Any] = {"x": {0: Dim("batch", min=1), 1: Dim("steps", min=1)}}
 
     def forward(self, x: Tensor) -> Tensor:
@@ -154,7 +134,7 @@ class _Step(nn.Module):
         super().__init__()
         self.model = model
         B = TRACED[0]
-        x = _inputs(model, *TRACED)
+        x = inputs(model, *TRACED)
         with torch.no_grad():
             _, self.form = model(x)
         states = {name: _pairs(value) for name, value in self.form.named().items()}
@@ -204,23 +184,23 @@ def _compare_whole(model: SequenceModel, graph: bytes, name: str) -> Check:
     session = _session(graph)
     differences = []
     for B, T in LENGTHS:
-        x = _inputs(model, B, T)
+        x = inputs(model, B, T)
         with torch.no_grad():
             expected, _ = model(x)
-        differences.append(_difference(name, session.run(None, {"x": x.numpy()})[0], expected, axis=0))
-    return _judge(model, name, np.concatenate(differences), sum(B * T for B, T in LENGTHS))
+        differences.append(difference(name, session.run(None, {"x": x.numpy()})[0], expected, axis=0))
+    return judge(model, name, np.concatenate(differences), sum(B * T for B, T in LENGTHS), TOLERANCE)
 
 
 def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
     """Streams of which some start anew on the way, each step from the states that the graph itself gave."""
     session = _session(graph)
     B, T = STREAMS
-    x = _inputs(model, B, T)
+    x = inputs(model, B, T)
     reset = torch.rand(B, T, generator=torch.Generator().manual_seed(1)) < 0.1
     reset[:, 0] = True
     state: ModelState | None = None
     feed: dict[str, np.ndarray] = {}
-    for i in session.get_inputs():  # no state is to be read before its stream has started
+    for i in session.getinputs():  # no state is to be read before its stream has started
         shape = [size if isinstance(size, int) else B for size in i.shape]
         dtype = TYPES[i.type]
         feed[i.name] = np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else 0, dtype)
@@ -229,29 +209,12 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
         with torch.no_grad():
             expected, state = model.step(x[:, t], state, reset=reset[:, t])
         y, *states = session.run(None, feed | {"x": x[:, t].numpy(), "reset": reset[:, t].numpy()})
-        feed |= dict(zip((i.name for i in session.get_inputs()[2:]), states, strict=True))
-        largest = np.maximum(largest, _difference(name, y, expected, axis=0))
+        feed |= dict(zip((i.name for i in session.getinputs()[2:]), states, strict=True))
+        largest = np.maximum(largest, difference(name, y, expected, axis=0))
         for found, (key, value) in zip(states, state.named().items(), strict=True):
             axis = 1 if key.startswith("layers") else 0
-            largest = np.maximum(largest, _difference(f"{name}, {key}", found, _pairs(value), axis=axis))
-    return _judge(model, name, largest, B * T)
-
-
-def _difference(name: str, found: np.ndarray, expected: Tensor, *, axis: int) -> np.ndarray:
-    """How far each sequence, along an axis, is from torch at the most, over the larger of 1 and the largest value."""
-    if found.shape != expected.shape:
-        raise RuntimeError(f"{name} must give {tuple(expected.shape)}, as torch does, got {found.shape}")
-    difference = np.abs(found - expected.numpy()) / max(1.0, expected.abs().max().item())
-    return difference.max(tuple(i for i in range(found.ndim) if i != axis))
-
-
-def _judge(model: SequenceModel, name: str, largest: np.ndarray, steps: int) -> Check:
-    tipped = ~(largest <= TOLERANCE)  # what is not a number is not near
-    allowed = TIPPED if any(unit in LATCHING for names in model.config.layers for unit in names) else 0
-    if tipped.sum() > allowed:
-        rule = f"{name} must give what torch does to {TOLERANCE:g} in all of {len(largest)} sequences but {allowed}"
-        raise RuntimeError(f"{rule}, got {tipped.sum()} further away, at most {largest.max():.2g}")
-    return Check(name, len(largest), steps, int(tipped.sum()), largest[~tipped].max().item())
+            largest = np.maximum(largest, difference(f"{name}, {key}", found, _pairs(value), axis=axis))
+    return judge(model, name, largest, B * T, TOLERANCE)
 
 
 def _session(graph: bytes) -> Any:
@@ -260,13 +223,6 @@ def _session(graph: bytes) -> Any:
     options = SessionOptions()
     options.log_severity_level = 3
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
-
-
-def _inputs(model: SequenceModel, B: int, T: int) -> Tensor:
-    generator = torch.Generator().manual_seed(B * T)
-    if model.config.encoder == "embedding":
-        return torch.randint(model.config.input_size, (B, T), generator=generator)
-    return torch.randn(B, T, model.config.input_size, generator=generator)
 
 
 def _pairs(value: Tensor) -> Tensor:

@@ -1,0 +1,166 @@
+"""A model in C around its units: encoder, clock, norms, maps and head, and how each unit's outputs are read."""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from remanent.export._fold import is_packed
+from remanent.export._source import Source
+from remanent.export._units import WRITERS, States
+from remanent.models import SequenceModel
+from remanent.models.blocks import Block
+from remanent.units import BMRU
+
+
+def write_model(source: Source, model: SequenceModel) -> None:
+    """Fills a source with a model whose states are folded."""
+    config = model.config
+    H = config.hidden_size
+    stream = source.buffer("stream", H)
+    source.note("encoder")
+    if config.encoder == "embedding":
+        assert isinstance(model.encoder, nn.Embedding)
+        source.call("embed", stream, source.matrix("encoder", model.encoder.weight)[""], "x", H)
+    else:
+        assert isinstance(model.encoder, nn.Linear)
+        _linear(source, stream, "encoder", model.encoder, "x")
+    clock = None
+    if model.clock is not None:
+        clock = source.buffer("clock", config.clock_size)
+        table = source.vector("clock_table", model.clock.table[:-1])
+        time = source.field("time", "uint32_t", 0, "steps since the start, at most those that the clock tells apart")
+        source.init.append(f"{time} = 0;")
+        source.call("clock_features", clock, table, time, model.clock.span, config.clock_size)
+        source.step.append(f"{time} += {time} < {model.clock.span};")
+    for i, block in enumerate(model.blocks):
+        assert isinstance(block, Block)
+        _write_block(source, f"block_{i}", block, config.layers[i], clock, config.clock_features)
+    source.note("head")
+    _linear(source, "y", "head", model.head, _norm(source, "norm", model.norm, stream, "normed", H))
+    if config.head == "mean":
+        total = source.field("total", "double", config.output_size, "sums of the head's values so far")
+        steps = source.field("steps", "uint32_t", 0, "over how many steps")
+        source.call_at_start("clear_sums", total, config.output_size)
+        source.init.append(f"{steps} = 0;")
+        source.step.append(f"{steps}++;")
+        source.call("mean", "y", total, steps, config.output_size)
+
+
+def _write_block(
+    source: Source, name: str, block: Block, units: tuple[str, ...], clock: str | None, features: int
+) -> None:
+    H = block.project.in_features
+    source.note(f"{name.replace('_', ' ')}: {' + '.join(units)}")
+    normed = _norm(source, f"{name}_norm", block.norm, "stream", "normed", H + features)
+    if clock is not None:
+        if normed == "stream":
+            normed = source.buffer("normed", H + features)
+            source.call("copy", normed, "stream", H)
+        source.call("copy", f"{normed} + {H}", clock, features)
+    summed = block.layer.join == "sum" and len(units) > 1
+    outputs: dict[str, tuple[States, int]] = {}
+    for j, kind in enumerate(units):
+        unit: Any = block.layer.units[j]
+        key = kind if units.count(kind) == 1 else f"{kind}_{j}"
+        states = WRITERS[kind](source, f"{name}_{key}", unit, normed)
+        if summed and is_packed(unit):
+            states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", _size(unit)))
+        outputs[key] = states, unit.hidden_size
+    bias = source.vector(f"{name}_project_bias", block.project.bias)
+    if block.gate is None:
+        source.call("add", "stream", bias, H)
+        _project(source, f"{name}_project", block.project.weight, outputs, "stream", summed)
+    else:
+        gate, added = source.buffer("gate", H), source.buffer("added", H)
+        _linear(source, gate, f"{name}_gate", block.gate, normed)
+        source.call("sigmoids", gate, H)
+        source.call("copy", added, bias, H)
+        _project(source, f"{name}_project", block.project.weight, outputs, added, summed)
+        source.call("multiply", added, gate, H)
+        source.call("add", "stream", added, H)
+    if block.mlp is not None:
+        inner = block.mlp.fall.in_features
+        values = source.buffer("gates", block.mlp.rise.out_features)
+        normed = _norm(source, f"{name}_mlp_norm", block.mlp_norm, "stream", "normed", H)
+        _linear(source, values, f"{name}_mlp_rise", block.mlp.rise, normed)
+        source.call(block.mlp.kind, values, inner)
+        source.call("add", "stream", source.vector(f"{name}_mlp_fall_bias", block.mlp.fall.bias), H)
+        fall = source.matrix(f"{name}_mlp_fall", block.mlp.fall.weight)[""]
+        source.call("add_product", "stream", fall, values, H, inner)
+
+
+def _project(
+    source: Source, name: str, weight: Tensor, outputs: dict[str, tuple[States, int]], added: str, summed: bool
+) -> None:
+    """Adds the projection of a layer's outputs; packed states are read as signs where their columns are their own."""
+    H = weight.shape[0]
+    if summed:
+        joined = source.buffer("joined", H)
+        source.call("clear", joined, H)
+        for states, size in outputs.values():
+            _add_values(source, joined, states, size)
+        source.call("add_product", added, source.matrix(name, weight)[""], joined, H, H)
+        return
+    parts, start = {}, 0
+    for key, (_, size) in outputs.items():
+        parts[key if len(outputs) > 1 else ""] = slice(start, start + size)
+        start += size
+    for place, (states, size) in zip(source.matrix(name, weight, parts).values(), outputs.values(), strict=True):
+        _add_product(source, added, place, states, H, size)
+
+
+def _add_product(source: Source, added: str, weight: str, states: States, rows: int, size: int) -> None:
+    """Adds a map of a unit's outputs; bits are signs, or ones, of what they are multiplied by."""
+    if states.kind == "values":
+        source.call("add_product", added, weight, states.place, rows, size)
+    elif states.kind == "ones":
+        source.call("add_set", added, weight, states.place, rows, size)
+    elif states.written is None:
+        source.call("add_signed", added, weight, states.place, rows, size)
+    else:
+        source.call("add_signed_where", added, weight, states.place, states.written, rows, size)
+    if states.start is not None:
+        values = source.buffer("joined", size)
+        source.step += [
+            f"if (!all_set({states.written}, {size})) {{",
+            f"    clear({values}, {size});",
+            f"    add_start({values}, {states.written}, {states.start}, {size});",
+            f"    add_product({added}, {weight}, {values}, {rows}, {size});",
+            "}",
+        ]
+
+
+def _add_values(source: Source, out: str, states: States, size: int) -> None:
+    """Adds a unit's outputs."""
+    if states.kind == "values":
+        source.call("add", out, states.place, size)
+    elif states.kind == "ones":
+        source.call("add_ones", out, states.place, states.alpha, size)
+    elif states.written is None:
+        source.call("add_signs", out, states.place, states.alpha, size)
+    else:
+        source.call("add_written_signs", out, states.place, states.written, states.alpha, size)
+    if states.start is not None:
+        source.call("add_start", out, states.written, states.start, size)
+
+
+def _size(unit: Any) -> Tensor:
+    return unit.alpha_l0 if isinstance(unit, BMRU) else unit.alpha_l0.abs()
+
+
+def _norm(source: Source, name: str, norm: Any, x: str, out: str, room: int) -> str:
+    """Where the normed values lie: in a buffer, or where they were if there is no norm."""
+    if isinstance(norm, nn.Identity):
+        return x
+    out = source.buffer(out, room)
+    scale = source.vector(f"{name}_scale", norm.weight)
+    if isinstance(norm, nn.LayerNorm):
+        source.call("layer_norm", out, x, scale, source.vector(f"{name}_shift", norm.bias), norm.weight.shape[0])
+    else:
+        source.call("rms_norm", out, x, scale, norm.weight.shape[0])
+    return out
+
+
+def _linear(source: Source, out: str, name: str, layer: nn.Linear, x: str) -> None:
+    source.call("copy", out, source.vector(f"{name}_bias", layer.bias), layer.out_features)
+    source.call("add_product", out, source.matrix(name, layer.weight)[""], x, layer.out_features, layer.in_features)

@@ -1,0 +1,208 @@
+"""C99: a model as one `.c` and one `.h`, a step at a time, compared with torch before anything is written."""
+
+import re
+from importlib.metadata import version
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from remanent._files import write_whole
+from remanent._options import check_choice
+from remanent.export._blocks import write_model
+from remanent.export._compare import Check, difference, inputs, judge
+from remanent.export._fold import fold_states
+from remanent.export._native import find_compiler, run_native
+from remanent.export._source import WEIGHTS, Source
+from remanent.export._units import WRITERS
+from remanent.models import SequenceModel
+from remanent.models.quantize import quantized
+
+SEQUENCES = (8, 200)
+"""B and T of the sequences that the module is compared on."""
+TOLERANCE = 1e-4
+"""How far an output may be from torch's, over the larger of 1 and the largest output."""
+RESERVED = """
+auto break case char const continue default do double else enum extern float for goto if inline int long register
+restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
+asm bool catch class delete explicit export false friend mutable namespace new operator private protected public
+template this throw true try typename using virtual
+"""
+"""The words of C99, then those of C++, that no name may be."""
+
+
+class Module(NamedTuple):
+    """A model in C.
+
+    Attributes:
+        name: what its files, functions and types begin with.
+        sources: the text of `NAME.c` and `NAME.h`, by their names.
+        model: what it computes, as a model of torch: with int8 weights, that of these weights.
+        state_type: the layout of the state, by which bytes that C wrote can be read.
+        weight_bytes: the size of all constants.
+        check: how near it came to torch; None where there is no C compiler.
+    """
+
+    name: str
+    sources: dict[str, str]
+    model: SequenceModel
+    state_type: np.dtype
+    weight_bytes: int
+    check: Check | None
+
+    @property
+    def state_bytes(self) -> int:
+        """The size of the state of one stream."""
+        return self.state_type.itemsize
+
+
+def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", weights: str = "float32") -> Module:
+    """Writes `NAME.c` and `NAME.h`: see `write_c` for what they hold.
+
+    Args:
+        model: a trained model of float32, on the CPU.
+        folder: where the files go; made if need be.
+        name: a C identifier.
+        weights: "float32" or "int8".
+
+    Returns:
+        What was written.
+
+    Raises:
+        FileExistsError: a file is there already.
+        ValueError: what `write_c` refuses.
+        RuntimeError: the module differs from torch, or does not compile; nothing was written.
+    """
+    _check_name(name)
+    folder = Path(folder)
+    for ending in (".c", ".h"):
+        if (folder / f"{name}{ending}").exists():
+            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {folder / name}{ending}")
+    module = write_c(model, name=name, weights=weights)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file, text in module.sources.items():
+        write_whole(folder / file, text.encode())
+    return module
+
+
+def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float32") -> Module:
+    """A model in C99: `NAME_init` starts a stream, `NAME_step` takes a step; nothing is allocated.
+
+    States of BMRU and FQ-BMRU are bits, and the map after them adds and subtracts weights, without a product. (Where
+    a BMRU starts at zeros, or either as learned, another bit a unit says whether it has been written; with
+    `initial_state` "low" one is enough.) Matrices of "int8" have a scale for each row; all else is float32.
+
+    If there is a C compiler, the module is compiled and compared with torch.
+
+    Args:
+        model: a trained model of float32, on the CPU, of BMRU, FQ-BMRU, CMRU, alpha CMRU, minGRU and LRU.
+        name: a C identifier.
+        weights: "float32" or "int8".
+
+    Returns:
+        The module.
+
+    Raises:
+        ValueError: a unit has no C; the model is not of float32 on the CPU, or holds values that are not finite;
+            `name` is no identifier; `weights` is unknown.
+        RuntimeError: the module differs from torch, or does not compile.
+    """
+    _check_name(name)
+    check_choice("weights", weights, WEIGHTS)
+    _check_model(model)
+    model = fold_states(model)
+    if weights == "int8":
+        model = quantized(model, 8)
+    source = Source(weights)
+    with torch.no_grad():
+        write_model(source, model)
+    config = model.config
+    tokens = config.encoder == "embedding"
+    x = "uint32_t x" if tokens else f"const float x[{name.upper()}_INPUT_SIZE]"
+    sizes = {
+        "INPUT_SIZE": config.input_size,
+        "OUTPUT_SIZE": config.output_size,
+        "WEIGHT_BYTES": source.constant_bytes,
+        "STATE_BYTES": source.state_type.itemsize,
+    }
+    if tokens:
+        sizes["TOKENS"] = 1
+    sources = {
+        f"{name}.c": source.code(name, _about(model, name, weights), x),
+        f"{name}.h": source.header(name, _usage(model, name, weights), sizes, x),
+    }
+    module = Module(name, sources, model, source.state_type, source.constant_bytes, None)
+    return module if find_compiler() is None else module._replace(check=_compare(module))
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in RESERVED.split():
+        rule = "be a C identifier: a letter, then letters, digits and underscores, and no word of the language"
+        raise ValueError(f"`name` must {rule}, got {name!r}")
+
+
+def _check_model(model: SequenceModel) -> None:
+    for names in model.config.layers:
+        for unit in names:
+            if unit not in WRITERS:
+                raise ValueError(f"`unit` must be made of {', '.join(WRITERS)} for C, got {unit}")
+    weight = model.head.weight
+    if weight.dtype != torch.float32 or weight.device.type != "cpu":
+        raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
+    for key, value in model.state_dict().items():
+        if not torch.isfinite(value).all():
+            raise ValueError(f"`model` must hold finite weights, got another in {key}")
+
+
+def _about(model: SequenceModel, name: str, weights: str) -> str:
+    config = model.config
+    kinds = ", ".join(" + ".join(names) for names in config.layers)
+    blocks = f"{config.num_layers} block{'s' if config.num_layers > 1 else ''} of width {config.hidden_size}"
+    return f"{name}: {blocks} ({kinds}), {weights} weights"
+
+
+def _usage(model: SequenceModel, name: str, weights: str) -> str:
+    upper, tokens = name.upper(), model.config.encoder == "embedding"
+    step = f"x is a token below {upper}_INPUT_SIZE" if tokens else f"x holds {upper}_INPUT_SIZE values"
+    made = version("remanent")
+    return "\n".join(
+        [
+            f"{_about(model, name, weights)}. Written by remanent {made}.",
+            "",
+            f"A stream has a {name}_state of its own, which {name}_init starts. {name}_step takes a step:",
+            f"{step}; y is filled with {upper}_OUTPUT_SIZE values.",
+            "Nothing is allocated, and every step costs the same.",
+        ]
+    )
+
+
+def _compare(module: Module) -> Check:
+    B, T = SEQUENCES
+    x = inputs(module.model, B, T)
+    found = run_module(module, [sequence.numpy() for sequence in x])
+    expected = step_outputs(module.model, x)
+    y = np.stack([outputs for outputs, _ in found])
+    largest = difference(f"{module.name}.c", y, expected, axis=0)
+    return judge(module.model, f"{module.name}.c", largest, B * T, TOLERANCE)
+
+
+def run_module(
+    module: Module, sequences: list[np.ndarray], flags: tuple[str, ...] | None = None
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """What a module says of sequences after every step, and its states, with this machine's C compiler."""
+    size = module.model.config.output_size
+    options = {} if flags is None else {"flags": flags}
+    return run_native(module.name, module.sources, module.state_type, size, sequences, **options)
+
+
+@torch.no_grad()
+def step_outputs(model: SequenceModel, x: torch.Tensor) -> torch.Tensor:
+    """What a model says after every step, (B, T, output_size), whatever its head reads."""
+    if model.config.head == "every":
+        return model(x)[0]
+    outputs, state = [], None
+    for x_t in x.unbind(1):
+        y, state = model.step(x_t, state)
+        outputs.append(y)
+    return torch.stack(outputs, dim=1)

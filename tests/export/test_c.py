@@ -1,0 +1,167 @@
+"""C99: every supported model and both weights, compiled strictly and with sanitizers; bad input writes nothing."""
+
+import re
+import shutil
+
+import numpy as np
+import pytest
+import torch
+
+from model_cases import inputs, make
+from remanent.export import export_c, write_c
+from remanent.export._native import FLAGS
+from remanent.export._units import WRITERS
+from remanent.export.c import run_module, step_outputs
+from remanent.models.quantize import quantize_rows
+from remanent.units import UNITS
+
+needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
+STRICT = (*FLAGS, "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion", "-fsanitize=address,undefined")
+STRICT = (*STRICT, "-fno-sanitize-recover=all")
+MODELS = [
+    *({"unit": unit, "initial_state": start} for unit in WRITERS for start in ("zeros", "learned", "low")),
+    {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
+    {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
+    {"unit": "lru", "mlp": "none", "norm": "none"},
+    {"unit": "lru,fq_bmru", "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "norm": "none", "mlp": "none"},
+    {"unit": "bmru+fq_bmru+bmru+cmru", "hidden_size": 44, "initial_state": "learned", "gate": True, "norm": "none"},
+    *({"unit": "bmru+fq_bmru+min_gru", "join": "sum", "initial_state": s} for s in ("zeros", "learned", "low")),
+    {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean", "epsilon": 0.3},
+    {"encoder": "embedding", "input_size": 11},
+    {"hidden_size": 1, "num_layers": 1},
+]
+
+
+def shaken(**options):
+    """A model whose sizes of states, starts and norms are not those that it begins with."""
+    model = make(torch.float32, **options)
+    with torch.no_grad():
+        for name, value in model.named_parameters():
+            if re.search(r"alpha|h0|norm|threshold", name):
+                value += 0.3 * torch.randn_like(value)
+    return model
+
+
+@needs_compiler
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+@pytest.mark.parametrize("options", MODELS, ids=lambda o: ",".join(f"{k}={v}" for k, v in o.items()))
+def test_a_module_gives_what_torch_does(options, weights):
+    model = shaken(**options)
+    module = write_c(model, name="it", weights=weights)
+    assert module.check.largest < 1e-5
+    sequences = [inputs(model, 1, T) for T in (1, 7, 60)]
+    found = run_module(module, [x[0].numpy() for x in sequences], STRICT)
+    for x, (y, state) in zip(sequences, found, strict=True):
+        expected = step_outputs(model if weights == "float32" else module.model, x)[0]
+        torch.testing.assert_close(torch.from_numpy(y), expected, rtol=1e-4, atol=1e-4)
+        with torch.no_grad():
+            compare_states(module, module.model(x)[1], state[-1])
+
+
+def bits(packed, size):
+    return np.unpackbits(packed, bitorder="little")[:size].astype(bool)
+
+
+def compare_states(module, after, found):
+    """Each unit's state with the one that C left."""
+    for names, block, states in zip(module.model.config.layers, module.model.blocks, after.layers, strict=True):
+        i = list(module.model.blocks).index(block)
+        for j, (kind, unit, state) in enumerate(zip(names, block.layer.units, states, strict=True)):
+            key = f"block_{i}_{kind}" if names.count(kind) == 1 else f"block_{i}_{kind}_{j}"
+            values, expected = np.array(found[key]), state[0, 0]
+            if values.dtype == np.uint8:
+                D = len(expected)
+                high = expected == (unit.alpha_l0.abs() if kind == "fq_bmru" else unit.alpha_l0)
+                written = (
+                    bits(found[f"{key}_written"], D) if f"{key}_written" in found.dtype.names else np.full(D, True)
+                )
+                assert (bits(values, D) == high.numpy())[written].all()
+            else:
+                expected = torch.view_as_real(expected).T.flatten() if kind == "lru" else expected
+                torch.testing.assert_close(torch.from_numpy(values), expected, rtol=1e-4, atol=1e-4)
+
+
+@needs_compiler
+def test_a_state_is_one_bit_and_a_product_with_it_has_no_multiplication():
+    plain = write_c(make(torch.float32, hidden_size=64, num_layers=1, initial_state="low"), weights="int8")
+    assert plain.state_bytes == 8
+    assert write_c(make(torch.float32, hidden_size=64, num_layers=1), weights="int8").state_bytes == 16
+    assert write_c(make(torch.float32, unit="fq_bmru", hidden_size=64, num_layers=1)).state_bytes == 8
+    assert (
+        "add_signed(stream, block_0_project_weight, block_0_project_scale, state->block_0_bmru, 64, 64);"
+        in (plain.sources["model.c"])
+    )
+    body = plain.sources["model.c"].split("static void add_signed(")[1].split("}\n\n")[0]
+    assert "*weight *" not in body
+    assert "* in[" not in body
+    assert "malloc" not in plain.sources["model.c"]
+    includes = re.findall(r"#include (.*)", "".join(plain.sources.values()))
+    assert set(includes) == {'"model.h"', "<math.h>", "<stdint.h>"}
+    assert plain.weight_bytes < 0.3 * write_c(plain.model).weight_bytes
+
+
+@needs_compiler
+@pytest.mark.parametrize("unit", ["bmru", "fq_bmru"])
+def test_a_million_steps_keep_every_bit(unit):
+    """What is written once is there at the end, whatever comes that does not reach a threshold."""
+    model = make(torch.float32, unit=unit, hidden_size=8, num_layers=1, norm="none", head="every", input_size=1)
+    with torch.no_grad():
+        model.encoder.bias.zero_()
+    x = torch.full((1, 1_000_000, 1), 1e-3)
+    x[0, 0] = 30.0
+    ((_, state),) = run_module(write_c(model), [x[0].numpy()])
+    bits = state[f"block_0_{unit}"]
+    assert (bits == bits[0]).all()
+    with torch.no_grad():
+        assert torch.equal(model(x[:, :1])[1].layers[0][0], model(x)[1].layers[0][0])
+
+
+def test_a_module_that_differs_is_not_written(tmp_path, monkeypatch):
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    monkeypatch.setattr("remanent.export._source.quantize_rows", lambda weight, bits: quantize_rows(weight, 4))
+    with pytest.raises(RuntimeError, match=r"what torch does to 0\.0001 in all of 8 sequences but 1, got"):
+        export_c(make(torch.float32), tmp_path / "new", weights="int8")
+    assert not (tmp_path / "new").exists()
+
+
+def test_without_a_compiler_it_is_written_and_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr("remanent.export._native.shutil.which", lambda name: None)
+    module = export_c(make(torch.float32), tmp_path / "new", name="mine")
+    assert module.check is None
+    assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.c", "mine.h"]
+
+
+@pytest.mark.parametrize("name", ["", "9lives", "a-b", "ä", "a b", "while", "class", "_x", "../x", None])
+def test_a_name_must_be_an_identifier(name, tmp_path):
+    with pytest.raises(ValueError, match="`name` must be a C identifier"):
+        export_c(make(torch.float32), tmp_path / "new", name=name)
+    assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize("unit", [*sorted(set(UNITS) - set(WRITERS)), "attention"])
+def test_what_has_no_c_is_refused_by_name(unit, tmp_path):
+    with pytest.raises(ValueError, match=rf"`unit` must be made of bmru, .* for C, got {unit}"):
+        export_c(make(torch.float32, unit=f"bmru,{unit}", num_heads=2), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
+
+
+def test_bad_models_and_files_that_are_there_are_refused(tmp_path):
+    with pytest.raises(ValueError, match=r"`model` must be of float32 on the CPU, got torch.float64"):
+        export_c(make(), tmp_path)
+    with pytest.raises(ValueError, match="`weights` must be one of float32, int8, got 'int4'"):
+        export_c(make(torch.float32), tmp_path, weights="int4")
+    model = make(torch.float32)
+    with torch.no_grad():
+        model.head.bias[0] = torch.inf
+    with pytest.raises(ValueError, match=r"`model` must hold finite weights, got another in head\.bias"):
+        export_c(model, tmp_path)
+    model = make(torch.float32, initial_state="learned")
+    with torch.no_grad():
+        model.blocks[1].layer.units[0].alpha_l0[0] = 0
+    with pytest.raises(ValueError, match="`alpha` of block 1 must not be 0 where states start as learned"):
+        export_c(model, tmp_path)
+    (tmp_path / "model.h").write_text("mine")
+    with pytest.raises(FileExistsError, match=r"`model.h` must not exist yet"):
+        export_c(make(torch.float32), tmp_path)
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["mine"]
