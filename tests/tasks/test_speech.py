@@ -7,9 +7,12 @@ import wave
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
+from remanent.tasks import _speech
+from remanent.tasks._clips import read_samples
 from remanent.tasks._mfcc import mfcc, standardise
 from remanent.tasks._speech import WORDS
 from remanent.tasks.base import BLOCK, read_whole
@@ -167,6 +170,63 @@ def test_half_a_keyword_batch_says_it(digits):
     assert target[:, 0].tolist() == [0, 0, 0, 1, 0, 0, 0, 0, 0, 0]
 
 
+@pytest.mark.parametrize("make", TASKS)
+def test_a_set_is_standardised_by_constants_of_its_training_clips(make, digits):
+    task = make(silence=2, data_dir=digits, check=False, standardise="set")
+    training = np.concatenate(
+        [mfcc(np.array(tone(d, n, i)) / 32768, 8000) for d in range(10) for n in range(2) for i in (10, 12)]
+    )
+    mean, deviation = task.frame_statistics
+    np.testing.assert_allclose(mean, training.mean(0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(deviation, training.std(0), rtol=0, atol=1e-5)
+    order = [(index, number, digit) for index in (0, 2, 4) for number in range(2) for digit in range(10)]
+    x, target = read_whole(task, "test", 0, 60, 2)
+    for row, answer, (index, number, digit) in zip(x, target, order, strict=True):
+        frames = mfcc(np.array(tone(digit, number, index)) / 32768, 8000)
+        expected = (frames - training.mean(0)) / training.std(0)
+        asked = answer != IGNORED
+        np.testing.assert_allclose(row[asked], expected, rtol=0, atol=1e-4)
+        assert not row[~asked].any()
+    drawn, answer = task.batch(40, generator()) if make is SpokenDigits else task.batch(4, generator())
+    assert not drawn[answer == IGNORED].any()
+    if make is SpokenDigits:  # a batch of all training clips
+        every = drawn[answer != IGNORED].double()
+        np.testing.assert_allclose(every.mean(0), 0, rtol=0, atol=1e-5)
+        np.testing.assert_allclose(every.std(0, correction=0), 1, rtol=0, atol=1e-5)
+
+
+def test_a_set_and_its_clips_are_read_once_and_not_mixed(digits, monkeypatch):
+    read = []
+    monkeypatch.setattr(_speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
+    tasks = [make(data_dir=digits, check=False, standardise=how) for how in ("clip", "set", "clip") for make in TASKS]
+    clip, _, whole, _, again, _ = seen = [read_whole(task, "test", 0, 60, 0)[0] for task in tasks]
+    assert sorted(read) == sorted(set(read))
+    assert len(read) == len(RECORDINGS)
+    assert torch.equal(clip, again)
+    assert not torch.equal(clip, whole)
+    assert all(torch.equal(seen[i], seen[i + 1]) for i in (0, 2, 4))
+    assert all(map(torch.equal, tasks[0].frame_statistics, tasks[2].frame_statistics))
+
+
+def test_speech_commands_are_standardised_by_the_training_clips_of_the_words_asked_for(tmp_path, monkeypatch):
+    write_commands(tmp_path / "speech_commands_v0.02")
+    read = []
+    monkeypatch.setattr(_speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
+    task = SpokenDigits("speech-commands", data_dir=str(tmp_path), standardise="set")
+    training = np.concatenate(
+        [mfcc(np.array(tone(word, 0, index, 16_000)) / 32768, 16_000) for word in range(10) for index in (3, 4, 5)]
+    )
+    np.testing.assert_allclose(task.frame_statistics.mean, training.mean(0), rtol=0, atol=1e-5)
+    np.testing.assert_allclose(task.frame_statistics.deviation, training.std(0), rtol=0, atol=1e-5)
+    assert len(read) == 30
+    for _ in range(2):
+        task.batch(30, generator())
+        read_whole(task, "test", 0, 20, 0)
+    assert len(read) == 50
+    spotter = Keyword("cat", "speech-commands", data_dir=str(tmp_path), standardise="set")
+    assert not torch.equal(spotter.frame_statistics.mean, task.frame_statistics.mean)
+
+
 @pytest.mark.parametrize("deeper", [False, True])
 def test_speech_commands_keep_their_official_splits(tmp_path, deeper):
     names = write_commands(tmp_path / "speech_commands_v0.02")
@@ -219,6 +279,8 @@ def test_speech_commands_that_are_not_there_are_asked_for(tmp_path, monkeypatch)
             "`split` must be one of validation, test, got 'train'",
         ),
         (lambda: SpokenDigits().stream("test", 0, 1, -1), ValueError, "`length` must be at least 0, got -1"),
+        (lambda: SpokenDigits(standardise="mean"), ValueError, "`standardise` must be one of clip, set, got 'mean'"),
+        (lambda: Keyword(standardise="mean"), ValueError, "`standardise` must be one of clip, set, got 'mean'"),
         (lambda: Keyword("letters"), ValueError, "`keyword` must be one of zero, one, .* nine, got 'letters'"),
         (lambda: Keyword(dataset="letters"), ValueError, "`dataset` must be one of digits, speech-commands"),
         (lambda: Keyword(silence=-1), ValueError, "`silence` must be at least 0, got -1"),
@@ -320,6 +382,22 @@ def test_the_real_digits():
         classes = read_whole(task, split, 0, 300, 0)[1][:, 0]
         assert torch.equal(classes, torch.arange(10).repeat(30))
     assert Keyword("seven", data_dir=os.fspath(REAL)).chance == 0.9
+
+
+@needs_real
+@pytest.mark.parametrize("make", TASKS)
+def test_the_real_digits_standardised_by_constants(make):
+    task = make(data_dir=os.fspath(REAL), standardise="set")
+    mean, deviation = task.frame_statistics
+    x, target = read_whole(task, "test", 0, 300, 0)
+    by_clip, same_target = read_whole(make(data_dir=os.fspath(REAL)), "test", 0, 300, 0)
+    assert torch.equal(target, same_target)
+    raw = x[7][target[7] != IGNORED] * deviation + mean
+    again = torch.from_numpy(standardise(raw.numpy()))
+    torch.testing.assert_close(again, by_clip[7, : len(raw)].double(), rtol=0, atol=1e-4)
+    frames = x[target != IGNORED].double()
+    assert (frames.mean(0).abs() < 0.2).all()
+    assert ((frames.std(0) > 0.8) & (frames.std(0) < 1.2)).all()
 
 
 @needs_real

@@ -150,3 +150,12 @@ def test_an_option_at_its_default_does_not_count_so_that_one_may_be_added():
     assert identity(before) == identity(config)
     before["model"]["clock"] = "decay"
     assert identity(before) != identity(config)
+
+
+def test_how_speech_is_standardised_makes_another_run():
+    runs = combinations(["spoken-digits"], ["bmru"], [0], {"task.standardise": ["clip", "set"]})
+    assert len({run.id for run in runs}) == 2
+    assert runs[0].id == combinations(["spoken-digits"], ["bmru"], [0], {})[0].id
+    before = runs[0].experiment.to_dict()
+    del before["task"]["standardise"]
+    assert identity(before) == runs[0].id

@@ -4,11 +4,12 @@ import hashlib
 import os
 import re
 from abc import abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import ClassVar
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -16,7 +17,8 @@ from torch.nn.utils.rnn import pad_sequence
 
 from remanent.tasks._clips import FolderClips, ZipClips, read_samples
 from remanent.tasks._fetch import fetch
-from remanent.tasks._mfcc import COEFFICIENTS, mfcc, standardise
+from remanent.tasks._frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
+from remanent.tasks._mfcc import COEFFICIENTS, mfcc
 from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
 from remanent.tasks.metrics import IGNORED
 
@@ -34,17 +36,6 @@ COMMANDS = "speech_commands_v0.02"
 COMMANDS_RATE = 16_000
 
 
-class SpeechSet(NamedTuple):
-    """The words that are said, which one each clip says, who is in which split, and a clip's frames (T, 13)."""
-
-    words: tuple[str, ...]
-    classes: Tensor
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-    frames: Callable[[int], Tensor]
-
-
 class SpeechTask(Task):
     """Clips after silence, asked at each of their frames and judged by the vote over them; a task says which clips."""
 
@@ -55,6 +46,12 @@ class SpeechTask(Task):
 
     dataset: str
     silence: int
+    standardise: str
+
+    @property
+    def frame_statistics(self) -> FrameStatistics:
+        """Each coefficient's mean and standard deviation over the training clips: what "set" standardises by."""
+        return self._data().statistics()
 
     @property
     def length(self) -> int:
@@ -89,7 +86,9 @@ class SpeechTask(Task):
         """The clips, with the classes asked for."""
 
 
-def load_speech(dataset: str, data_dir: str | None, *, check: bool, words: tuple[str, ...] | None) -> SpeechSet:
+def load_speech(
+    dataset: str, data_dir: str | None, *, check: bool, words: tuple[str, ...] | None, standardise: str
+) -> SpeechSet:
     """One of `DATASETS` from `data_dir`, else from the folder REMANENT_DATA; the digits are else fetched.
 
     Args:
@@ -97,9 +96,10 @@ def load_speech(dataset: str, data_dir: str | None, *, check: bool, words: tuple
         data_dir: where it is.
         check: whether the digits must be the recordings of release 1.0.10.
         words: the words wanted of "speech-commands"; None for all.
+        standardise: one of `STANDARDISED`.
     """
     folder = data_dir or os.environ.get("REMANENT_DATA")
-    return _load_digits(folder, check) if dataset == "digits" else _load_commands(folder, words)
+    return _load(dataset, folder, check, None if dataset == "digits" else words, standardise)
 
 
 def lay_out(data: SpeechSet, clips: Tensor, classes: Tensor, silence: int) -> tuple[Tensor, Tensor]:
@@ -128,18 +128,24 @@ def _after_silence(data: SpeechSet, clips: Tensor, sizes: list[int]) -> Stream:
 
 
 @cache
-def _load_digits(folder: str | None, check: bool) -> SpeechSet:
+def _load(dataset: str, folder: str | None, check: bool, words: tuple[str, ...] | None, standardise: str) -> SpeechSet:
+    recordings = _load_digits(folder, check) if dataset == "digits" else _load_commands(folder, words)
+    return STANDARDISED[standardise](recordings)
+
+
+@cache
+def _load_digits(folder: str | None, check: bool) -> Recordings:
     """Recordings 0 to 4 of each digit and speaker test, 5 to 9 validate, the others train."""
     clips = _find_digits(folder)
     contents = {name: clips.read(name) for name in clips.names}
     if check or not contents:
         _check_digits(clips.place, contents)
     recordings = sorted((_parse(clips.place, name)[::-1], name) for name in contents)
-    frames = [_features(contents[name], f"{clips.place}: {name}", DIGITS_RATE) for _, name in recordings]
+    read = [_coefficients(contents[name], f"{clips.place}: {name}", DIGITS_RATE) for _, name in recordings]
     place = torch.tensor([min(index // 5, 2) for (index, _, _), _ in recordings])
     test, validation, train = ((place == split).nonzero()[:, 0] for split in range(3))
     classes = torch.tensor([digit for (_, _, digit), _ in recordings])
-    return SpeechSet(WORDS, classes, train, validation, test, frames.__getitem__)
+    return Recordings(WORDS, classes, train, validation, test, read.__getitem__)
 
 
 def _find_digits(folder: str | None) -> ZipClips | FolderClips:
@@ -185,12 +191,12 @@ def _parse(place: Path, name: str) -> tuple[int, str, int]:
     return int(parts[1]), parts[2], int(parts[3])
 
 
-def _features(content: bytes, name: str, rate: int) -> Tensor:
-    return torch.from_numpy(standardise(mfcc(read_samples(content, name, rate), rate))).float()
+def _coefficients(content: bytes, name: str, rate: int) -> np.ndarray:
+    return mfcc(read_samples(content, name, rate), rate)
 
 
 @cache
-def _load_commands(folder: str | None, words: tuple[str, ...] | None) -> SpeechSet:
+def _load_commands(folder: str | None, words: tuple[str, ...] | None) -> Recordings:
     """The official splits in a fixed mixed order; a clip is read when it is first asked for."""
     root = _find_commands(folder)
     words = words or tuple(sorted(f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith(("_", "."))))
@@ -206,13 +212,12 @@ def _load_commands(folder: str | None, words: tuple[str, ...] | None) -> SpeechS
     place = torch.tensor([(clip in lists["validation"]) + 2 * (clip in lists["testing"]) for clip in clips])
     classes = torch.tensor([words.index(clip.split("/")[0]) for clip in clips])
 
-    @cache
-    def frames(number: int) -> Tensor:
+    def coefficients(number: int) -> np.ndarray:
         path = root / clips[number]
-        return _features(path.read_bytes(), str(path), COMMANDS_RATE)
+        return _coefficients(path.read_bytes(), str(path), COMMANDS_RATE)
 
     train, validation, test = ((place == split).nonzero()[:, 0] for split in range(3))
-    return SpeechSet(words, classes, train, validation, test, frames)
+    return Recordings(words, classes, train, validation, test, coefficients)
 
 
 def _find_commands(folder: str | None) -> Path:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, SpeechTask, lay_out, load_speech
+from remanent.tasks._frames import STANDARDISED, SpeechSet
+from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
@@ -25,6 +26,7 @@ class Keyword(SpeechTask):
         silence: S, silent frames before the clip, at least 0.
         data_dir: where the data is, as in `SpokenDigits`.
         check: whether "digits" must be the recordings of release 1.0.10, byte for byte.
+        standardise: "clip", or "set" for a stream whose clips have not ended, as in `SpokenDigits`.
 
     Raises:
         ValueError: an option is not among its choices or out of its range; when data is first read, it
@@ -46,10 +48,12 @@ class Keyword(SpeechTask):
     silence: int = 0
     data_dir: str | None = None
     check: bool = True
+    standardise: str = "clip"
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
         check_at_least("silence", self.silence, 0)
+        check_choice("standardise", self.standardise, STANDARDISED)
         if self.dataset == "digits":
             check_choice("keyword", self.keyword, WORDS)
 
@@ -78,7 +82,7 @@ class Keyword(SpeechTask):
 
     def _data(self) -> SpeechSet:
         """The clips, of which class 1 says the keyword."""
-        data = load_speech(self.dataset, self.data_dir, check=self.check, words=None)
+        data = load_speech(self.dataset, self.data_dir, check=self.check, words=None, standardise=self.standardise)
         check_choice("keyword", self.keyword, data.words)
         return data._replace(classes=(data.classes == data.words.index(self.keyword)).long())
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._speech import DATASETS, WORDS, SpeechSet, SpeechTask, lay_out, load_speech
+from remanent.tasks._frames import STANDARDISED, SpeechSet
+from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
@@ -15,9 +16,9 @@ class SpokenDigits(SpeechTask):
     r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms, the digit at each of its frames.
 
     A frame holds 25 ms (`remanent.tasks._mfcc` defines it to the last factor); each coefficient is
-    brought to mean 0 and standard deviation 1 over its clip. Silent frames, and those that fill up a
-    batch's shorter clips, are zeros at which nothing is asked. The metric is the accuracy of the
-    majority vote over a clip's frames.
+    brought to mean 0 and standard deviation 1, over its clip or over all training clips. Silent frames,
+    and those that fill up a batch's shorter clips, are zeros at which nothing is asked. The metric is
+    the accuracy of the majority vote over a clip's frames.
 
     Of the Free Spoken Digit Dataset's 3,000 recordings (8 kHz), those of index 0 to 4 of each digit and
     speaker test (300, the official split), those of 5 to 9 validate (300), and 2,400 train. Google
@@ -30,6 +31,8 @@ class SpokenDigits(SpeechTask):
             for "speech-commands" the folder that is or holds speech_commands_v0.02; None for the environment's
             REMANENT_DATA, or to fetch "digits".
         check: whether "digits" must be the recordings of release 1.0.10, byte for byte.
+        standardise: "clip" brings each coefficient to mean 0 and standard deviation 1 over its clip; "set" over
+            all training clips, by the constants `frame_statistics`, which a stream can use before its clip ends.
 
     Raises:
         ValueError: an option is not among its choices or out of its range; when data is first read, it
@@ -50,10 +53,12 @@ class SpokenDigits(SpeechTask):
     silence: int = 0
     data_dir: str | None = None
     check: bool = True
+    standardise: str = "clip"
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
         check_at_least("silence", self.silence, 0)
+        check_choice("standardise", self.standardise, STANDARDISED)
 
     @property
     def output_size(self) -> int:
@@ -69,4 +74,4 @@ class SpokenDigits(SpeechTask):
         return lay_out(data, drawn, data.classes[drawn], self.silence)
 
     def _data(self) -> SpeechSet:
-        return load_speech(self.dataset, self.data_dir, check=self.check, words=WORDS)
+        return load_speech(self.dataset, self.data_dir, check=self.check, words=WORDS, standardise=self.standardise)
