@@ -36,7 +36,7 @@ PARTS = {  # part: what it may import beside itself
     "analysis": {"ops", "units", "models"},
     "report": {"_files", "_results"},
     "export": {"_files", "_options", "ops", "units", "models"},
-    "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "report"},
+    "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "tasks", "report", "export"},
 }
 MODULES = sorted(ROOT.rglob("*.py"))
 

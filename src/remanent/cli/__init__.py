@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
-from remanent.cli import bench, demo, evaluate, export, grid, listing, table, train
+from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, table, train
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -27,6 +27,7 @@ COMMANDS = {
     "train": Command(train, "train a recipe, or go on with a run", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
     "export": Command(export, "write a run's model for another runtime"),
+    "chip": Command(chip, "run a run's model on an emulated Cortex-M4, and say what it costs"),
     "grid": Command(grid, "train and test every combination, each once", trains=True),
     "list": Command(listing, "show units, tasks and recipes"),
     "demo": Command(demo, "train and test three small models, and write a report", trains=True),

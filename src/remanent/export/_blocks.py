@@ -66,7 +66,7 @@ def _write_block(
         if summed and is_packed(unit):
             states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", _size(unit)))
         outputs[key] = states, unit.hidden_size
-    bias = source.vector(f"{name}_project_bias", block.project.bias)
+    bias = source.vector(f"{name}_project_bias", _projected_bias(block, summed))
     if block.gate is None:
         source.call("add", "stream", bias, H)
         _project(source, f"{name}_project", block.project.weight, outputs, "stream", summed)
@@ -92,7 +92,11 @@ def _write_block(
 def _project(
     source: Source, name: str, weight: Tensor, outputs: dict[str, tuple[States, int]], added: str, summed: bool
 ) -> None:
-    """Adds the projection of a layer's outputs; packed states are read as signs where their columns are their own."""
+    """Adds the projection of a layer's outputs.
+
+    Where packed states have columns of their own, those of set bits are added up, without a product: a set bit is the
+    width of a state's range, and the low end of it is in the bias.
+    """
     H = weight.shape[0]
     if summed:
         joined = source.buffer("joined", H)
@@ -106,45 +110,48 @@ def _project(
         parts[key if len(outputs) > 1 else ""] = slice(start, start + size)
         start += size
     for place, (states, size) in zip(source.matrix(name, weight, parts).values(), outputs.values(), strict=True):
-        _add_product(source, added, place, states, H, size)
+        if states.kind == "values":
+            source.call("add_product", added, place, states.place, H, size)
+            continue
+        indices = source.buffer("indices", size, "uint16_t")
+        source.step.append(f"count = list_set({indices}, {states.place}, {size});")
+        source.call("add_columns", added, place, indices, source.buffer("count", 0, "int"), H, size)
+        if states.start is not None:
+            values = source.buffer("joined", size)
+            source.step += [
+                f"if (!all_set({states.written}, {size})) {{",
+                f"    clear({values}, {size});",
+                f"    add_start({values}, {states.written}, {states.start}, {size});",
+                f"    add_product({added}, {place}, {values}, {H}, {size});",
+                "}",
+            ]
 
 
-def _add_product(source: Source, added: str, weight: str, states: States, rows: int, size: int) -> None:
-    """Adds a map of a unit's outputs; bits are signs, or ones, of what they are multiplied by."""
-    if states.kind == "values":
-        source.call("add_product", added, weight, states.place, rows, size)
-    elif states.kind == "ones":
-        source.call("add_set", added, weight, states.place, rows, size)
-    elif states.written is None:
-        source.call("add_signed", added, weight, states.place, rows, size)
-    else:
-        source.call("add_signed_where", added, weight, states.place, states.written, rows, size)
-    if states.start is not None:
-        values = source.buffer("joined", size)
-        source.step += [
-            f"if (!all_set({states.written}, {size})) {{",
-            f"    clear({values}, {size});",
-            f"    add_start({values}, {states.written}, {states.start}, {size});",
-            f"    add_product({added}, {weight}, {values}, {rows}, {size});",
-            "}",
-        ]
+def _projected_bias(block: Block, summed: bool) -> Tensor:
+    """The bias of the projection, less what a clear bit of a state of two signs would take away."""
+    bias = block.project.bias.double()
+    start = 0
+    unit: Any
+    for unit in block.layer.units:
+        columns = slice(start, start + unit.hidden_size)
+        start = columns.stop
+        if not summed and is_packed(unit) and isinstance(unit, BMRU):
+            bias = bias - block.project.weight[:, columns].double() @ unit.alpha_l0.double()
+    return bias.float()
 
 
 def _add_values(source: Source, out: str, states: States, size: int) -> None:
     """Adds a unit's outputs."""
     if states.kind == "values":
         source.call("add", out, states.place, size)
-    elif states.kind == "ones":
-        source.call("add_ones", out, states.place, states.alpha, size)
-    elif states.written is None:
-        source.call("add_signs", out, states.place, states.alpha, size)
-    else:
-        source.call("add_written_signs", out, states.place, states.written, states.alpha, size)
+        return
+    source.call("add_signs" if states.kind == "signs" else "add_ones", out, states.place, states.alpha, size)
     if states.start is not None:
         source.call("add_start", out, states.written, states.start, size)
 
 
 def _size(unit: Any) -> Tensor:
+    """Of a packed state."""
     return unit.alpha_l0 if isinstance(unit, BMRU) else unit.alpha_l0.abs()
 
 

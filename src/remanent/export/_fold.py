@@ -15,10 +15,10 @@ def is_packed(unit: object) -> bool:
 
 
 def fold_states(model: SequenceModel) -> SequenceModel:
-    r"""A copy in which packed states are $\pm 1$ (BMRU) or 0 and 1 (FQ-BMRU), and which gives the same outputs.
+    r"""A copy in which packed states are $\pm 1/2$ (BMRU) or 0 and 1 (FQ-BMRU), and which gives the same outputs.
 
-    Their size, $\alpha$, becomes a factor of the columns that read them. Units whose outputs are summed share
-    columns, and keep theirs.
+    The width of their range, $2 \alpha$ or $\alpha$, becomes a factor of the columns that read them. Units whose
+    outputs are summed share columns, and keep theirs.
 
     Raises:
         ValueError: a learned initial state cannot be told in units of an $\alpha$ of 0.
@@ -37,11 +37,11 @@ def fold_states(model: SequenceModel) -> SequenceModel:
                 start = columns.stop
                 if is_packed(unit):
                     alpha: torch.Tensor = unit.alpha_l0
-                    size = alpha.abs() if isinstance(unit, FQBMRU) else alpha.clone()
+                    size = alpha.abs() if isinstance(unit, FQBMRU) else 2 * alpha
                     if hasattr(unit, "h0_l0"):
                         if (size == 0).any():
                             raise ValueError(f"`alpha` of block {i} must not be 0 where states start as learned, got 0")
                         unit.h0_l0 /= size
                     block.project.weight[:, columns] *= size
-                    unit.alpha_l0.fill_(1)
+                    unit.alpha_l0.fill_(1 if isinstance(unit, FQBMRU) else 0.5)
     return model

@@ -18,9 +18,9 @@ def find_compiler() -> str | None:
     return shutil.which("cc") or shutil.which("gcc") or shutil.which("clang")
 
 
-def harness(name: str) -> str:
-    """A program around a module: sequences in, outputs and states out."""
-    text = files("remanent.export").joinpath("c_parts", "harness.c").read_text()
+def program_for(name: str, file: str) -> str:
+    """One of the programs around a module, with its name filled in."""
+    text = files("remanent.export").joinpath("c_parts", file).read_text()
     return re.sub(r"NAME(?=_[A-Z])", name.upper(), text).replace("NAME", name)
 
 
@@ -55,12 +55,12 @@ def run_native(
     given = b"".join(np.uint32(len(x)).tobytes() + _four_bytes(x) for x in sequences)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for file, text in (sources | {"harness.c": harness(name)}).items():
+        for file, text in (sources | {"harness.c": program_for(name, "harness.c")}).items():
             (place / file).write_text(text)
         program = place / "program"
         built = ["harness.c", f"{name}.c"]
-        _run([compiler, *flags, "-o", str(program), *built, "-lm"], place)
-        out = _run([str(program)], place, given)
+        run_command([compiler, *flags, "-o", str(program), *built, "-lm"], place)
+        out = run_command([str(program)], place, given)
     rows = np.frombuffer(out, row)
     ends = np.cumsum([len(x) for x in sequences])
     return [(part["y"].copy(), part["state"].copy()) for part in np.split(rows, ends[:-1])]
@@ -70,9 +70,14 @@ def _four_bytes(x: np.ndarray) -> bytes:
     return x.astype(np.float32 if np.issubdtype(x.dtype, np.floating) else np.uint32).tobytes()
 
 
-def _run(command: list[str], place: Path, given: bytes = b"") -> bytes:
+def run_command(command: list[str], place: Path, given: bytes = b"", *, both: bool = False) -> bytes:
+    """What a program in a folder writes to its output; or, of `both`, to that and to where its errors go.
+
+    Raises:
+        RuntimeError: it fails; the message holds its errors.
+    """
     done = subprocess.run(command, cwd=place, input=given, capture_output=True)
     if done.returncode != 0:
         message = done.stderr.decode(errors="replace").strip() or f"exit status {done.returncode}"
         raise RuntimeError(f"{Path(command[0]).name} must build and run the exported model, got {message}")
-    return done.stdout
+    return done.stdout + done.stderr if both else done.stdout

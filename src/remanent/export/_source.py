@@ -39,7 +39,7 @@ class Source:
         self.constant_bytes = 0
         self.init: list[str] = []
         self.step: list[str] = []
-        self.buffers: dict[str, int] = {}
+        self.buffers: dict[tuple[str, str], int] = {}
         self._constants: list[str] = []
 
     def vector(self, name: str, values: Tensor) -> str:
@@ -73,9 +73,9 @@ class Source:
         self.fields.append(Field(name, kind, size, what))
         return f"state->{name}"
 
-    def buffer(self, name: str, size: int) -> str:
-        """A local array of float in the step that has room for `size`."""
-        self.buffers[name] = max(size, self.buffers.get(name, 0))
+    def buffer(self, name: str, size: int, kind: str = "float") -> str:
+        """A local array in the step that has room for `size`; one value if 0."""
+        self.buffers[kind, name] = max(size, self.buffers.get((kind, name), 0))
         return name
 
     def note(self, text: str) -> None:
@@ -144,7 +144,9 @@ class Source:
     def code(self, name: str, about: str, x: str) -> str:
         """The text of `NAME.c`."""
         upper = name.upper()
-        body = [f"float {buffer}[{size}];" for buffer, size in self.buffers.items()] + self.step
+        body = [
+            f"{kind} {buffer}{f'[{size}]' if size else ''};" for (kind, buffer), size in self.buffers.items()
+        ] + self.step
         helpers = _helpers(self.weights, "\n".join([*self.init, *self.step]))
         math = ["#include <math.h>"] if re.search(r"\b(expf|sqrtf|fabsf|erff)\b", "\n".join(helpers)) else []
         parts = [

@@ -15,10 +15,11 @@ class States(NamedTuple):
     """Where the states or outputs of a unit lie.
 
     Attributes:
-        kind: "signs" and "ones" are bits, for -1 or 1 and for 0 or 1; "values" are floats.
+        kind: "signs" and "ones" are bits, set for a high state, else for a low one, which is its negative or 0;
+            "values" are floats.
         place: the bits or floats.
         written: of bits, which have been written, where they may not all have been.
-        start: floats that stand for bits which have not been written, if not zeros.
+        start: by how much what stands where none has been written is above a low state.
         alpha: the size of packed states that are summed with others', and so keep theirs.
     """
 
@@ -43,7 +44,8 @@ def _latch(source: Source, name: str, unit: Any, x: str) -> States:
         return States("signs", high)
     written = _written(source, name, D)
     source.call("latch_and_mark", high, written, gates, D)
-    return States("signs", high, written, _start(source, name, unit))
+    start = unit.alpha_l0 + getattr(unit, "h0_l0", 0)
+    return States("signs", high, written, source.vector(f"{name}_start", start))
 
 
 def _first_quadrant(source: Source, name: str, unit: Any, x: str) -> States:

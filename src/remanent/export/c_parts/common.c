@@ -47,6 +47,18 @@ static int all_set(const uint8_t *bits, int size)
     return 1;
 }
 
+/* which bits are set, and how many */
+static int list_set(uint16_t *indices, const uint8_t *bits, int size)
+{
+    int count = 0;
+    for (int i = 0; i < size; i++) {
+        if (get_bit(bits, i)) {
+            indices[count++] = (uint16_t)i;
+        }
+    }
+    return count;
+}
+
 /* out += in */
 static void add(float *out, const float *in, int size)
 {
@@ -76,16 +88,6 @@ static void add_ones(float *out, const uint8_t *high, const float *alpha, int si
 {
     for (int i = 0; i < size; i++) {
         out[i] += get_bit(high, i) ? alpha[i] : 0.0f;
-    }
-}
-
-/* out += alpha or -alpha, as a bit is set or not, where the state has been written */
-static void add_written_signs(float *out, const uint8_t *high, const uint8_t *written, const float *alpha, int size)
-{
-    for (int i = 0; i < size; i++) {
-        if (get_bit(written, i)) {
-            out[i] += get_bit(high, i) ? alpha[i] : -alpha[i];
-        }
     }
 }
 

@@ -10,40 +10,13 @@ static void add_product(float *out, const float *weight, const float *in, int ro
     }
 }
 
-/* out += weight s, where s is 1 for a set bit, else -1: a sum, without products */
-static void add_signed(float *out, const float *weight, const uint8_t *high, int rows, int columns)
+/* out += the columns of so many indices: a sum, without products */
+static void add_columns(float *out, const float *weight, const uint16_t *indices, int count, int rows, int columns)
 {
-    for (int i = 0; i < rows; i++) {
+    for (int i = 0; i < rows; i++, weight += columns) {
         float sum = 0.0f;
-        for (int j = 0; j < columns; j++, weight++) {
-            sum += get_bit(high, j) ? *weight : -*weight;
-        }
-        out[i] += sum;
-    }
-}
-
-/* out += weight s, where s is 1 for a set bit, else -1, or 0 where the state has not been written */
-static void add_signed_where(float *out, const float *weight, const uint8_t *high, const uint8_t *written, int rows,
-                             int columns)
-{
-    for (int i = 0; i < rows; i++) {
-        float sum = 0.0f;
-        for (int j = 0; j < columns; j++, weight++) {
-            if (get_bit(written, j)) {
-                sum += get_bit(high, j) ? *weight : -*weight;
-            }
-        }
-        out[i] += sum;
-    }
-}
-
-/* out += weight s, where s is 1 for a set bit, else 0: a sum, without products */
-static void add_set(float *out, const float *weight, const uint8_t *high, int rows, int columns)
-{
-    for (int i = 0; i < rows; i++) {
-        float sum = 0.0f;
-        for (int j = 0; j < columns; j++, weight++) {
-            sum += get_bit(high, j) ? *weight : 0.0f;
+        for (int j = 0; j < count; j++) {
+            sum += weight[indices[j]];
         }
         out[i] += sum;
     }

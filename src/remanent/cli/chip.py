@@ -1,0 +1,51 @@
+"""`remanent chip`: what a finished run's model does and costs on a Cortex-M4."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from remanent.cli._shared import make_parser, with_data
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Runs a finished run's C on an emulated Cortex-M4, over its test split.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--weights", type=str, default="float32", help="float32, or int8 with a scale a row")
+    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the test split")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.bench import measure_chip
+    from remanent.tasks import METRICS
+    from remanent.training import load_run
+
+    experiment, model = load_run(options.run)
+    task = with_data(experiment.task, options.data_dir)
+    found = measure_chip(model, task, weights=options.weights, examples=options.examples)
+    if options.json:
+        print(json.dumps({"run": str(options.run), "weights": options.weights, **found._asdict()}))
+        return 0
+    table = Table("Cortex-M4", options.weights, title=str(options.run))
+    title = METRICS[task.metric].title
+    for name, value in (
+        (f"{title} of {found.examples} test examples", f"{found.score:.4f}"),
+        ("the same in torch, as trained", f"{found.torch_score:.4f}"),
+        ("examples in which both decide the same, with these weights", f"{found.same}"),
+        ("instructions a step, mean", f"{found.instructions:,.0f}"),
+        ("instructions a step, most", f"{found.most_instructions:,.0f}"),
+        ("flash, bytes", f"{found.flash_bytes:,}"),
+        ("of these weights", f"{found.weight_bytes:,}"),
+        ("RAM for the state of a stream, bytes", f"{found.state_bytes:,}"),
+        ("RAM on the stack during a step, bytes", f"{found.stack_bytes:,}"),
+    ):
+        table.add_row(name, value)
+    Console().print(table)
+    return 0

@@ -1,0 +1,52 @@
+"""What a model costs on a chip: scores over a task's test split, in batches that fit, and as the command prints it."""
+
+import dataclasses
+import json
+import shutil
+
+import pytest
+import torch
+
+import remanent.bench.chip
+from model_cases import make
+from remanent.bench import measure_chip
+from remanent.cli import main
+from remanent.export.chip import missing_tools
+from remanent.tasks import CopyFirst, FlipFlop, SequentialImage
+from remanent.training import Experiment, TrainingConfig, evaluate, start_run
+from remanent.training.config import fitting
+
+pytestmark = [
+    pytest.mark.skipif(missing_tools() is not None, reason=f"needs {missing_tools()}"),
+    pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc"),
+]
+
+
+@pytest.mark.parametrize("task", [CopyFirst(steps=20), FlipFlop(steps=20), SequentialImage(padding=4)])
+def test_scores_are_those_of_torch(task, monkeypatch):
+    monkeypatch.setattr(remanent.bench.chip, "MOST_BYTES", 50_000)  # so that several batches are run
+    model = make(torch.float32, **fitting(task), unit="bmru+lru")
+    found = measure_chip(model, task, examples=40)
+    assert found.score == pytest.approx(evaluate(model, task, examples=40), abs=1e-5)
+    assert found.torch_score == pytest.approx(evaluate(model, task, examples=40), abs=1e-6)
+    assert (found.examples, found.same, found.steps) == (40, 40, task.length if task.name != "sequential-image" else 12)
+    assert 0 < found.weight_bytes < found.flash_bytes
+
+
+def test_the_command_prints_a_table_or_json(tmp_path, capsys):
+    task = CopyFirst(steps=20)
+    experiment = Experiment(
+        task, dataclasses.replace(make(torch.float32).config, **fitting(task)), TrainingConfig(steps=2)
+    )
+    start_run(experiment, tmp_path / "run", progress=False)
+    arguments = ["chip", str(tmp_path / "run"), "--weights", "int8", "--examples", "5"]
+    assert main(arguments) == 0
+    assert "instructions a step, mean" in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert line["weights"] == "int8"
+    assert line["same"] == line["examples"] == 5
+    assert main([*arguments[:-1], "0"]) == 2
+    assert "`examples` must be at least 1, got 0" in capsys.readouterr().err
+    assert main([*arguments[:-1], "1000000"]) == 2
+    assert "`examples` must be at most the" in capsys.readouterr().err
