@@ -1,5 +1,7 @@
 """Scores at any length: the state is carried, memory is bounded, and a failing length is found exactly."""
 
+import math
+
 import pytest
 import torch
 
@@ -107,3 +109,26 @@ def test_a_word_that_is_right_at_every_step_counts():
     model = Counter(100)
     assert evaluate(model, Parity(), length=100) == 1
     assert evaluate(model, Parity(), length=101) == 0
+
+
+def test_what_is_done_to_inputs_is_done_to_every_chunk_before_the_model_reads_it():
+    shapes = []
+
+    def turned(x):
+        shapes.append(tuple(x.shape))
+        return 1 - x
+
+    model = Counter(10**6)
+    assert evaluate(model, Parity(), length=2500, examples=5, noise=lambda x: x) == 1
+    assert evaluate(model, Parity(), length=2500, examples=5, batch_size=3, noise=turned) == 0
+    assert shapes == [(3, 1000), (3, 1000), (3, 500), (2, 1000), (2, 1000), (2, 500)]
+
+
+def test_an_answer_that_is_no_number_is_not_left_out_of_the_mean():
+    class Broken(SequenceModel):
+        def forward(self, x, state=None, *, reset=None):
+            return torch.where(torch.arange(len(x))[:, None] == 1, torch.nan, 1.0), state
+
+    model = Broken(ModelConfig(**fitting(CopyFirst()), hidden_size=4, num_layers=1))
+    assert math.isfinite(evaluate(model, CopyFirst(), length=5, examples=1))
+    assert math.isnan(evaluate(model, CopyFirst(), length=5, examples=3))

@@ -1,5 +1,7 @@
 """Scores of a model at any length: long sequences run in chunks, the state handed over."""
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -23,6 +25,7 @@ def evaluate(
     split: str = "test",
     examples: int | None = None,
     batch_size: int = 64,
+    noise: Callable[[Tensor], Tensor] | None = None,
 ) -> float:
     """The task's metric over a split, at a length.
 
@@ -33,9 +36,11 @@ def evaluate(
         split: "test" or "validation".
         examples: only the first so many of the split; all if None.
         batch_size: sequences run together; memory grows with it, not with `length`, except that of attention.
+        noise: what each chunk of inputs, (B, T, M) or tokens (B, T), is put through before the model reads it,
+            padding included; chunks come batch by batch, in order of time. None for inputs as they are.
 
     Returns:
-        The score, of `METRICS[task.metric]`.
+        The score, of `METRICS[task.metric]`; NaN where the model's answer is.
 
     Raises:
         ValueError: a value is out of its range.
@@ -49,14 +54,14 @@ def evaluate(
     if count > size:
         raise ValueError(f"`examples` must be at most the {size} of the {split} split, got {count}")
     metric = METRICS[task.metric]
-    score = MeanMetric().set_dtype(torch.float64)
+    score = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)  # else it would leave NaN out of the mean
     model.eval()
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
         tallies = []
         state: ModelState | None = None
         for x, target in task.stream(split, start, stop, task.length if length is None else length):
-            output, state = model(x, state)
+            output, state = model(x if noise is None else noise(x), state)
             if target is not None:
                 tallies.append(metric.tally(output, target))
         score.update(*metric.finish(torch.stack(tallies).sum(0)))
