@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from remanent._files import from_dict, read_json, write_json, write_whole
+from remanent._files import from_dict, new_folder, read_json, write_json, write_whole
 
 
 @dataclass(frozen=True)
@@ -30,6 +30,21 @@ def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
         write_whole(path, b"second")
     assert path.read_bytes() == b"first"
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "folder"
+    with new_folder(path) as staged:
+        (staged / "file").write_text("mine")
+        assert not path.exists()
+    assert [item.name for item in path.iterdir()] == ["file"]
+    assert path.stat().st_mode & 0o777 == 0o755
+    with pytest.raises(KeyboardInterrupt), new_folder(tmp_path / "other") as staged:
+        raise KeyboardInterrupt
+    with pytest.raises(OSError, match="not empty"), new_folder(path) as staged:  # it came to be there meanwhile
+        (staged / "file").write_text("other")
+    assert list(tmp_path.iterdir()) == [path]
+    assert (path / "file").read_text() == "mine"
 
 
 def test_json_round_trip_and_errors(tmp_path):

@@ -3,7 +3,10 @@
 import dataclasses
 import json
 import os
+import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -26,6 +29,23 @@ def write_whole(path: Path, content: bytes) -> None:
         Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Fills a folder that is there whole or not at all: gives a hidden one beside it, which takes its name at the end.
+
+    Raises:
+        OSError: the folder around it cannot be written, or it has come to hold something meanwhile.
+    """
+    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    try:
+        yield staged
+        staged.chmod(0o755)
+        staged.rename(path)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
         raise
 
 

@@ -5,9 +5,7 @@ import json
 import logging
 import os
 import platform
-import shutil
 import signal
-import tempfile
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,7 +16,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from remanent._files import read_json, write_json, write_whole
+from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
@@ -57,16 +55,10 @@ def start_run(experiment: Experiment, folder: str | Path, *, progress: bool = Tr
         )
     experiment.task.split_size("validation")  # data that is missing is missed before anything is written
     folder.parent.mkdir(parents=True, exist_ok=True)
-    staged = Path(tempfile.mkdtemp(dir=folder.parent, prefix=f".{folder.name}."))
-    try:
+    with new_folder(folder) as staged:
         (staged / "checkpoints").mkdir()
         write_json(staged / "config.json", experiment.to_dict())
         write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions()})
-        staged.chmod(0o755)
-        staged.rename(folder)
-    except BaseException:
-        shutil.rmtree(staged, ignore_errors=True)
-        raise
     return _fit(experiment, folder, progress)
 
 
