@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -10,7 +11,7 @@ import pytest
 import yaml
 
 from remanent.cli import main
-from remanent.training import load_run
+from remanent.training import evaluate, load_run
 from remanent.units import UNITS
 from result_records import record, write
 
@@ -241,6 +242,9 @@ def test_table_imports_no_training(tmp_path):
             ["grid", "--task", "copy-first", "--results", "broken.jsonl"],
             "broken.jsonl must hold a JSON object in line 1",
         ),
+        (["robustness", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["robustness", "taken"], "`config.json` must be a file in taken, got none"),
+        (["robustness", "nowhere", "--draws", "many"], "many"),
         (["export", "nowhere"], "the run's folder must exist, got nowhere"),
         (["export", "taken"], "`config.json` must be a file in taken, got none"),
         (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, c, got 'tflite'"),
@@ -272,6 +276,85 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     assert message in error
     assert "Traceback" not in error
     assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("finished") / "run"
+    assert main(["train", "copy-first", "--out", str(folder), *TINY]) == 0
+    return folder
+
+
+def test_robustness_prints_a_table_and_writes_numbers_and_figure(finished, tmp_path, capsys):
+    run = shutil.copytree(finished, tmp_path / "run")
+    options = ["--draws", "2", "--noise", "0", "0.3", "--input-noise", "0.5", "--bits", "3", "--examples", "5"]
+    assert main(["robustness", str(run), *options, "--length", "20", "--seed", "4"]) == 0
+    shown = capsys.readouterr().out
+    assert sorted(path.name for path in (run / "robustness").iterdir()) == ["robustness.json", "robustness.png"]
+    assert (run / "robustness" / "robustness.png").read_bytes().startswith(b"\x89PNG")
+    record = json.loads((run / "robustness" / "robustness.json").read_text())
+    experiment, model = load_run(run)
+    assert record["config"] == experiment.to_dict()
+    assert (record["seed"], record["draws"], record["examples"], record["length"]) == (4, 2, 5, 20)
+    assert {"torch", "remanent"} <= set(record["packages"])
+    assert record["score"] == evaluate(model, experiment.task, length=20, examples=5)
+    assert record["parameter_noise"][0]["scores"] == [record["score"]] * 2
+    assert all(name in shown for name in ("as trained", "noise of 30 %", "0.5 deviations", "weights of 3 bits"))
+    assert f"{record['parameter_noise'][1]['mean']:.4f} ±" in shown
+    assert main(["robustness", str(run), *options, "--length", "20", "--seed", "4"]) == 2
+    assert f"`--out` must not exist yet, got {run / 'robustness'}" in capsys.readouterr().err
+    arguments = [*options, "--length", "20", "--seed", "4", "--out", str(tmp_path / "again"), "--json"]
+    assert main(["robustness", str(run), *arguments]) == 0
+    assert json.loads(capsys.readouterr().out) == record
+    assert json.loads((tmp_path / "again" / "robustness.json").read_text()) == record
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--noise", "-0.1"], "`noise` must be in [0, inf), got -0.1"),
+        (["--input-noise", "0.1", "-1"], "`input_noise` must be in [0, inf), got -1"),
+        (["--draws", "0"], "`draws` must be at least 1, got 0"),
+        (["--bits", "9"], "`bits` must be at most 8, got 9"),
+        (["--bits", "4", "1"], "`bits` must be at least 2, got 1"),
+        (["--seed=-1"], "`seed` must be at least 0, got -1"),
+        (["--examples", "0"], "`examples` must be at least 1, got 0"),
+        (["--examples", "513"], "`examples` must be at most the 512 of the test split, got 513"),
+        (["--length", "0"], "`length` must be at least 1, got 0"),
+        (["--split", "train"], "`split` must be one of validation, test, got 'train'"),
+        (["--noise", "--input-noise", "--bits"], "must name at least one size, got none"),
+        (["--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
+        (["--out", "taken"], "`--out` must not exist yet, got taken"),
+        (["--out", "absent/new"], "`--out` must lie in a folder that exists, got absent/new"),
+        (["--out", "file/new"], "`--out` must lie in a folder that exists, got file/new"),
+    ],
+)
+def test_robustness_refuses_before_it_measures(finished, options, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "file").write_text("mine")
+    before = sorted(tmp_path.rglob("*")), sorted(finished.rglob("*"))
+    monkeypatch.setattr("remanent.models.SequenceModel.forward", None)  # a score would end in another error
+    assert main(["robustness", str(finished), *options]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("remanent: error: ")
+    assert message in error
+    assert (sorted(tmp_path.rglob("*")), sorted(finished.rglob("*"))) == before
+
+
+def test_robustness_of_an_unfinished_run_or_one_cut_off_leaves_nothing(finished, tmp_path, monkeypatch, capsys):
+    run = shutil.copytree(finished, tmp_path / "run")
+    before = sorted(run.rglob("*"))
+
+    def cut_off(model, x, state=None, *, reset=None):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("remanent.models.SequenceModel.forward", cut_off)
+    assert main(["robustness", str(run)]) == 130
+    assert sorted(run.rglob("*")) == before
+    (run / "model.json").unlink()
+    assert main(["robustness", str(run)]) == 2
+    assert "the run must be finished, got" in capsys.readouterr().err
 
 
 def test_an_unfinished_run_and_a_file_that_is_there_are_not_exported(tmp_path, capsys):

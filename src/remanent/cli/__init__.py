@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
-from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, table, train
+from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, robustness, table, train
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -26,6 +26,7 @@ class Command(NamedTuple):
 COMMANDS = {
     "train": Command(train, "train a recipe, or go on with a run", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
+    "robustness": Command(robustness, "score a run under noise and with weights of few bits", trains=True),
     "export": Command(export, "write a run's model for another runtime"),
     "chip": Command(chip, "run a run's model on an emulated Cortex-M4, and say what it costs"),
     "grid": Command(grid, "train and test every combination, each once", trains=True),

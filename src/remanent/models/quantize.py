@@ -28,9 +28,7 @@ def quantize_rows(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:
     >>> quantize_rows(torch.tensor([[-1.0, 0.26, 0.0]]), 4)
     (tensor([[-7,  2,  0]], dtype=torch.int8), tensor([0.1429]))
     """
-    check_at_least("bits", bits, 2)
-    if bits > MOST_BITS:
-        raise ValueError(f"`bits` must be at most {MOST_BITS}, got {bits}")
+    check_bits(bits)
     if weight.dim() != 2:
         raise ValueError(f"`weight` must have shape (N, M), got {tuple(weight.shape)}")
     levels = 2 ** (bits - 1) - 1
@@ -53,3 +51,10 @@ def quantized(model: Model, bits: int) -> Model:
                 whole, scale = quantize_rows(parameter, bits)
                 parameter.copy_(scale[:, None] * whole)
     return model
+
+
+def check_bits(bits: int) -> None:
+    """Raises unless a whole number of so many bits fits int8 and has a sign."""
+    check_at_least("bits", bits, 2)
+    if bits > MOST_BITS:
+        raise ValueError(f"`bits` must be at most {MOST_BITS}, got {bits}")

@@ -62,7 +62,7 @@ def score_against_length_with_spread(
     lengths = sorted({length for line in means.values() for length in line})
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
     axes.xaxis.set_minor_locator(NullLocator())
-    _scale_scores(axes, is_share)
+    scale_scores(axes, is_share)
     axes.set(xlabel=length_name, ylabel=score_name + (", %" if is_share else ""), title=title)
     handles, labels = axes.get_legend_handles_labels()
     order = [*range(2, len(labels)), 0, 1]
@@ -138,7 +138,8 @@ def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
     return looks
 
 
-def _scale_scores(axes: Axes, is_share: bool) -> None:
+def scale_scores(axes: Axes, is_share: bool) -> None:
+    """Makes the axis of scores one in percent for shares, and else a logarithmic one."""
     if is_share:
         axes.set_ylim(-2, 102)
     else:

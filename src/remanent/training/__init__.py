@@ -3,6 +3,7 @@
 from remanent.training.config import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length
 from remanent.training.recipes import RECIPES
+from remanent.training.robustness import robustness
 from remanent.training.run import load_run, resume_run, start_run
 
 __all__ = [
@@ -13,5 +14,6 @@ __all__ = [
     "failing_length",
     "load_run",
     "resume_run",
+    "robustness",
     "start_run",
 ]

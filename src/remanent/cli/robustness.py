@@ -1,0 +1,97 @@
+"""`remanent robustness`: how a finished run's model bears imprecise parameters, noisy inputs and few-bit weights."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from remanent._files import new_folder, write_json
+from remanent.cli._shared import make_parser, with_data
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Scores a finished run under parameter noise, input noise and with weights of few bits.")
+    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("--draws", type=int, default=5, help="how often each noise is drawn")
+    parser.add_argument(
+        "--noise",
+        type=float,
+        nargs="*",
+        default=[0.05, 0.1, 0.15],
+        help="of parameters: three standard deviations of the relative error",
+    )
+    parser.add_argument(
+        "--input-noise",
+        type=float,
+        nargs="*",
+        default=None,
+        help="standard deviations, over that of the inputs (0.1 0.2 0.5; none where inputs are tokens)",
+    )
+    parser.add_argument("--bits", type=int, nargs="*", default=[8, 4], help="of weights, each from 2 to 8")
+    parser.add_argument(
+        "--length", type=int | None, default=None, help="steps, or empty steps after an image; as trained if not given"
+    )
+    parser.add_argument("--split", type=str, default="test", help="test or validation")
+    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
+    parser.add_argument("--seed", type=int, default=0, help="of all noise")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--out", type=Path | None, default=None, help="a new folder; robustness/ in the run")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON: what robustness.json holds")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    import torch
+
+    from remanent.report.figures import save_figure
+    from remanent.report.robustness import robustness_figure
+    from remanent.training import load_run, robustness
+
+    experiment, model = load_run(options.run)
+    folder = options.out or options.run / "robustness"
+    if folder.exists():
+        raise FileExistsError(f"`--out` must not exist yet, got {folder}")
+    if not folder.parent.is_dir():
+        raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {folder}")
+    torch.set_num_threads(experiment.training.threads)
+    with new_folder(folder) as staged:
+        measured = robustness(
+            model,
+            with_data(experiment.task, options.data_dir),
+            noise=options.noise,
+            input_noise=options.input_noise,
+            bits=options.bits,
+            draws=options.draws,
+            seed=options.seed,
+            length=options.length,
+            split=options.split,
+            examples=options.examples,
+            progress=not options.json,
+        )
+        record = {"run": str(options.run), "config": experiment.to_dict(), **measured}
+        write_json(staged / "robustness.json", record)
+        save_figure(robustness_figure(record), staged / "robustness.png")
+    if options.json:
+        print(json.dumps(record))
+    else:
+        _print(record, folder)
+    return 0
+
+
+def _print(record: dict[str, Any], folder: Path) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.report.robustness import robustness_rows
+    from remanent.report.tables import SCORES
+
+    metric = SCORES[record["metric"]]
+    where = f"{record['length']:,} {record['length_name']}, {record['examples']:,} examples of {record['split']}"
+    table = Table("disturbed", metric.title + (", %" if metric.more_is_better else ""))
+    for row in robustness_rows(record):
+        table.add_row(*row)
+    console = Console()
+    console.print(f"{where}; mean ± standard deviation over draws: {record['draws']}", highlight=False)
+    console.print(table)
+    console.print(f"{folder} holds robustness.json and robustness.png.", highlight=False)
