@@ -200,7 +200,7 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
     reset[:, 0] = True
     state: ModelState | None = None
     feed: dict[str, np.ndarray] = {}
-    for i in session.getinputs():  # no state is to be read before its stream has started
+    for i in session.get_inputs():  # no state is to be read before its stream has started
         shape = [size if isinstance(size, int) else B for size in i.shape]
         dtype = TYPES[i.type]
         feed[i.name] = np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else 0, dtype)
@@ -209,7 +209,7 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
         with torch.no_grad():
             expected, state = model.step(x[:, t], state, reset=reset[:, t])
         y, *states = session.run(None, feed | {"x": x[:, t].numpy(), "reset": reset[:, t].numpy()})
-        feed |= dict(zip((i.name for i in session.getinputs()[2:]), states, strict=True))
+        feed |= dict(zip((i.name for i in session.get_inputs()[2:]), states, strict=True))
         largest = np.maximum(largest, difference(name, y, expected, axis=0))
         for found, (key, value) in zip(states, state.named().items(), strict=True):
             axis = 1 if key.startswith("layers") else 0
