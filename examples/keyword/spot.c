@@ -80,7 +80,7 @@ static void finish(listener *ear)
 
 static void hear(listener *ear, const mfcc_frame *frame)
 {
-    const int loud = frame->power >= ear->threshold;
+    const int loud = (double)frame->power >= ear->threshold;
     if (loud && !ear->inside) {
         begin(ear);
     }
