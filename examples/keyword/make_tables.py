@@ -54,12 +54,7 @@ def write_tables(run: Path, out: Path) -> None:
 
 
 def header(task: SpeechTask) -> str:
-    """The text of the header.
-
-    >>> from remanent.tasks import Keyword
-    >>> "MFCC_HOP 80" in header(Keyword(standardise="set"))  # doctest: +SKIP
-    True
-    """
+    """The text of the header."""
     rate = RATES[task.dataset]
     window, filters, cosines = tables(rate)
     size = tables(rate).fft_size

@@ -2,8 +2,8 @@
  *
  *     spot [--raw] [--threshold DB] [FILE]
  *
- * An utterance is what is louder than a threshold. At its first loud frame the model starts anew, at every loud frame
- * it votes for a class, and after a pause the class with most votes is printed. Memory is constant, and a line is
+ * An utterance is what is louder than a threshold. At its start the model starts anew, at every loud frame it votes
+ * for a class, and after a pause the class with most votes is printed. Memory is constant, and a line is
  * printed as soon as the pause is over, so that input may be endless. */
 #include <errno.h>
 #include <math.h>
@@ -21,7 +21,9 @@
 
 #define THRESHOLD (-55.0) /* decibels below the loudest there is: the best on the validation clips */
 #define PAUSE 25          /* quiet frames that end an utterance; a word may hold 0.2 s of silence, as before a t */
-#define SHORTEST 5        /* loud frames of an utterance; fewer are a click */
+#define SHORTEST 5        /* votes of an utterance; fewer are a click */
+#define EDGE (MFCC_WINDOW / MFCC_HOP) /* frames at a start whose windows may reach back into the pause: no training
+                                         clip has such, and a model that never forgets would go on from them */
 #define LONGEST 300       /* frames after which an utterance is ended, lest a noise last for ever */
 #define FRAMES 100        /* in a second */
 #define WINDOW 0.025      /* seconds in a frame */
@@ -84,14 +86,16 @@ static void hear(listener *ear, const mfcc_frame *frame)
     if (loud && !ear->inside) {
         begin(ear);
     }
-    if (ear->inside) {
+    if (ear->inside && ear->frames - ear->first >= EDGE) {
         float y[MODEL_OUTPUT_SIZE];
         model_step(&ear->model, frame->values, y);
         if (loud) {
             ear->votes[most(y)]++;
             ear->voters++;
-            ear->last = ear->frames;
         }
+    }
+    if (ear->inside) {
+        ear->last = loud ? ear->frames : ear->last;
         ear->quiet = loud ? 0 : ear->quiet + 1;
         if (ear->quiet == PAUSE || ear->frames - ear->first == LONGEST - 1) {
             finish(ear);
