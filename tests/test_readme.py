@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from remanent.cli import main
+from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
@@ -61,6 +62,8 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
         assert main([*grid, *tiny, "--set", *options]) == 0
     if command[0] == "grid":
         return
+    if command[0] == "chip" and missing_tools():
+        pytest.skip(f"needs {missing_tools()}")
     if command[0] == "bench":
         command = [*command, "--quick", "--repeats=1"]
     assert main(command) == 0

@@ -36,24 +36,28 @@ def main() -> int:
     parser.add_argument("spot", type=Path, help="the program built from it")
     parser.add_argument("sound", type=Path, help="the WAV file to write, of all clips")
     parser.add_argument("--split", choices=("validation", "test"), default="test", help="which clips")
+    parser.add_argument("--noise", type=float, help="white noise over all, in decibels of full scale, such as -60")
+    parser.add_argument("--threshold", default="-55", help="from where on the program takes a sound for speech")
     options = parser.parse_args()
     task = read_experiment(options.run).task
     folder = getattr(task, "data_dir", None) or os.environ.get("REMANENT_DATA")
-    clips = write_joined(options.sound, folder, options.split)
-    done = subprocess.run([options.spot.resolve(), options.sound], stdout=subprocess.PIPE, text=True, check=True)
+    clips = write_joined(options.sound, folder, options.split, noise=options.noise)
+    command = [options.spot.resolve(), "--threshold", options.threshold, options.sound]
+    done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
     heard = [Clip(word, float(begin), float(end)) for begin, end, word in LINE.findall(done.stdout)]
     for line in counts(clips, heard, task.keyword if isinstance(task, Keyword) else None):
         print(line)
     return 0
 
 
-def write_joined(path: Path, folder: str | None, split: str) -> list[Clip]:
+def write_joined(path: Path, folder: str | None, split: str, *, noise: float | None = None) -> list[Clip]:
     """Writes the clips of a split with pauses between them.
 
     Args:
         path: the WAV file.
         folder: where the data set is, as tasks read it.
         split: recordings 0 to 4 of each digit and speaker are "test", those of 5 to 9 "validation".
+        noise: the level of white noise over the whole sound, in decibels of full scale; none if None.
 
     Returns:
         What is said when.
@@ -72,7 +76,7 @@ def write_joined(path: Path, folder: str | None, split: str) -> list[Clip]:
         time += length + PAUSE
     with wave.open(str(path), "wb") as file:
         file.setparams((1, 2, DIGITS_RATE, 0, "NONE", ""))
-        file.writeframes((np.concatenate(parts) * 32768).astype("<i2").tobytes())
+        file.writeframes((_noisy(np.concatenate(parts), noise) * 32768).astype("<i2").tobytes())
     return clips
 
 
@@ -92,6 +96,13 @@ def counts(clips: list[Clip], heard: list[Clip], keyword: str | None) -> list[st
         f"{sum(map(bool, said))} of {len(said)} clips of {keyword!r} found",
         f"{sum(map(bool, others))} of {len(others)} other clips taken for it",
     ]
+
+
+def _noisy(sound: np.ndarray, noise: float | None) -> np.ndarray:
+    if noise is None:
+        return sound
+    white = np.random.default_rng(0).normal(0, 10 ** (noise / 20), len(sound))
+    return np.clip(sound + white, -1, 32767 / 32768)
 
 
 def _speaker(name: str) -> tuple[str, str]:

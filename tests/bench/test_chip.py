@@ -45,6 +45,7 @@ def test_the_command_prints_a_table_or_json(tmp_path, capsys):
     assert main([*arguments, "--json"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line["weights"] == "int8"
+    assert "gcc" in line["versions"]["arm-none-eabi-gcc"]
     assert line["same"] == line["examples"] == 5
     assert main([*arguments[:-1], "0"]) == 2
     assert "`examples` must be at least 1, got 0" in capsys.readouterr().err

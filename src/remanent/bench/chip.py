@@ -10,7 +10,7 @@ from torch import Tensor
 from remanent._options import check_at_least
 from remanent.export import run_on_chip, write_c
 from remanent.export.c import step_outputs
-from remanent.export.chip import MOST_BYTES, ChipRun
+from remanent.export.chip import MOST_BYTES, ChipRun, tool_versions
 from remanent.models import SequenceModel
 from remanent.tasks import METRICS, Task
 
@@ -31,6 +31,7 @@ class ChipScore(NamedTuple):
         weight_bytes: of these, the weights.
         state_bytes: RAM for the state of a stream.
         stack_bytes: RAM that a step uses for a while.
+        versions: of the cross-compiler and the emulator.
     """
 
     examples: int
@@ -44,6 +45,7 @@ class ChipScore(NamedTuple):
     weight_bytes: int
     state_bytes: int
     stack_bytes: int
+    versions: dict[str, str]
 
 
 def measure_chip(
@@ -121,4 +123,5 @@ def _summary(
         weight_bytes,
         runs[0].state_bytes,
         max(run.stack_bytes for run in runs),
+        tool_versions(),
     )

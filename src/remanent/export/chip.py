@@ -61,6 +61,12 @@ def missing_tools() -> str | None:
     return None
 
 
+def tool_versions() -> dict[str, str]:
+    """The first line that the compiler and the emulator say of themselves."""
+    tools = (COMPILER, EMULATOR)
+    return {tool: run_command([tool, "--version"], Path()).decode().splitlines()[0] for tool in tools}
+
+
 def run_on_chip(module: Module, sequences: Sequence[np.ndarray]) -> ChipRun:
     """Runs a module on an emulated Cortex-M4 with a floating-point unit (ARM's MPS2 board, AN386).
 
