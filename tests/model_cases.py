@@ -14,7 +14,7 @@ VARIANTS = [
     {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
     {"unit": "lru", "mlp": "none", "norm": "none"},
     {"head": "every", "initial_state": "learned"},
-    {"unit": "bmru+fq_bmru", "initial_state": "low"},
+    {"unit": "bmru+cmru", "initial_state": "low"},
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
     {"encoder": "embedding", "input_size": 11},
     *({"unit": unit, "head": "every"} for unit in UNITS if unit not in ("bmru", "lru")),

@@ -128,7 +128,9 @@ def test_without_a_compiler_it_is_written_and_says_so(tmp_path, monkeypatch):
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.c", "mine.h"]
 
 
-@pytest.mark.parametrize("name", ["", "9lives", "a-b", "ä", "a b", "while", "class", "_x", "../x", None])
+@pytest.mark.parametrize(
+    "name", ["", "9lives", "a-b", "ä", "a b", "while", "class", "math", "main", "_x", "../x", None]
+)
 def test_a_name_must_be_an_identifier(name, tmp_path):
     with pytest.raises(ValueError, match="`name` must be a C identifier"):
         export_c(make(torch.float32), tmp_path / "new", name=name)

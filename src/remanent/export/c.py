@@ -28,8 +28,9 @@ auto break case char const continue default do double else enum extern float for
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
 asm bool catch class delete explicit export false friend mutable namespace new operator private protected public
 template this throw true try typename using virtual
+main math stdint
 """
-"""The words of C99, then those of C++, that no name may be."""
+"""The words of C99, those of C++, and the names of the program's start and of headers, that no name may be."""
 
 
 class Module(NamedTuple):
