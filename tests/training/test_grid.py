@@ -13,6 +13,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import torch
 
 from remanent import ModelConfig
 from remanent.cli import main
@@ -27,6 +28,7 @@ from remanent.training.grid import GridOptions
 SMALL = ["--set", "task.steps=2", "model.hidden_size=4", "training.batch_size=2", "training.checkpoint_every=5"]
 GRID = ["grid", "--task", "copy-first", *SMALL, "--workers", "1"]
 LONG = "training.steps=600"
+ENDLESS = "training.steps=1000000"
 
 
 def small(**choices):
@@ -230,7 +232,7 @@ def forks():
     process.stdout.close()
 
 
-def eventually(condition, seconds=120):
+def eventually(condition, seconds=300):
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if value := condition():
@@ -350,30 +352,49 @@ def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks):
 
 @NEEDS_PROC
 def test_ctrl_c_ends_the_grid_and_says_how_to_go_on(tmp_path, forks):
-    arguments = ["--seed", "0", "--set", LONG, "--quiet"]
-    pid = forks.start(tmp_path, *arguments)
-    eventually(lambda: checkpoints(tmp_path))
-    child = descendants(pid)[0]
-    os.kill(pid, signal.SIGINT)
-    assert forks.wait(pid) == 130
-    assert "remanent: interrupted - the same command goes on with the grid" in (tmp_path / "err").read_text()
-    assert is_over(child)
-    assert forks.wait(forks.start(tmp_path, *arguments)) == 0
-    check_each_once(tmp_path, 1)
+    last = -1
+    for _ in range(2):
+        pid = forks.start(tmp_path, "--seed", "0", "--set", ENDLESS, "--quiet")
+        eventually(lambda: last_step(tmp_path) > last)  # noqa: B023 (called at once)
+        child = descendants(pid)[0]
+        os.kill(pid, signal.SIGINT)
+        assert forks.wait(pid) == 130
+        assert "remanent: interrupted - the same command goes on with the grid" in (tmp_path / "err").read_text()
+        assert is_over(child)
+        last = last_step(tmp_path)
+    assert not (tmp_path / "results").exists()
+
+
+def last_step(folder):
+    """How far the only run has come by its last checkpoint."""
+    steps = [torch.load(path, weights_only=True)["global_step"] for path in checkpoints(folder)]
+    return steps[0] if steps else -1
 
 
 COMMAND = [sys.executable, "-c", "import sys; from remanent.cli import main; sys.exit(main())"]
 
 
-def begin(folder, *arguments):
-    with (folder / "out").open("a") as out:
-        return subprocess.Popen([*COMMAND, *GRID[:-2], *arguments], cwd=folder, stdout=out, stderr=out)
+@pytest.fixture
+def begin(tmp_path):
+    """Starts a grid; one that a failed test leaves behind is killed."""
+    begun = []
+
+    def start(*arguments):
+        with (tmp_path / "out").open("a") as out:
+            command = [*COMMAND, *GRID[:-2], *arguments]
+            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out))
+        return begun[-1]
+
+    yield start
+    for process in begun:
+        process.kill()
+        process.wait()
 
 
 @NEEDS_PROC
-def test_when_the_grid_is_killed_its_processes_end_too(tmp_path):
+def test_when_the_grid_is_killed_its_processes_end_too(tmp_path, begin):
     arguments = ["--workers", "1", "--seed", "0", "--set", LONG]
-    process = begin(tmp_path, *arguments)
+    process = begin(*arguments)
     eventually(lambda: checkpoints(tmp_path))
     children = descendants(process.pid)
     assert children
@@ -381,20 +402,20 @@ def test_when_the_grid_is_killed_its_processes_end_too(tmp_path):
     assert process.wait() == -signal.SIGKILL
     eventually(lambda: all(map(is_over, children)), 20)
     assert not (tmp_path / "results").exists()
-    assert begin(tmp_path, *arguments).wait() == 0
+    assert begin(*arguments).wait() == 0
     check_each_once(tmp_path, 1)
 
 
 @NEEDS_PROC
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
-def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path):
+def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin):
     arguments = ["--workers", "2", "--seed", "0:3", "--set", LONG]
-    process = begin(tmp_path, *arguments)
+    process = begin(*arguments)
 
     def named(name):
         return [pid for pid in descendants(process.pid) if name in Path(f"/proc/{pid}/cmdline").read_bytes()]
 
-    eventually(lambda: checkpoints(tmp_path), 300)
+    eventually(lambda: checkpoints(tmp_path))
     os.kill(named(b"ray::_work")[0], signal.SIGKILL)
     eventually(lambda: "tried again" in (tmp_path / "out").read_text())
     eventually(lambda: len(checkpoints(tmp_path)) >= 2)
@@ -403,5 +424,5 @@ def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_kil
     process.kill()
     assert process.wait() == -signal.SIGKILL
     eventually(lambda: all(map(is_over, children)), 60)
-    assert begin(tmp_path, *arguments).wait() == 0
+    assert begin(*arguments).wait() == 0
     check_each_once(tmp_path, 3)
