@@ -12,8 +12,10 @@ REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
 
 
-def check_sequence(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) -> tuple[int, int, int]:
-    """Checks the tensor that fixes batch, time and width, and returns (B, T, D)."""
+def check_sequence(
+    name: str, value: Tensor, dtypes: tuple[torch.dtype, ...], *, empty: bool = False
+) -> tuple[int, int, int]:
+    """Checks the tensor that fixes batch, time and width, and returns (B, T, D); T may be 0 where it may be `empty`."""
     _check_is_tensor(name, value)
     if value.dim() != 3:
         raise ValueError(f"`{name}` must have shape (B, T, D), got {_shape(value)}")
@@ -21,7 +23,7 @@ def check_sequence(name: str, value: Tensor, dtypes: tuple[torch.dtype, ...]) ->
         known = ", ".join(_dtype(d) for d in dtypes)
         raise TypeError(f"`{name}` must have one of the dtypes {known}, got {_dtype(value.dtype)}")
     B, T, D = value.shape
-    if T == 0:
+    if T == 0 and not empty:
         raise ValueError(f"`{name}` must have at least one time step, got T=0 in shape {_shape(value)}")
     return B, T, D
 

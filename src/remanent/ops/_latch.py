@@ -3,11 +3,22 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from remanent.ops import _cpu, _gpu, _portable, reference
 from remanent.ops._checks import fastest, read_scalar
 from remanent.ops._operators import define, differentiable, empty_sequence
+from remanent.ops._shards import (
+    CHUNK,
+    DTYPES,
+    Agreement,
+    ShardedScan,
+    by_autograd,
+    place_in,
+    refusal_announced,
+    sharded,
+)
 from remanent.ops.reference import SPAN
 
 BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
@@ -36,6 +47,31 @@ def run_latch(
         return reference.latch_scan(*split_gates(gates, threshold, alpha), h0, share, width, reset, reset_state)
     states, _ = _scan(gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
     return states
+
+
+def run_shard(
+    gates: Tensor,
+    threshold: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor | None,
+    epsilon: Tensor,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+    *,
+    group: Any,
+) -> Tensor:
+    """The same of this process's steps, of a sequence whose others lie on the other processes of a group."""
+    place = place_in(group, gates.device)
+    with refusal_announced(group):
+        share = read_scalar("epsilon", epsilon, 0, 1)
+    B, T, W = gates.shape
+    states = gates.new_empty(B, T, W // _parts(threshold, alpha))
+    values = {"kind of scan": 0, "B": B, "D": states.shape[2], "dtype": DTYPES.index(gates.dtype)}
+    agreement = Agreement(place, values | {"epsilon": share, "width": width})
+    inputs = (gates, threshold, alpha, reset, reset_state)
+    return sharded(_SHARDED, place, agreement, inputs, (epsilon, width, backend), h0, states)
 
 
 def split_gates(gates: Tensor, threshold: Tensor | None, alpha: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
@@ -152,6 +188,49 @@ def _backward(ctx: Any, grad: Tensor, grad_starts: Tensor) -> tuple[Tensor | Non
     )
 
 
+def _run_shard(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None) -> tuple[Tensor, Tensor]:
+    gates, threshold, alpha, reset, reset_state = inputs
+    epsilon, width, backend = options
+    assert gates is not None
+    if backend == "reference":
+        states = run_latch(gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
+        return states, states
+    return _operator(gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
+
+
+def _kept(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...]) -> Tensor:
+    """A power of epsilon, of the number of writes; 0 after a reset."""
+    gates, threshold, alpha, reset, _ = inputs
+    assert gates is not None
+    candidate, beta, _ = split_gates(gates, threshold, alpha)
+    betas = beta.split(CHUNK, 1) if beta.dim() == 3 else [beta] * -(-candidate.shape[1] // CHUNK)
+    writes = candidate.new_zeros(candidate.shape[0], candidate.shape[2], dtype=torch.float64)
+    for c, b in zip(candidate.split(CHUNK, 1), betas, strict=True):
+        writes += (c.abs() >= b.abs()).sum(1)
+    kept = options[0].item() ** writes
+    return kept if reset is None else torch.where(reset.any(1, keepdim=True), 0.0, kept)
+
+
+def _adjoint_shard(
+    grad: Tensor, starts: Tensor, inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], Tensor]:
+    gates, threshold, alpha, reset, reset_state = inputs
+    epsilon, width, backend = options
+    assert gates is not None
+    if backend == "reference":
+        return by_autograd(lambda leaves, start: _run_shard(leaves, options, start)[0], grad, inputs, h0)
+    grads = _adjoint(grad, starts, gates, threshold, alpha, h0, epsilon, width, reset, reset_state, backend)
+    grad_gates, grad_threshold, grad_alpha, grad_h0, grad_reset_state = grads
+    found = (
+        grad_gates,
+        None if threshold is None else grad_threshold,
+        None if alpha is None else grad_alpha,
+        None,
+        None if reset_state is None else grad_reset_state,
+    )
+    return found, grad_h0
+
+
 def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
     pass
 
@@ -176,3 +255,4 @@ _adjoint = differentiable(
     _refuse,
     _adjoint_groups,
 )
+_SHARDED = ShardedScan(_run_shard, _kept, _adjoint_shard)

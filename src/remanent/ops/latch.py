@@ -14,7 +14,8 @@ from remanent.ops._checks import (
     check_scalar,
     check_sequence,
 )
-from remanent.ops._latch import BACKENDS, run_latch
+from remanent.ops._latch import BACKENDS, run_latch, run_shard
+from remanent.ops._shards import refusal_announced
 
 __all__ = ["BACKENDS", "latch_scan", "latch_scan_joint"]
 
@@ -30,6 +31,7 @@ def latch_scan(
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
     backend: str = "auto",
+    group: Any = None,
 ) -> Tensor:
     r"""Set-or-hold: $h_t = \alpha\,\mathrm{sgn}(c_t) + \epsilon h_{t-1}$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
 
@@ -50,6 +52,8 @@ def latch_scan(
         reset_state: (D,), zeros if None; never the carried `h0`: a new episode must not see the last.
         backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
             (Triton), or "auto" for the fastest that runs on the device.
+        group: the processes that hold a part of the time each, in the order of their ranks: a
+            `torch.distributed` process group, or a mesh of one dimension. See below.
 
     Returns:
         The states after every step, (B, T, D). Half types are computed, and their gradients summed,
@@ -57,8 +61,16 @@ def latch_scan(
         steps, from which it computes the others again: in float32 8.06 bytes for each element (B, T, D).
         The CPU's threads are those of `torch.set_num_threads`; states do not depend on their number.
 
+    With a `group`, each process gives its own steps, any number of them, and gets their states; the bits are those
+    of one process with all steps where `epsilon` is 0, and the same up to rounding else. `h0` is that before the
+    first step of all, and read by the first process alone. The scan runs twice, and each process sends every other
+    2 B D numbers forward and B D backward, whatever T is, beside 8 of what must be the same everywhere. All
+    processes must call it, and its backward pass, in the same order. The gradient of what all share (`h0`, and
+    `threshold`, `alpha` and `reset_state` of (D,)) is in parts: add those of all processes up.
+
     Raises:
-        ValueError: a shape, a device, a range or the backend does not fit; the message names the argument.
+        ValueError: a shape, a device, a range or the backend does not fit; the message names the argument. With a
+            `group` also where another process was given what does not fit, or does not fit to this one's.
         TypeError: a dtype or type does not fit.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495; epsilon: Brandoit et al. (2026), arXiv 2605.11855.
@@ -66,12 +78,12 @@ def latch_scan(
     >>> latch_scan(torch.tensor([[[2.0], [0.1], [-2.0]]]), torch.ones(1, 3, 1), torch.ones(1)).flatten().tolist()
     [1.0, 1.0, -1.0]
     """
-    B, T, D = check_sequence("candidate", candidate, REAL_DTYPES)
-    gate_shapes = {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)}
-    check_companion("threshold", threshold, candidate, gate_shapes)
-    check_companion("alpha", alpha, candidate, gate_shapes)
-    options = _checked(candidate, h0, epsilon, width, reset, reset_state, backend)
-    return run_latch(candidate, threshold, alpha, h0, *options)
+    others = (h0, epsilon, width, reset, reset_state, backend)
+    if group is None:
+        return run_latch(candidate, threshold, alpha, h0, *_checked_apart(candidate, threshold, alpha, *others))
+    with refusal_announced(group):
+        options = _checked_apart(candidate, threshold, alpha, *others, empty=True)
+    return run_shard(candidate, threshold, alpha, h0, *options, group=group)
 
 
 def latch_scan_joint(
@@ -84,6 +96,7 @@ def latch_scan_joint(
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
     backend: str = "auto",
+    group: Any = None,
 ) -> Tensor:
     r"""`latch_scan` of gates that lie side by side, as one projection puts them out.
 
@@ -108,15 +121,33 @@ def latch_scan_joint(
     >>> latch_scan_joint(gates, torch.ones(1)).flatten().tolist()
     [1.0, 1.0, -1.0]
     """
-    B, T, W = check_sequence("gates", gates, REAL_DTYPES)
+    others = (h0, epsilon, width, reset, reset_state, backend)
+    if group is None:
+        return run_latch(gates, None, alpha, h0, *_checked_joint(gates, alpha, *others))
+    with refusal_announced(group):
+        options = _checked_joint(gates, alpha, *others, empty=True)
+    return run_shard(gates, None, alpha, h0, *options, group=group)
+
+
+def _checked_apart(
+    candidate: Tensor, threshold: Tensor, alpha: Tensor, *others: Any, empty: bool = False
+) -> tuple[Any, ...]:
+    B, T, D = check_sequence("candidate", candidate, REAL_DTYPES, empty=empty)
+    gate_shapes = {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)}
+    check_companion("threshold", threshold, candidate, gate_shapes)
+    check_companion("alpha", alpha, candidate, gate_shapes)
+    return _checked(candidate, *others)
+
+
+def _checked_joint(gates: Tensor, alpha: Tensor | None, *others: Any, empty: bool = False) -> tuple[Any, ...]:
+    B, T, W = check_sequence("gates", gates, REAL_DTYPES, empty=empty)
     parts = 3 if alpha is None else 2
     if W % parts:
         raise ValueError(f"`gates` must have shape (B, T, {parts} D), got {tuple(gates.shape)}")
     D = W // parts
     if alpha is not None:
         check_companion("alpha", alpha, gates, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
-    options = _checked(gates[..., :D], h0, epsilon, width, reset, reset_state, backend)
-    return run_latch(gates, None, alpha, h0, *options)
+    return _checked(gates[..., :D], *others)
 
 
 def _checked(

@@ -1,6 +1,7 @@
 """The first-order linear scan, real or complex: one public function over its backends."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -18,6 +19,16 @@ from remanent.ops._checks import (
 )
 from remanent.ops._operators import define, differentiable, empty_sequence
 from remanent.ops._portable import previous_states
+from remanent.ops._shards import (
+    CHUNK,
+    DTYPES,
+    Agreement,
+    ShardedScan,
+    by_autograd,
+    place_in,
+    refusal_announced,
+    sharded,
+)
 
 BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     "reference": (reference.linear_scan, None),
@@ -36,6 +47,7 @@ def linear_scan(
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
     backend: str = "auto",
+    group: Any = None,
 ) -> Tensor:
     r"""Linear scan: $h_t = a_t \odot h_{t-1} + v_t$.
 
@@ -47,12 +59,14 @@ def linear_scan(
         reset_state: (D,), zeros if None.
         backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
             (Triton), or "auto" for the fastest that runs on the device.
+        group: the processes that hold a part of the time each, as in `latch_scan`.
 
     Returns:
-        The states after every step, (B, T, D); differentiable twice. Half types are computed, and
-        their gradients summed, in float32. For the backward pass, `decay` and the states are kept. The
-            portable backend adds in another order than the rest, as do "cpu" and "gpu" where they cut
-            time into pieces, because B and D give their threads too little to do.
+        The states after every step, (B, T, D); differentiable twice, with a `group` once. Half types are
+        computed, and their gradients summed, in float32. For the backward pass, `decay` and the states are
+        kept. The portable backend adds in another order than the rest, as do "cpu" and "gpu" where they cut
+        time into pieces, because B and D give their threads too little to do, and as a `group` does; where
+        every factor is 0 or 1, and nothing is added where it is 1, all give the same bits.
 
     Raises:
         ValueError: a shape, a device or the backend does not fit; the message names the argument.
@@ -63,12 +77,44 @@ def linear_scan(
     >>> linear_scan(torch.tensor([0.5]), torch.ones(1, 3, 1)).flatten().tolist()
     [1.0, 1.5, 1.75]
     """
-    B, T, D = check_sequence("value", value, REAL_DTYPES + COMPLEX_DTYPES)
+    if group is None:
+        _check(decay, value, h0, reset, reset_state, backend)
+        return _run(decay, value, h0, reset, reset_state, backend)
+    with refusal_announced(group):
+        B, _, D = _check(decay, value, h0, reset, reset_state, backend, empty=True)
+    place = place_in(group, value.device)
+    agreement = Agreement(place, {"kind of scan": 1, "B": B, "D": D, "dtype": DTYPES.index(value.dtype)})
+    inputs = (decay, value, reset, reset_state)
+    return sharded(_SHARDED, place, agreement, inputs, (backend,), h0, torch.empty_like(value.detach()))
+
+
+def _check(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+    *,
+    empty: bool = False,
+) -> tuple[int, int, int]:
+    B, T, D = check_sequence("value", value, REAL_DTYPES + COMPLEX_DTYPES, empty=empty)
     check_companion("decay", decay, value, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
     if h0 is not None:
         check_companion("h0", h0, value, {f"(B={B}, D={D})": (B, D)})
     check_reset(reset, reset_state, value)
-    backend = check_backend(backend, BACKENDS, value)
+    check_backend(backend, BACKENDS, value)
+    return B, T, D
+
+
+def _run(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    backend: str,
+) -> Tensor:
     if backend == "reference":
         return reference.linear_scan(decay, value, h0, reset, reset_state)
     return _scan(decay, value, h0, reset, reset_state, backend)
@@ -181,3 +227,39 @@ _adjoint = differentiable(
     _save_adjoint,
     _double_backward,
 )
+
+
+def _run_shard(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None) -> tuple[Tensor, Tensor]:
+    decay, value, reset, reset_state = inputs
+    assert decay is not None
+    assert value is not None
+    states = _run(decay, value, h0, reset, reset_state, *options)
+    return states, states
+
+
+def _kept(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...]) -> Tensor:
+    """The product of all that is kept, in a wide dtype; 0 after a reset."""
+    decay, value, reset, _ = inputs
+    assert decay is not None
+    assert value is not None
+    B, T, D = value.shape
+    wide = torch.complex128 if decay.is_complex() else torch.float64
+    if decay.dim() == 1:
+        kept = (decay.to(wide) ** T).expand(B, D)
+    else:
+        kept = reduce(torch.mul, (part.to(wide).prod(1) for part in decay.split(CHUNK, 1)))
+    return kept if reset is None else torch.where(reset.any(1, keepdim=True), 0.0, kept)
+
+
+def _adjoint_shard(
+    grad: Tensor, states: Tensor, inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None
+) -> tuple[tuple[Tensor | None, ...], Tensor]:
+    decay, _, reset, reset_state = inputs
+    if options[0] == "reference":
+        return by_autograd(lambda leaves, start: _run_shard(leaves, options, start)[0], grad, inputs, h0)
+    grads = _adjoint(grad.resolve_conj(), states, decay, h0, reset, reset_state, *options)
+    grad_decay, grad_value, grad_h0, grad_reset_state = grads
+    return (grad_decay, grad_value, None, None if reset_state is None else grad_reset_state), grad_h0
+
+
+_SHARDED = ShardedScan(_run_shard, _kept, _adjoint_shard)

@@ -1,0 +1,112 @@
+"""What the processes of a crew do in the tests of scans that are shared out in time."""
+
+import torch
+import torch.distributed as dist
+
+import model_cases
+import unit_cases
+from remanent.ops import _shards, latch_scan, latch_scan_joint, linear_scan
+
+SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
+"""Inputs that have an axis of time where they have three axes, or two in `reset`."""
+SCANS = {"latch": latch_scan, "joint": latch_scan_joint, "linear": linear_scan}
+
+
+def scan_and_differentiate(scan, inputs, options, weights):
+    """States and the gradients of every input, as new tensors."""
+    leaves = {k: v.detach().clone().requires_grad_(v.dtype != torch.bool) for k, v in inputs.items()}
+    states = SCANS[scan](**leaves, **options)
+    states.backward(weights)
+    return states.detach(), {k: v.grad for k, v in leaves.items() if v.dtype != torch.bool}
+
+
+def in_time(name, value):
+    return name in SEQUENCES and value.dim() == (2 if name == "reset" else 3)
+
+
+def share(inputs, cuts, rank):
+    """This process's part of every input."""
+    part = slice(cuts[rank], cuts[rank + 1])
+    return {name: value[:, part] if in_time(name, value) else value for name, value in inputs.items()}
+
+
+def run_share(rank, size, scan, inputs, options, weights, cuts):
+    part = share({"value": weights}, cuts, rank)["value"]
+    return scan_and_differentiate(scan, share(inputs, cuts, rank), options | {"group": dist.group.WORLD}, part)
+
+
+def run_with(rank, size, inputs_by_rank, options_by_rank):
+    """A latch scan in which every process is given something else; what it raises."""
+    options = {"group": dist.group.WORLD} | options_by_rank[rank]
+    return latch_scan(**inputs_by_rank[rank], **options)
+
+
+def run_in_mesh(rank, size, inputs, cuts):
+    mesh = dist.init_device_mesh("cpu", (size,), mesh_dim_names=("time",))
+    part = share(inputs, cuts, rank)
+    states = latch_scan(**part, group=mesh["time"])
+    return torch.equal(states, latch_scan(**part, group=dist.group.WORLD))
+
+
+def bytes_sent(rank, size, inputs, cuts):
+    """What a scan and its backward pass hand to the collectives, in bytes."""
+    sent = []
+    plain = _shards.ALL_GATHER
+
+    def counted(found, given, **options):
+        sent.append(given.numel() * given.element_size())
+        return plain(found, given, **options)
+
+    _shards.ALL_GATHER = counted
+    try:
+        states = latch_scan(
+            **{k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}, group=dist.group.WORLD
+        )
+        forward = len(sent)
+        states.sum().backward()
+    finally:
+        _shards.ALL_GATHER = plain
+    return sent[:forward], sent[forward:]
+
+
+def run_in_a_part(rank, size):
+    """A group that the last process is not in."""
+    group = dist.new_group(list(range(size - 1)))
+    return latch_scan(torch.ones(1, 2, 1), torch.ones(1), torch.ones(1), group=group).flatten().tolist()
+
+
+def run_unit(rank, size, name, options, x, h0, reset, cuts, weights):
+    """A unit's outputs and last state of this process's steps, and the gradients of its parameters, x and h0."""
+    unit = unit_cases.make(name, **options)
+    part = slice(cuts[rank], cuts[rank + 1])
+    x = x[:, part].clone().requires_grad_()
+    h0 = None if h0 is None else h0.clone().requires_grad_()
+    y, h_n = unit(x, h0, reset=None if reset is None else reset[:, part], group=dist.group.WORLD)
+    (y * weights[:, part]).sum().backward(retain_graph=True)
+    (h_n.abs().square().sum() / size).backward()
+    grads = {key: parameter.grad for key, parameter in unit.named_parameters() if parameter.grad is not None}
+    return y.detach(), h_n.detach(), x.grad, grads | ({} if h0 is None else {"h0": h0.grad})
+
+
+def call_unit(rank, size, name, options, shape, arguments):
+    """A unit's call that is refused."""
+    return unit_cases.make(name, **options)(torch.ones(shape).double(), group=dist.group.WORLD, **arguments)[0]
+
+
+def run_model(rank, size, options, x, state, reset, cuts, weights):
+    """A model's output and state of this process's steps, and the gradients of its parameters.
+
+    Of an output that all processes have, each takes its part of the loss.
+    """
+    model = model_cases.make(**options)
+    part = slice(cuts[rank], cuts[rank + 1])
+    y, after = model(x[:, part], state, reset=None if reset is None else reset[:, part], group=dist.group.WORLD)
+    loss = (y * (weights[:, part] if y.dim() == 3 else weights[:, -1] / size)).sum()
+    (loss + sum(state.abs().square().sum() for layer in after.layers for state in layer) / size).backward()
+    grads = {key: parameter.grad for key, parameter in model.named_parameters() if parameter.grad is not None}
+    return y.detach(), after.detach(), grads
+
+
+def call_model(rank, size, options, x):
+    """A model's call that is refused."""
+    return model_cases.make(**options)(x, group=dist.group.WORLD)[0]
