@@ -3,6 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ from remanent.units._checks import (
     checked_lengths,
     checked_reset,
 )
+from remanent.units._forms import run_packed, run_shard
 from remanent.units._state import State, join_state, own_state, split_state
 from remanent.units.recurrence import Params, Recurrence, describe
 
@@ -106,6 +108,7 @@ class RecurrentUnit(nn.Module):
         *,
         reset: Tensor | None = None,
         lengths: Tensor | Sequence[int] | None = None,
+        group: Any = None,
     ) -> tuple[Tensor | PackedSequence, State]:
         """Runs whole sequences.
 
@@ -120,37 +123,31 @@ class RecurrentUnit(nn.Module):
             lengths: int64 or int32 (B,), or a list of B ints, in [0, T]: how many steps of each sequence are
                 real. Outputs beyond are zero, what stands there in `input` is never read, and the state
                 returned is that at the last real step. Not for a `PackedSequence`, which has its own.
+            group: the processes that hold a part of the time each, in the order of their ranks: a
+                `torch.distributed` process group, or a mesh of one dimension. `input` and `reset` are then this
+                process's steps, of which there may be none, and `hx` is the state before the first step of all.
+                Not for units whose gates see the state, two directions, or `lengths`. See `ops.latch_scan`.
 
         Returns:
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
-            the form of `hx`, which continues the sequence as the next call's `hx`. The outputs of FQBMRU,
+            the form of `hx`, which continues the sequence as the next call's `hx`; with a `group`, on every process
+            that after the last step of all, whose gradient is summed over the processes. The outputs of FQBMRU,
             MinGRU and MinLSTM may be what the backward pass needs: changed in place, it raises.
 
         Raises:
             ValueError: a shape, a range or a device does not fit; the message names the argument.
             TypeError: a type or dtype does not fit.
         """
+        if group is not None:
+            return run_shard(self, input, hx, reset, lengths, group)
         if isinstance(input, PackedSequence):
-            return self._forward_packed(input, hx, reset, lengths)
-        batched = check_rank(type(self).__name__, "input", input, (2, 3))
-        axes = ("T", "M") if not batched else ("B", "T", "M") if self.batch_first else ("T", "B", "M")
-        check_input("input", input, axes, self.input_size, self._weight())
-        if not batched and lengths is not None:
-            raise ValueError(f"`lengths` must come with a batch of sequences, got one of shape {tuple(input.shape)}")
-        x = input if batched and self.batch_first else input.transpose(0, 1) if batched else input[None]
-        B, T, _ = x.shape
-        if T == 0:
+            return run_packed(self, input, hx, reset, lengths)
+        batched, x, *others = self._read_inputs(input, hx, reset, lengths)
+        if x.shape[1] == 0:
             raise ShapeError(
                 "`input` must have at least one time step, got T=0: Expected sequence length to be larger than 0 in RNN"
             )
-        h = self._read_state("hx", hx, B, batched, x)
-        if reset is not None:
-            reset = checked_reset(reset, x, batched)
-        if lengths is not None:
-            lengths = checked_lengths(lengths, x)
-        y, h_n = self._run(x, h, reset, lengths)
-        y = y if batched and self.batch_first else y.transpose(0, 1).contiguous() if batched else y[0]
-        return y, self._write_state(h_n, batched)
+        return self._write_outputs(*self._run(x, *others), batched)
 
     def step(self, x_t: Tensor, h: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
         """Runs one step of every layer, at the same cost at any time; for a unit of one direction.
@@ -220,8 +217,29 @@ class RecurrentUnit(nn.Module):
         }
         return describe(self.input_size, self.hidden_size, options, self.recurrence)
 
-    def _run(self, x: Tensor, h: Tensor | None, reset: Tensor | None, lengths: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Batch-first outputs (B, T, R D) and the states (L R, B, W) at the last real steps."""
+    def _read_inputs(
+        self, input: Tensor, hx: State | None, reset: Tensor | None, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[bool, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Whether there is a batch; and what is given, checked, batch first."""
+        batched = check_rank(type(self).__name__, "input", input, (2, 3))
+        axes = ("T", "M") if not batched else ("B", "T", "M") if self.batch_first else ("T", "B", "M")
+        check_input("input", input, axes, self.input_size, self._weight())
+        if not batched and lengths is not None:
+            raise ValueError(f"`lengths` must come with a batch of sequences, got one of shape {tuple(input.shape)}")
+        x = input if batched and self.batch_first else input.transpose(0, 1) if batched else input[None]
+        h = self._read_state("hx", hx, x.shape[0], batched, x)
+        if reset is not None:
+            reset = checked_reset(reset, x, batched)
+        return batched, x, h, reset, None if lengths is None else checked_lengths(lengths, x)
+
+    def _write_outputs(self, y: Tensor, h_n: Tensor, batched: bool) -> tuple[Tensor, State]:
+        y = y if batched and self.batch_first else y.transpose(0, 1).contiguous() if batched else y[0]
+        return y, self._write_state(h_n, batched)
+
+    def _run(
+        self, x: Tensor, h: Tensor | None, reset: Tensor | None, lengths: Tensor | None, group: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Batch-first outputs (B, T, R D) and the states (L R, B, W) at the last real steps; of a shard, at its end."""
         real = None if lengths is None else _time.real_steps(lengths, x.shape[1])[..., None]
         if real is not None:
             x = torch.where(real, x, 0)
@@ -229,6 +247,8 @@ class RecurrentUnit(nn.Module):
         suffixes = self._suffixes()
         outputs, last = [], []
         run: Callable[..., tuple[Tensor, Tensor]] = self.recurrence.run
+        if group is not None:
+            run = partial(run, group=group)
         if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
             run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
         for i, suffix in enumerate(suffixes):
@@ -245,28 +265,6 @@ class RecurrentUnit(nn.Module):
                     x = F.dropout(x, self.dropout, self.training)
                 outputs = []
         return x, torch.stack(last)
-
-    def _forward_packed(
-        self, packed: PackedSequence, hx: State | None, reset: Tensor | None, lengths: object
-    ) -> tuple[PackedSequence, State]:
-        if lengths is not None:
-            raise ValueError("`lengths` must be None for a PackedSequence, which has its own, got a tensor")
-        if packed.data.dim() != 2:
-            raise ShapeError(
-                f"`input` must hold steps (N, M), got {tuple(packed.data.shape)}: input must have 2 dimensions, "
-                f"got {packed.data.dim()}"
-            )
-        check_input("input", packed.data, ("N", "M"), self.input_size, self._weight())
-        x, counts = _time.unpack(packed)
-        h = self._read_state("hx", hx, x.shape[0], True, x)
-        reset = None if reset is None else checked_reset(reset, x, True)
-        order, back = packed.sorted_indices, packed.unsorted_indices
-        if order is not None:
-            h = None if h is None else h.index_select(1, order)
-            reset = None if reset is None else reset.index_select(0, order)
-        y, h_n = self._run(x, h, reset, counts.to(x.device))
-        h_n = h_n if back is None else h_n.index_select(1, back)
-        return _time.pack_like(y, counts, packed), self._write_state(h_n, True)
 
     def _read_state(self, name: str, hx: State | None, B: int, batched: bool, like: Tensor) -> Tensor | None:
         """The state given, checked, as one tensor (L R, B, W)."""

@@ -35,6 +35,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     width: float = 1.0
     initial_state: str = "zeros"
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    shares_time: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
@@ -53,7 +54,13 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         """The size of a step, (D,), or None where it is the last of the gates."""
 
     def scan(
-        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
     ) -> Tensor:
         """See `ScanRecurrence`."""
         return latch_scan_joint(
@@ -64,6 +71,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
             width=self.width,
             reset=reset,
             reset_state=start,
+            group=group,
         )
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -50,7 +51,13 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
     def scan(
-        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
     ) -> Tensor:
         """See `ScanRecurrence`."""
         return feedback_scan(gates[0], p["weight_hh"], None, h, cell="brc", reset=reset, reset_state=start)

@@ -5,6 +5,7 @@ The machine around them (layers, directions, batches, packing, checks) is in `ba
 
 import dataclasses
 from abc import ABC, abstractmethod
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -24,6 +25,8 @@ class Recurrence(ABC):
     """
 
     state_parts = 1
+    shares_time: ClassVar[bool] = False
+    """Whether its scan takes a `group` of processes that hold a part of the time each."""
 
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
@@ -68,21 +71,37 @@ class ScanRecurrence(Recurrence):
 
     @abstractmethod
     def scan(
-        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
     ) -> Tensor:
-        """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true."""
+        """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true.
+
+        With a `group`, which is given where `shares_time` says so, of this process's steps.
+        """
 
     @abstractmethod
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """The state (B, W) after one step, by the same arithmetic as the scan."""
 
     def run(
-        self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
+        self,
+        p: Params,
+        x: Tensor,
+        h: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        group: Any = None,
     ) -> tuple[Tensor, Tensor]:
-        """See `Recurrence`."""
+        """See `Recurrence`; of a shard without a step, the state is `h`."""
         start = None if reset is None else self.start(p)
-        states = self.scan(p, self.gates(p, x), h, reset, start)
-        return self.readout(p, states, x), last_state(states, h, lengths)
+        states = self.scan(p, self.gates(p, x), h, reset, start, group)
+        last = h if group is not None and states.shape[1] == 0 else last_state(states, h, lengths)
+        return self.readout(p, states, x), last
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
@@ -92,12 +111,20 @@ class ScanRecurrence(Recurrence):
 class LinearRecurrence(ScanRecurrence):
     """A recurrence that is linear in the state: its gates are what is kept of it and what is added."""
 
+    shares_time: ClassVar[bool] = True
+
     def scan(
-        self, p: Params, gates: tuple[Tensor, ...], h: Tensor, reset: Tensor | None, start: Tensor | None
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
     ) -> Tensor:
         """See `ScanRecurrence`."""
         decay, value = gates
-        return linear_scan(decay, value, h, reset=reset, reset_state=start)
+        return linear_scan(decay, value, h, reset=reset, reset_state=start, group=group)
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
