@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from remanent import UNITS
 from remanent.tasks import TASKS
@@ -16,6 +17,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "units.md").read_text()
 TASKS_TEXT = (DOCS / "tasks.md").read_text()
 EXPORT_TEXT = (DOCS / "export.md").read_text()
+SCALING_TEXT = (DOCS / "scaling.md").read_text()
 NAMES = (*UNITS, "attention")
 
 
@@ -36,7 +38,9 @@ def draw_results():
     return load("draw_results")
 
 
-@pytest.mark.parametrize("text", [TEXT, TASKS_TEXT, EXPORT_TEXT], ids=["units", "tasks", "export"])
+@pytest.mark.parametrize(
+    "text", [TEXT, TASKS_TEXT, EXPORT_TEXT, SCALING_TEXT], ids=["units", "tasks", "export", "scaling"]
+)
 def test_python_blocks_run_one_after_the_other(text, tmp_path):
     if "onnxruntime" in text:
         pytest.importorskip("onnxscript", reason="needs the extra onnx")
@@ -48,6 +52,8 @@ def test_python_blocks_run_one_after_the_other(text, tmp_path):
         UNITS.pop("leaky", None)
         TASKS.pop("maximum", None)
         RECIPES.pop("maximum", None)
+        if dist.is_available() and dist.is_initialized():
+            dist.destroy_process_group()
 
 
 def test_every_task_has_a_row_that_says_what_its_class_does():

@@ -63,11 +63,17 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(config.dropout)
 
     def forward(
-        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
+        self,
+        x: Tensor,
+        state: LayerState | None = None,
+        *,
+        reset: Tensor | None = None,
+        clock: Tensor | None = None,
+        group: Any = None,
     ) -> tuple[Tensor, LayerState]:
         """Runs (B, T, hidden_size), with the layer's state in and out, and a clock's features (B, T, C) beside."""
         normed = self.norm(x)
-        y, state = self.layer(_beside(normed, clock), state, reset=reset)
+        y, state = self.layer(_beside(normed, clock), state, reset=reset, group=group)
         return self._add(x, normed, y), state
 
     def step(

@@ -50,11 +50,15 @@ class Hybrid(nn.Module):
         self.join = join
 
     def forward(
-        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, group: Any = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, M) to (B, T, joined D), with a state a unit in and out; `reset` is (B, T)."""
+        """Runs (B, T, M) to (B, T, joined D), with a state a unit in and out; `reset` is (B, T).
+
+        With a `group`, this process's steps of a longer sequence, as `RecurrentUnit.forward` takes them.
+        """
         states = state or (None,) * len(self.units)
-        return self._join([unit(x, h, reset=reset) for unit, h in zip(self.units, states, strict=True)])
+        options = {"reset": reset} if group is None else {"reset": reset, "group": group}
+        return self._join([unit(x, h, **options) for unit, h in zip(self.units, states, strict=True)])
 
     def step(
         self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None

@@ -2,18 +2,21 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._options import check_range
+from remanent.models import _shards
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
+from remanent.ops._shards import refusal_announced
 from remanent.units import BMRU
 
 CONFIG_FILE = "model.json"
@@ -47,7 +50,7 @@ class SequenceModel(nn.Module):
         self.head = RowLinear(config.hidden_size, config.output_size)
 
     def forward(
-        self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
+        self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None, group: Any = None
     ) -> tuple[Tensor, ModelState]:
         """Runs a sequence, or one chunk of it.
 
@@ -55,27 +58,38 @@ class SequenceModel(nn.Module):
             x: inputs, (B, T, input_size); for an embedding, tokens (B, T), int64.
             state: what the chunk before returned; None at the start.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            group: the processes that hold a part of the time each, in the order of their ranks: a
+                `torch.distributed` process group, or a mesh of one dimension. `x` and `reset` are then this
+                process's steps, of which there may be none, and `state` is that before the first step of all.
+                Not for attention, nor for units whose gates see the state. See `ops.latch_scan`.
 
         Returns:
             The output, (B, T, output_size) where the head reads every step, else (B, output_size)
-            after the last step; and the state that continues the sequence.
+            after the last step; and the state that continues the sequence. With a `group`, the output of
+            this process's steps, or, on every process, after the last step of all; and on every process
+            the state after it. A gradient of what all processes get is summed over them.
 
         Raises:
             ValueError: a shape or device does not fit; the message names the argument.
             TypeError: a dtype does not fit.
         """
-        self._check_input("x", x, ("B", "T"))
-        self._check_state(state)
-        clock, time = self._read_clock(x, x.shape[1], state, reset)
+        if group is None:
+            self._check_input("x", x, ("B", "T"))
+            self._check_state(state)
+        else:
+            with refusal_announced(group):
+                self._check_shard(x, state)
+        clock, time = self._read_clock(x, x.shape[1], state, reset, group)
         x = self.encoder(x)
         layers = []
         for i, block in enumerate(self.blocks):
-            x, layer = block(x, state.layers[i] if state else None, reset=reset, clock=clock)
+            x, layer = block(x, state.layers[i] if state else None, reset=reset, clock=clock, group=group)
             layers.append(layer)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x), state, reset)
+            x, total, count = _mean_so_far(self.norm(x), state, reset, group)
             return self.head(x), ModelState(tuple(layers), total, count, time)
-        x = x if self.config.head == "every" else x[:, -1]
+        if self.config.head == "last":
+            x = x[:, -1] if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
 
     def step(
@@ -176,10 +190,12 @@ class SequenceModel(nn.Module):
         return model
 
     def _read_clock(
-        self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None
+        self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None, group: Any = None
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.clock is None:
             return None, None
+        if group is not None:
+            return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
         return self.clock(x.shape[0], steps, state.time if state else None, reset=reset)
 
     def _check_state(self, state: ModelState | None) -> None:
@@ -195,7 +211,13 @@ class SequenceModel(nn.Module):
             has = "no clock" if self.clock is None else "a clock"
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
 
-    def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...]) -> None:
+    def _check_shard(self, x: Tensor, state: ModelState | None) -> None:
+        if any("attention" in names for names in self.config.layers):
+            raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
+        self._check_input("x", x, ("B", "T"), empty=True)
+        self._check_state(state)
+
+    def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...], *, empty: bool = False) -> None:
         if not isinstance(x, Tensor):
             raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
         tokens = self.config.encoder == "embedding"
@@ -210,15 +232,17 @@ class SequenceModel(nn.Module):
             raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
         if x.device != weight.device:
             raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
-        if len(axes) == 2 and x.shape[1] == 0:
+        if len(axes) == 2 and x.shape[1] == 0 and not empty:
             raise ValueError(f"`{name}` must have at least one time step, got T=0")
 
 
-def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
+def _mean_so_far(
+    x: Tensor, state: ModelState | None, reset: Tensor | None, group: Any = None
+) -> tuple[Tensor, Tensor, Tensor]:
     """The mean over the steps since the last start, with the sum and the count that continue it.
 
     They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
-    longer than a smaller type can count.
+    longer than a smaller type can count. Shards are added up each alone, and then together.
     """
     B, T, _ = x.shape
     wide = x.to(torch.float64, copy=True)
@@ -229,8 +253,12 @@ def _mean_so_far(x: Tensor, state: ModelState | None, reset: Tensor | None) -> t
         wide = torch.where(after[..., None], wide, 0)
         count = after.sum(1, keepdim=True).double()
         carries = ~reset.any(1, keepdim=True)
-    if state is not None and state.total is not None and state.steps is not None:
-        wide[:, 0] += torch.where(carries, state.total, 0)
-        count = count + torch.where(carries, state.steps, 0)
+    before = (state.total, state.steps) if state else (None, None)
+    if group is not None:
+        total, count = _shards.mean_of_all(wide.sum(1), count, carries, before, group)
+        return (total / count).to(x.dtype), total, count
+    if before[0] is not None and before[1] is not None:
+        wide[:, 0] += torch.where(carries, before[0], 0)
+        count = count + torch.where(carries, before[1], 0)
     total = wide.cumsum(1)[:, -1]
     return (total / count).to(x.dtype), total, count
