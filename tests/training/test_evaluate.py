@@ -44,6 +44,7 @@ def test_long_words_are_run_in_chunks_and_given_up_at_the_first_wrong_answer():
     model = Counter(2**20)
     assert failing_length(model, Parity(), words=2, limit=50_000) == 50_000
     assert model.longest <= 2 * 1000
+    assert model.steps == 50_000  # the limit alone: no shorter word needs to be tried
     model = Counter(1500)
     assert failing_length(model, Parity(), words=2, limit=2**20) == 1500
     assert model.steps < 40_000

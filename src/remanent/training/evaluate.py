@@ -1,5 +1,6 @@
 """Scores of a model at any length: long sequences run in chunks, the state handed over."""
 
+import itertools
 from collections.abc import Callable
 
 import torch
@@ -14,6 +15,8 @@ WORDS = 512
 """How many fresh words a length must be passed by."""
 LIMIT = 2**20
 """The longest length that is tried."""
+LAST_TRIAL = 127
+"""The place of the limit's words: no search by doubling and bisection tries so many lengths."""
 
 
 @torch.inference_mode()
@@ -72,8 +75,9 @@ def evaluate(
 def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limit: int = LIMIT) -> int:
     """The longest length at which fresh words are all answered right at every step: doubling, then bisection.
 
-    Every length tried has words of its own, none of them in a split. A word is run in chunks and given up at
-    its first wrong answer, so that memory is bounded and a short failure is cheap.
+    The limit is tried first: a word that is right at every step is so in each of its beginnings. Every length
+    tried has words of its own, none of them in a split. A word is run in chunks and given up at its first wrong
+    answer, so that memory is bounded and a short failure is cheap.
 
     Args:
         model: a trained model.
@@ -94,18 +98,18 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
     if task.metric != "sequence_accuracy" or not task.endless:
         raise ValueError(f"`task` must be one of words, judged by sequence_accuracy, got {task.name}")
     model.eval()
-    drawn = task.split_size("test")
+    first = task.split_size("test")
+    trials = itertools.count()
 
-    def passes(length: int) -> bool:
-        nonlocal drawn
-        drawn += words
-        return _all_right(model, task, length, drawn - words, drawn)
+    def passes(length: int, trial: int | None = None) -> bool:
+        start = first + words * (next(trials) if trial is None else trial)
+        return _all_right(model, task, length, start, start + words)
 
+    if passes(limit, LAST_TRIAL):
+        return limit
     low, high = 0, 1
-    while passes(high):
+    while high < limit and passes(high):
         low, high = high, min(2 * high, limit)
-        if low == limit:
-            return limit
     while high - low > 1:
         middle = (low + high) // 2
         low, high = (middle, high) if passes(middle) else (low, middle)
