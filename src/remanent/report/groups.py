@@ -17,7 +17,7 @@ ORDER = (
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
 )
 """How units stand in a table; others come after them, as the records name them."""
-NOT_SHOWN = ("task.data_dir", "training.threads", "training.seed", "model.unit")
+NOT_SHOWN = ("task.data_dir", "training.threads", "training.keep_checkpoints", "training.seed", "model.unit")
 """Keys that name no variant: they stand elsewhere in a record, or do not count as its configuration."""
 
 

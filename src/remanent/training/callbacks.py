@@ -1,13 +1,15 @@
 """What happens between steps: epsilon falls, metrics and checkpoints are written, a bar moves."""
 
 import json
-import os
+import math
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from remanent.tasks.metrics import METRICS
+from remanent.training.checkpoints import Checkpoints
 from remanent.training.config import TrainingConfig
 
 
@@ -56,19 +58,25 @@ class MetricsFile(pl.Callback):
             file.write(json.dumps(line) + "\n")
 
 
-class WholeCheckpoint(pl.Callback):
-    """Writes `last.ckpt` after every epoch: beside it first, then renamed, so that it is never half there."""
+class WriteCheckpoint(pl.Callback):
+    """Writes a checkpoint after every epoch, with the last validation's score."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, checkpoints: Checkpoints, config: TrainingConfig) -> None:
+        self.checkpoints, self.config = checkpoints, config
 
-    def on_train_epoch_end(self, trainer: pl.Trainer, module: pl.LightningModule) -> None:
+    def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Saves weights, optimiser and counters."""
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}")
-        trainer.save_checkpoint(temporary)
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        metric = module.experiment.task.metric
+        if f"validation_{metric}" not in trainer.callback_metrics:
+            return  # a run that goes on is at the end of the epoch that its checkpoint was written after
+        score = trainer.callback_metrics[f"validation_{metric}"].item()
+        self.checkpoints.write(
+            trainer.save_checkpoint,
+            trainer.global_step,
+            score if math.isfinite(score) else None,
+            keep=self.config.keep_checkpoints,
+            more_is_better=METRICS[metric].is_share,
+        )
 
 
 class ProgressBar(pl.Callback):

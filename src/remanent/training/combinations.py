@@ -23,7 +23,7 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that are not set by `--set`, and by what they are."""
-UNCOUNTED = ("task.data_dir", "task.path", "training.threads")
+UNCOUNTED = ("task.data_dir", "task.path", "training.threads", "training.keep_checkpoints")
 """Options that do not make another run."""
 Choices = dict[str, list[str]]
 """An option's dotted name to its values, as they were written."""

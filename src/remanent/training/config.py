@@ -26,6 +26,8 @@ class TrainingConfig:
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
         anneal_ramp: the share of steps after that in which it falls to 0 in a line, in (0, 1].
         checkpoint_every: steps between checkpoints, each with a look at up to 512 examples of the validation split.
+        keep_checkpoints: how many of the last are kept beside the best, at least 1: if one is damaged, a run goes on
+            from the one before.
         seed: of the weights and of every batch.
         threads: torch threads; the same number gives the same bits.
 
@@ -44,11 +46,12 @@ class TrainingConfig:
     anneal_hold: float = 0.05
     anneal_ramp: float = 0.6
     checkpoint_every: int = 50
+    keep_checkpoints: int = 2
     seed: int = 0
     threads: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "threads"):
+        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "threads"):
             check_at_least(name, getattr(self, name), 1)
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")

@@ -20,7 +20,9 @@ from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
-from remanent.training.callbacks import AnnealEpsilon, MetricsFile, ProgressBar, WholeCheckpoint
+from remanent.training.callbacks import AnnealEpsilon, MetricsFile, ProgressBar, WriteCheckpoint
+from remanent.training.checkpoints import Checkpoints
+from remanent.training.combinations import identity
 from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
@@ -119,12 +121,12 @@ def versions() -> dict[str, Any]:
 
 def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
     config = experiment.training
-    checkpoint = folder / "checkpoints" / "last.ckpt"
-    step = _checkpoint_step(checkpoint)
+    checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
+    checkpoint, step = checkpoints.newest() or (None, 0)
     _cut_metrics(folder / "metrics.jsonl", step)
     callbacks: list[pl.Callback] = [
         MetricsFile(folder / "metrics.jsonl", config),
-        WholeCheckpoint(checkpoint),
+        WriteCheckpoint(checkpoints, config),
     ]
     if config.anneal:
         callbacks.append(AnnealEpsilon(config))
@@ -148,7 +150,7 @@ def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
         )
         data = TaskData(experiment.task, config)
         try:
-            trainer.fit(module, data, ckpt_path=checkpoint if step else None, weights_only=True)
+            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
         except SystemExit:  # how Lightning ends after Ctrl-C, which it then ignores
             signal.signal(signal.SIGINT, signal.default_int_handler)
             raise KeyboardInterrupt(f"- go on with `remanent train --resume {folder}`") from None
@@ -160,16 +162,6 @@ def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
     (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # of this run, where it was cut off between its last two files
     module.model.save(folder)
     return module.model
-
-
-def _checkpoint_step(path: Path) -> int:
-    """The number of steps done before a checkpoint, 0 where there is none."""
-    if not path.exists():
-        return 0
-    try:
-        return int(torch.load(path, weights_only=True, map_location="cpu")["global_step"])
-    except Exception as error:
-        raise ValueError(f"{path} must be a checkpoint, got a corrupt file ({error})") from None
 
 
 def _cut_metrics(path: Path, step: int) -> None:

@@ -1,0 +1,154 @@
+"""Checkpoints: the last ones and the best are kept, a damaged one is passed over, and a full disk loses nothing."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+from remanent import ModelConfig
+from remanent.tasks import CopyFirst
+from remanent.training import Experiment, TrainingConfig, resume_run, start_run
+from remanent.training.checkpoints import Checkpoints
+
+RUN = Experiment(
+    CopyFirst(steps=20),
+    ModelConfig(input_size=1, output_size=1, hidden_size=8),
+    TrainingConfig(steps=24, batch_size=4, checkpoint_every=5, threads=1, learning_rate=1e-2),
+)
+
+
+def write(folder, steps_and_scores, *, keep=2, more_is_better=False):
+    checkpoints = Checkpoints(folder, "this")
+    for step, score in steps_and_scores:
+        checkpoints.write(
+            lambda path, step=step: path.write_text(f"{step}"), step, score, keep=keep, more_is_better=more_is_better
+        )
+    return checkpoints
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("keep", "more_is_better", "kept"),
+    [(1, False, [2, 5]), (2, False, [2, 4, 5]), (2, True, [1, 4, 5]), (9, True, [1, 2, 3, 4, 5])],
+)
+def test_the_last_ones_and_the_best_are_kept(tmp_path, keep, more_is_better, kept):
+    scores = [(1, 0.9), (2, 0.1), (3, None), (4, 0.5), (5, 0.4)]
+    checkpoints = write(tmp_path, scores, keep=keep, more_is_better=more_is_better)
+    assert [each.step for each in checkpoints.read()] == kept
+    assert names(tmp_path) == sorted(["index.json", *(f"step-{step}.ckpt" for step in kept)])
+    assert checkpoints.newest() == (tmp_path / "step-5.ckpt", 5)
+
+
+def test_of_two_that_are_as_good_the_later_is_the_best(tmp_path):
+    assert [each.step for each in write(tmp_path, [(1, 0.5), (2, 0.5), (3, 0.6)], keep=1).read()] == [2, 3]
+
+
+def test_what_was_cut_off_before_the_index_is_done_again(tmp_path):
+    checkpoints = write(tmp_path, [(1, None), (2, None)])
+    (tmp_path / "step-3.ckpt").write_text("whole, but not listed")
+    (tmp_path / ".step-3.ckpt.123").write_text("ha")
+    assert checkpoints.newest() == (tmp_path / "step-2.ckpt", 2)
+    write(tmp_path, [(3, None)])
+    assert checkpoints.newest() == (tmp_path / "step-3.ckpt", 3)
+    assert (tmp_path / "step-3.ckpt").read_text() == "3"
+    assert names(tmp_path) == ["index.json", "step-2.ckpt", "step-3.ckpt"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
+def test_a_run_goes_on_from_the_one_before_a_damaged_one_to_the_same_bits(tmp_path, damage):
+    start_run(RUN, tmp_path / "run", progress=False)
+    folder = tmp_path / "run" / "checkpoints"
+    expected = (tmp_path / "run" / "model.safetensors").read_bytes()
+    (tmp_path / "run" / "model.json").unlink()
+    path = folder / "step-24.ckpt"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    if damage == "gone":
+        path.unlink()
+    else:
+        path.write_bytes(content[:-100] if damage == "cut" else content)
+    problem = "No such file or directory" if damage == "gone" else "a file with another checksum than it was written"
+    with pytest.warns(
+        UserWarning, match=rf"step-24.ckpt must be a checkpoint, got {problem}.*; the one before is taken"
+    ):
+        resume_run(tmp_path / "run", progress=False)
+    assert (tmp_path / "run" / "model.safetensors").read_bytes() == expected
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in lines if "loss" in line] == list(range(24))
+
+
+def test_where_none_is_whole_the_run_is_refused_and_left_as_it_is(tmp_path):
+    start_run(RUN, tmp_path / "run", progress=False)
+    (tmp_path / "run" / "model.json").unlink()
+    for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
+        path.write_bytes(b"no")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    with (
+        pytest.warns(UserWarning, match=r"must be a checkpoint"),
+        pytest.raises(ValueError, match=r"checkpoints must hold a whole checkpoint, got none of the \d in index.json"),
+    ):
+        resume_run(tmp_path / "run", progress=False)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
+
+
+def test_checkpoints_of_another_run_or_a_later_version_are_refused(tmp_path):
+    start_run(RUN, tmp_path / "run", progress=False)
+    (tmp_path / "run" / "model.json").unlink()
+    other = dataclasses.replace(RUN, model=dataclasses.replace(RUN.model, hidden_size=16))
+    config = tmp_path / "run" / "config.json"
+    config.write_text(json.dumps(other.to_dict()))
+    with pytest.raises(
+        ValueError, match=r"index.json must be of the run in config.json, \w+, got '\w+', of another one"
+    ):
+        resume_run(tmp_path / "run", progress=False)
+    config.write_text(json.dumps(RUN.to_dict()))
+    index = tmp_path / "run" / "checkpoints" / "index.json"
+    index.write_text(json.dumps(json.loads(index.read_text()) | {"format": 2}))
+    with pytest.raises(ValueError, match=r"index.json must have the format 1 of this version, got 2"):
+        resume_run(tmp_path / "run", progress=False)
+
+
+FULL = """
+import json, resource, signal, sys
+from pathlib import Path
+from remanent.training import Experiment, start_run
+from remanent.training.checkpoints import Checkpoints
+
+real = Checkpoints.write
+
+def write(self, save, step, *others, **options):
+    if step == 15:
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+    real(self, save, step, *others, **options)
+
+Checkpoints.write = write
+try:
+    start_run(Experiment.from_dict(json.loads(sys.argv[1])), sys.argv[2], progress=False)
+except OSError as error:
+    print(error)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
+def test_a_full_disk_ends_the_run_in_a_clear_word_and_it_goes_on_when_there_is_room(tmp_path):
+    start_run(RUN, tmp_path / "whole", progress=False)
+    command = [sys.executable, "-c", FULL, json.dumps(RUN.to_dict()), str(tmp_path / "run")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.stdout.startswith("the checkpoint of step 15 must be written to "), done.stderr
+    folder = tmp_path / "run" / "checkpoints"
+    assert Checkpoints(folder, json.loads((folder / "index.json").read_text())["run"]).newest()[1] == 10
+    assert not list(folder.glob(".*"))
+    resume_run(tmp_path / "run", progress=False)
+    weights = [(tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "run")]
+    assert weights[0] == weights[1]
+
+
+def test_how_many_are_kept_must_be_at_least_one():
+    with pytest.raises(ValueError, match="`keep_checkpoints` must be at least 1, got 0"):
+        TrainingConfig(keep_checkpoints=0)
