@@ -178,10 +178,11 @@ def test_a_folder_of_another_run_is_refused_and_nothing_is_done(tmp_path, monkey
 
 
 FORKS = """
-import json, multiprocessing, os, sys
+import json, multiprocessing, os, signal, sys
 import remanent.training.grid
 from remanent.cli import main
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has its background processes ignore
 real = multiprocessing.get_context
 multiprocessing.get_context = lambda kind: real("fork")
 multiprocessing.get_all_start_methods = lambda: ["fork"]
