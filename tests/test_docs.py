@@ -2,6 +2,8 @@
 
 import importlib.util
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,3 +158,30 @@ def test_a_page_gets_tables_pictures_and_commands_between_its_marks_alone(draw_r
     page.write_text("no marks")
     with pytest.raises(ValueError, match="`--page` must hold <!-- tables --> and then"):
         draw_results.main()
+
+
+def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path):
+    """As torchrun starts it, with two processes."""
+    (block,) = re.findall(r"```python\n(.*?)```", SCALING_TEXT, re.DOTALL)
+    total = "sum(p.grad.double().abs().sum() for p in model.parameters()).item()"
+    code = f"{block}print(f'{{rank}} of {{size}}:', y.shape[1], {total})\n"
+    (tmp_path / "long.py").write_text(code)
+    found = {}
+    for size in (1, 2):
+        command = [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node",
+            str(size),
+            "long.py",
+        ]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
+        assert done.returncode == 0, done.stderr
+        found[size] = sorted(re.findall(r"(\d) of \d: (\d+) ([\d.]+)", done.stdout))
+    ((_, steps, alone),) = found[1]
+    assert steps == "1000"
+    assert [(rank, steps) for rank, steps, _ in found[2]] == [("0", "500"), ("1", "500")]
+    for _, _, shared in found[2]:
+        assert float(shared) == pytest.approx(float(alone), rel=1e-4)

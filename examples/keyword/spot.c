@@ -163,8 +163,9 @@ static int read_format(FILE *in, const char *name, uint32_t size)
     }
     if (format != 1 || channels != 1 || rate != MFCC_RATE || bits != 16) {
         char what[120];
-        snprintf(what, sizeof what, "format %u%s of %u bits, %u channels, %u a second", (unsigned)format,
-                 format == 1 ? " (PCM)" : "", (unsigned)bits, (unsigned)channels, (unsigned)rate);
+        snprintf(what, sizeof what, "format %u%s of %u bits, %u channel%s, %u a second", (unsigned)format,
+                 format == 1 ? " (PCM)" : "", (unsigned)bits, (unsigned)channels, channels == 1 ? "" : "s",
+                 (unsigned)rate);
         return wrong(name, what);
     }
     return 0;
@@ -211,7 +212,7 @@ static int listen_wav(listener *ear, FILE *in, const char *name)
     }
     const uint64_t count = listen(ear, in, size / 2);
     if (count < size / 2 || size % 2) {
-        fprintf(stderr, "spot: %s must hold whole samples, %.1f by its header, got %lu\n", name, size / 2.0,
+        fprintf(stderr, "spot: %s must be as long as its header says, %.1f samples, got %lu\n", name, size / 2.0,
                 (unsigned long)count);
         return 2;
     }
@@ -254,7 +255,8 @@ int main(int count, char **words)
     const char *name = named ? path : "standard input";
     FILE *in = named ? fopen(path, "rb") : stdin;
     if (!in) {
-        return fail(name, strerror(errno));
+        fprintf(stderr, "spot: %s cannot be opened: %s\n", name, strerror(errno));
+        return 2;
     }
     int status = 0;
     if (raw) {

@@ -244,12 +244,12 @@ BAD = [
     (GOOD[:12], f"{RULE} one that ends before its data"),
     (GOOD[:36] + b"LIST" + struct.pack("<I", 0xFFFFFFFF) + GOOD[36:], f"{RULE} one that ends before its data"),
     (GOOD[:12] + GOOD[36:], f"{RULE} one with no format before its data"),
-    (GOOD[:20] + b"\3" + GOOD[21:], f"{RULE} format 3 of 16 bits, 1 channels, 8000 a second"),
+    (GOOD[:20] + b"\3" + GOOD[21:], f"{RULE} format 3 of 16 bits, 1 channel, 8000 a second"),
     (wav(CLIPS[0], channels=2), rf"{RULE} format 1 \(PCM\) of 16 bits, 2 channels, 8000 a second"),
-    (wav(CLIPS[0], rate=16_000), rf"{RULE} format 1 \(PCM\) of 16 bits, 1 channels, 16000 a second"),
-    (wav(CLIPS[0], width=1), rf"{RULE} format 1 \(PCM\) of 8 bits, 1 channels, 8000 a second"),
-    (GOOD[:-100], r"must hold whole samples, 2497\.0 by its header, got 2447"),
-    (wav(CLIPS[0], 4993), r"must hold whole samples, 2496\.5 by its header, got 2496"),
+    (wav(CLIPS[0], rate=16_000), rf"{RULE} format 1 \(PCM\) of 16 bits, 1 channel, 16000 a second"),
+    (wav(CLIPS[0], width=1), rf"{RULE} format 1 \(PCM\) of 8 bits, 1 channel, 8000 a second"),
+    (GOOD[:-100], r"must be as long as its header says, 2497\.0 samples, got 2447"),
+    (wav(CLIPS[0], 4993), r"must be as long as its header says, 2496\.5 samples, got 2496"),
 ]
 
 
@@ -261,10 +261,10 @@ def test_what_is_wrong_is_one_line_and_status_2(product):
             status, text, errors = spot(product.spot, *arguments, given=content)
             assert status == 2
             assert re.fullmatch(rf"spot: {name} {message}\n", errors), errors
-            assert text == "" or "whole samples" in message
+            assert text == "" or "as long as its header" in message
     usage = re.escape("usage: spot [--raw] [--threshold DB] [FILE]")
     for arguments, message in (
-        (["none.wav"], "none.wav No such file or directory"),
+        (["none.wav"], "none.wav cannot be opened: No such file or directory"),
         (["--raw", str(product.place)], f"{product.place} cannot be read"),
         (["--loud"], f"there is no option `--loud`; {usage}"),
         (["a", "b"], f"there must be one file, got also `b`; {usage}"),
@@ -301,6 +301,14 @@ def test_make_builds_the_same_program_from_a_run(product):
         assert done.returncode == 0, done.stderr
     assert "Nothing to be done" in done.stdout
     assert spot(product.place / "made" / "spot", given=wav(SOUND)) == spot(product.spot, given=wav(SOUND))
+    for weights, changed in (("float32", True), ("float32", False), ("int8", True)):
+        done = subprocess.run([*make, f"WEIGHTS={weights}"], cwd=EXAMPLE, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        assert ("Nothing to be done" in done.stdout) != changed
+        assert f"{weights} weights" in (product.place / "made" / "model.c").read_text()
+    done = subprocess.run(["make", f"RUN={product.place}", *flags], cwd=EXAMPLE, capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "RUN must be the folder of a finished training run, got" in done.stderr
     done = subprocess.run(["make"], cwd=EXAMPLE, capture_output=True, text=True)
     assert done.returncode == 2
     assert "RUN must be the folder of a training run: make RUN=../../runs/NAME" in done.stderr

@@ -3,9 +3,10 @@
 import argparse
 import os
 import sys
+import warnings
 from importlib.metadata import version
 from types import ModuleType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
@@ -39,6 +40,7 @@ COMMANDS = {
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs one command; what the user got wrong is one line on stderr, and the status 2."""
+    shown, warnings.showwarning = warnings.showwarning, _show_warning  # type: ignore[assignment]
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # whoever read the output, as `head` does, has had enough
@@ -49,9 +51,16 @@ def main(arguments: list[str] | None = None) -> int:
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
         print(f"remanent: error: {error}", file=sys.stderr)
     except KeyboardInterrupt as interrupt:
-        print(f"remanent: interrupted {interrupt}", file=sys.stderr)
+        print(f"remanent: interrupted {interrupt}".rstrip(), file=sys.stderr)
         return 130
+    finally:
+        warnings.showwarning = shown
     return 2
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:
+    """A line without the place in the source, which says nothing to a user."""
+    print(f"remanent: warning: {message}", file=sys.stderr)
 
 
 def _main(arguments: list[str]) -> int:

@@ -51,7 +51,7 @@ def run(options: Any) -> int:
     experiment, model = load_run(options.run)
     folder = options.out or options.run / "robustness"
     if folder.exists():
-        raise FileExistsError(f"`--out` must not exist yet, got {folder}")
+        raise FileExistsError(f"`--out` must not exist yet, got {folder}; choose another folder")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {folder}")
     torch.set_num_threads(experiment.training.threads)

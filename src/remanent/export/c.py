@@ -79,7 +79,8 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
     folder = Path(folder)
     for ending in (".c", ".h"):
         if (folder / f"{name}{ending}").exists():
-            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {folder / name}{ending}")
+            came = folder / f"{name}{ending}"
+            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {came}; choose another name or folder")
     module = write_c(model, name=name, weights=weights)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in module.sources.items():
@@ -139,7 +140,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in RESERVED.split():
-        rule = "be a C identifier: a letter, then letters, digits and underscores, and no word of the language"
+        rule = "be a C identifier: a letter, then letters, digits and underscores, and no word of C or its library"
         raise ValueError(f"`name` must {rule}, got {name!r}")
 
 

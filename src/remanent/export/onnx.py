@@ -77,7 +77,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         files.append(folder / f"{name}-step.onnx")
     for file in files:
         if file.exists():
-            raise FileExistsError(f"`{file.name}` must not exist yet, got {file}")
+            raise FileExistsError(f"`{file.name}` must not exist yet, got {file}; choose another name or folder")
     model = _with_fixed_eigenvalues(model)
     graphs = [_trace(_Whole(model))] if len(files) == 1 else [_trace(_Whole(model)), _trace(_Step(model))]
     checks = [_compare_whole(model, graphs[0], files[0].name)]

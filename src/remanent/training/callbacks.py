@@ -7,6 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Column
 
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
@@ -85,8 +86,15 @@ class ProgressBar(pl.Callback):
     def __init__(self, title: str, config: TrainingConfig) -> None:
         self.config = config
         self.title = title
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self.progress = Progress(*columns, TextColumn("{task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=12),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(),
+        )
+        cut = Column(no_wrap=True, overflow="ellipsis")
+        self.progress = Progress(*columns, TextColumn("{task.fields[note]}", table_column=cut))
+        self.loss = ""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Shows the bar."""
@@ -95,8 +103,11 @@ class ProgressBar(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the bar."""
-        name = f"validation_{module.experiment.task.metric}"
-        note = f"loss {outputs['loss'].item():.4f}"
+        self.loss = f"loss {outputs['loss'].item():.4f}"
+        self._show(trainer, module)
+
+    def _show(self, trainer: pl.Trainer, module: Any) -> None:
+        name, note = f"validation_{module.experiment.task.metric}", self.loss
         if name in trainer.callback_metrics:
             note += f"  {name.replace('_', ' ')} {trainer.callback_metrics[name].item():.4f}"
         if self.config.anneal and module.model.epsilon is not None:
@@ -104,7 +115,8 @@ class ProgressBar(pl.Callback):
         self.progress.update(self.bar, completed=trainer.global_step, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Leaves the full bar."""
+        """Leaves the full bar, with the last validation's score."""
+        self._show(trainer, module)
         self.progress.stop()
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:

@@ -90,20 +90,25 @@ class Checkpoints:
     def newest(self) -> tuple[Path, int] | None:
         """The last whole checkpoint and its number of steps; None where there has been none yet.
 
-        One that is not whole is passed over with a warning.
+        One that is not whole is passed over, with a warning that says from which the run goes on.
 
         Raises:
             ValueError: none of those listed is whole, or they are another run's or a later version's.
         """
         listed = self.read()
+        problems: list[str] = []
         for each in reversed(listed):
             path = self.folder / each.file
             problem = _problem(path, each.sha256)
             if problem is None:
+                if problems:
+                    came = f"{' and '.join(problems)}; the run goes on from step {each.step}"
+                    warnings.warn(f"a checkpoint is damaged: {came}", stacklevel=2)
                 return path, each.step
-            warnings.warn(f"{path} must be a checkpoint, got {problem}; the one before is taken", stacklevel=2)
+            problems.append(f"{path} {problem}")
         if listed:
-            raise ValueError(f"{self.folder} must hold a whole checkpoint, got none of the {len(listed)} in {INDEX}")
+            came = f"{' and '.join(problems)}; start anew elsewhere"
+            raise ValueError(f"{self.folder} must hold a whole checkpoint, got {came}")
         return None
 
     def read(self) -> list[Checkpoint]:
@@ -127,8 +132,8 @@ def _problem(path: Path, sha256: str) -> str | None:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
     except OSError as error:
-        return f"{error.strerror}"
-    return None if found == sha256 else "a file with another checksum than it was written with"
+        return f"cannot be read ({error.strerror})"
+    return None if found == sha256 else "has another checksum than it was written with"
 
 
 def _sync(folder: Path) -> None:
