@@ -383,7 +383,8 @@ def begin(tmp_path):
     def start(*arguments):
         with (tmp_path / "out").open("a") as out:
             command = [*COMMAND, *GRID[:-2], *arguments]
-            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out))
+            patient = os.environ | {"RAY_worker_register_timeout_seconds": "600"}  # 60 are too few on a busy machine
+            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out, env=patient))
         return begun[-1]
 
     yield start

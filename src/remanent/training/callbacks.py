@@ -6,8 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Column
+from rich.text import Text
 
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
@@ -80,20 +89,27 @@ class WriteCheckpoint(pl.Callback):
         )
 
 
+class _Note(ProgressColumn):
+    """What is known of a step, cut at the end of the line: of all columns this one gives way."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
 class ProgressBar(pl.Callback):
     """One bar over all steps, with the loss, the last validation score and epsilon."""
 
     def __init__(self, title: str, config: TrainingConfig) -> None:
         self.config = config
         self.title = title
-        columns = (
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=12),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
+        whole = [Column(no_wrap=True) for _ in range(3)]
+        self.progress = Progress(
+            TextColumn("{task.description}", table_column=whole[0]),
+            BarColumn(8),
+            MofNCompleteColumn(table_column=whole[1]),
+            TimeRemainingColumn(table_column=whole[2]),
+            _Note(),
         )
-        cut = Column(no_wrap=True, overflow="ellipsis")
-        self.progress = Progress(*columns, TextColumn("{task.fields[note]}", table_column=cut))
         self.loss = ""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
@@ -109,7 +125,7 @@ class ProgressBar(pl.Callback):
     def _show(self, trainer: pl.Trainer, module: Any) -> None:
         name, note = f"validation_{module.experiment.task.metric}", self.loss
         if name in trainer.callback_metrics:
-            note += f"  {name.replace('_', ' ')} {trainer.callback_metrics[name].item():.4f}"
+            note += f"  validation {trainer.callback_metrics[name].item():.4f}"
         if self.config.anneal and module.model.epsilon is not None:
             note += f"  epsilon {module.model.epsilon:.2f}"
         self.progress.update(self.bar, completed=trainer.global_step, note=note)
