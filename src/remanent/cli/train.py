@@ -23,11 +23,14 @@ def run(options: Any) -> int:
         if options.out is not None:
             raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
         resume_run(options.resume, progress=not options.quiet)
-        print(f"{options.resume} is finished.")
-        return 0
+        return _say_finished(options.resume)
     experiment = _experiment(options)
     folder = options.out or Path("runs") / f"{options.recipe}-{experiment.model.unit}-{experiment.training.seed}"
     start_run(experiment, folder, progress=not options.quiet)
+    return _say_finished(folder)
+
+
+def _say_finished(folder: Path) -> int:
     print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
     return 0
 
@@ -66,7 +69,7 @@ def _recipe_in(arguments: list[str]) -> str | None:
     if len(arguments) < 2:
         raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
     if arguments[1] not in RECIPES:
-        raise ValueError(f"`RECIPE` must be one of {', '.join(RECIPES)}, got {arguments[1]!r}")
+        raise ValueError(f"`RECIPE` must be one of {', '.join(RECIPES)}, right after `train`, got {arguments[1]!r}")
     return arguments[1]
 
 
@@ -76,6 +79,7 @@ def _parser(recipe: str | None) -> Any:
     from remanent.training.config import fitting
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
+    parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [--quiet]")
     parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
     parser.add_argument("--quiet", action="store_true", help="draw no bar")
     if recipe is None:
