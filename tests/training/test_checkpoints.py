@@ -59,6 +59,19 @@ def test_what_was_cut_off_before_the_index_is_done_again(tmp_path):
     assert names(tmp_path) == ["index.json", "step-2.ckpt", "step-3.ckpt"]
 
 
+def test_one_that_cannot_be_written_leaves_nothing_and_those_before(tmp_path):
+    checkpoints = write(tmp_path, [(1, None)])
+
+    def half(path):
+        path.write_text("ha")
+        raise RuntimeError("no space left on device")
+
+    with pytest.raises(OSError, match=r"the checkpoint of step 2 must be written to .*step-2.ckpt, got no space left"):
+        checkpoints.write(half, 2, None, keep=1, more_is_better=True)
+    assert names(tmp_path) == ["index.json", "step-1.ckpt"]
+    assert checkpoints.newest() == (tmp_path / "step-1.ckpt", 1)
+
+
 @pytest.mark.parametrize("damage", ["cut", "changed", "gone"])
 def test_a_run_goes_on_from_the_one_before_a_damaged_one_to_the_same_bits(tmp_path, damage):
     start_run(RUN, tmp_path / "run", progress=False)
