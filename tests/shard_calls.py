@@ -75,13 +75,18 @@ def run_in_a_part(rank, size):
     return latch_scan(torch.ones(1, 2, 1), torch.ones(1), torch.ones(1), group=group).flatten().tolist()
 
 
+def everyone(size):
+    """The group of all processes; none for one alone, which has all steps."""
+    return dist.group.WORLD if size > 1 else None
+
+
 def run_unit(rank, size, name, options, x, h0, reset, cuts, weights):
     """A unit's outputs and last state of this process's steps, and the gradients of its parameters, x and h0."""
     unit = unit_cases.make(name, **options)
     part = slice(cuts[rank], cuts[rank + 1])
     x = x[:, part].clone().requires_grad_()
     h0 = None if h0 is None else h0.clone().requires_grad_()
-    y, h_n = unit(x, h0, reset=None if reset is None else reset[:, part], group=dist.group.WORLD)
+    y, h_n = unit(x, h0, reset=None if reset is None else reset[:, part], group=everyone(size))
     (y * weights[:, part]).sum().backward(retain_graph=True)
     (h_n.abs().square().sum() / size).backward()
     grads = {key: parameter.grad for key, parameter in unit.named_parameters() if parameter.grad is not None}
@@ -100,7 +105,7 @@ def run_model(rank, size, options, x, state, reset, cuts, weights):
     """
     model = model_cases.make(**options)
     part = slice(cuts[rank], cuts[rank + 1])
-    y, after = model(x[:, part], state, reset=None if reset is None else reset[:, part], group=dist.group.WORLD)
+    y, after = model(x[:, part], state, reset=None if reset is None else reset[:, part], group=everyone(size))
     loss = (y * (weights[:, part] if y.dim() == 3 else weights[:, -1] / size)).sum()
     (loss + sum(state.abs().square().sum() for layer in after.layers for state in layer) / size).backward()
     grads = {key: parameter.grad for key, parameter in model.named_parameters() if parameter.grad is not None}

@@ -27,7 +27,7 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):  
     weights = torch.randn(3, T, 2, dtype=torch.float64)
     exact = options.get("unit", "bmru") == "bmru"
     for state, resets in ((None, None), (before, reset)):
-        y, after, grads = alone(options, x, state, resets, weights)
+        y, after, grads = shard_calls.run_model(0, 1, options, x, state, resets, (0, T), weights)
         found = crew.run(shard_calls.run_model, options, x, state, resets, CUTS[len(crew.pipes)], weights)
         outputs, states, shares = zip(*found, strict=True)
         for output in [torch.cat(outputs, 1)] if y.dim() == 3 else outputs:
@@ -40,15 +40,6 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):  
                 assert not exact or torch.equal(value, after.named()[name])
         for name, grad in grads.items():
             assert_close(sum(share[name] for share in shares), grad, 1e-11, name)
-
-
-def alone(options, x, state, reset, weights):
-    """The same on one process."""
-    model = make(**options)
-    y, after = model(x, state, reset=reset)
-    loss = (y * (weights if y.dim() == 3 else weights[:, -1])).sum()
-    (loss + sum(state.abs().square().sum() for layer in after.layers for state in layer)).backward()
-    return y.detach(), after.detach(), {key: p.grad for key, p in model.named_parameters() if p.grad is not None}
 
 
 def test_what_does_not_share_its_time_or_does_not_fit_raises_everywhere(crew):  # noqa: F811

@@ -32,7 +32,7 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
     reset[0] = False
     unit, weights = unit_cases.make(name, **options), torch.randn(B, T, unit_cases.D, dtype=torch.float64)
     for starts in ((None, None), (torch.randn_like(unit(x)[1]), reset)):
-        expected = alone(name, options, x, *starts, weights)
+        expected = shard_calls.run_unit(0, 1, name, options, x, *starts, (0, T), weights)
         found = crew.run(shard_calls.run_unit, name, options, x, *starts, CUTS[len(crew.pipes)], weights)
         ys, states, of_x, of_others = zip(*found, strict=True)
         if unit_cases.exact(name, options):
@@ -44,17 +44,6 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
         assert_close(torch.cat(of_x, 1), expected[2], 1e-12, "x")
         for key, grad in expected[3].items():
             assert_close(sum(grads[key] for grads in of_others), grad, 1e-12, key)
-
-
-def alone(name, options, x, h0, reset, weights):
-    """The same on one process."""
-    unit = unit_cases.make(name, **options)
-    x = x.clone().requires_grad_()
-    h0 = None if h0 is None else h0.clone().requires_grad_()
-    y, h_n = unit(x, h0, reset=reset)
-    ((y * weights).sum() + h_n.abs().square().sum()).backward()
-    grads = {key: parameter.grad for key, parameter in unit.named_parameters() if parameter.grad is not None}
-    return y.detach(), h_n.detach(), x.grad, grads | ({} if h0 is None else {"h0": h0.grad})
 
 
 @pytest.mark.parametrize("name", sorted(set(UNITS) - set(SHARED)))

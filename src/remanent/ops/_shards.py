@@ -53,10 +53,9 @@ def place_in(group: Any, device: torch.device) -> Place:
     """
     if not dist.is_available():
         raise ValueError("`group` must be None where torch is built without torch.distributed, got one")
-    if isinstance(group, DeviceMesh):
-        if group.ndim != 1:
-            raise ValueError(f"`group` must be a mesh of one dimension, such as mesh['time'], got {group.ndim} of them")
-        group = group.get_group()
+    if isinstance(group, DeviceMesh) and group.ndim != 1:
+        raise ValueError(f"`group` must be a mesh of one dimension, such as mesh['time'], got {group.ndim} of them")
+    group = _without_mesh(group)
     if group is dist.GroupMember.NON_GROUP_MEMBER:
         raise ValueError("`group` must be one that this process is in, got one that it is not in")
     if not isinstance(group, dist.ProcessGroup):
@@ -66,7 +65,7 @@ def place_in(group: Any, device: torch.device) -> Place:
         raise ValueError(
             f"`group` must have collectives for the device {device.type}, got some for {' and '.join(known)}"
         )
-    return Place(group, dist.get_rank(group), dist.get_world_size(group))
+    return _place(group)
 
 
 class Agreement:
@@ -115,10 +114,9 @@ def refusal_announced(group: Any) -> Iterator[None]:
     try:
         yield
     except (TypeError, ValueError):
-        if isinstance(group, DeviceMesh) and group.ndim == 1:
-            group = group.get_group()
-        if isinstance(group, dist.ProcessGroup):
-            Agreement(Place(group, dist.get_rank(group), dist.get_world_size(group)), None).work.wait()
+        group = _without_mesh(group)
+        if dist.is_available() and isinstance(group, dist.ProcessGroup):
+            Agreement(_place(group), None).work.wait()
         raise
 
 
@@ -256,6 +254,15 @@ class _Final(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         total = _gather(ctx.place, grad.to(compute_dtype(grad.dtype))).sum(0).to(grad.dtype)
         return total if ctx.place.rank == ctx.holder else torch.zeros_like(total), ctx.none, None, None
+
+
+def _without_mesh(group: Any) -> Any:
+    """The group of a mesh of one dimension; another value as it is."""
+    return group.get_group() if isinstance(group, DeviceMesh) and group.ndim == 1 else group
+
+
+def _place(group: dist.ProcessGroup) -> Place:
+    return Place(group, dist.get_rank(group), dist.get_world_size(group))
 
 
 def _through(kept: Tensor, start: Tensor, last: Tensor) -> Tensor:
