@@ -26,6 +26,7 @@ from remanent.training import (
 )
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
+from remanent.training.ranks import Ranks
 
 TINY = Experiment(
     CopyFirst(steps=20),
@@ -218,8 +219,8 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path, monkeypatch):
 
 
 def test_batches_depend_on_the_step_alone():
-    late = StepBatches(TINY.task, TINY.training, 10, 20)
-    whole = StepBatches(TINY.task, TINY.training, 0, 20)
+    late = StepBatches(TINY.task, TINY.training, 10, 20, Ranks())
+    whole = StepBatches(TINY.task, TINY.training, 0, 20, Ranks())
     assert torch.equal(late[3][0], whole[13][0])
     assert late[3][2] == whole[13][2] == derive_seed("batch", 0, 13)
     assert not torch.equal(whole[0][0], whole[1][0])

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
+from remanent._terminated import Terminated
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, robustness, table, train
 from remanent.cli._shared import make_parser
 
@@ -49,13 +50,21 @@ def main(arguments: list[str] | None = None) -> int:
     except ModuleNotFoundError as error:
         print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
-        print(f"remanent: error: {error}", file=sys.stderr)
+        print(f"{_self()}: error: {error}", file=sys.stderr)
     except KeyboardInterrupt as interrupt:
-        print(f"remanent: interrupted {interrupt}".rstrip(), file=sys.stderr)
+        print(f"{_self()}: interrupted {interrupt}".rstrip(), file=sys.stderr)
         return 130
+    except Terminated as ended:
+        print(f"{_self()}: ended {ended}", file=sys.stderr)
+        return Terminated.STATUS
     finally:
         warnings.showwarning = shown
     return 2
+
+
+def _self() -> str:
+    """Who speaks, also where several processes share a run."""
+    return "remanent" + (f": rank {os.environ['RANK']}" if "RANK" in os.environ else "")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:
@@ -64,6 +73,7 @@ def _show_warning(message: Warning | str, category: type[Warning], *others: Any)
 
 
 def _main(arguments: list[str]) -> int:
+    given = list(arguments)
     modules, arguments = _take_imports(arguments)
     parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
     parser.add_argument("--import", metavar="MODULE", help="a module of yours that registers units, tasks or recipes")
@@ -78,6 +88,7 @@ def _main(arguments: list[str]) -> int:
     if command.trains:
         reuse_freed_memory()
     chosen.modules = modules
+    chosen.arguments = given
     return command.module.run(chosen)
 
 

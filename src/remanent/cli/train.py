@@ -1,6 +1,7 @@
 """`remanent train`: a recipe in a new folder, or an interrupted run to its end."""
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -8,6 +9,9 @@ from remanent.cli._shared import make_parser, with_data
 
 if TYPE_CHECKING:
     from remanent.training import Experiment
+
+LAUNCHED = ("devices", "strategy", "time_shards", "accelerator", "timeout")
+"""The options that say on what a run is trained."""
 
 
 def parser(arguments: list[str]) -> Any:
@@ -17,22 +21,37 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.training import resume_run, start_run
+    from remanent.training import Launch, resume_run, start_run
+    from remanent.training.run import read_experiment
 
+    placed = Launch(**{name: options[name] for name in LAUNCHED})
     if options.recipe is None:
         if options.out is not None:
             raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
-        resume_run(options.resume, progress=not options.quiet)
-        return _say_finished(options.resume)
-    experiment = _experiment(options)
-    folder = options.out or Path("runs") / f"{options.recipe}-{experiment.model.unit}-{experiment.training.seed}"
-    start_run(experiment, folder, progress=not options.quiet)
-    return _say_finished(folder)
-
-
-def _say_finished(folder: Path) -> int:
-    print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
+        folder, experiment = options.resume, read_experiment(options.resume)
+    else:
+        experiment = _experiment(options)
+        unit, seed = experiment.model.unit, experiment.training.seed
+        folder = options.out or Path("runs") / f"{options.recipe}-{unit}-{seed}"
+    if placed.devices is not None and placed.devices > 1 and "WORLD_SIZE" not in os.environ:
+        return _launch(options.arguments, placed.devices, folder)
+    if options.recipe is None:
+        resume_run(folder, progress=not options.quiet, launch=placed)
+    else:
+        start_run(experiment, folder, progress=not options.quiet, launch=placed)
+    if os.environ.get("RANK", "0") == "0":
+        print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
     return 0
+
+
+def _launch(arguments: list[str], processes: int, folder: Path) -> int:
+    """The same command in several processes."""
+    from remanent.training.launcher import launch
+
+    try:
+        return launch(arguments, processes)
+    except RuntimeError as error:
+        raise RuntimeError(f"{error}; go on with `remanent train --resume {folder}`") from None
 
 
 def _experiment(options: Any) -> "Experiment":
@@ -79,9 +98,14 @@ def _parser(recipe: str | None) -> Any:
     from remanent.training.config import fitting
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
-    parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [--quiet]")
+    parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [options]")
     parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
     parser.add_argument("--quiet", action="store_true", help="draw no bar")
+    parser.add_argument("--devices", type=int | None, default=None, help="processes on this machine, one a device (1)")
+    parser.add_argument("--strategy", type=str, default="ddp", help="weights whole on each, ddp, or in parts, fsdp")
+    parser.add_argument("--time-shards", type=int, default=1, help="processes that share the time of each sequence")
+    parser.add_argument("--accelerator", type=str, default="cpu", help="cpu or gpu")
+    parser.add_argument("--timeout", type=float, default=600.0, help="seconds after which a silent process is hung")
     if recipe is None:
         parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
         parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}, without --resume")

@@ -17,7 +17,7 @@ from remanent.models.linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
 from remanent.ops._shards import refusal_announced
-from remanent.units import BMRU
+from remanent.units import BMRU, RecurrentUnit
 
 CONFIG_FILE = "model.json"
 WEIGHTS_FILE = "model.safetensors"
@@ -128,6 +128,12 @@ class SequenceModel(nn.Module):
     def stream(self, batch_size: int = 1) -> Session:
         """A session that holds the state of endless streams, `batch_size` of them: see `Session`."""
         return Session(self, batch_size)
+
+    @property
+    def shares_time(self) -> bool:
+        """Whether several processes can share the time of a sequence: see `forward`."""
+        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+        return all(isinstance(unit, RecurrentUnit) and unit.recurrence.shares_time for unit in units)
 
     @property
     def epsilon(self) -> float | None:

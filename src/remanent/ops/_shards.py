@@ -22,6 +22,10 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.com
 """How a dtype goes to the other processes: by its place here."""
 
 
+def before_collective() -> None:
+    """Called before each collective that this process may have to wait in; whoever watches it may set another."""
+
+
 class ShardedScan(NamedTuple):
     """What a scan does with the steps of one process.
 
@@ -272,6 +276,7 @@ def _through(kept: Tensor, start: Tensor, last: Tensor) -> Tensor:
 
 def _gather(place: Place, value: Tensor) -> Tensor:
     """A tensor of every process, (P, ...), in the order of ranks."""
+    before_collective()
     sent = (torch.view_as_real(value.resolve_conj()) if value.is_complex() else value).contiguous()
     found = sent.new_empty(place.size * sent.shape[0], *sent.shape[1:])
     ALL_GATHER(found, sent, group=place.group)

@@ -102,11 +102,15 @@ class Task(ABC):
         """
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss, a scalar: the mean over what is asked."""
+        """The training loss, a scalar: the mean over what is asked, of which there are `asked` in the target."""
         if target.is_floating_point():
             asked = ~target.isnan()
             return F.mse_loss(output[asked], target[asked])
         return F.cross_entropy(output.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
+
+    def asked(self, target: Tensor) -> int:
+        """How many values or classes the loss is the mean of."""
+        return int((~target.isnan() if target.is_floating_point() else target != IGNORED).sum())
 
 
 class GeneratedTask(Task):

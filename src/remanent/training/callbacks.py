@@ -1,11 +1,15 @@
-"""What happens between steps: epsilon falls, metrics and checkpoints are written, a bar moves."""
+"""What happens between steps: epsilon falls, metrics and checkpoints are written, a bar moves, a signal is heeded."""
 
 import json
 import math
+import signal
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+from lightning_fabric.plugins import TorchCheckpointIO
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,9 +22,12 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from remanent._terminated import Terminated
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.config import TrainingConfig
+from remanent.training.ranks import Ranks
+from remanent.training.watch import Watch
 
 
 class AnnealEpsilon(pl.Callback):
@@ -56,7 +63,7 @@ class MetricsFile(pl.Callback):
         """Writes the step's loss, learning rate, and the epsilon of its BMRUs."""
         step = trainer.global_step - 1
         epsilon = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
-        self._append({"step": step, "loss": outputs["loss"].item(), "learning_rate": self.rate, **epsilon})
+        self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **epsilon})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the validation split's score."""
@@ -68,25 +75,117 @@ class MetricsFile(pl.Callback):
             file.write(json.dumps(line) + "\n")
 
 
-class WriteCheckpoint(pl.Callback):
-    """Writes a checkpoint after every epoch, with the last validation's score."""
+class LateErrors(TorchCheckpointIO):
+    """Writes checkpoints, and keeps an error until the processes have met after it."""
 
-    def __init__(self, checkpoints: Checkpoints, config: TrainingConfig) -> None:
-        self.checkpoints, self.config = checkpoints, config
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes one, or keeps why it could not."""
+        try:
+            super().save_checkpoint(checkpoint, path, storage_options)
+        except (OSError, RuntimeError) as error:
+            self.error = error
+
+    def raise_kept(self) -> None:
+        """Raises what was kept."""
+        if self.error is not None:
+            raise self.error
+
+
+class WriteCheckpoint(pl.Callback):
+    """Writes a checkpoint after every epoch, with the last validation's score; and one where SIGTERM ends the run.
+
+    Args:
+        checkpoints: where they lie.
+        config: which are kept.
+        ranks: the processes, of which the first writes.
+        io: by which Lightning writes.
+        advice: how to go on.
+        after: called on the first process when one is written.
+    """
+
+    def __init__(
+        self,
+        checkpoints: Checkpoints,
+        config: TrainingConfig,
+        ranks: Ranks,
+        io: LateErrors,
+        advice: str,
+        after: Callable[[], None] | None = None,
+    ) -> None:
+        self.checkpoints, self.config, self.ranks, self.io = checkpoints, config, ranks, io
+        self.advice, self.after = advice, after
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Hears SIGTERM from here on, in Lightning's stead, whose own handler ends a run without a checkpoint."""
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, lambda *_: setattr(module, "signalled", True))
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Leaves after this step, if the processes agreed to; at the end of an epoch its checkpoint comes first."""
+        if module.stopping and batch_idx + 1 < trainer.num_training_batches:
+            self._write(trainer, module, None)
+            self._leave(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Saves weights, optimiser and counters."""
-        metric = module.experiment.task.metric
-        if f"validation_{metric}" not in trainer.callback_metrics:
+        name = f"validation_{module.experiment.task.metric}"
+        if name not in trainer.callback_metrics:
             return  # a run that goes on is at the end of the epoch that its checkpoint was written after
-        score = trainer.callback_metrics[f"validation_{metric}"].item()
-        self.checkpoints.write(
-            trainer.save_checkpoint,
-            trainer.global_step,
-            score if math.isfinite(score) else None,
-            keep=self.config.keep_checkpoints,
-            more_is_better=METRICS[metric].is_share,
-        )
+        score = trainer.callback_metrics[name].item()
+        self._write(trainer, module, score if math.isfinite(score) else None)
+        if module.stopping and trainer.global_step < self.config.steps:
+            self._leave(trainer)
+
+    def _write(self, trainer: pl.Trainer, module: Any, score: float | None) -> None:
+        """All processes give what they hold, and the first writes it."""
+
+        def save(path: Path) -> None:
+            trainer.save_checkpoint(path)
+            self.io.raise_kept()
+
+        def write() -> None:
+            more = METRICS[module.experiment.task.metric].is_share
+            keep = self.config.keep_checkpoints
+            self.checkpoints.write(save, trainer.global_step, score, keep=keep, more_is_better=more)
+            if self.after is not None:
+                self.after()
+
+        self.ranks.all_do(write if self.ranks.rank == 0 else lambda: trainer.save_checkpoint("on rank 0 alone"))
+
+    def _leave(self, trainer: pl.Trainer) -> None:
+        raise Terminated(f"by SIGTERM after step {trainer.global_step} of {self.config.steps}; {self.advice}")
+
+
+class Report(pl.Callback):
+    """Tells the watch how far this process has come."""
+
+    def __init__(self, watch: Watch) -> None:
+        self.watch = watch
+
+    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+        """A step begins."""
+        self.watch.enter(trainer.global_step)
+
+    def on_after_backward(self, trainer: pl.Trainer, module: Any) -> None:
+        """The gradients are there."""
+        self.watch.come()
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """A step is done."""
+        self.watch.come()
+
+    def on_validation_batch_start(
+        self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
+    ) -> None:
+        """The score takes its time."""
+        self.watch.come()
+
+    def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
+        """The score is known."""
+        self.watch.enter(trainer.global_step)
 
 
 class _Note(ProgressColumn):
@@ -119,7 +218,7 @@ class ProgressBar(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Moves the bar."""
-        self.loss = f"loss {outputs['loss'].item():.4f}"
+        self.loss = f"loss {module.batch_loss:.4f}"
         self._show(trainer, module)
 
     def _show(self, trainer: pl.Trainer, module: Any) -> None:

@@ -26,6 +26,8 @@ class TrainingConfig:
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
         anneal_ramp: the share of steps after that in which it falls to 0 in a line, in (0, 1].
         checkpoint_every: steps between checkpoints, each with a look at up to 512 examples of the validation split.
+        batch_parts: in how many parts a batch is drawn, each from a seed of its own; `batch_size` must be a multiple.
+            Of several processes, each draws only the parts that hold its examples: with one part, all draw the whole.
         keep_checkpoints: how many of the last are kept beside the best, at least 1: if one is damaged, a run goes on
             from the one before.
         seed: of the weights and of every batch.
@@ -46,13 +48,16 @@ class TrainingConfig:
     anneal_hold: float = 0.05
     anneal_ramp: float = 0.6
     checkpoint_every: int = 50
+    batch_parts: int = 1
     keep_checkpoints: int = 2
     seed: int = 0
     threads: int = 2
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "keep_checkpoints", "threads"):
+        for name in ("steps", "batch_size", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads"):
             check_at_least(name, getattr(self, name), 1)
+        if self.batch_size % self.batch_parts:
+            raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")
         check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)

@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
 from remanent.training.config import TrainingConfig
+from remanent.training.ranks import Ranks
 
 EXAMPLES = 512
 """Of the validation split, how many are looked at between checkpoints."""
@@ -21,10 +22,10 @@ Batch = tuple[Tensor, Tensor, int]
 
 
 class StepBatches(Dataset[Batch]):
-    """The training batches of the steps `start` to `stop`, each from a seed of its own."""
+    """The training batches of the steps `start` to `stop`, each from seeds of its own: this process's examples."""
 
-    def __init__(self, task: Task, config: TrainingConfig, start: int, stop: int) -> None:
-        self.task, self.config, self.start, self.stop = task, config, start, stop
+    def __init__(self, task: Task, config: TrainingConfig, start: int, stop: int, ranks: Ranks) -> None:
+        self.task, self.config, self.start, self.stop, self.ranks = task, config, start, stop, ranks
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -32,24 +33,35 @@ class StepBatches(Dataset[Batch]):
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be in [0, {len(self)}), got {index}")
-        seed = derive_seed("batch", self.config.seed, self.start + index)
-        x, y = self.task.batch(self.config.batch_size, torch.Generator().manual_seed(seed))
-        return x, y, seed
+        config, step = self.config, self.start + index
+        seed = derive_seed("batch", config.seed, step)
+        seeds = [seed] if config.batch_parts == 1 else [self._part_seed(step, i) for i in range(config.batch_parts)]
+        rows, size = self.ranks.rows(config.batch_size), config.batch_size // config.batch_parts
+        first, last = rows.start // size, (rows.stop - 1) // size
+        parts = [self.task.batch(size, torch.Generator().manual_seed(seeds[i])) for i in range(first, last + 1)]
+        mine = slice(rows.start - first * size, rows.stop - first * size)
+        x, y = (values[0] if len(values) == 1 else torch.cat(values) for values in zip(*parts, strict=True))
+        return x[mine], y[mine], seed
+
+    def _part_seed(self, step: int, part: int) -> int:
+        return derive_seed("batch", self.config.seed, step, part)
 
 
 class TaskData(pl.LightningDataModule):
-    """A task as Lightning reads it: an epoch is the steps from one checkpoint to the next."""
+    """A task as Lightning reads it: an epoch is the steps from one regular checkpoint to the next."""
 
-    def __init__(self, task: Task, config: TrainingConfig) -> None:
+    def __init__(self, task: Task, config: TrainingConfig, ranks: Ranks) -> None:
         super().__init__()
-        self.task, self.config = task, config
+        self.task, self.config, self.ranks = task, config, ranks
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches of the current epoch."""
-        epoch = self.trainer.current_epoch if self.trainer else 0
-        start = epoch * self.config.checkpoint_every
-        stop = min(start + self.config.checkpoint_every, self.config.steps)
-        return DataLoader(StepBatches(self.task, self.config, start, stop), batch_size=None)
+        """The batches from the next step on, as many as an epoch has.
+
+        Of an epoch that was left in the middle Lightning reads as many fewer as had been done.
+        """
+        epoch, step = (self.trainer.current_epoch, self.trainer.global_step) if self.trainer else (0, 0)
+        size = min(self.config.checkpoint_every, self.config.steps - epoch * self.config.checkpoint_every)
+        return DataLoader(StepBatches(self.task, self.config, step, step + size, self.ranks), batch_size=None)
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The first examples of the validation split, at the training length."""
@@ -58,8 +70,13 @@ class TaskData(pl.LightningDataModule):
     @cached_property
     def _validation(self) -> list[tuple[Tensor, Tensor]]:
         """Made once: Lightning asks for the loaders again every epoch."""
-        size = min(self.task.split_size("validation"), EXAMPLES)
+        mine = self.ranks.rows(seen_examples(self.task))
         return [
-            read_whole(self.task, "validation", start, min(start + BATCH, size), self.task.length)
-            for start in range(0, size, BATCH)
+            read_whole(self.task, "validation", start, min(start + BATCH, mine.stop), self.task.length)
+            for start in mine[::BATCH]
         ]
+
+
+def seen_examples(task: Task) -> int:
+    """How many examples of the validation split are looked at."""
+    return min(task.split_size("validation"), EXAMPLES)

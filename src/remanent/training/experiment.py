@@ -13,6 +13,7 @@ from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.config import Experiment
 from remanent.training.data import Batch
+from remanent.training.ranks import Ranks
 
 
 class ExperimentModule(pl.LightningModule):
@@ -20,31 +21,49 @@ class ExperimentModule(pl.LightningModule):
 
     Args:
         experiment: the whole configuration; its seed fixes the first weights.
+        ranks: the processes that train it, each on a part of the batch or of the time; None for one alone.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
+    def __init__(self, experiment: Experiment, ranks: Ranks | None = None) -> None:
         super().__init__()
-        self.experiment = experiment
+        self.experiment, self.ranks = experiment, ranks or Ranks()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
             self.model = SequenceModel(experiment.model)
         self.score = MeanMetric()
+        self.batch_loss = math.nan
+        """Of the last step's batch, of all processes."""
+        self.signalled = False
+        """Whether this process was told to stop."""
+        self.stopping = False
+        """Whether any was when the last step's loss was known: all processes agree on it."""
+
+    def configure_model(self) -> None:
+        """Shares the weights out among the processes, block by block, where the strategy is "fsdp"."""
+        if self.ranks.size == 1 or self.ranks.launch.strategy != "fsdp":
+            return
+        from torch.distributed.fsdp import fully_shard
+
+        mesh = self.device_mesh["data_parallel"]  # type: ignore[index]
+        for block in self.model.blocks:
+            fully_shard(block, mesh=mesh)
+        fully_shard(self.model, mesh=mesh)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch.
+        """The loss of one batch; of several processes, what averages to it over them.
 
         Raises:
             FloatingPointError: the loss is not finite; the message names the step and the batch's seed.
         """
         x, y, seed = batch
-        torch.manual_seed(seed)  # dropout: a resumed run drops what it would have dropped
-        output, _ = self.model(x)
-        loss = self.experiment.task.loss(output, y)
-        if not torch.isfinite(loss):
+        # dropout: a resumed run drops what it would have dropped, and no process what another drops
+        torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
+        loss = self._loss(*self._answer(x, y))
+        if not math.isfinite(self.batch_loss):
             raise FloatingPointError(
-                f"the loss must be finite, got {loss.item()} in step {self.global_step} (batch seed {seed})"
+                f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
             )
-        self.log("loss", loss)
+        self.log("loss", self.batch_loss)
         return loss
 
     def on_validation_epoch_start(self) -> None:
@@ -53,9 +72,11 @@ class ExperimentModule(pl.LightningModule):
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         """Adds one batch to the score."""
-        x, y = batch
         metric = METRICS[self.experiment.task.metric]
-        self.score.update(*metric.finish(metric.tally(self.model(x)[0], y)))
+        tally = metric.tally(*self._answer(*batch))
+        if self.experiment.task.head == "every":
+            tally = self.ranks.sum_over_time(tally)
+        self.score.update(*metric.finish(tally))
 
     def on_validation_epoch_end(self) -> None:
         """Logs the score of the whole split."""
@@ -81,3 +102,27 @@ class ExperimentModule(pl.LightningModule):
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """The model's answers in this process's steps, or after the last of all, and what was asked there."""
+        if self.ranks.time_group is None:
+            return self.model(x)[0], y
+        output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
+        return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
+
+    def _loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """What averages to the loss of the whole batch over the processes, which may ask for more or less each.
+
+        An answer after the last step is that of all processes that share the sequence, and counts in part for each.
+        """
+        task, ranks = self.experiment.task, self.ranks
+        if ranks.size == 1:
+            loss = task.loss(output, target)
+            self.batch_loss, self.stopping = loss.item(), self.signalled
+            return loss
+        asked = task.asked(target)
+        loss = task.loss(output, target) if asked else 0 * output.sum()
+        weight = asked if task.head == "every" else asked / ranks.time[1]
+        total, weights, signals = ranks.sum(loss.item() * weight, weight, float(self.signalled))
+        self.batch_loss, self.stopping = total / weights if weights else math.nan, signals > 0
+        return loss * (weight * ranks.size / max(weights, 1.0))

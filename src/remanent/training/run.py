@@ -7,31 +7,54 @@ import os
 import platform
 import signal
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
+from remanent._terminated import Terminated
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
-from remanent.training.callbacks import AnnealEpsilon, MetricsFile, ProgressBar, WriteCheckpoint
+from remanent.training.callbacks import (
+    AnnealEpsilon,
+    LateErrors,
+    MetricsFile,
+    ProgressBar,
+    Report,
+    WriteCheckpoint,
+)
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.combinations import identity
 from remanent.training.config import Experiment
-from remanent.training.data import TaskData
+from remanent.training.data import EXAMPLES, TaskData, seen_examples
 from remanent.training.experiment import ExperimentModule
+from remanent.training.ranks import Launch, Ranks, joined
+from remanent.training.watch import Watch
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
 
 
-def start_run(experiment: Experiment, folder: str | Path, *, progress: bool = True) -> SequenceModel:
+def start_run(
+    experiment: Experiment,
+    folder: str | Path,
+    *,
+    progress: bool = True,
+    launch: Launch | None = None,
+    after_checkpoint: Callable[[], None] | None = None,
+) -> SequenceModel:
     """Trains from the first step, in a folder that must not exist yet.
+
+    Where a launcher such as torchrun has started several processes, each calls this function with the same arguments:
+    they train one model together, and the first writes the folder, which all must be able to read.
 
     The folder comes to hold `config.json`, `versions.json` (with the seed), `metrics.jsonl`,
     `checkpoints/`, `tensorboard/`, and at the end `model.json` and `model.safetensors`.
@@ -40,49 +63,76 @@ def start_run(experiment: Experiment, folder: str | Path, *, progress: bool = Tr
         experiment: the whole configuration.
         folder: where the run is kept.
         progress: whether a bar is drawn.
+        launch: how several processes share the work.
+        after_checkpoint: called on the first process after each checkpoint is written.
 
     Returns:
-        The trained model.
+        The trained model, on every process.
 
     Raises:
+        ValueError: the processes do not fit the run, or were not given the same one.
         FileExistsError: the folder exists.
         OSError: it cannot be made.
         FloatingPointError: the loss was not finite; the message names the step and the batch's seed.
         KeyboardInterrupt: the run was interrupted; it can be resumed.
+        Terminated: SIGTERM came; a checkpoint was written, from which it can be resumed.
+        RuntimeError: another process was lost.
     """
     folder = Path(folder)
+    with joined(launch or Launch()) as ranks:
+        ranks.all_do(lambda: _check_fit(experiment, ranks))
+        ranks.all_do(lambda: experiment.task.split_size("validation"))  # is the data there?
+        _check_same(experiment.to_dict(), ranks)
+        ranks.first_does(lambda: _begin(experiment, folder, ranks))
+        return _fit(experiment, folder, progress, ranks, after_checkpoint)
+
+
+def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
+    """Makes the run's folder."""
     if folder.exists():
         raise FileExistsError(
             f"the run's folder must not exist yet, got {folder}; to go on with it, `remanent train --resume {folder}`"
         )
-    experiment.task.split_size("validation")  # data that is missing is missed before anything is written
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as staged:
         (staged / "checkpoints").mkdir()
         write_json(staged / "config.json", experiment.to_dict())
-        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions()})
-    return _fit(experiment, folder, progress)
+        shared = {} if ranks.size == 1 else {"processes": ranks.size, **asdict(ranks.launch)}
+        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions(), **shared})
 
 
-def resume_run(folder: str | Path, *, progress: bool = True) -> SequenceModel:
+def resume_run(
+    folder: str | Path,
+    *,
+    progress: bool = True,
+    launch: Launch | None = None,
+    after_checkpoint: Callable[[], None] | None = None,
+) -> SequenceModel:
     """Goes on with an interrupted run from its last checkpoint, to the same weights, bit for bit.
+
+    On another number of processes than before, or with another strategy, they are the same up to rounding.
 
     Args:
         folder: of a run that `start_run` began; its own configuration is used.
         progress: whether a bar is drawn.
+        launch: how several processes share the work.
+        after_checkpoint: called on the first process after each checkpoint is written.
 
     Returns:
-        The trained model; one that was finished already is loaded.
+        The trained model, on every process; one that was finished already is loaded.
 
     Raises:
-        FileNotFoundError: the folder holds no run.
-        ValueError: its configuration or its checkpoint is corrupt.
+        FileNotFoundError: the folder holds no run, or a process does not see it.
+        ValueError: its configuration or its checkpoint is corrupt, or the processes do not fit the run.
+        KeyboardInterrupt, Terminated, FloatingPointError, RuntimeError: as `start_run`.
     """
     folder = Path(folder)
-    experiment = read_experiment(folder)
-    if (folder / CONFIG_FILE).exists():
-        return SequenceModel.load(folder)
-    return _fit(experiment, folder, progress)
+    with joined(launch or Launch()) as ranks:
+        experiment = ranks.all_do(lambda: read_experiment(folder))
+        ranks.all_do(lambda: _check_fit(experiment, ranks))
+        if ranks.first_does((folder / CONFIG_FILE).exists):
+            return SequenceModel.load(folder)
+        return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
 def load_run(folder: str | Path) -> tuple[Experiment, SequenceModel]:
@@ -119,23 +169,61 @@ def versions() -> dict[str, Any]:
     }
 
 
-def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
-    config = experiment.training
+def _check_fit(experiment: Experiment, ranks: Ranks) -> None:
+    """Raises unless each process has a part of the batch and of the validation split, and the model shares time."""
+    size, rows = ranks.data[1], experiment.training.batch_size
+    if size > rows:
+        raise ValueError(f"`training.batch_size` must be at least 1 for each of the {size} processes, got {rows}")
+    if size > seen_examples(experiment.task):
+        raise ValueError(f"the processes that share a batch must be at most the {EXAMPLES} examples seen, got {size}")
+    if ranks.time[1] > 1 and not ExperimentModule(experiment).model.shares_time:
+        unit = experiment.model.unit
+        raise ValueError(
+            f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time[1]}"
+        )
+
+
+def _check_same(config: dict[str, Any], ranks: Ranks) -> None:
+    """Raises unless all processes were given the same configuration."""
+    first, *others = ranks.gather(config)
+    for rank, other in enumerate(others, start=1):
+        for key, mine in _flat(first).items():
+            theirs = _flat(other).get(key)
+            if mine != theirs:
+                came = f"{key} {mine!r} on rank 0 and {theirs!r} on rank {rank}"
+                raise ValueError(f"every process must be given the same configuration, got {came}")
+
+
+def _flat(config: dict[str, Any]) -> dict[str, Any]:
+    return {f"{table}.{key}": value for table, values in config.items() for key, value in values.items()}
+
+
+def _fit(
+    experiment: Experiment,
+    folder: Path,
+    progress: bool,
+    ranks: Ranks,
+    after_checkpoint: Callable[[], None] | None,
+) -> SequenceModel:
+    config, advice = experiment.training, f"go on with `remanent train --resume {folder}`"
+    ranks.all_do(lambda: read_experiment(folder))  # each process sees it
     checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
-    checkpoint, step = checkpoints.newest() or (None, 0)
-    _cut_metrics(folder / "metrics.jsonl", step)
-    callbacks: list[pl.Callback] = [
-        MetricsFile(folder / "metrics.jsonl", config),
-        WriteCheckpoint(checkpoints, config),
-    ]
+    checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
+    ranks.first_does(lambda: _cut_metrics(folder / "metrics.jsonl", step))
+    watch, io = Watch(ranks, advice), LateErrors()
+    callbacks: list[pl.Callback] = [Report(watch)]
+    if ranks.rank == 0:
+        callbacks.append(MetricsFile(folder / "metrics.jsonl", config))
+    callbacks.append(WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config))
-    if progress:
+    if progress and ranks.rank == 0:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
-    module = ExperimentModule(experiment)
+    module = ExperimentModule(experiment, ranks)
     with _quiet(config.threads):
         trainer = pl.Trainer(
-            accelerator="cpu",
+            **_placed(ranks),
+            plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,
@@ -143,25 +231,61 @@ def _fit(experiment: Experiment, folder: Path, progress: bool) -> SequenceModel:
             log_every_n_steps=1,
             logger=TensorBoardLogger(folder, name="tensorboard", version="", purge_step=step),
             callbacks=callbacks,
+            use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             deterministic=True,
         )
-        data = TaskData(experiment.task, config)
+        data = TaskData(experiment.task, config, ranks)
         try:
-            trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+            with watch.watching(), _losses_named(watch, advice):
+                trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
+                weights = trainer.strategy.lightning_module_state_dict()
+        except Terminated:
+            raise
         except SystemExit:  # how Lightning ends after Ctrl-C, which it then ignores
             signal.signal(signal.SIGINT, signal.default_int_handler)
-            raise KeyboardInterrupt(f"- go on with `remanent train --resume {folder}`") from None
+            raise KeyboardInterrupt(f"- {advice}") from None
     if trainer.global_step < config.steps:
-        raise RuntimeError(
-            f"the run stopped in step {trainer.global_step} of {config.steps}; go on with it by resuming"
-        )
-    module.model.eval()
+        raise RuntimeError(f"the run stopped in step {trainer.global_step} of {config.steps}; {advice}")
+    ranks.first_does(lambda: _save(module, weights, folder))
+    return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
+
+
+def _placed(ranks: Ranks) -> dict[str, Any]:
+    """Where Lightning trains."""
+    launch = ranks.launch
+    placed: dict[str, Any] = {"accelerator": launch.accelerator, "devices": ranks.local_size}
+    if ranks.size == 1:
+        return placed
+    if launch.strategy == "fsdp":
+        strategy: Any = ModelParallelStrategy(ranks.size, 1, save_distributed_checkpoint=False)
+    else:  # unused parameters are looked for so that gradients are added up in one order from the first step on
+        strategy = DDPStrategy(find_unused_parameters=True)
+    return {**placed, "num_nodes": ranks.size // ranks.local_size, "strategy": strategy}
+
+
+@contextmanager
+def _losses_named(watch: Watch, advice: str) -> Iterator[None]:
+    """Where the others no longer answer, says which of them was lost."""
+    try:
+        yield
+    except RuntimeError as error:
+        lost = watch.lost()
+        if not lost:
+            raise
+        raise RuntimeError(f"{lost}; {advice}") from error
+
+
+def _save(module: ExperimentModule, weights: dict[str, Any], folder: Path) -> None:
+    """Writes the model, whose weights no process may hold whole."""
     (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # of this run, where it was cut off between its last two files
-    module.model.save(folder)
-    return module.model
+    model = SequenceModel(module.experiment.model)
+    model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
+    if module.model.epsilon is not None:
+        model.set_epsilon(module.model.epsilon)
+    model.save(folder)
 
 
 def _cut_metrics(path: Path, step: int) -> None:
@@ -190,7 +314,8 @@ def _quiet(threads: int) -> Iterator[None]:
     try:
         with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*find_unused_parameters=True was specified.*")
+            warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
             yield
     finally:
         torch.set_num_threads(before)

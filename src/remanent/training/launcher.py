@@ -1,0 +1,51 @@
+"""Starts the processes of a run on this machine, by torch's own launcher."""
+
+import logging
+import os
+import signal
+import sys
+import uuid
+from collections.abc import Sequence
+
+
+def launch(arguments: Sequence[str], processes: int) -> int:
+    """Runs `python -m remanent` in so many processes that know of each other, each of which says what is wrong.
+
+    Args:
+        arguments: of the command line.
+        processes: how many.
+
+    Returns:
+        0, or the exit status of the first process that failed.
+
+    Raises:
+        RuntimeError: a signal ended a process, which could not say so itself.
+    """
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch advises against what makes a resumed run exact
+    config = LaunchConfig(
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=processes,
+        run_id=uuid.uuid4().hex,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
+    )
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        elastic_launch(config, sys.executable)("-m", "remanent", *arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        if failure.exitcode < 0:
+            raise RuntimeError(f"rank {rank} was ended by {signal.Signals(-failure.exitcode).name}") from None
+        return failure.exitcode
+    except SignalException as signalled:
+        return 128 + int(signalled.sigval)
+    finally:
+        logging.disable(before)
+    return 0
