@@ -31,8 +31,11 @@ def parser(arguments: list[str]) -> Any:
     parser.add_argument("--threads", type=int, default=1, help="of torch, for each run")
     many = "runs at a time (1; with Ray, cores // threads)"
     parser.add_argument("--workers", type=int | None, default=None, help=many)
-    shared = "of a Ray cluster; its nodes must share the folders of --results and --runs"
+    shared = "of a Ray cluster; its nodes must share --storage, or the folders of --results and --runs"
     parser.add_argument("--address", type=str | None, default=None, help=shared)
+    where = "a path, or an address that fsspec reads, under which the runs' folders are kept for other nodes"
+    parser.add_argument("--storage", type=str | None, default=None, help=where)
+    parser.add_argument("--gpus", type=float, default=0.0, help="what a run takes of a cluster's GPUs, such as 0.5")
     parser.add_argument("--retries", type=int, default=2, help="how often a run whose process died is tried again")
     parser.add_argument("--retry-failed", action="store_true", help="do runs that have failed again")
     parser.add_argument("--failing-limit", type=int, default=2**20, help="the longest word that is tried")
@@ -62,6 +65,8 @@ def run(options: Any) -> int:
         options.runs,
         workers=options.workers,
         address=options.address,
+        storage=options.storage,
+        gpus=options.gpus,
         retries=options.retries,
         retry_failed=options.retry_failed,
         failing_limit=options.failing_limit,

@@ -3,7 +3,9 @@
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,9 @@ from remanent.models.sequence import CONFIG_FILE
 from remanent.training.combinations import identity
 from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate, failing_length
+from remanent.training.ranks import Launch
 from remanent.training.run import read_experiment, resume_run, start_run, versions
+from remanent.training.storage import RECORD, SECONDS, Storage
 
 CLAIMED = 75
 """The exit status of a process that found its run claimed by another."""
@@ -46,6 +50,8 @@ class Job(NamedTuple):
         known: how many lines of this run the results held when the grid began; with more, it is done.
         limit: how long words may get in the search of the failing length.
         modules: of the user, that register what the run is made of.
+        storage: the address of the run's folder, where machines share it; None for `folder`.
+        gpus: what the run was given of them.
     """
 
     recipe: str
@@ -56,6 +62,8 @@ class Job(NamedTuple):
     known: int
     limit: int
     modules: tuple[str, ...] = ()
+    storage: str | None = None
+    gpus: float = 0
 
 
 def work(job: Job) -> int:
@@ -69,6 +77,8 @@ def work(job: Job) -> int:
         The process's exit status: 0 when the results hold the run, `CLAIMED` if it is another's.
     """
     import_modules(job.modules)
+    if job.storage is not None:
+        return _work_on_storage(job, job.storage)
     claim = FileLock(claim_of(job.folder), timeout=0)
     try:
         claim.acquire()
@@ -79,9 +89,34 @@ def work(job: Job) -> int:
         results = Path(job.results)
         if sum(record.get("id") == identity(job.config) for record in read_records(results)) > job.known:
             return 0
-        aside = append_record(results, _measured(job))
+        aside = append_record(results, _measured(job, Path(job.folder)))
         if aside is not None:
             print(f"a broken last line of {results} was moved to {aside}", file=sys.stderr)
+    return 0
+
+
+def _work_on_storage(job: Job, address: str) -> int:
+    """Does a job in a folder of this machine that is copied to the storage, and leaves its record there.
+
+    It is claimed by the grid, which appends the record to its results.
+    """
+    reuse_freed_memory()
+    with tempfile.TemporaryDirectory(prefix="remanent-") as place:
+        folder = Path(place) / "run"
+        storage = Storage(address, folder)
+        record = storage.read(RECORD)
+        if record is not None and not (job.known and record["status"] == "failed"):
+            return 0
+        storage.claim()
+        if storage.fetch():
+            before = storage.read(SECONDS) or {"seconds": 0.0}
+            write_json(folder / WENT_ON, {"seconds": before["seconds"], "began": time.time()})
+
+        def copy() -> None:
+            storage.copy()
+            storage.write(SECONDS, {"seconds": _seconds(folder, "metrics.jsonl")})
+
+        storage.write(RECORD, _measured(job, folder, copy))
     return 0
 
 
@@ -125,12 +160,14 @@ def commit() -> str | None:
         return None
 
 
-def _measured(job: Job) -> dict[str, Any]:
+def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) -> dict[str, Any]:
     """The record of a run; what would fail again is recorded, what a machine lacks is raised."""
-    folder = Path(job.folder)
     began = time.monotonic()
     try:
-        model = _train(Experiment.from_dict(job.config), folder)
+        launch = Launch(accelerator="gpu" if job.gpus else "cpu")
+        model = _train(Experiment.from_dict(job.config), folder, launch, copy)
+        if copy is not None:
+            copy()
         experiment = read_experiment(folder)
         return _tested(job, experiment, model, _seconds(folder, CONFIG_FILE))
     except (OSError, MemoryError):
@@ -139,17 +176,17 @@ def _measured(job: Job) -> dict[str, Any]:
         return failure(job, f"{type(error).__name__}: {error}", round(time.monotonic() - began, 2))
 
 
-def _train(experiment: Experiment, folder: Path) -> SequenceModel:
+def _train(experiment: Experiment, folder: Path, launch: Launch, copy: Callable[[], None] | None) -> SequenceModel:
     """A new run, or the rest of one that was cut off."""
     for staged in folder.parent.glob(f".{folder.name}.*"):  # of one that was cut off as it began
         shutil.rmtree(staged)
     if not folder.exists():
-        return start_run(experiment, folder, progress=False)
+        return start_run(experiment, folder, progress=False, launch=launch, after_checkpoint=copy)
     if identity(read_experiment(folder).to_dict()) != identity(experiment.to_dict()):
         raise ValueError(f"{folder} must hold this run, got one of another configuration")
     if not (folder / CONFIG_FILE).exists():
         write_json(folder / WENT_ON, {"seconds": _seconds(folder, "metrics.jsonl"), "began": time.time()})
-    return resume_run(folder, progress=False)
+    return resume_run(folder, progress=False, launch=launch, after_checkpoint=copy)
 
 
 def _seconds(folder: Path, last: str) -> float:

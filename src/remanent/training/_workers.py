@@ -123,32 +123,33 @@ class RayTasks:
     Args:
         count: how many at a time; None for as many as the cluster has room for.
         threads: the cores that a run takes.
+        gpus: what a run takes of them; a part of one is shared.
         address: of a cluster; None to start Ray on this machine.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
     """
 
-    def __init__(self, count: int | None, threads: int, address: str | None) -> None:
+    def __init__(self, count: int | None, threads: int, gpus: float, address: str | None) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         self.ray: Any = importlib.import_module("ray")  # much of it has no types
-        self.count, self.threads = count, threads
+        self.count, self.needs = count, {"CPU": float(threads), "GPU": gpus}
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
             self.ray.init(num_cpus=(count or 1) * threads, include_dashboard=False, **quiet)
         else:
             self.ray.init(address=address, **quiet)
-        self.task = self.ray.remote(num_cpus=threads, max_retries=0)(_work_under_ray)  # the grid itself tries again
+        task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)  # the grid itself tries again
+        self.task = task(_work_under_ray)
         self.running: dict[Any, str] = {}
         self.capacity, self.asked = 0, -CAPACITY_AGE
 
     def room(self) -> int:
-        """How many more tasks the cluster has cores for."""
+        """How many more tasks the cluster has cores and GPUs for."""
         if time.monotonic() - self.asked >= CAPACITY_AGE:
-            self.capacity, self.asked = (
-                int(self.ray.cluster_resources().get("CPU", 0)) // self.threads,
-                time.monotonic(),
-            )
+            has = self.ray.cluster_resources()
+            self.capacity = min(int(has.get(kind, 0) / need) for kind, need in self.needs.items() if need)
+            self.asked = time.monotonic()
         return min(self.capacity, self.count or self.capacity) - len(self.running)
 
     def start(self, key: str, job: Job) -> None:
@@ -182,19 +183,20 @@ def has_ray() -> bool:
     return importlib.util.find_spec("ray") is not None
 
 
-def make_workers(count: int | None, threads: int, address: str | None) -> Workers:
+def make_workers(count: int | None, threads: int, gpus: float, address: str | None) -> Workers:
     """What a grid is worked on by.
 
     Args:
         count: runs at a time; None for what there are cores for with Ray, and for one without.
         threads: cores that a run takes.
+        gpus: what it takes of them, which Ray hands out.
         address: of a Ray cluster; None for this machine, where Ray serves more than one run at a time.
     """
-    if address is not None:
-        return RayTasks(count, threads, address)
+    if address is not None or gpus:
+        return RayTasks(count, threads, gpus, address)
     if count is None:
         count = max(1, (os.cpu_count() or 1) // threads) if has_ray() else 1
-    return RayTasks(count, threads, None) if count > 1 and has_ray() else Processes(count)
+    return RayTasks(count, threads, gpus, None) if count > 1 and has_ray() else Processes(count)
 
 
 def _work_under_ray(job: Job) -> tuple[int | None, str]:

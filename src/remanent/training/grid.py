@@ -12,13 +12,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Column
 
-from remanent._options import check_at_least
+from remanent._options import check_at_least, check_range
 from remanent._results import append_record, read_records, repair
 from remanent.tasks import METRICS
 from remanent.training._measure import CLAIMED, Job, claim_of, failure
 from remanent.training._workers import Ended, Workers, has_ray, make_workers
 from remanent.training.combinations import GridRun, identity
 from remanent.training.run import read_experiment
+from remanent.training.storage import RECORD, Storage
 
 WAIT = 0.5
 """Seconds between two looks at what others have claimed."""
@@ -48,7 +49,10 @@ class GridOptions:
         results: the results file.
         folder: where the runs' folders lie.
         workers: runs at a time, at least 1; None for one, or, where Ray is installed, as many as there are cores.
-        address: of a Ray cluster, whose nodes must share the results and the folder; None for this machine.
+        address: of a Ray cluster; None for this machine.
+        storage: an address that fsspec reads, under which the runs' folders lie; the nodes of a cluster go on from
+            there with each other's runs, and need share nothing else. None where they share `results` and `folder`.
+        gpus: what a run takes of them, in [0, infinity): a part of one is shared. Handed out by Ray.
         retries: how often a run whose process died is tried again, at least 0.
         retry_failed: whether runs that have failed are done again.
         modules: of the user, that every process imports first.
@@ -63,6 +67,8 @@ class GridOptions:
     folder: Path = Path("runs/grid")
     workers: int | None = None
     address: str | None = None
+    storage: str | None = None
+    gpus: float = 0
     retries: int = 2
     retry_failed: bool = False
     failing_limit: int = 2**20
@@ -73,8 +79,12 @@ class GridOptions:
             check_at_least("workers", self.workers, 1)
         check_at_least("retries", self.retries, 0)
         check_at_least("failing_limit", self.failing_limit, 1)
-        if self.address is not None and not has_ray():
-            raise ValueError(f'`--address` needs Ray, pip install "remanent[cluster]", got {self.address!r}')
+        check_range("gpus", self.gpus, 0, float("inf"))
+        for name, value in (("address", self.address), ("gpus", self.gpus or None)):
+            if value is not None and not has_ray():
+                raise ValueError(f'`--{name}` needs Ray, pip install "remanent[cluster]", got {value!r}')
+        if self.storage is not None:
+            Storage(self.storage, self.folder)
 
 
 def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True) -> Summary:
@@ -97,13 +107,13 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
         task.split_size("test")  # data that is missing is missed before anything is written
     found = statuses(runs, options.results)
     for run in runs:
-        if found[run.id] == "missing":
+        if found[run.id] == "missing" and options.storage is None:
             _check_folder(options.folder / run.name, run)
     aside = repair(options.results)
     if aside is not None:
         print(f"a broken last line of {options.results} was moved to {aside}", file=sys.stderr)
     threads = max((run.experiment.training.threads for run in runs), default=1)
-    workers = make_workers(options.workers, threads, options.address)
+    workers = make_workers(options.workers, threads, options.gpus, options.address)
     try:
         return _Grid(runs, options, workers, _Board(len(runs), progress)).run()
     except KeyboardInterrupt:
@@ -148,6 +158,7 @@ class _Grid:
         self.working: dict[str, GridRun] = {}
         self.counts: Counter[str] = Counter()
         self.attempts: Counter[str] = Counter()
+        self.claims: dict[str, FileLock] = {}
         found = statuses(runs, options.results)
         failed = [run for run in runs if found[run.id] == "failed"]
         lines = Counter(record.get("id") for record in read_records(options.results))
@@ -174,10 +185,42 @@ class _Grid:
                 self.pending.remove(run)
                 self.counts["skipped"] += 1
                 self.counts["failed before"] += found[run.id]["status"] == "failed"
-            elif not _is_claimed(self.options.folder / run.name):
+            elif self._claim(run):
                 self.pending.remove(run)
                 return run
         return None
+
+    def _claim(self, run: GridRun) -> bool:
+        """Whether no other grid is at the run. What is on storage this grid keeps claimed, else its process does."""
+        claim = FileLock(claim_of(self.options.folder / run.name), timeout=0)
+        try:
+            claim.acquire()
+        except Timeout:
+            return False
+        if self.options.storage is None:
+            claim.release()
+        else:
+            self.claims[run.id] = claim
+        return True
+
+    def _storage(self, run: GridRun) -> str | None:
+        """The address of a run's folder."""
+        where = self.options.storage
+        if where is None:
+            return None
+        return f"{(where if '://' in where else str(Path(where).absolute())).rstrip('/')}/{run.name}"
+
+    def _collect(self, run: GridRun, ended: Ended) -> None:
+        """Appends the record that a run left on the storage, and gives the claim up."""
+        address = self._storage(run)
+        if address is None:
+            return
+        if ended.status == 0 and run.id not in self._records():
+            record = Storage(address, self.options.folder).read(RECORD)
+            if record is None or record.get("id") != run.id:
+                raise ValueError(f"{address}/{RECORD} must be of the run {run.id}, got {record}")
+            append_record(self.options.results, record)
+        self.claims.pop(run.id).release()
 
     def _records(self) -> dict[str, dict[str, Any]]:
         """The last record of each id that the grid takes as done."""
@@ -195,10 +238,13 @@ class _Grid:
             self.known.get(run.id, 0),
             self.options.failing_limit,
             self.options.modules,
+            self._storage(run),
+            self.options.gpus,
         )
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
         """Counts a run that ended; one that died is put back, or recorded when that was once too often."""
+        self._collect(run, ended)
         found = self._records()
         if ended.status == 0 and run.id in found:
             self._count(run, found[run.id])
@@ -238,14 +284,6 @@ def _line(record: dict[str, Any]) -> str:
     )
     seconds = record["seconds"]["train"] + record["seconds"]["test"]
     return f"{METRICS[record['metric']].title} {scores} {record['length_name']} ({seconds:.0f} s)"
-
-
-def _is_claimed(folder: Path) -> bool:
-    try:
-        with FileLock(claim_of(folder), timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 def _check_folder(folder: Path, run: GridRun) -> None:
