@@ -1,10 +1,13 @@
 """What the processes of a crew do in the tests of scans that are shared out in time."""
 
+from contextlib import contextmanager
+
 import torch
 import torch.distributed as dist
 
 import model_cases
 import unit_cases
+from remanent import SequenceModel
 from remanent.ops import _shards, latch_scan, latch_scan_joint, linear_scan
 
 SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
@@ -50,8 +53,27 @@ def run_in_mesh(rank, size, inputs, cuts):
 
 def bytes_sent(rank, size, inputs, cuts):
     """What a scan and its backward pass hand to the collectives, in bytes."""
-    sent = []
-    plain = _shards.ALL_GATHER
+    with counting() as sent:
+        states = latch_scan(
+            **{k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}, group=dist.group.WORLD
+        )
+        forward = len(sent)
+        states.sum().backward()
+    return sent[:forward], sent[forward:]
+
+
+def model_bytes(rank, size, config, batch, steps):
+    """What a training step of a model hands to the collectives of its scans, in bytes."""
+    x = torch.randn(batch, steps, config.input_size).tensor_split(size, dim=1)[rank]
+    with counting() as sent:
+        SequenceModel(config)(x, group=dist.group.WORLD)[0].sum().backward()
+    return sum(sent)
+
+
+@contextmanager
+def counting():
+    """A list of what is handed to the collectives meanwhile, in bytes."""
+    sent, plain = [], _shards.ALL_GATHER
 
     def counted(found, given, **options):
         sent.append(given.numel() * given.element_size())
@@ -59,14 +81,9 @@ def bytes_sent(rank, size, inputs, cuts):
 
     _shards.ALL_GATHER = counted
     try:
-        states = latch_scan(
-            **{k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}, group=dist.group.WORLD
-        )
-        forward = len(sent)
-        states.sum().backward()
+        yield sent
     finally:
         _shards.ALL_GATHER = plain
-    return sent[:forward], sent[forward:]
 
 
 def run_in_a_part(rank, size):

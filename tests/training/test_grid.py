@@ -117,7 +117,7 @@ def test_words_are_tested_for_their_failing_length(tmp_path, monkeypatch):
 def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("remanent.training._workers.has_ray", lambda: False)
-    assert [make_workers(count, 1, None).room() for count in (None, 1, 4)] == [1, 1, 4]
+    assert [make_workers(count, 1, 0, None).room() for count in (None, 1, 4)] == [1, 1, 4]
     assert main([*GRID[:-1], "2", "--seed", "0:3", "--set", "training.steps=2"]) == 0
     check_each_once(tmp_path, 3)
     assert capsys.readouterr().out.count(": mean squared error ") == 3

@@ -392,6 +392,27 @@ def resume_elsewhere(rank, folder):
     return resume_run(folder / ("none" if rank else "run"), progress=False)
 
 
+@pytest.mark.parametrize("change", ["another model", "a later version"])
+def test_checkpoints_that_do_not_fit_are_refused_on_every_process(tmp_path, change):
+    folder = tmp_path / "run"
+    start_run(dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, steps=20)), folder, progress=False)
+    (folder / "model.json").unlink()
+    index = folder / "checkpoints" / "index.json"
+    if change == "another model":
+        config = json.loads((folder / "config.json").read_text())
+        config["model"]["hidden_size"] = 32
+        (folder / "config.json").write_text(json.dumps(config))
+        rule = "index.json must be of the run in config.json"
+    else:
+        index.write_text(json.dumps(json.loads(index.read_text()) | {"format": 2}))
+        rule = "index.json must have the format 1 of this version, got 2"
+    before = index.read_bytes()
+    for name, words in together(2, train, {}, folder, {}):
+        assert name == "ValueError"
+        assert rule in words
+    assert index.read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [

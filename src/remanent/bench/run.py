@@ -15,6 +15,7 @@ from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
 from remanent.bench.scans import time_floor, time_scans, time_threads
+from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
 
@@ -25,6 +26,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "threads": time_threads,
     "streaming": time_streaming,
     "length": time_length,
+    "shards": time_shards,
 }
 """Name to what times a section."""
 ALLOCATORS = ("default", "reuse")

@@ -14,7 +14,7 @@ def parser(arguments: list[str]) -> Any:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="sections: scans, floor, layers, threads, streaming, length; all if none",
+        help="sections: scans, floor, layers, threads, streaming, length, shards; all if none",
     )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")
     parser.add_argument("--repeats", type=int, default=7, help="how often each case is timed")

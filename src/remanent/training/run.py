@@ -9,7 +9,6 @@ import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +96,16 @@ def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
     with new_folder(folder) as staged:
         (staged / "checkpoints").mkdir()
         write_json(staged / "config.json", experiment.to_dict())
-        shared = {} if ranks.size == 1 else {"processes": ranks.size, **asdict(ranks.launch)}
-        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions(), **shared})
+        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions(), **_shared(ranks)})
+
+
+def _shared(ranks: Ranks) -> dict[str, Any]:
+    """By how many processes, and how, a run was begun; nothing where it was one."""
+    if ranks.size == 1:
+        return {}
+    launch = ranks.launch
+    how = {"strategy": launch.strategy, "time_shards": launch.time_shards, "accelerator": launch.accelerator}
+    return {"processes": ranks.size, **how}
 
 
 def resume_run(

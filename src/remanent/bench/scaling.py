@@ -1,0 +1,323 @@
+"""What a training step costs on many devices that share the batch, or the time: a model on paper, and its tables."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from remanent._options import check_at_least, check_choice
+from remanent.bench.scans import LATCH_BACKWARD, LATCH_FORWARD, LINEAR_BACKWARD, LINEAR_FORWARD
+from remanent.models import ModelConfig, SequenceModel
+from remanent.training.ranks import STRATEGIES
+from remanent.units import LRU, RecurrentUnit
+from remanent.units.bmru import LatchRecurrence
+
+NUMBER = 4
+"""Bytes of a float32."""
+PASSES = 3
+"""Products of a backward pass cost twice those of a forward pass."""
+TOUCHES = 4
+"""What the backward pass keeps is written and read once, and so is its gradient."""
+OPTIMISER_COPIES = 4
+"""Of each weight: itself, its gradient, and the two means of AdamW."""
+AGREEMENT = 64
+"""Bytes by which the processes of a sharded scan agree on what it is."""
+
+
+@dataclass(frozen=True)
+class Device:
+    """What one device does a second, and how it is joined to the others.
+
+    Args:
+        products: floating-point operations a second in products of matrices.
+        copies: bytes a second that a copy reads and writes.
+        link: bytes a second that it sends to the others.
+        latency: seconds before the first byte of a collective arrives, for each doubling of the devices.
+        memory: its bytes.
+    """
+
+    products: float
+    copies: float
+    link: float
+    latency: float
+    memory: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a step is shared out.
+
+    Args:
+        batch: sequences in all.
+        steps: T, of each.
+        data: how many parts the batch is in; must divide it.
+        time: how many parts time is in.
+        strategy: "ddp" or "fsdp": whether each device holds all weights.
+
+    Raises:
+        ValueError: a number is out of its range, or the batch does not divide.
+    """
+
+    batch: int
+    steps: int
+    data: int = 1
+    time: int = 1
+    strategy: str = "ddp"
+
+    def __post_init__(self) -> None:
+        for name in ("batch", "steps", "data", "time"):
+            check_at_least(name, getattr(self, name), 1)
+        check_choice("strategy", self.strategy, STRATEGIES)
+        if self.batch % self.data:
+            raise ValueError(f"`data` must divide the batch, {self.batch}, got {self.data}")
+
+    @property
+    def devices(self) -> int:
+        """How many there are."""
+        return self.data * self.time
+
+    @property
+    def rows(self) -> int:
+        """Steps of all sequences that one device computes; of uneven parts of time, the longest."""
+        return self.batch // self.data * -(-self.steps // self.time)
+
+
+class Layer(NamedTuple):
+    """What one block is made of, counted from the model itself.
+
+    Attributes:
+        weights: numbers that are trained.
+        matrix: those of them that are in matrices, by which each step is multiplied.
+        kept: bytes that the forward pass keeps for the backward pass, a step of a sequence.
+        scanned: bytes that the scans must move at least in both passes, a step of a sequence.
+        state: bytes of the states of a sequence.
+        flags: bytes that a device hands to the others beside states: what must agree, and whether it had a step.
+        scans: how many.
+    """
+
+    weights: int
+    matrix: int
+    kept: int
+    scanned: int
+    state: int
+    flags: int
+    scans: int
+
+
+class Cost(NamedTuple):
+    """What a training step costs one device.
+
+    Attributes:
+        products: floating-point operations.
+        moved: bytes read and written.
+        memory: bytes held at the most.
+        sent_by_layer: bytes sent for the scans of one layer.
+        sent: bytes sent in all.
+        collectives: how many it waits for.
+        compute_seconds: of products and copies, one after the other.
+        sent_seconds: of what is sent, none of it hidden behind the former.
+    """
+
+    products: float
+    moved: float
+    memory: float
+    sent_by_layer: float
+    sent: float
+    collectives: int
+    compute_seconds: float
+    sent_seconds: float
+
+    @property
+    def seconds(self) -> float:
+        """Of the whole step."""
+        return self.compute_seconds + self.sent_seconds
+
+
+def count_layer(config: ModelConfig) -> Layer:
+    """Counts what one block of a model is made of: its weights, and what autograd keeps of a sequence.
+
+    Raises:
+        ValueError: the model's blocks differ, or time cannot be shared.
+    """
+    if len(set(config.layers)) > 1:
+        raise ValueError(f"`unit` must be the same in all layers, got {config.unit!r}")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        one, two = (SequenceModel(replace(config, num_layers=n)) for n in (1, 2))
+    if not one.shares_time:
+        raise ValueError(f"`unit` must be one whose time is shared, got {config.unit!r}")
+    block = one.blocks[0]
+    units = [unit for unit in block.layer.units if isinstance(unit, RecurrentUnit)]  # type: ignore[union-attr]
+    kept = [_kept(model, steps) for model in (one, two) for steps in (64, 128)]
+    return Layer(
+        weights=sum(p.numel() for p in block.parameters()),
+        matrix=sum(p.numel() for p in block.parameters() if p.dim() > 1),
+        kept=((kept[3] - kept[2]) - (kept[1] - kept[0])) // 64,
+        scanned=sum(_scanned(unit) for unit in units),
+        state=sum(_state(unit) for unit in units),
+        flags=sum(AGREEMENT + _element(unit) for unit in units),
+        scans=len(units),
+    )
+
+
+def step_cost(layer: Layer, layers: int, plan: Plan, device: Device) -> Cost:
+    r"""What a training step costs one of the devices, of the blocks alone.
+
+    With R steps of sequences a device, B' sequences, P devices that share time, Q that share the batch:
+
+    - products: $6 R W$ for each layer's W numbers in matrices;
+    - moved: 4 R times what is kept; where time is shared the scans run once more;
+    - memory: R times what is kept, and four copies of the weights, of which "fsdp" holds a part;
+    - sent by the scans of a layer, whatever T: $(P - 1)$ times what a device hands to the others: 2 B' D numbers and
+      64 bytes forward and B' D backward for a scan, and B' D + 1 for the state after the last step;
+    - sent for the gradients, once a step: $2 (PQ - 1) / PQ$ of the weights with "ddp", half as much again with "fsdp".
+
+    Args:
+        layer: as `count_layer` gives it.
+        layers: how many.
+        plan: how the step is shared out.
+        device: one of the devices.
+    """
+    B, P = plan.batch // plan.data, plan.time
+    products = 2.0 * PASSES * plan.rows * layer.matrix * layers
+    moved = float(TOUCHES * plan.rows * layer.kept * layers)
+    weights = float(layer.weights * layers * NUMBER)
+    held = weights * OPTIMISER_COPIES / (plan.devices if plan.strategy == "fsdp" else 1)
+    by_layer, collectives = 0.0, 0
+    if P > 1:
+        moved += plan.rows * layer.scanned * layers
+        by_layer = float((P - 1) * (4 * B * layer.state + layer.flags))
+        collectives = 4 * layer.scans * layers
+    rounds = {"ddp": 2, "fsdp": 3}[plan.strategy]
+    shared = rounds * (plan.devices - 1) / plan.devices * weights
+    doublings = math.ceil(math.log2(plan.devices)) if plan.devices > 1 else 0
+    gradients = (1 if plan.strategy == "ddp" else 3 * layers) if plan.devices > 1 else 0
+    time_doublings = math.ceil(math.log2(P)) if P > 1 else 0
+    waiting = device.latency * (collectives * time_doublings + gradients * doublings)
+    sent = by_layer * layers + shared
+    return Cost(
+        products,
+        moved,
+        plan.rows * layer.kept * layers + held + P * B * layer.state,
+        by_layer,
+        sent,
+        collectives + gradients,
+        products / device.products + moved / device.copies,
+        sent / device.link + waiting,
+    )
+
+
+def longest(layer: Layer, layers: int, plan: Plan, device: Device) -> int:
+    """The longest sequences, as a power of 2, whose step fits the devices' memory; 0 where none does."""
+    steps = 1
+    while step_cost(layer, layers, replace(plan, steps=2 * steps), device).memory <= device.memory:
+        steps *= 2
+    return steps if step_cost(layer, layers, replace(plan, steps=steps), device).memory <= device.memory else 0
+
+
+MODEL = ModelConfig(input_size=16, output_size=16, hidden_size=256, num_layers=4, unit="bmru", head="every")
+"""Of the tables: 4 blocks of 256 BMRUs."""
+ASSUMED = Device(products=2e14, copies=2.5e12, link=4e10, latency=1e-5, memory=80e9)
+"""A device of the tables: round figures below what makers promise, none of them measured here."""
+DEVICES = (8, 64, 512, 4096)
+LENGTHS = (2**20, 2**25, 2**30)
+
+
+def scaling_table() -> str:
+    """The table of docs/scaling.md: one sequence a device, or one sequence shared by all, in Markdown."""
+    layer, layers = count_layer(MODEL), MODEL.num_layers
+    lines = [
+        "| devices | T | shared | memory a device | a step | of it sending | sent a device and layer by the scans |",
+        "|---:|---:|---|---:|---:|---:|---:|",
+    ]
+    for devices in DEVICES:
+        for steps in LENGTHS:
+            for name, plan in (
+                ("batch", Plan(devices, steps, data=devices)),
+                ("time", Plan(1, steps, time=devices)),
+            ):
+                cost = step_cost(layer, layers, plan, ASSUMED)
+                fits = cost.memory <= ASSUMED.memory
+                seconds = f"{shown_seconds(cost.seconds)} | {cost.sent_seconds / cost.seconds:.1%}" if fits else "- | -"
+                where = f"{devices:,} | 2^{round(math.log2(steps))} | {name}"
+                lines.append(
+                    f"| {where} | {shown_bytes(cost.memory)} | {seconds} | {shown_bytes(cost.sent_by_layer)} |"
+                )
+    return "\n".join(lines) + "\n"
+
+
+def longest_table() -> str:
+    """How long sequences may be, in Markdown."""
+    layer, layers = count_layer(MODEL), MODEL.num_layers
+    lines = ["| devices | one sequence each | one sequence in all |", "|---:|---:|---:|"]
+    for devices in (1, *DEVICES):
+        found = [
+            longest(layer, layers, plan, ASSUMED) for plan in (Plan(devices, 1, data=devices), Plan(1, 1, time=devices))
+        ]
+        lines.append(f"| {devices:,} | " + " | ".join(f"2^{round(math.log2(steps))}" for steps in found) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def shown_bytes(count: float) -> str:
+    """With a unit, in powers of 1,000.
+
+    >>> shown_bytes(0), shown_bytes(20_500), shown_bytes(1.5e13)
+    ('0 B', '20.5 kB', '15 TB')
+    """
+    for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= size:
+            return f"{count / size:.3g} {unit}"
+    return f"{count:.0f} B"
+
+
+def shown_seconds(seconds: float) -> str:
+    """With a unit.
+
+    >>> shown_seconds(0.0123), shown_seconds(64.2)
+    ('12.3 ms', '64.2 s')
+    """
+    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
+
+
+def _scanned(unit: RecurrentUnit) -> int:
+    latch = isinstance(unit.recurrence, LatchRecurrence)
+    arrays = LATCH_FORWARD + LATCH_BACKWARD if latch else LINEAR_FORWARD + LINEAR_BACKWARD
+    return arrays * _state(unit)
+
+
+def _state(unit: RecurrentUnit) -> int:
+    return _element(unit) * unit.hidden_size
+
+
+def _element(unit: RecurrentUnit) -> int:
+    """Bytes of one number of a state, which of an LRU is complex."""
+    return NUMBER * (2 if isinstance(unit, LRU) else 1)
+
+
+def _kept(model: nn.Module, steps: int) -> int:
+    """Bytes that autograd keeps of one sequence, without the weights."""
+    own = {p.untyped_storage().data_ptr() for p in (*model.parameters(), *model.buffers())}
+    with _counting(own) as kept:
+        model(torch.randn(1, steps, model.config.input_size))  # type: ignore[union-attr, arg-type]
+    return sum(kept.values())
+
+
+@contextmanager
+def _counting(own: set[int]) -> Iterator[dict[int, int]]:
+    """Storage to bytes, of all that is kept within, each once; they stay alive, lest another takes their place."""
+    kept: dict[int, int] = {}
+    alive = []
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        storage = value.untyped_storage()
+        if storage.data_ptr() not in own:
+            kept[storage.data_ptr()] = storage.nbytes()
+            alive.append(storage)
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        yield kept

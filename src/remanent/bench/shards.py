@@ -1,0 +1,165 @@
+"""The section on shared work: the same training step, and the same scan, in one process and in two."""
+
+import multiprocessing
+import tempfile
+from collections.abc import Callable
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from remanent.bench.runs import latch_both, normal_inputs
+from remanent.bench.scaling import Device, Plan, count_layer, step_cost
+from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
+from remanent.models import ModelConfig, SequenceModel
+from remanent.ops import latch_scan
+
+PROCESSES = 2
+BLOCKS, WIDTH, INPUT_SIZE = 2, 64, 16
+SHAPES = ((8, 4096), (2, 65536))
+QUICK_SHAPES = ((2, 64),)
+SCAN_SHAPE, QUICK_SCAN_SHAPE = (16, 4096, 256), (2, 64, 8)
+RATE = {"products": 512, "copies": 2**24, "link": 2**22}
+"""Of the three rates: the side of a matrix, and how many numbers are copied and sent."""
+QUICK_RATE = {"products": 32, "copies": 2**10, "link": 2**10}
+
+
+def time_shards(settings: Settings) -> list[Row]:
+    """Two processes of one thread each, beside one: the batch shared, the time shared; and what a model of it says.
+
+    Before each run both processes meet, and the run of both ends when both have ended.
+    """
+    context = multiprocessing.get_context("spawn")
+    reader, writer = context.Pipe(duplex=False)
+    with tempfile.TemporaryDirectory() as meeting:
+        started = [
+            context.Process(target=_work, args=(rank, str(Path(meeting) / "meeting"), settings, writer), daemon=True)
+            for rank in range(PROCESSES)
+        ]
+        for process in started:
+            process.start()
+        writer.close()
+        try:
+            found: list[Row] = reader.recv()
+        except EOFError:
+            raise RuntimeError("the processes of the section shards ended before they had measured") from None
+        for process in started:
+            process.join()
+    return found
+
+
+def _work(rank: int, meeting: str, settings: Settings, writer: Connection) -> None:
+    """One of the processes; the first sends the rows."""
+    torch.set_num_threads(1)
+    dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES)
+    rows = _rates(rank, settings)
+    device = _device(rows, settings)
+    for B, T in QUICK_SHAPES if settings.quick else SHAPES:
+        rows += _steps(rank, B, T, device, settings)
+    rows += _scan(rank, *(QUICK_SCAN_SHAPE if settings.quick else SCAN_SHAPE), settings)
+    dist.destroy_process_group()
+    if rank == 0:
+        writer.send(rows)
+
+
+def _rates(rank: int, settings: Settings) -> list[Row]:
+    """What the model needs to know of the machine: products and copies of one process, and what two send."""
+    sizes = QUICK_RATE if settings.quick else RATE
+    a, b = torch.randn(2, sizes["products"], sizes["products"])
+    source, target = torch.randn(2, sizes["copies"])
+    sent, little = torch.randn(sizes["link"]), torch.zeros(1)
+    cases = [
+        Case("product of matrices", _on_first(rank, lambda: a @ b)),
+        Case("copy", _on_first(rank, lambda: target.copy_(source))),
+        Case("sum over processes", _on_both(lambda: dist.all_reduce(sent))),
+        Case("a number over processes", _on_both(lambda: dist.all_reduce(little))),
+    ]
+    return measure("shards", {"processes": PROCESSES}, cases, settings.repeats)
+
+
+def _device(rows: list[Row], settings: Settings) -> Device:
+    """One process as the model sees it."""
+    sizes = QUICK_RATE if settings.quick else RATE
+    product, copy, link, latency = (row.median or float("nan") for row in rows)
+    return Device(
+        products=2 * sizes["products"] ** 3 / product,
+        copies=2 * 4 * sizes["copies"] / copy,
+        link=4 * sizes["link"] / link,
+        latency=latency,
+        memory=float("inf"),
+    )
+
+
+def _steps(rank: int, B: int, T: int, device: Device, settings: Settings) -> list[Row]:
+    """A training step of a model of BMRUs."""
+    config = ModelConfig(INPUT_SIZE, INPUT_SIZE, hidden_size=WIDTH, num_layers=BLOCKS, unit="bmru", head="every")
+    torch.manual_seed(0)
+    model, x = SequenceModel(config), torch.randn(B, T, INPUT_SIZE)
+    group = dist.group.WORLD
+    cases = [
+        Case("one process", _on_first(rank, partial(_step, model, x, None, False))),
+        Case("two share the batch", _on_both(partial(_step, model, x.tensor_split(PROCESSES)[rank], None, True))),
+        Case("two share the time", _on_both(partial(_step, model, x.tensor_split(PROCESSES, 1)[rank], group, True))),
+    ]
+    rows = measure("shards", {"B": B, "T": T, "D": WIDTH}, cases, settings.repeats)
+    add_ratios(rows, "over one process", "one process")
+    layer = count_layer(config)
+    plans = (Plan(B, T), Plan(B, T, data=PROCESSES), Plan(B, T, time=PROCESSES))
+    for row, plan in zip(rows, plans, strict=True):
+        if row.median:
+            row.ratios["computed over measured"] = step_cost(layer, BLOCKS, plan, device).seconds / row.median
+    return rows
+
+
+def _step(model: SequenceModel, x: torch.Tensor, group: Any, shared: bool) -> None:
+    """Both passes; the gradients are summed over the processes."""
+    model.zero_grad()
+    y, _ = model(x, group=group)
+    y.square().mean().backward()
+    if shared:
+        gradients = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        dist.all_reduce(gradients)
+
+
+def _scan(rank: int, B: int, T: int, D: int, settings: Settings) -> list[Row]:
+    """Both passes of the latch scan, whole and in two parts of time."""
+    candidate, threshold = normal_inputs(2, B, T, D)
+    grad = torch.ones_like(candidate)
+    mine = [value.tensor_split(PROCESSES, 1)[rank].contiguous() for value in (candidate, threshold, grad)]
+    leaves = [value.requires_grad_() for value in (mine[0], mine[1], torch.ones(D))]
+
+    def sharded() -> None:
+        torch.autograd.grad(latch_scan(*leaves, group=dist.group.WORLD), leaves, mine[2])
+
+    cases = [
+        Case("latch scan, one process", _on_first(rank, latch_both(candidate, threshold, grad))),
+        Case("latch scan, two share the time", _on_both(sharded)),
+    ]
+    rows = measure("shards", {"B": B, "T": T, "D": D}, cases, settings.repeats)
+    add_ratios(rows, "over one process", cases[0].name)
+    return rows
+
+
+def _on_first(rank: int, run: Callable[[], object]) -> Callable[[], object]:
+    """The run on the first process, while the other waits."""
+
+    def alone() -> None:
+        dist.barrier()
+        if rank == 0:
+            run()
+
+    return alone
+
+
+def _on_both(run: Callable[[], object]) -> Callable[[], object]:
+    """The run on both."""
+
+    def together() -> None:
+        dist.barrier()
+        run()
+        dist.barrier()
+
+    return together
