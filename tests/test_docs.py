@@ -185,3 +185,12 @@ def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path):
     assert [(rank, steps) for rank, steps, _ in found[2]] == [("0", "500"), ("1", "500")]
     for _, _, shared in found[2]:
         assert float(shared) == pytest.approx(float(alone), rel=1e-4)
+
+
+@pytest.mark.skipif(not (DOCS.parent / "results").is_dir(), reason="the results are not here")
+def test_the_tables_of_scaling_are_what_the_model_and_the_results_give(tmp_path, monkeypatch):
+    page = tmp_path / "scaling.md"
+    page.write_text(SCALING_TEXT)
+    monkeypatch.setattr("sys.argv", ["draw_scaling.py", "--page", str(page)])
+    load("draw_scaling").main()
+    assert page.read_text() == SCALING_TEXT, "run `python docs/draw_scaling.py`"
