@@ -10,7 +10,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from remanent._files import write_whole
+from remanent._files import replace_between, write_whole
 from remanent.report.curves import dots_by_name, score_against_length_with_spread
 from remanent.report.figures import save_figure
 from remanent.report.groups import Group, Row, summarise
@@ -31,17 +31,14 @@ def main() -> None:
     parser.add_argument("--page", type=Path, default=ROOT / "docs" / "results.md")
     options = parser.parse_args()
     text = options.page.read_text()
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f"`--page` must hold {BEGIN} and then {END}, once each, got {options.page}")
+    replace_between(text, BEGIN, END, "", options.page)  # a page without the marks is refused before pictures are drawn
     records, notes = read_results(options.files)
     for note in notes:
         print(note)
-    parts = [f"{BEGIN}\n"]
-    for group in summarise(records) if records else []:
-        parts.append(section(group, options.page.parent / "pictures"))
+    groups = summarise(records) if records else []
+    parts = [section(group, options.page.parent / "pictures") for group in groups]
     parts.append(made_by(records) if records else "No runs yet.\n")
-    before, after = text.split(BEGIN)[0], text.split(END)[1]
-    write_whole(options.page, (before + "\n".join(parts) + "\n" + END + after).encode())
+    write_whole(options.page, replace_between(text, BEGIN, END, "\n".join(parts), options.page).encode())
 
 
 def section(group: Group, pictures: Path) -> str:

@@ -5,12 +5,12 @@ python docs/draw_scaling.py [--results FILE] [--page PAGE]    # results/bench-sh
 
 import argparse
 import json
-import re
 from pathlib import Path
 from typing import Any
 
-from remanent._files import write_whole
-from remanent.bench.scaling import longest_table, scaling_table
+from remanent._files import replace_between, write_whole
+from remanent.bench.scaling_tables import longest_table, scaling_table
+from remanent.bench.shards import device_of
 
 ROOT = Path(__file__).parents[1]
 
@@ -28,10 +28,7 @@ def main() -> None:
         ("computed", scaling_table()),
         ("longest", longest_table()),
     ):
-        begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
-        if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
-            raise ValueError(f"`--page` must hold {begin} and then {end}, once each, got {options.page}")
-        text = re.sub(f"{begin}.*?{end}", lambda _, t=table, b=begin, e=end: f"{b}\n\n{t}\n{e}", text, flags=re.DOTALL)
+        text = replace_between(text, f"<!-- begin {name} -->", f"<!-- end {name} -->", table, options.page)
     write_whole(options.page, text.encode())
 
 
@@ -48,16 +45,16 @@ def measured_table(found: dict[str, Any]) -> str:
         ratios = [row["ratios"].get(name) for name in ("over one process", "computed over measured")]
         shown = " | ".join("" if ratio is None else f"{ratio:.2f}" for ratio in ratios)
         lines.append(f"| {row['case']} | {sizes} | {1e3 * row['median']:,.1f} ms | {shown} |")
-    rates = {row["case"]: row["median"] for row in found["rows"]}
+    device = device_of({row["case"]: row["median"] for row in found["rows"]})
     lines += [
         "",
         f"By `{found['command']}`: {found['cpu']}, {found['cores']} cores, torch {found['versions']['torch']}, "
         f"medians of {found['repeats']}. "
         "The model's rates, of the same run: "
-        f"{2 * 512**3 / rates['product of matrices'] / 1e9:.0f} GFLOP/s in products, "
-        f"copies of {8 * 2**24 / rates['copy'] / 1e9:.1f} GB/s, "
-        f"{4 * 2**22 / rates['sum over processes'] / 1e9:.2f} GB/s and "
-        f"{1e3 * rates['a number over processes']:.2f} ms between the processes.",
+        f"{device.products / 1e9:.0f} GFLOP/s in products, "
+        f"copies of {device.copies / 1e9:.1f} GB/s, "
+        f"{device.link / 1e9:.2f} GB/s and "
+        f"{1e3 * device.latency:.2f} ms between the processes.",
         "",
     ]
     return "\n".join(lines)

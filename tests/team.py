@@ -11,8 +11,9 @@ from multiprocessing.connection import wait
 
 import torch
 
-from remanent._terminated import Terminated
+from remanent._terminal import Terminated
 from remanent.training import Experiment, Launch, resume_run, start_run
+from remanent.training.checkpoints import Checkpoints
 
 PATIENCE = 240.0
 """Seconds after which processes that have not ended are taken for hung."""
@@ -87,6 +88,22 @@ def together(size, target, *arguments):
         return team.outcomes()
     finally:
         team.close()
+
+
+def train_on_a_full_disk(rank, step, config, folder, launch):
+    """The same, where no file can grow from the checkpoint of a step on."""
+    import resource
+
+    real = Checkpoints.write
+
+    def write(self, save, now, *others, **options):
+        if now == step:
+            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
+        real(self, save, now, *others, **options)
+
+    Checkpoints.write = write
+    return train(rank, config, folder, launch)
 
 
 def train_in_float64(rank, config, folder, launch):

@@ -4,6 +4,7 @@ import csv
 import json
 import math
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -382,3 +383,13 @@ def test_a_corrupt_run_is_refused(tmp_path, capsys):
     (folder / "config.json").write_text(json.dumps(config | {"extra": 1}))
     assert main(["evaluate", str(folder)]) == 2
     assert "has the unknown key 'extra'" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(not hasattr(socket, "SOCK_SEQPACKET"), reason="needs sockets that keep writes apart")
+def test_a_line_of_one_process_is_not_cut_by_another():
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    code = "from remanent._terminal import write_line; write_line('x' * 150)"
+    subprocess.run([sys.executable, "-c", code], stderr=theirs.fileno(), check=True)
+    theirs.close()
+    assert ours.recv(4096) == b"x" * 150 + b"\n"
+    ours.close()

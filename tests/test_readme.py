@@ -40,7 +40,7 @@ def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
 def test_commands_run(command, tmp_path, monkeypatch, capsys):
     """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
-    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=2", "--model.hidden_size=4"]
+    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--model.hidden_size=4"]
     run = next((word for word in command if word.startswith("runs/")), None)
     if run is not None:
         recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)

@@ -32,6 +32,20 @@ def write_whole(path: Path, content: bytes) -> None:
         raise
 
 
+def replace_between(text: str, begin: str, end: str, content: str, page: Path) -> str:
+    """A page's text with other content between two marks.
+
+    Raises:
+        ValueError: it does not hold each mark once, in this order.
+
+    >>> replace_between("a <b> c <d> e", "<b>", "<d>", "new", Path("page.md"))
+    'a <b>\\n\\nnew\\n<d> e'
+    """
+    if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
+        raise ValueError(f"`--page` must hold {begin} and then {end}, once each, got {page}")
+    return f"{text.split(begin)[0]}{begin}\n\n{content}\n{end}{text.split(end)[1]}"
+
+
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
     """Fills a folder that is there whole or not at all: gives a hidden one beside it, which takes its name at the end.

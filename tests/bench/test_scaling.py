@@ -9,16 +9,8 @@ from torch.utils.flop_counter import FlopCounterMode
 import shard_calls
 from crew import crew  # noqa: F401
 from remanent import ModelConfig, SequenceModel
-from remanent.bench.scaling import (
-    ASSUMED,
-    MODEL,
-    Plan,
-    count_layer,
-    longest,
-    longest_table,
-    scaling_table,
-    step_cost,
-)
+from remanent.bench.scaling import Plan, count_layer, longest, step_cost
+from remanent.bench.scaling_tables import ASSUMED, MODEL, longest_table, scaling_table
 
 CONFIG = ModelConfig(input_size=4, output_size=4, hidden_size=16, num_layers=2, unit="bmru", head="every")
 

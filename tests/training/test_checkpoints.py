@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import subprocess
 import sys
 
 import pytest
@@ -11,6 +10,7 @@ from remanent import ModelConfig
 from remanent.tasks import CopyFirst
 from remanent.training import Experiment, TrainingConfig, resume_run, start_run
 from remanent.training.checkpoints import Checkpoints
+from team import together, train_on_a_full_disk
 
 RUN = Experiment(
     CopyFirst(steps=20),
@@ -123,34 +123,12 @@ def test_checkpoints_of_another_run_or_a_later_version_are_refused(tmp_path):
         resume_run(tmp_path / "run", progress=False)
 
 
-FULL = """
-import json, resource, signal, sys
-from pathlib import Path
-from remanent.training import Experiment, start_run
-from remanent.training.checkpoints import Checkpoints
-
-real = Checkpoints.write
-
-def write(self, save, step, *others, **options):
-    if step == 15:
-        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-        resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-    real(self, save, step, *others, **options)
-
-Checkpoints.write = write
-try:
-    start_run(Experiment.from_dict(json.loads(sys.argv[1])), sys.argv[2], progress=False)
-except OSError as error:
-    print(error)
-"""
-
-
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a limit on the size of files")
 def test_a_full_disk_ends_the_run_in_a_clear_word_and_it_goes_on_when_there_is_room(tmp_path):
     start_run(RUN, tmp_path / "whole", progress=False)
-    command = [sys.executable, "-c", FULL, json.dumps(RUN.to_dict()), str(tmp_path / "run")]
-    done = subprocess.run(command, capture_output=True, text=True)
-    assert done.stdout.startswith("the checkpoint of step 15 must be written to "), done.stderr
+    ((name, words),) = together(1, train_on_a_full_disk, 15, RUN.to_dict(), tmp_path / "run", {})
+    assert name == "OSError"
+    assert words.startswith("the checkpoint of step 15 must be written to ")
     folder = tmp_path / "run" / "checkpoints"
     assert Checkpoints(folder, json.loads((folder / "index.json").read_text())["run"]).newest()[1] == 10
     assert not list(folder.glob(".*"))

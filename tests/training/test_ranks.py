@@ -18,7 +18,7 @@ from remanent.training import Experiment, Launch, TrainingConfig, resume_run, st
 from remanent.training.combinations import experiment_for
 from remanent.training.data import StepBatches
 from remanent.training.ranks import Ranks
-from team import Team, together, train, train_in_float64
+from team import Team, together, train, train_in_float64, train_on_a_full_disk
 
 pytestmark = pytest.mark.skipif(
     not dist.is_available() or sys.platform == "win32", reason="needs torch.distributed and signals"
@@ -296,28 +296,11 @@ def poisoned(rank, *arguments):
 
 
 def test_a_full_disk_ends_all_processes(tmp_path):
-    outcomes = together(2, full, RUN.to_dict(), tmp_path / "run", {})
+    outcomes = together(2, train_on_a_full_disk, 40, RUN.to_dict(), tmp_path / "run", {})
     assert outcomes[0][0] == outcomes[1][0] == "OSError"
     assert outcomes[0][1].startswith("the checkpoint of step 40 must be written to ")
     assert outcomes[1][1] == outcomes[0][1] + " (on rank 0)"
     assert together(2, train, RUN.to_dict(), tmp_path / "run", {}) == ["done"] * 2
-
-
-def full(rank, *arguments):
-    import resource
-
-    from remanent.training.checkpoints import Checkpoints
-
-    real = Checkpoints.write
-
-    def write(self, save, step, *others, **options):
-        if step == 40:
-            signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-            resource.setrlimit(resource.RLIMIT_FSIZE, (4096, resource.RLIM_INFINITY))
-        real(self, save, step, *others, **options)
-
-    Checkpoints.write = write
-    return train(rank, *arguments)
 
 
 def unequal(rank, folder):

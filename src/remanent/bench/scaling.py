@@ -1,4 +1,4 @@
-"""What a training step costs on many devices that share the batch, or the time: a model on paper, and its tables."""
+"""What a training step costs on many devices that share the batch, or the time: a model on paper."""
 
 import math
 from collections.abc import Iterator
@@ -12,7 +12,6 @@ from torch import nn
 from remanent._options import check_at_least, check_choice
 from remanent.bench.scans import LATCH_BACKWARD, LATCH_FORWARD, LINEAR_BACKWARD, LINEAR_FORWARD
 from remanent.models import ModelConfig, SequenceModel
-from remanent.training.ranks import STRATEGIES
 from remanent.units import LRU, RecurrentUnit
 from remanent.units.bmru import LatchRecurrence
 
@@ -24,6 +23,8 @@ TOUCHES = 4
 """What the backward pass keeps is written and read once, and so is its gradient."""
 OPTIMISER_COPIES = 4
 """Of each weight: itself, its gradient, and the two means of AdamW."""
+ROUNDS = {"ddp": 2, "fsdp": 3}
+"""How often the weights go round in a step: their gradients out and their sums back; with parts, the weights too."""
 AGREEMENT = 64
 """Bytes by which the processes of a sharded scan agree on what it is."""
 
@@ -71,7 +72,7 @@ class Plan:
     def __post_init__(self) -> None:
         for name in ("batch", "steps", "data", "time"):
             check_at_least(name, getattr(self, name), 1)
-        check_choice("strategy", self.strategy, STRATEGIES)
+        check_choice("strategy", self.strategy, ROUNDS)
         if self.batch % self.data:
             raise ValueError(f"`data` must divide the batch, {self.batch}, got {self.data}")
 
@@ -192,8 +193,7 @@ def step_cost(layer: Layer, layers: int, plan: Plan, device: Device) -> Cost:
         moved += plan.rows * layer.scanned * layers
         by_layer = float((P - 1) * (4 * B * layer.state + layer.flags))
         collectives = 4 * layer.scans * layers
-    rounds = {"ddp": 2, "fsdp": 3}[plan.strategy]
-    shared = rounds * (plan.devices - 1) / plan.devices * weights
+    shared = ROUNDS[plan.strategy] * (plan.devices - 1) / plan.devices * weights
     doublings = math.ceil(math.log2(plan.devices)) if plan.devices > 1 else 0
     gradients = (1 if plan.strategy == "ddp" else 3 * layers) if plan.devices > 1 else 0
     time_doublings = math.ceil(math.log2(P)) if P > 1 else 0
@@ -217,70 +217,6 @@ def longest(layer: Layer, layers: int, plan: Plan, device: Device) -> int:
     while step_cost(layer, layers, replace(plan, steps=2 * steps), device).memory <= device.memory:
         steps *= 2
     return steps if step_cost(layer, layers, replace(plan, steps=steps), device).memory <= device.memory else 0
-
-
-MODEL = ModelConfig(input_size=16, output_size=16, hidden_size=256, num_layers=4, unit="bmru", head="every")
-"""Of the tables: 4 blocks of 256 BMRUs."""
-ASSUMED = Device(products=2e14, copies=2.5e12, link=4e10, latency=1e-5, memory=80e9)
-"""A device of the tables: round figures below what makers promise, none of them measured here."""
-DEVICES = (8, 64, 512, 4096)
-LENGTHS = (2**20, 2**25, 2**30)
-
-
-def scaling_table() -> str:
-    """The table of docs/scaling.md: one sequence a device, or one sequence shared by all, in Markdown."""
-    layer, layers = count_layer(MODEL), MODEL.num_layers
-    lines = [
-        "| devices | T | shared | memory a device | a step | of it sending | sent a device and layer by the scans |",
-        "|---:|---:|---|---:|---:|---:|---:|",
-    ]
-    for devices in DEVICES:
-        for steps in LENGTHS:
-            for name, plan in (
-                ("batch", Plan(devices, steps, data=devices)),
-                ("time", Plan(1, steps, time=devices)),
-            ):
-                cost = step_cost(layer, layers, plan, ASSUMED)
-                fits = cost.memory <= ASSUMED.memory
-                seconds = f"{shown_seconds(cost.seconds)} | {cost.sent_seconds / cost.seconds:.1%}" if fits else "- | -"
-                where = f"{devices:,} | 2^{round(math.log2(steps))} | {name}"
-                lines.append(
-                    f"| {where} | {shown_bytes(cost.memory)} | {seconds} | {shown_bytes(cost.sent_by_layer)} |"
-                )
-    return "\n".join(lines) + "\n"
-
-
-def longest_table() -> str:
-    """How long sequences may be, in Markdown."""
-    layer, layers = count_layer(MODEL), MODEL.num_layers
-    lines = ["| devices | one sequence each | one sequence in all |", "|---:|---:|---:|"]
-    for devices in (1, *DEVICES):
-        found = [
-            longest(layer, layers, plan, ASSUMED) for plan in (Plan(devices, 1, data=devices), Plan(1, 1, time=devices))
-        ]
-        lines.append(f"| {devices:,} | " + " | ".join(f"2^{round(math.log2(steps))}" for steps in found) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def shown_bytes(count: float) -> str:
-    """With a unit, in powers of 1,000.
-
-    >>> shown_bytes(0), shown_bytes(20_500), shown_bytes(1.5e13)
-    ('0 B', '20.5 kB', '15 TB')
-    """
-    for unit, size in (("PB", 1e15), ("TB", 1e12), ("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
-        if count >= size:
-            return f"{count / size:.3g} {unit}"
-    return f"{count:.0f} B"
-
-
-def shown_seconds(seconds: float) -> str:
-    """With a unit.
-
-    >>> shown_seconds(0.0123), shown_seconds(64.2)
-    ('12.3 ms', '64.2 s')
-    """
-    return f"{seconds:.3g} s" if seconds >= 1 else f"{1000 * seconds:.3g} ms"
 
 
 def _scanned(unit: RecurrentUnit) -> int:

@@ -56,7 +56,7 @@ def _work(rank: int, meeting: str, settings: Settings, writer: Connection) -> No
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES)
     rows = _rates(rank, settings)
-    device = _device(rows, settings)
+    device = device_of({row.case: row.median or float("nan") for row in rows}, _rate_sizes(settings))
     for B, T in QUICK_SHAPES if settings.quick else SHAPES:
         rows += _steps(rank, B, T, device, settings)
     rows += _scan(rank, *(QUICK_SCAN_SHAPE if settings.quick else SCAN_SHAPE), settings)
@@ -67,7 +67,7 @@ def _work(rank: int, meeting: str, settings: Settings, writer: Connection) -> No
 
 def _rates(rank: int, settings: Settings) -> list[Row]:
     """What the model needs to know of the machine: products and copies of one process, and what two send."""
-    sizes = QUICK_RATE if settings.quick else RATE
+    sizes = _rate_sizes(settings)
     a, b = torch.randn(2, sizes["products"], sizes["products"])
     source, target = torch.randn(2, sizes["copies"])
     sent, little = torch.randn(sizes["link"]), torch.zeros(1)
@@ -80,17 +80,24 @@ def _rates(rank: int, settings: Settings) -> list[Row]:
     return measure("shards", {"processes": PROCESSES}, cases, settings.repeats)
 
 
-def _device(rows: list[Row], settings: Settings) -> Device:
-    """One process as the model sees it."""
-    sizes = QUICK_RATE if settings.quick else RATE
-    product, copy, link, latency = (row.median or float("nan") for row in rows)
+def device_of(seconds: dict[str, float], sizes: dict[str, int] = RATE) -> Device:
+    """One process as the model of the cost sees it.
+
+    Args:
+        seconds: what the section's first cases took, by name.
+        sizes: of what they did.
+    """
     return Device(
-        products=2 * sizes["products"] ** 3 / product,
-        copies=2 * 4 * sizes["copies"] / copy,
-        link=4 * sizes["link"] / link,
-        latency=latency,
+        products=2 * sizes["products"] ** 3 / seconds["product of matrices"],
+        copies=2 * 4 * sizes["copies"] / seconds["copy"],
+        link=4 * sizes["link"] / seconds["sum over processes"],
+        latency=seconds["a number over processes"],
         memory=float("inf"),
     )
+
+
+def _rate_sizes(settings: Settings) -> dict[str, int]:
+    return QUICK_RATE if settings.quick else RATE
 
 
 def _steps(rank: int, B: int, T: int, device: Device, settings: Settings) -> list[Row]:

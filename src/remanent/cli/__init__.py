@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
-from remanent._terminated import Terminated
+from remanent._terminal import Terminated, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, robustness, table, train
 from remanent.cli._shared import make_parser
 
@@ -48,14 +48,14 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        print(f'remanent: error: {error}; pip install "remanent[train]"', file=sys.stderr)
+        write_line(f'remanent: error: {error}; pip install "remanent[train]"')
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
-        print(f"{_self()}: error: {error}", file=sys.stderr)
+        write_line(f"{_self()}: error: {error}")
     except KeyboardInterrupt as interrupt:
-        print(f"{_self()}: interrupted {interrupt}".rstrip(), file=sys.stderr)
+        write_line(f"{_self()}: interrupted {interrupt}".rstrip())
         return 130
     except Terminated as ended:
-        print(f"{_self()}: ended {ended}", file=sys.stderr)
+        write_line(f"{_self()}: ended {ended}")
         return Terminated.STATUS
     finally:
         warnings.showwarning = shown
@@ -69,7 +69,7 @@ def _self() -> str:
 
 def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:
     """A line without the place in the source, which says nothing to a user."""
-    print(f"remanent: warning: {message}", file=sys.stderr)
+    write_line(f"remanent: warning: {message}")
 
 
 def _main(arguments: list[str]) -> int:

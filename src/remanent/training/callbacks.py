@@ -22,7 +22,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
-from remanent._terminated import Terminated
+from remanent._terminal import Terminated
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.config import TrainingConfig

@@ -34,17 +34,18 @@ class StepBatches(Dataset[Batch]):
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be in [0, {len(self)}), got {index}")
         config, step = self.config, self.start + index
-        seed = derive_seed("batch", config.seed, step)
-        seeds = [seed] if config.batch_parts == 1 else [self._part_seed(step, i) for i in range(config.batch_parts)]
         rows, size = self.ranks.rows(config.batch_size), config.batch_size // config.batch_parts
         first, last = rows.start // size, (rows.stop - 1) // size
-        parts = [self.task.batch(size, torch.Generator().manual_seed(seeds[i])) for i in range(first, last + 1)]
+        parts = [self._draw(step, part, size) for part in range(first, last + 1)]
         mine = slice(rows.start - first * size, rows.stop - first * size)
         x, y = (values[0] if len(values) == 1 else torch.cat(values) for values in zip(*parts, strict=True))
-        return x[mine], y[mine], seed
+        return x[mine], y[mine], derive_seed("batch", config.seed, step)
 
-    def _part_seed(self, step: int, part: int) -> int:
-        return derive_seed("batch", self.config.seed, step, part)
+    def _draw(self, step: int, part: int, size: int) -> tuple[Tensor, Tensor]:
+        """A part of a step's batch; a batch of one part has the step's own seed."""
+        place = (step,) if self.config.batch_parts == 1 else (step, part)
+        seed = derive_seed("batch", self.config.seed, *place)
+        return self.task.batch(size, torch.Generator().manual_seed(seed))
 
 
 class TaskData(pl.LightningDataModule):

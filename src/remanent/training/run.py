@@ -16,11 +16,10 @@ import pytorch_lightning as pl
 import torch
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
-from remanent._terminated import Terminated
+from remanent._terminal import Terminated
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
 from remanent.training.callbacks import (
@@ -34,9 +33,10 @@ from remanent.training.callbacks import (
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.combinations import identity
 from remanent.training.config import Experiment
-from remanent.training.data import EXAMPLES, TaskData, seen_examples
+from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
 from remanent.training.ranks import Launch, Ranks, joined
+from remanent.training.sharing import check_fit, check_same, losses_named, place
 from remanent.training.watch import Watch
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
@@ -79,10 +79,10 @@ def start_run(
     """
     folder = Path(folder)
     with joined(launch or Launch()) as ranks:
-        ranks.all_do(lambda: _check_fit(experiment, ranks))
-        ranks.all_do(lambda: experiment.task.split_size("validation"))  # is the data there?
-        _check_same(experiment.to_dict(), ranks)
+        ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: what is missing is missed here
+        check_same(experiment.to_dict(), ranks)
         ranks.first_does(lambda: _begin(experiment, folder, ranks))
+        ranks.all_do(lambda: read_experiment(folder))  # does each process see it?
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -136,7 +136,7 @@ def resume_run(
     folder = Path(folder)
     with joined(launch or Launch()) as ranks:
         experiment = ranks.all_do(lambda: read_experiment(folder))
-        ranks.all_do(lambda: _check_fit(experiment, ranks))
+        ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does((folder / CONFIG_FILE).exists):
             return SequenceModel.load(folder)
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
@@ -176,35 +176,6 @@ def versions() -> dict[str, Any]:
     }
 
 
-def _check_fit(experiment: Experiment, ranks: Ranks) -> None:
-    """Raises unless each process has a part of the batch and of the validation split, and the model shares time."""
-    size, rows = ranks.data[1], experiment.training.batch_size
-    if size > rows:
-        raise ValueError(f"`training.batch_size` must be at least 1 for each of the {size} processes, got {rows}")
-    if size > seen_examples(experiment.task):
-        raise ValueError(f"the processes that share a batch must be at most the {EXAMPLES} examples seen, got {size}")
-    if ranks.time[1] > 1 and not ExperimentModule(experiment).model.shares_time:
-        unit = experiment.model.unit
-        raise ValueError(
-            f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time[1]}"
-        )
-
-
-def _check_same(config: dict[str, Any], ranks: Ranks) -> None:
-    """Raises unless all processes were given the same configuration."""
-    first, *others = ranks.gather(config)
-    for rank, other in enumerate(others, start=1):
-        for key, mine in _flat(first).items():
-            theirs = _flat(other).get(key)
-            if mine != theirs:
-                came = f"{key} {mine!r} on rank 0 and {theirs!r} on rank {rank}"
-                raise ValueError(f"every process must be given the same configuration, got {came}")
-
-
-def _flat(config: dict[str, Any]) -> dict[str, Any]:
-    return {f"{table}.{key}": value for table, values in config.items() for key, value in values.items()}
-
-
 def _fit(
     experiment: Experiment,
     folder: Path,
@@ -213,7 +184,6 @@ def _fit(
     after_checkpoint: Callable[[], None] | None,
 ) -> SequenceModel:
     config, advice = experiment.training, f"go on with `remanent train --resume {folder}`"
-    ranks.all_do(lambda: read_experiment(folder))  # each process sees it
     checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
     ranks.first_does(lambda: _cut_metrics(folder / "metrics.jsonl", step))
@@ -229,7 +199,7 @@ def _fit(
     module = ExperimentModule(experiment, ranks)
     with _quiet(config.threads):
         trainer = pl.Trainer(
-            **_placed(ranks),
+            **place(ranks),
             plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
@@ -246,7 +216,7 @@ def _fit(
         )
         data = TaskData(experiment.task, config, ranks)
         try:
-            with watch.watching(), _losses_named(watch, advice):
+            with watch.watching(), losses_named(watch, advice):
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
                 weights = trainer.strategy.lightning_module_state_dict()
         except Terminated:
@@ -258,31 +228,6 @@ def _fit(
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {config.steps}; {advice}")
     ranks.first_does(lambda: _save(module, weights, folder))
     return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
-
-
-def _placed(ranks: Ranks) -> dict[str, Any]:
-    """Where Lightning trains."""
-    launch = ranks.launch
-    placed: dict[str, Any] = {"accelerator": launch.accelerator, "devices": ranks.local_size}
-    if ranks.size == 1:
-        return placed
-    if launch.strategy == "fsdp":
-        strategy: Any = ModelParallelStrategy(ranks.size, 1, save_distributed_checkpoint=False)
-    else:  # unused parameters are looked for so that gradients are added up in one order from the first step on
-        strategy = DDPStrategy(find_unused_parameters=True)
-    return {**placed, "num_nodes": ranks.size // ranks.local_size, "strategy": strategy}
-
-
-@contextmanager
-def _losses_named(watch: Watch, advice: str) -> Iterator[None]:
-    """Where the others no longer answer, says which of them was lost."""
-    try:
-        yield
-    except RuntimeError as error:
-        lost = watch.lost()
-        if not lost:
-            raise
-        raise RuntimeError(f"{lost}; {advice}") from error
 
 
 def _save(module: ExperimentModule, weights: dict[str, Any], folder: Path) -> None:

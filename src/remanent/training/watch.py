@@ -1,7 +1,6 @@
 """Watches over the processes of a run: one that hangs or is lost ends it, and is named."""
 
 import os
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from typing import Any, NamedTuple
 import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
+from remanent._terminal import write_line
 from remanent.ops import _shards
 from remanent.training.ranks import Ranks
 
@@ -51,7 +51,7 @@ class Watch:
 
     def __init__(self, ranks: Ranks, advice: str) -> None:
         self.ranks, self.advice = ranks, advice
-        self.step, self.point, self.beats = 0, 0, 0
+        self.point, self.beats = 0, 0
         self.moved = time.monotonic()
         self.ended = threading.Event()
         self.store: Any = None
@@ -64,7 +64,7 @@ class Watch:
 
     def enter(self, step: int) -> None:
         """The main thread begins a step."""
-        self.step, self.point = step, step * POINTS
+        self.point = step * POINTS
         self.come()
 
     def come(self) -> None:
@@ -129,13 +129,9 @@ class Watch:
 
     def _end(self) -> None:
         """Ends this process, whose main thread cannot be reached."""
-        who = self.lost() or self.behind() or f"all processes wait in step {self.step}"
+        who = self.lost() or self.behind() or f"all processes wait in step {self.point // POINTS}"
         seconds = f"{self.ranks.launch.timeout:g}"
-        print(
-            f"remanent: error: rank {self.ranks.rank}: {who}: nothing moved for {seconds} s; {self.advice}",
-            file=sys.stderr,
-            flush=True,
-        )
+        write_line(f"remanent: error: rank {self.ranks.rank}: {who}: nothing moved for {seconds} s; {self.advice}")
         os._exit(HUNG)
 
 

@@ -1,6 +1,7 @@
-"""How a run ends that was told to."""
+"""What a command says on stderr, and how it ends when it is told to."""
 
 import signal
+import sys
 
 
 class Terminated(SystemExit):
@@ -18,3 +19,9 @@ class Terminated(SystemExit):
 
     def __str__(self) -> str:
         return self.message
+
+
+def write_line(text: str) -> None:
+    """Writes a line in one piece, so that those of several processes stay apart; `print` writes its end separately."""
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
