@@ -35,7 +35,7 @@ PARTS = {  # part: what it may import beside itself
         "models",
         "tasks",
     },
-    "analysis": {"ops", "units", "models"},
+    "analysis": {"_options", "ops", "units", "models"},
     "report": {"_files", "_results"},
     "export": {"_files", "_options", "ops", "units", "models"},
     "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "tasks", "report", "export"},

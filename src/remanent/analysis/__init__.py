@@ -1,6 +1,22 @@
-"""Measures of a trained unit or model."""
+"""Measures of a unit, or of a trained model: what it can hold, for how long, and what training sees of it."""
 
-from remanent.analysis.hysteresis import hysteresis_curve
+from remanent.analysis.attractors import Attractors, find_attractors, vaa
+from remanent.analysis.gradients import gradient_by_lag
+from remanent.analysis.horizon import memory_horizon
+from remanent.analysis.hysteresis import hysteresis_curve, input_loop
 from remanent.analysis.trajectory import state_trajectory
+from remanent.analysis.writes import Writes, write_statistics, write_watch
 
-__all__ = ["hysteresis_curve", "state_trajectory"]
+__all__ = [
+    "Attractors",
+    "Writes",
+    "find_attractors",
+    "gradient_by_lag",
+    "hysteresis_curve",
+    "input_loop",
+    "memory_horizon",
+    "state_trajectory",
+    "vaa",
+    "write_statistics",
+    "write_watch",
+]

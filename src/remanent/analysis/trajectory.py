@@ -1,8 +1,13 @@
-"""States over time under a given input."""
+"""What units put out over time under a given input."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from remanent.analysis._probe import CHUNK, Probed, pieces, run
 from remanent.models import SequenceModel
 
 
@@ -12,7 +17,7 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
 
     Args:
         model: any model.
-        x: inputs, (B, T, M).
+        x: inputs, (B, T, M), taken in chunks, but for attention, which sees all of them at once.
         block: which block, counted from the input.
         unit: which of its units, as `ModelConfig.unit` names them.
 
@@ -21,17 +26,46 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
 
     Raises:
         ValueError: there is no such block or unit.
+
+    >>> from remanent import ModelConfig
+    >>> state_trajectory(SequenceModel(ModelConfig(1, 1, hidden_size=8)), torch.randn(2, 30, 1)).shape
+    torch.Size([2, 30, 8])
     """
     if not 0 <= block < len(model.blocks):
         raise ValueError(f"`block` must be in [0, {len(model.blocks)}), got {block}")
     units = model.blocks[block].layer.units  # type: ignore[union-attr]
     if not 0 <= unit < len(units):  # type: ignore[arg-type]
         raise ValueError(f"`unit` must be in [0, {len(units)}), got {unit}")  # type: ignore[arg-type]
+    model.eval()
+    state, seen = None, []
+    with _outputs_of([units[unit]]) as outputs:  # type: ignore[index]
+        for left, right in pieces(0, x.shape[1], x.shape[1] if _attends(model) else CHUNK):
+            _, state = model(x[:, left:right], state)
+            seen.append(outputs.pop())
+    return torch.cat(seen, dim=1)
+
+
+def every_output(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """What all units put out at every step of a chunk, side by side (B, T, W), and what goes on."""
+    if not isinstance(module, SequenceModel):
+        return run(module, x, state)
+    units = [unit for block in module.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+    with _outputs_of(units) as outputs:
+        _, state = module(x, state)
+    return torch.cat(outputs, dim=-1), state
+
+
+@contextmanager
+def _outputs_of(units: list[Any]) -> Iterator[list[Tensor]]:
+    """A list to which each unit's outputs come as it runs."""
     seen: list[Tensor] = []
-    handle = units[unit].register_forward_hook(lambda _, __, output: seen.append(output[0]))  # type: ignore
+    handles = [unit.register_forward_hook(lambda _, __, output: seen.append(output[0])) for unit in units]
     try:
-        model.eval()
-        model(x)
+        yield seen
     finally:
-        handle.remove()
-    return seen[0]
+        for handle in handles:
+            handle.remove()
+
+
+def _attends(model: SequenceModel) -> bool:
+    return any("attention" in names for names in model.config.layers)

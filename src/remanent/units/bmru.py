@@ -53,6 +53,17 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     def alpha(self, p: Params) -> Tensor | None:
         """The size of a step, (D,), or None where it is the last of the gates."""
 
+    def split_gates(self, p: Params, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Candidate and threshold (..., D), as it is before its size is taken, and the size of a step."""
+        alpha = self.alpha(p)
+        candidate, threshold, *size = self.gates(p, x)[0].chunk(3 if alpha is None else 2, dim=-1)
+        return candidate, threshold, size[0] if alpha is None else alpha
+
+    def writes(self, p: Params, x: Tensor) -> Tensor | None:
+        """See `Recurrence`."""
+        candidate, threshold, _ = self.split_gates(p, x)
+        return candidate.abs() >= threshold.abs()
+
     def scan(
         self,
         p: Params,

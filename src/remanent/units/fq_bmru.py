@@ -58,6 +58,10 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
         set_high = write_gate(candidate, high, self.width)
         return (1 - set_low) * (1 - set_high), set_high * p["alpha"].abs()
 
+    def writes(self, p: Params, x: Tensor) -> Tensor | None:
+        """See `Recurrence`."""
+        return self.gates(p, x)[0] == 0
+
 
 class FQBMRU(RecurrentUnit):
     r"""First-quadrant latch: $h_t = |\alpha|$ where $c_t \ge \beta_{hi}$, 0 where $c_t \le \beta_{lo}$, else $h_{t-1}$.

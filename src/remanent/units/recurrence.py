@@ -61,6 +61,10 @@ class Recurrence(ABC):
         """The learned initial state (W,), or None for zeros."""
         return p.get("h0")
 
+    def writes(self, p: Params, x: Tensor) -> Tensor | None:
+        """Where a step sets the state, bool (..., D), from inputs (..., M); None of a unit that has no set and hold."""
+        return None
+
 
 class ScanRecurrence(Recurrence):
     """A recurrence of gates, one scan, a readout; the first and the last treat each step alone."""

@@ -1,0 +1,72 @@
+"""One way to run whatever is measured: a unit or a model, batch first, with everything that it carries."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves, tree_map_only
+
+from remanent.models import SequenceModel
+from remanent.models.state import ModelState
+from remanent.units import RecurrentUnit
+
+Probed = RecurrentUnit | SequenceModel
+"""What a measure takes: one unit, or a model of them, such as `SequenceModel.load` gives of a run's folder."""
+
+CHUNK = 4096
+"""Steps that a measure takes at a time where it need not hold the whole sequence."""
+
+
+def check_probed(module: Any) -> None:
+    """Raises unless a module is a unit of one direction or a model, whose state does not grow."""
+    if not isinstance(module, Probed):
+        raise TypeError(f"`module` must be a RecurrentUnit or a SequenceModel, got {type(module).__name__}")
+    if isinstance(module, RecurrentUnit) and module.bidirectional:
+        raise ValueError("`module` must have one direction, got bidirectional=True")
+    if isinstance(module, SequenceModel) and any("attention" in names for names in module.config.layers):
+        raise ValueError(
+            "`module` must have a state of constant size, got a model with attention, which keeps every step"
+        )
+
+
+def run(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
+    """Inputs (B, T, ...) to outputs, batch first as well, and what goes on."""
+    if isinstance(module, RecurrentUnit) and not module.batch_first:
+        y, state = module(x.transpose(0, 1), state)
+        return y.transpose(0, 1), state
+    y, state = module(x, state)
+    return y, state
+
+
+def memories(state: Any) -> list[Tensor]:
+    """The states of the units alone, (1 or L, B, W) each: of a model without the sums and counts of its head."""
+    return tree_leaves(state.layers if isinstance(state, ModelState) else state)
+
+
+def flat(state: Any) -> Tensor:
+    """The states of all units of each sequence as one real row, (B, W)."""
+    parts = [torch.view_as_real(part).flatten(2) if part.is_complex() else part for part in memories(state)]
+    return torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
+
+
+def carried(state: Any) -> list[Tensor]:
+    """Every tensor of a state through which a gradient passes."""
+    parts = [part for part in tree_leaves(state) if isinstance(part, Tensor)]
+    return [part for part in parts if part.is_floating_point() or part.is_complex()]
+
+
+def detached(state: Any) -> Any:
+    """The same state at the start of a graph."""
+
+    def leaf(part: Tensor) -> Tensor:
+        differentiable = part.is_floating_point() or part.is_complex()
+        return part.detach().requires_grad_(differentiable)
+
+    return tree_map_only(Tensor, leaf, state)
+
+
+def pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
+    """From `start` to `stop` in pieces of at most `size`."""
+    for left in range(start, stop, size):
+        yield left, min(left + size, stop)

@@ -1,0 +1,137 @@
+"""How often latches are written, which never are, and how long they hold."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from remanent.analysis._probe import CHUNK, Probed, check_probed, pieces, run
+from remanent.units import RecurrentUnit
+from remanent.units.recurrence import Recurrence
+
+
+class Writes(NamedTuple):
+    """What is written in one layer of latches, over a batch and its time.
+
+    Attributes:
+        name: which layer, such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone.
+        rate: the share of steps that write each channel, the mean of $z_t$, float64 (D,).
+        interval: the mean number of steps between a channel's writes, float64 (D,); NaN where none had two.
+        intervals: how many intervals, of all channels, are of 1, of 2 to 3, of 4 to 7 steps and so on, int64 (32,).
+    """
+
+    name: str
+    rate: Tensor
+    interval: Tensor
+    intervals: Tensor
+
+    @property
+    def never(self) -> Tensor:
+        """Which channels are never written, bool (D,): dead, they say nothing of the input."""
+        return self.rate == 0
+
+    @property
+    def always(self) -> Tensor:
+        """Which channels are written at every step, bool (D,): dead as memories, they hold nothing."""
+        return self.rate == 1
+
+    @property
+    def dead(self) -> Tensor:
+        """Which channels are written never or always, bool (D,)."""
+        return self.never | self.always
+
+
+@torch.no_grad()
+def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
+    r"""Counts where latches are set, $z_t = [\,|c_t| \ge \beta_t\,]$, under a given input, in chunks of the time.
+
+    Args:
+        module: a unit of one direction, or a model; units without set and hold are passed over.
+        x: inputs, (B, T, M), or tokens (B, T).
+
+    Returns:
+        One for each layer of latches, from the input upwards.
+
+    Raises:
+        ValueError: nothing in `module` sets and holds, or a shape does not fit.
+        TypeError: `module` is neither a unit nor a model.
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495, for $z_t$.
+
+    >>> from remanent import BMRU
+    >>> (writes,) = write_statistics(BMRU(3, 8), torch.randn(4, 100, 3))
+    >>> writes.rate.shape, writes.dead.sum().item()
+    (torch.Size([8]), 0)
+    """
+    check_probed(module)
+    counters: dict[str, _Counter] = {}
+    state = None
+    with write_watch(module, lambda name, z: counters.setdefault(name, _Counter(z)).count(z)):
+        for left, right in pieces(0, x.shape[1], CHUNK):
+            _, state = run(module, x[:, left:right], state)
+    if not counters:
+        raise ValueError(f"`module` must have latches, which set and hold, got none in {type(module).__name__}")
+    return [counter.result(name) for name, counter in counters.items()]
+
+
+@contextmanager
+def write_watch(module: nn.Module, seen: Callable[[str, Tensor], None]) -> Iterator[None]:
+    """Calls `seen` with a layer's name and its $z_t$, bool (B, T, D), whenever a layer of latches has run."""
+    watched: list[Recurrence] = []
+    for path, unit in module.named_modules():
+        if isinstance(unit, RecurrentUnit):
+            recurrence = unit.recurrence
+            recurrence.run = _watched(unit, path, recurrence.run, seen)  # type: ignore[method-assign]
+            watched.append(recurrence)
+    try:
+        yield
+    finally:
+        for recurrence in watched:
+            del recurrence.run  # of the instance: the class's own is there again
+
+
+def _watched(unit: RecurrentUnit, path: str, run: Any, seen: Callable[[str, Tensor], None]) -> Any:
+    layers = {id(next(iter(unit._params(suffix).values()))): suffix[1:] for suffix in unit._suffixes()}
+
+    def watched(p: dict[str, Tensor], x: Tensor, *others: Any, group: Any = None) -> Any:
+        with torch.no_grad():
+            z = unit.recurrence.writes(p, x)
+        if z is not None:
+            layer = layers[id(next(iter(p.values())))]
+            seen(f"{path}.{layer}" if path else layer, z)
+        return run(p, x, *others) if group is None else run(p, x, *others, group=group)
+
+    return watched
+
+
+class _Counter:
+    """Adds up one layer's writes over chunks."""
+
+    def __init__(self, like: Tensor) -> None:
+        B, _, D = like.shape
+        self.steps = 0
+        self.writes = like.new_zeros(B, D, dtype=torch.int64)
+        self.first = like.new_full((B, D), -1, dtype=torch.int64)
+        self.last = self.first.clone()
+        self.intervals = like.new_zeros(32, dtype=torch.int64)
+
+    def count(self, z: Tensor) -> None:
+        T = z.shape[1]
+        when = torch.arange(self.steps, self.steps + T, device=z.device)[:, None]
+        at = torch.where(z, when, -1)
+        upto = torch.cat([self.last[:, None], at], dim=1).cummax(dim=1).values
+        before = upto[:, :-1]
+        gaps = (when - before)[z & (before >= 0)]
+        self.intervals += torch.bincount(gaps.double().log2().floor().long(), minlength=32)
+        arrived = torch.where(z.any(1), z.int().argmax(1) + self.steps, -1)
+        self.first = torch.where(self.first >= 0, self.first, arrived)
+        self.last = upto[:, -1]
+        self.writes += z.sum(1)
+        self.steps += T
+
+    def result(self, name: str) -> Writes:
+        rate = self.writes.sum(0).double() / (len(self.writes) * self.steps)
+        spans, gaps = (self.last - self.first).sum(0).double(), (self.writes - 1).clamp(min=0).sum(0).double()
+        return Writes(name, rate, spans / gaps, self.intervals)  # 0 / 0 is NaN

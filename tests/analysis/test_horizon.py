@@ -1,0 +1,93 @@
+"""The memory horizon: the cap for a latch that noise cannot write, the first wrong read for any other."""
+
+import pytest
+import torch
+
+from remanent import BMRU, GRU, LRU, UNITS, ModelConfig, SequenceModel
+from remanent.analysis import memory_horizon
+
+BIT = torch.tensor([[2.0], [-2.0]])
+
+
+def latch():
+    unit = BMRU(1, 1)
+    with torch.no_grad():
+        unit.weight_ih_l0.copy_(torch.tensor([[1.0], [0.0]]))
+    return unit
+
+
+def test_a_perfect_latch_has_the_cap():
+    assert memory_horizon(latch(), BIT, 0.1, sequences=3, cap=100_000).tolist() == [100_000] * 3
+
+
+def test_a_latch_reads_right_until_noise_writes_over_either_bit():
+    noise = torch.zeros(3, 40, 1)
+    noise[0, 11], noise[1, 4], noise[1, 20] = 1.5, -1.0, 1.0  # the first is the second step
+    horizon = memory_horizon(latch(), BIT, lambda B, T, _: noise[:, :T], sequences=3, cap=31, chunk=30)
+    assert horizon.tolist() == [12, 5, 31]
+
+
+def slow_horizon(unit, noise, cap):
+    """Step by step, each bit alone."""
+    written = [unit.step(bit[None]) for bit in BIT]
+    (plus, h_plus), (minus, h_minus) = written
+    direction, middle = (plus - minus).double(), ((plus.double() + minus.double()) / 2)
+    if not direction.any():
+        return 0
+    for t in range(1, cap):
+        plus, h_plus = unit.step(noise[None, t - 1], h_plus)
+        minus, h_minus = unit.step(noise[None, t - 1], h_minus)
+        if not (direction * (plus - middle)).sum() > 0 or not (direction * (minus - middle)).sum() < 0:
+            return t
+    return cap
+
+
+@pytest.mark.parametrize("name", list(UNITS))
+def test_the_horizon_is_that_of_the_definition_step_by_step(name):
+    torch.manual_seed(3)
+    unit = UNITS[name](1, 6, num_layers=2)
+    noise = 0.6 * torch.randn(4, 59, 1)
+    sent = []
+
+    def draw(B, T, generator):
+        start = sum(sent)
+        sent.append(T)
+        return noise[:, start : start + T]
+
+    horizon = memory_horizon(unit, BIT, draw, sequences=4, cap=60, chunk=7)
+    assert horizon.tolist() == [slow_horizon(unit, row, 60) for row in noise]
+
+
+def test_what_writes_nothing_has_no_horizon():
+    assert memory_horizon(latch(), 0.5 * BIT / 2, sequences=2, cap=10).tolist() == [0, 0]
+
+
+def test_a_fading_memory_is_lost_in_noise_and_the_seed_draws_it():
+    torch.manual_seed(0)
+    for unit in (LRU(1, 8), GRU(1, 8)):
+        horizon = memory_horizon(unit, BIT, sequences=8, cap=10_000)
+        assert horizon.max() < 2000
+        assert torch.equal(horizon, memory_horizon(unit, BIT, sequences=8, cap=10_000))
+
+
+def test_a_model_and_its_tokens():
+    model = SequenceModel(ModelConfig(1, 1, hidden_size=8, unit="bmru+lru"))
+    assert memory_horizon(model, BIT, sequences=2, cap=50).shape == (2,)
+    words = SequenceModel(ModelConfig(4, 1, hidden_size=8, encoder="embedding"))
+
+    def letters(B, T, generator):
+        return torch.randint(2, 4, (B, T), generator=generator)
+
+    assert memory_horizon(words, torch.tensor([0, 1]), letters, sequences=2, cap=50).max() <= 50
+    with pytest.raises(ValueError, match="`noise` must be a function where inputs are tokens, got a number"):
+        memory_horizon(words, torch.tensor([0, 1]))
+
+
+def test_bad_arguments_are_refused_by_name():
+    with pytest.raises(ValueError, match=r"`write` must have two rows, one for either bit, got shape \(1, 1\)"):
+        memory_horizon(latch(), BIT[:1])
+    for name in ("sequences", "cap", "chunk"):
+        with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
+            memory_horizon(latch(), BIT, **{name: 0})
+    with pytest.raises(ValueError, match="`noise` must be at least 0, got -1"):
+        memory_horizon(latch(), BIT, -1)
