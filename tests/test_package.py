@@ -34,6 +34,8 @@ PARTS = {  # part: what it may import beside itself
         "units",
         "models",
         "tasks",
+        "analysis",
+        "report",
     },
     "analysis": {"_options", "ops", "units", "models"},
     "report": {"_files", "_results"},

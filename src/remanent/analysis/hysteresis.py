@@ -14,7 +14,7 @@ from remanent.units.bmru import LatchRecurrence
 def hysteresis_curve(
     unit: RecurrentUnit, channel: int, *, points: int = 401, span: float = 1.6
 ) -> tuple[Tensor, Tensor, float]:
-    r"""Sweeps one channel's candidate up and down and records its state: a loop with corners $\pm\beta$, height $2\alpha$.
+    r"""Sweeps one channel's candidate up and down and records its state: corners at $\pm\beta$, height $2\alpha$.
 
     Args:
         unit: a `BMRU`, `CMRU` or `AlphaCMRU`, of which the first layer is taken, with the threshold and size that it

@@ -41,13 +41,13 @@ def score_against_length_with_spread(
         trained_at: the length trained at, drawn dotted.
         is_share: whether the scores are shares, drawn in percent, and not errors, drawn on a logarithmic axis.
     """
-    figure, axes = _figure(4.2)
+    figure, axes = spines_off(4.2)
     scale = 100 if is_share else 1
     means = {
         name: {t: scale * float(np.mean(line[t])) for t in sorted(line) if np.isfinite(line[t]).all()}
         for name, line in scores.items()
     }
-    looks = _looks(scores)
+    looks = looks_of(scores)
     axes.axhline(scale * chance, color="0.45", linestyle="--", linewidth=1, label="chance", zorder=1)
     axes.axvline(trained_at, color="0.45", linestyle=":", linewidth=1, label="trained at", zorder=1)
     for name in sorted((name for name in means if means[name]), key=lambda name: -list(means[name].values())[-1]):
@@ -94,8 +94,8 @@ def dots_by_name(
         marks: the name of a value to mark with a dashed line, to it.
         logarithmic: whether the axis is logarithmic (base 2, with 0 left of 1).
     """
-    figure, axes = _figure(1.4 + 0.38 * len(values))
-    looks = _looks(values)
+    figure, axes = spines_off(1.4 + 0.38 * len(values))
+    looks = looks_of(values)
     for row, (name, points) in enumerate(values.items()):
         colour, marker, style = looks[name]
         axes.axhline(row, color="0.92", linewidth=0.8, zorder=0)
@@ -119,14 +119,15 @@ def dots_by_name(
     return figure
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def spines_off(height: float) -> tuple[Figure, Axes]:
+    """A figure of that many inches, open above and on the right."""
     figure = Figure(figsize=(8, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def _looks(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
+def looks_of(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
     """Name to colour, marker and line; what stands in brackets changes the line alone."""
     variants: dict[str, list[str]] = {}
     for name in names:

@@ -196,7 +196,7 @@ class _Note(ProgressColumn):
 
 
 class ProgressBar(pl.Callback):
-    """One bar over all steps, with the loss, the last validation score and epsilon."""
+    """One bar over all steps, with the loss, the last validation score, epsilon, and how often latches are written."""
 
     def __init__(self, title: str, config: TrainingConfig) -> None:
         self.config = config
@@ -227,6 +227,8 @@ class ProgressBar(pl.Callback):
             note += f"  validation {trainer.callback_metrics[name].item():.4f}"
         if self.config.anneal and module.model.epsilon is not None:
             note += f"  epsilon {module.model.epsilon:.2f}"
+        if module.memory:
+            note += f"  writes {module.memory['write_rate']:.1%}  dead {module.memory['dead_channels']:.0f}"
         self.progress.update(self.bar, completed=trainer.global_step, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:

@@ -33,6 +33,8 @@ class ExperimentModule(pl.LightningModule):
         self.score = MeanMetric()
         self.batch_loss = math.nan
         """Of the last step's batch, of all processes."""
+        self.memory: dict[str, float] = {}
+        """What was last seen of the writes: see `WatchMemory`."""
         self.signalled = False
         """Whether this process was told to stop."""
         self.stopping = False
@@ -64,6 +66,8 @@ class ExperimentModule(pl.LightningModule):
                 f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
             )
         self.log("loss", self.batch_loss)
+        if self.model.epsilon is not None:
+            self.log("epsilon", self.model.epsilon)
         return loss
 
     def on_validation_epoch_start(self) -> None:

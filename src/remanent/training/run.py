@@ -35,6 +35,7 @@ from remanent.training.combinations import identity
 from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
+from remanent.training.live import WatchMemory
 from remanent.training.ranks import Launch, Ranks, joined
 from remanent.training.sharing import check_fit, check_same, losses_named, place
 from remanent.training.watch import Watch
@@ -194,6 +195,8 @@ def _fit(
     callbacks.append(WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config))
+    if ranks.rank == 0 and ranks.launch.strategy != "fsdp":
+        callbacks.append(WatchMemory(experiment))
     if progress and ranks.rank == 0:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     module = ExperimentModule(experiment, ranks)

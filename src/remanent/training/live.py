@@ -1,0 +1,59 @@
+"""What TensorBoard shows of a model's memory while it trains."""
+
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+
+from remanent.analysis import write_statistics
+from remanent.training.config import Experiment
+from remanent.training.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
+
+EVERY = 200
+"""Steps between two looks; a shorter training has none."""
+STEPS = 1000
+"""How much of a sequence is looked at."""
+
+
+class WatchMemory(pl.Callback):
+    """Every 200 steps: write rate, dead channels, a hysteresis loop and a raster of states, on validation examples.
+
+    It draws no random number and changes no weight. A model whose weights are shared out is not looked at.
+    """
+
+    def __init__(self, experiment: Experiment) -> None:
+        self.task = experiment.task
+        self.inputs: torch.Tensor | None = None
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Looks, where it is time."""
+        if trainer.global_step % EVERY:
+            return
+        if self.inputs is None:
+            self.inputs = example_inputs(self.task)[:, :STEPS]
+        training = module.model.training
+        module.model.eval()
+        try:
+            self._look(trainer, module)
+        finally:
+            module.model.train(training)
+
+    def _look(self, trainer: pl.Trainer, module: Any) -> None:
+        from remanent.report.figures import hysteresis_loop, trajectory
+
+        model, board, step = module.model, trainer.logger.experiment, trainer.global_step  # type: ignore[union-attr]
+        assert self.inputs is not None
+        x = self.inputs.to(module.device)
+        raster = first_raster(model, x, STEPS)
+        picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
+        board.add_figure("states", picture, step)
+        if not has_latches(model) or any("attention" in names for names in model.config.layers):
+            return
+        module.memory = write_summary(write_statistics(model, x))
+        for name, value in module.memory.items():
+            board.add_scalar(name, value, step)
+        loop = first_loop(model, x)
+        if loop is not None:
+            title = f"{loop.name}, step {step}"
+            curve = (loop.candidate.cpu(), loop.state.cpu())
+            board.add_figure("loop", hysteresis_loop(*curve, threshold=loop.threshold, title=title), step)

@@ -1,0 +1,103 @@
+"""What a model's memory looks like on its task, in plain values: for pictures while it trains, and for the report."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanent.analysis import Writes, hysteresis_curve, state_trajectory, write_statistics
+from remanent.models import SequenceModel
+from remanent.tasks import Task
+from remanent.tasks.base import read_whole
+from remanent.units.bmru import LatchRecurrence
+
+EXAMPLES = 8
+"""Of the validation split, how many are looked at."""
+
+
+@dataclass(frozen=True)
+class Loop:
+    """One channel's hysteresis loop.
+
+    Attributes:
+        name: which channel.
+        candidate: (N,).
+        state: (N,).
+        threshold: where it flips.
+    """
+
+    name: str
+    candidate: Tensor
+    state: Tensor
+    threshold: float
+
+
+@dataclass(frozen=True)
+class Raster:
+    """States over the time of one sequence.
+
+    Attributes:
+        name: of which unit.
+        inputs: (T, M), of tokens (T, 1).
+        states: (T, D).
+    """
+
+    name: str
+    inputs: Tensor
+    states: Tensor
+
+
+def example_inputs(task: Task, examples: int = EXAMPLES, split: str = "validation") -> Tensor:
+    """The first inputs of a split at the training length, (B, T, M) or tokens (B, T)."""
+    return read_whole(task, split, 0, min(examples, task.split_size(split)), task.length)[0]
+
+
+def first_loop(model: SequenceModel, x: Tensor) -> Loop | None:
+    """The loop of the busiest channel of the first layer of latches that has one; None without any.
+
+    The busiest is the one written most often under the inputs (B, T, M), but not at every step.
+    """
+    for i, units in enumerate(_units(model)):
+        for j, unit in enumerate(units):
+            if not isinstance(getattr(unit, "recurrence", None), LatchRecurrence):
+                continue
+            rate = next(w.rate for w in write_statistics(model, x) if w.name == f"blocks.{i}.layer.units.{j}.l0")
+            channel = int(torch.where(rate < 1, rate, -1).argmax())
+            candidate, state, threshold = hysteresis_curve(unit, channel)
+            return Loop(f"channel {channel} of unit {j}, block {i}", candidate, state, threshold)
+    return None
+
+
+def first_raster(model: SequenceModel, x: Tensor, steps: int) -> Raster:
+    """The states of the first block's first unit under the first of the inputs, up to a number of steps."""
+    x = x[:1, :steps]
+    states = state_trajectory(model, x)[0]
+    inputs = x[0] if x.dim() == 3 else x[0, :, None]
+    return Raster(f"{model.config.layers[0][0]}, block 0", inputs, states)
+
+
+def write_summary(writes: list[Writes]) -> dict[str, float]:
+    """The mean share of steps that write, and how many channels never or always do, of all layers of latches."""
+    rates = torch.cat([w.rate for w in writes])
+    dead = torch.cat([w.dead for w in writes])
+    return {"write_rate": rates.mean().item(), "dead_channels": float(dead.sum().item())}
+
+
+def has_latches(model: SequenceModel) -> bool:
+    """Whether any unit sets and holds."""
+    units = [unit for units in _units(model) for unit in units]
+    return any(_sets(unit) for unit in units)
+
+
+def _sets(unit: Any) -> bool:
+    recurrence = getattr(unit, "recurrence", None)
+    if recurrence is None:
+        return False
+    with torch.no_grad():
+        x = next(unit.parameters()).new_zeros(1, unit.input_size)
+        return recurrence.writes(unit._params("_l0"), x) is not None
+
+
+def _units(model: SequenceModel) -> list[Any]:
+    return [block.layer.units for block in model.blocks]  # type: ignore[union-attr]
