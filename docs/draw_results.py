@@ -8,20 +8,16 @@ import re
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
-
 from remanent._files import replace_between, write_whole
-from remanent.report.curves import dots_by_name, score_against_length_with_spread
 from remanent.report.figures import save_figure
-from remanent.report.groups import Group, Row, summarise
+from remanent.report.group_figures import draw_failing_lengths, draw_scores
+from remanent.report.groups import Group, summarise
 from remanent.report.results import read_results
 from remanent.report.score_tables import caption, grid_commands, markdown_scores
 from remanent.report.tables import SCORES
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
-LIMIT = 2**20
-"""The longest length at which the grid looks for a failure."""
 
 
 def main() -> None:
@@ -53,50 +49,6 @@ def section(group: Group, pictures: Path) -> str:
         save_figure(figure, pictures / f"{stem}.svg")
         lines += [f"![{group.label}: {said}](pictures/{stem}.svg)", ""]
     return "\n".join([*lines, "```console", *grid_commands(group), "```", ""])
-
-
-def draw_scores(group: Group) -> Figure:
-    """Scores over the length, or, where there is one length alone, side by side."""
-    lengths = sorted({column.length for column in group.columns})
-    score = SCORES[group.metric]
-    if len(lengths) > 1 and lengths[0] > 0:
-        return score_against_length_with_spread(
-            {row.label: scores_by_length(group, row) for row in group.rows},
-            title=f"{group.label}, trained at {group.length:,}",
-            length_name=group.length_name,
-            score_name=score.title,
-            chance=group.chance,
-            trained_at=group.length,
-            is_share=score.more_is_better,
-        )
-    scale = 100 if score.more_is_better else 1
-    points = {
-        row.label: [scale * value for values in scores_by_length(group, row).values() for value in values]
-        for row in group.rows
-    }
-    return dots_by_name(
-        points,
-        title=group.label,
-        value_name=score.title + (", %" if score.more_is_better else ""),
-        marks={"chance": scale * group.chance},
-        logarithmic=False,
-    )
-
-
-def draw_failing_lengths(group: Group) -> Figure:
-    """A dot for every seed of every unit."""
-    return dots_by_name(
-        {row.label: row.failing_lengths for row in group.rows},
-        title=f"{group.label}, trained at {group.length:,}",
-        value_name=f"failing length, {group.length_name}",
-        marks={f"looked for up to {LIMIT:,}": LIMIT},
-        logarithmic=True,
-    )
-
-
-def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
-    """A row's scores at every length, of the most examples where there are several."""
-    return {c.length: row.scores(c) for c in group.columns if row.scores(c)}
 
 
 def made_by(records: list[dict[str, Any]]) -> str:

@@ -1,5 +1,7 @@
 """What units put out over time under a given input."""
 
+import copy
+import dataclasses
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -43,6 +45,13 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
             _, state = model(x[:, left:right], state)
             seen.append(outputs.pop())
     return torch.cat(seen, dim=1)
+
+
+def answering(model: SequenceModel) -> SequenceModel:
+    """The same model, of the same weights, with its head at every step."""
+    other = copy.copy(model)
+    other.config = dataclasses.replace(model.config, head="every")
+    return other
 
 
 def every_output(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:

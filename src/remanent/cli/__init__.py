@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent._terminal import Terminated, write_line
-from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, robustness, table, train
+from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -35,6 +35,7 @@ COMMANDS = {
     "list": Command(listing, "show units, tasks and recipes"),
     "demo": Command(demo, "train and test three small models, and write a report", trains=True),
     "bench": Command(bench, "time scans and layers beside others' packages"),
+    "report": Command(report, "write a page of HTML about runs and their memory", trains=True),
     "table": Command(table, "show what the grid measured"),
 }
 

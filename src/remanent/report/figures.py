@@ -102,7 +102,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
 
     Args:
         inputs: (T, M); one feature is drawn as a line, several as an image.
-        states: (T, D), drawn as an image, channels ordered by when they were last written.
+        states: (T, D), drawn as an image, channels ordered by when they last changed.
         title: what is shown.
     """
     x, h = np.asarray(inputs), np.asarray(states)
@@ -127,7 +127,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
         interpolation="nearest",
         extent=(0.5, len(h) + 0.5, h.shape[1] + 0.5, 0.5),
     )
-    bottom.set(xlabel="step", ylabel="channel, by last write")
+    bottom.set(xlabel="step", ylabel="channel, by last change")
     figure.colorbar(image, ax=bottom, label="state")
     top.set_title(title)
     return figure

@@ -1,0 +1,36 @@
+"""`remanent report`: one page of HTML about runs, to be sent to a colleague."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+from remanent.cli._shared import make_parser, with_data
+
+
+def parser(arguments: list[str]) -> Any:
+    """The command's parser."""
+    parser = make_parser("Measures finished runs and writes one HTML file that opens anywhere, without a network.")
+    parser.add_argument(
+        "runs", nargs="*", type=Path, default=[], metavar="RUN", help="folders of finished runs of one task"
+    )
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="a new file")
+    parser.add_argument(
+        "--results", type=Path, nargs="+", default=[], help="files of `remanent grid` to add; after RUN"
+    )
+    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    return parser
+
+
+def run(options: Any) -> int:
+    """Runs the command."""
+    from remanent.training.reports import write_report
+
+    write_report(
+        options.runs,
+        options.out,
+        results=options.results,
+        place=lambda task: with_data(task, options.data_dir),
+        said=lambda text: print(f"remanent: {text}", file=sys.stderr),
+    )
+    print(f"{options.out} holds the report ({options.out.stat().st_size / 1e6:.1f} MB).")
+    return 0

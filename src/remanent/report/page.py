@@ -1,0 +1,101 @@
+"""One self-contained page of HTML from tables, figures and sentences: no request leaves it."""
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+
+import jinja2
+import matplotlib
+from matplotlib.figure import Figure
+
+from remanent._files import write_whole
+from remanent.report.score_tables import Cell
+
+PARTS = files("remanent.report") / "page_parts"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of text under a header; a `Cell` may be marked as the best of its column."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str | Cell]]
+
+    @property
+    def cells(self) -> list[list[Cell]]:
+        """The rows, all of cells."""
+        return [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows]
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure, what is said under it, and what it shows to somebody who cannot see it."""
+
+    figure: Figure
+    caption: str
+    alt: str
+
+    @property
+    def svg(self) -> str:
+        """The figure as SVG in base64, the same for the same figure."""
+        content = io.BytesIO()
+        with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
+            self.figure.savefig(content, format="svg", metadata={"Date": None})
+        return base64.b64encode(content.getvalue()).decode()
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page.
+
+    Attributes:
+        title: above it.
+        paragraphs: sentences.
+        tables: below them.
+        figures: side by side where there is room.
+        folded: texts that open on a click, each with its name.
+    """
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    tables: Sequence[Table] = ()
+    figures: Sequence[Picture] = ()
+    folded: Sequence[tuple[str, str]] = field(default=())
+
+
+def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Section], footer: str) -> None:
+    """Writes the page whole, into a file that must not exist yet.
+
+    Args:
+        path: of the file.
+        title: of the page.
+        summary: the sentence that says most.
+        sections: in order; the interactive latch comes after them.
+        footer: what made it.
+
+    Raises:
+        FileExistsError: the file exists.
+        OSError: it cannot be written.
+    """
+    if path.exists():
+        raise FileExistsError(f"`path` must not exist yet, got {path}")
+    environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True)
+    template = environment.from_string(_part("report.html"))
+    page = template.render(
+        title=title,
+        summary=summary,
+        sections=sections,
+        footer=footer,
+        style=_part("report.css") + _part("latch.css"),
+        latch=_part("latch.html"),
+        script=_part("latch.js"),
+    )
+    write_whole(path, page.encode())
+
+
+def _part(name: str) -> str:
+    return (PARTS / name).read_text()

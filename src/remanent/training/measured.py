@@ -1,0 +1,148 @@
+"""What is measured of a finished run, from its folder alone: scores, memory, and how it learned."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanent._files import read_json
+from remanent.analysis import Writes, gradient_by_lag, memory_horizon, write_statistics
+from remanent.models import SequenceModel
+from remanent.tasks import Task
+from remanent.tasks.base import read_whole
+from remanent.training.config import Experiment
+from remanent.training.evaluate import evaluate
+from remanent.training.portrait import Loop, Raster, example_inputs, first_loop, first_raster, has_latches
+from remanent.training.run import load_run
+
+STEPS = 1000
+"""How much of a sequence the memory is looked at on."""
+HORIZON_CAP = 10_000
+HORIZON_SEQUENCES = 16
+EXAMPLES = 512
+"""Of the test split, at most."""
+CLASSES = 20
+"""The most for which a confusion matrix can be read."""
+
+
+@dataclass(frozen=True)
+class RunMeasures:
+    """A run and what was measured of it; None where the model has no such thing.
+
+    Attributes:
+        folder: of the run.
+        experiment: its configuration.
+        versions: packages and machine, as the folder says.
+        parameters: how many numbers were trained.
+        learning: step to validation score.
+        score: on the first examples of the test split, at the training length.
+        examples: how many.
+        loop: of the busiest latch.
+        raster: states of the first unit of the first block.
+        writes: of every layer of latches.
+        gradient: lags and norms, on validation examples.
+        horizon: median over sequences, at most `HORIZON_CAP`.
+        confusion: counts (C, C) of what is by what was said.
+    """
+
+    folder: Path
+    experiment: Experiment
+    versions: dict[str, Any]
+    parameters: int
+    learning: dict[int, float]
+    score: float
+    examples: int
+    loop: Loop | None
+    raster: Raster
+    writes: list[Writes] | None
+    gradient: tuple[Tensor, Tensor] | None
+    horizon: int | None
+    confusion: Tensor | None
+
+
+def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
+    """Measures a finished run.
+
+    Args:
+        folder: of the run.
+        task: the run's task where its data lie elsewhere now; else as the folder says.
+
+    Raises:
+        FileNotFoundError: the folder holds no finished run, or the data are missing.
+        ValueError: a file is corrupt.
+    """
+    experiment, model = load_run(folder)
+    model.eval()
+    task = task or experiment.task
+    examples = min(EXAMPLES, task.split_size("test"))
+    x = example_inputs(task)[:, :STEPS]
+    attends = any("attention" in names for names in model.config.layers)
+    latches = has_latches(model) and not attends
+    return RunMeasures(
+        folder=folder,
+        experiment=experiment,
+        versions=read_json(folder / "versions.json"),
+        parameters=sum(p.numel() for p in model.parameters()),
+        learning=read_learning(folder / "metrics.jsonl", task.metric),
+        score=evaluate(model, task, examples=examples),
+        examples=examples,
+        loop=first_loop(model, x) if latches else None,
+        raster=first_raster(model, x, STEPS),
+        writes=write_statistics(model, x) if latches else None,
+        gradient=None if attends or x.shape[1] < 2 else gradient_by_lag(model, x),
+        horizon=None if attends else _horizon(model, task),
+        confusion=_confusion(model, task, examples),
+    )
+
+
+def read_learning(path: Path, metric: str) -> dict[int, float]:
+    """The validation score after each step at which it was taken, counted from 1.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is not JSON.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"`metrics.jsonl` must be a file in {path.parent}, got none")
+    learning = {}
+    for number, line in enumerate(path.read_text().splitlines(), start=1):
+        try:
+            values = json.loads(line)
+        except json.JSONDecodeError:
+            raise ValueError(f"{path}, line {number} must hold JSON, got {line[:40]!r}") from None
+        if f"validation_{metric}" in values:
+            learning[values["step"] + 1] = values[f"validation_{metric}"]
+    return learning
+
+
+def _horizon(model: SequenceModel, task: Task) -> int:
+    """Of a bit that two opposite inputs write, or the first two tokens, under noise as large as the writes."""
+    options: dict[str, Any] = {"read": "answer", "sequences": HORIZON_SEQUENCES, "cap": HORIZON_CAP}
+    if task.tokens:
+        write = torch.arange(2)
+
+        def letters(B: int, T: int, generator: torch.Generator) -> Tensor:
+            return torch.randint(task.input_size, (B, T), generator=generator)
+
+        found = memory_horizon(model, write, letters, **options)
+    else:
+        write = torch.ones(2, task.input_size)
+        write[1] = -1
+        found = memory_horizon(model, write, **options)
+    return int(found.median())
+
+
+@torch.inference_mode()
+def _confusion(model: SequenceModel, task: Task, examples: int) -> Tensor | None:
+    """Counts of classes after the last step; None where values are asked, or classes at every step, or too many."""
+    if task.head != "last" or task.metric == "mse" or task.output_size > CLASSES:
+        return None
+    counts = torch.zeros(task.output_size, task.output_size, dtype=torch.int64)
+    for start in range(0, examples, 64):
+        x, target = read_whole(task, "test", start, min(start + 64, examples), task.length)
+        said = model(x)[0].argmax(-1)
+        counts.index_put_((target, said), torch.ones_like(target), accumulate=True)
+    return counts

@@ -1,0 +1,269 @@
+"""A page about runs, for a colleague: what was trained, how well, and what the memory looks like."""
+
+import json
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from remanent.report.figures import hysteresis_loop, trajectory
+from remanent.report.group_figures import draw_failing_lengths, draw_scores
+from remanent.report.groups import Group, spread, summarise
+from remanent.report.memory import confusion_matrix, gradient_against_lag, learning_curves
+from remanent.report.page import Picture, Section, Table, write_page
+from remanent.report.results import read_results
+from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
+from remanent.report.tables import DASH, SCORES, format_score, format_spread
+from remanent.tasks import Task
+from remanent.training.measured import HORIZON_CAP, HORIZON_SEQUENCES, STEPS, RunMeasures, measure_run
+from remanent.training.run import load_run
+
+ByUnit = dict[str, list[RunMeasures]]
+
+
+def write_report(
+    runs: Sequence[Path],
+    out: Path,
+    *,
+    results: Sequence[Path] = (),
+    place: Callable[[Task], Task] = lambda task: task,
+    said: Callable[[str], None] = lambda text: None,
+) -> None:
+    """Writes one self-contained HTML file about finished runs of one task, and about results files of the grid.
+
+    Args:
+        runs: folders of finished runs, of one task; there may be none where there are results.
+        out: a file that must not exist yet, in a folder that does.
+        results: files that `remanent grid` wrote; each task in them has a section of its own.
+        place: makes a task read its data from elsewhere.
+        said: told what is done next.
+
+    Raises:
+        FileExistsError: `out` exists.
+        FileNotFoundError: a folder holds no finished run, there is no such file, or data are missing.
+        ValueError: the runs are of different tasks, nothing is given, or a file is corrupt.
+    """
+    if out.exists():
+        raise FileExistsError(f"`--out` must not exist yet, got {out}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
+    if not runs and not results:
+        raise ValueError("`RUN` or `--results` must be given, got neither")
+    _check_one_task(runs)
+    records, notes = read_results(results)
+    groups = summarise(records) if records else []
+    measured = []
+    for folder in runs:
+        said(f"measuring {folder}")
+        measured.append(measure_run(folder, place(load_run(folder)[0].task)))
+    by_unit: ByUnit = {}
+    for run in measured:
+        by_unit.setdefault(run.experiment.model.unit, []).append(run)
+    sections = _run_sections(by_unit) if measured else []
+    sections += [_group_section(group) for group in groups]
+    title = measured[0].experiment.task.name if measured else ", ".join(dict.fromkeys(g.recipe for g in groups))
+    write_page(
+        out,
+        title=f"{title}: what is remembered",
+        summary=_summary(by_unit) if measured else f"{len(records)} runs of {len(groups)} tables of the grid.",
+        sections=sections,
+        footer=_footer(measured, notes),
+    )
+
+
+def _check_one_task(runs: Sequence[Path]) -> None:
+    """Raises unless all runs are finished ones of one task, with the same options."""
+    first: dict[str, Any] | None = None
+    for folder in runs:
+        task = load_run(folder)[0].to_dict()["task"]
+        task.pop("data_dir", None)
+        if first is not None and task != first:
+            differing = [
+                f"{key} {first.get(key)!r} and {task.get(key)!r}"
+                for key in {**first, **task}
+                if first.get(key) != task.get(key)
+            ]
+            raise ValueError(f"`RUN` must be runs of one task, got in {runs[0]} and {folder}: {', '.join(differing)}")
+        first = task
+
+
+def _run_sections(by_unit: ByUnit) -> list[Section]:
+    runs = [run for group in by_unit.values() for run in group]
+    return [_scores(by_unit), _learning(by_unit), _memory(by_unit), *_confusions(by_unit), _configuration(runs)]
+
+
+def _summary(by_unit: ByUnit) -> str:
+    """The units from the best, with their scores and what guessing scores."""
+    task = next(iter(by_unit.values()))[0].experiment.task
+    score = SCORES[task.metric]
+    means = {unit: statistics.fmean(run.score for run in runs) for unit, runs in by_unit.items()}
+    order = sorted(means, key=lambda unit: -means[unit] if score.more_is_better else means[unit])
+    told = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
+    what = score.title + (" in %" if score.more_is_better else "")
+    count = sum(len(runs) for runs in by_unit.values())
+    noun = "run" if count == 1 else "runs"
+    return (
+        f"{count} {noun} of {task.name}; {what} on test: {told}; by guessing {format_score(task.chance, task.metric)}."
+    )
+
+
+def _scores(by_unit: ByUnit) -> Section:
+    rows = []
+    for unit, runs in by_unit.items():
+        task, one = runs[0].experiment.task, runs[0]
+        seeds = ", ".join(str(run.experiment.training.seed) for run in runs)
+        steps = sorted({run.experiment.training.steps for run in runs})
+        rows.append([unit, _score(runs), f"{one.parameters:,}", ", ".join(f"{s:,}" for s in steps), seeds])
+    name = SCORES[task.metric].title + (", %" if SCORES[task.metric].more_is_better else "")
+    header = ["unit", name, "parameters", "training steps", "seeds"]
+    text = (
+        f"On {one.examples} sequences of the test split, at the length trained at ({task.length:,} {task.length_name})"
+    )
+    text += "; mean ± standard deviation where there are several seeds."
+    return Section("Scores", [text], [Table("Scores of each unit", header, rows)])
+
+
+def _learning(by_unit: ByUnit) -> Section:
+    task = next(iter(by_unit.values()))[0].experiment.task
+    curves: dict[str, dict[int, list[float]]] = {}
+    for unit, runs in by_unit.items():
+        for run in runs:
+            for step, value in run.learning.items():
+                curves.setdefault(unit, {}).setdefault(step, []).append(value)
+    score = SCORES[task.metric]
+    options = {"score_name": f"validation {score.title}", "is_share": score.more_is_better, "chance": task.chance}
+    figure = learning_curves(curves, title=task.name, **options)  # type: ignore[arg-type]
+    ends = "; ".join(
+        f"{unit} ends at {format_score(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
+    )
+    picture = Picture(
+        figure, "Validation over training, in a band over seeds.", f"Lines of the validation score over steps: {ends}."
+    )
+    return Section("Learning", figures=[picture])
+
+
+def _memory(by_unit: ByUnit) -> Section:
+    """The table of writes and horizons, and the pictures of the first run of each unit."""
+    header = [
+        "unit",
+        "memory horizon, steps",
+        "writes, % of steps",
+        "channels never written",
+        "always",
+        "steps between writes",
+    ]
+    rows, pictures = [], []
+    for unit, runs in by_unit.items():
+        first = runs[0]
+        rows.append([unit, _horizon(first), *_writes(first)])
+        pictures += _pictures(unit, first)
+    lags = {unit: runs[0].gradient for unit, runs in by_unit.items() if runs[0].gradient is not None}
+    if lags:
+        figure = gradient_against_lag(
+            {unit: (g[0], g[1]) for unit, g in lags.items() if g}, title="gradient of the last output"
+        )
+        far = "; ".join(f"{unit} {g[1][-1].item():.1e} at lag {int(g[0][-1]):,}" for unit, g in lags.items() if g)
+        pictures.append(
+            Picture(
+                figure, "How much of the gradient reaches back.", f"Lines of the gradient's norm over the lag: {far}."
+            )
+        )
+    text = (
+        f"Of the first run of each unit, on the first {STEPS:,} steps of validation sequences. The horizon says for how"
+    )
+    text += (
+        " long the bit of two opposite first inputs is read right from what the model answers, under random inputs: the"
+    )
+    text += (
+        f" median of {HORIZON_SEQUENCES} sequences, tried up to {HORIZON_CAP:,} steps. A channel that is never written,"
+    )
+    text += " or always, remembers nothing."
+    return Section("Memory", [text], [Table("Memory of each unit", header, rows)], pictures)
+
+
+def _pictures(unit: str, run: RunMeasures) -> list[Picture]:
+    seed, raster, loop = run.experiment.training.seed, run.raster, run.loop
+    T, D = raster.states.shape
+    figure = trajectory(raster.inputs, raster.states, title=f"{unit}, seed {seed}")
+    alt = f"States of {D} channels over {T} steps, under the input above; {_steady(run)}."
+    pictures = [Picture(figure, f"States of {raster.name}, of model {unit}, while it reads a sequence.", alt)]
+    if loop is not None:
+        curve = hysteresis_loop(loop.candidate, loop.state, threshold=loop.threshold, title=f"{unit}, seed {seed}")
+        low, high = loop.state.min().item(), loop.state.max().item()
+        alt = f"A loop between states {low:.2f} and {high:.2f}, which flips at candidates of ±{loop.threshold:.2f}."
+        pictures.append(Picture(curve, f"The loop of {loop.name}, the busiest that also holds.", alt))
+    return pictures
+
+
+def _confusions(by_unit: ByUnit) -> list[Section]:
+    pictures = []
+    for unit, runs in by_unit.items():
+        counts = runs[0].confusion
+        if counts is not None:
+            right, total = int(counts.diagonal().sum()), int(counts.sum())
+            figure = confusion_matrix(counts, title=f"{unit}, seed {runs[0].experiment.training.seed}")
+            pictures.append(
+                Picture(
+                    figure,
+                    f"{unit}: {right} of {total} right.",
+                    f"Counts by class and answer: {right} of {total} on the diagonal.",
+                )
+            )
+    return [Section("Confusions", figures=pictures)] if pictures else []
+
+
+def _configuration(runs: Sequence[RunMeasures]) -> Section:
+    folded = [(str(run.folder), json.dumps(run.experiment.to_dict(), indent=2)) for run in runs]
+    return Section("Configuration", ["The whole configuration of each run, as its folder has it."], folded=folded)
+
+
+def _group_section(group: Group) -> Section:
+    header, rows = table_cells(group)
+    label, score = group.label, SCORES[group.metric]
+    best = next((row[0].text for row in rows if any(cell.is_best for cell in row)), None)
+    alt = f"{score.title} of {len(group.rows)} units" + (f"; {best} is best by more than the spread" if best else "")
+    figures = [Picture(draw_scores(group), f"{label}: {score.title}.", alt + ".")]
+    if group.has_failing_lengths:
+        figures.append(
+            Picture(draw_failing_lengths(group), f"{label}: failing lengths.", "A dot for every seed of every unit.")
+        )
+    folded = [("The commands that make it", "\n".join(grid_commands(group)))]
+    return Section(label, [caption(group)], [Table(label, header, rows)], figures, folded)
+
+
+def _score(runs: Sequence[RunMeasures]) -> str:
+    mean, std, _ = spread([run.score for run in runs])
+    return format_spread(mean, std, runs[0].experiment.task.metric)
+
+
+def _horizon(run: RunMeasures) -> str:
+    if run.horizon is None:
+        return DASH
+    return f"{run.horizon:,}" + (" or more" if run.horizon == HORIZON_CAP else "")
+
+
+def _writes(run: RunMeasures) -> list[str | Cell]:
+    if run.writes is None:
+        return [DASH] * 4
+    rate = statistics.fmean(value for w in run.writes for value in w.rate.tolist())
+    never, always = (sum(int(getattr(w, name).sum()) for w in run.writes) for name in ("never", "always"))
+    channels = sum(len(w.rate) for w in run.writes)
+    gaps = [value for w in run.writes for value in w.interval.tolist() if value == value]
+    between = f"{statistics.median(gaps):,.1f}" if gaps else DASH
+    return [f"{100 * rate:.1f}", f"{never} of {channels}", f"{always} of {channels}", between]
+
+
+def _steady(run: RunMeasures) -> str:
+    states = run.raster.states
+    same = (states[1:] == states[:-1]).float().mean().item() if len(states) > 1 else 1.0
+    return f"from one step to the next {100 * same:.0f} % of them stay as they are"
+
+
+def _footer(runs: Sequence[RunMeasures], notes: Sequence[str]) -> str:
+    made = []
+    for run in runs:
+        packages = ", ".join(f"{name} {version}" for name, version in run.versions["packages"].items())
+        made.append(f"{packages}; Python {run.versions['python']}; {run.versions['processor']}")
+    return " ".join(
+        ["Made by remanent report.", *(f"{text}." for text in dict.fromkeys(made)), *(f"{note}." for note in notes)]
+    )
