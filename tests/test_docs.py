@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import textwrap
 from pathlib import Path
 
 import pytest
@@ -35,21 +36,31 @@ def draw_units():
     return load("draw_units")
 
 
+def test_the_figure_of_gradients_shows_what_its_page_says(tmp_path, monkeypatch):
+    draw = load("draw_memory")
+    monkeypatch.setattr(draw, "PICTURES", tmp_path)
+    curves = draw.curves()
+    level, cut = curves["BMRU, epsilon 1"][1], curves["BMRU, epsilon 0"]
+    torch.testing.assert_close(level, torch.full_like(level, draw.D**0.5))
+    assert not cut[1][cut[0] >= 64].any()
+    draw.main()
+    assert (tmp_path / "gradients.svg").stat().st_size > 10_000
+
+
 @pytest.fixture(scope="module")
 def draw_results():
     return load("draw_results")
 
 
-@pytest.mark.parametrize(
-    "text", [TEXT, TASKS_TEXT, EXPORT_TEXT, SCALING_TEXT], ids=["units", "tasks", "export", "scaling"]
-)
-def test_python_blocks_run_one_after_the_other(text, tmp_path):
+@pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
+def test_python_blocks_run_one_after_the_other(page, tmp_path):
+    text = page.read_text()
     if "onnxruntime" in text:
         pytest.importorskip("onnxscript", reason="needs the extra onnx")
     names = {"__name__": "docs_md", "folder": tmp_path}
     try:
-        for block in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
-            exec(compile(block, "docs", "exec"), names)
+        for block in re.findall(r"^ *```python\n(.*?)```", text, re.DOTALL | re.MULTILINE):
+            exec(compile(textwrap.dedent(block), page.name, "exec"), names)
     finally:
         UNITS.pop("leaky", None)
         TASKS.pop("maximum", None)
@@ -164,8 +175,8 @@ def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path):
     """As torchrun starts it, with two processes."""
     (block,) = re.findall(r"```python\n(.*?)```", SCALING_TEXT, re.DOTALL)
     total = "sum(p.grad.double().abs().sum() for p in model.parameters()).item()"
-    code = f"{block}print(f'{{rank}} of {{size}}:', y.shape[1], {total})\n"
-    (tmp_path / "long.py").write_text(code)
+    said = f"sys.stdout.write(f'{{rank}} of {{size}}: {{y.shape[1]}} {{{total}}}\\n')"  # in one piece: lines stay apart
+    (tmp_path / "long.py").write_text(f"{block}import sys\n{said}\n")
     found = {}
     for size in (1, 2):
         command = [

@@ -11,14 +11,20 @@ from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
-BLOCKS = re.findall(r"```(\w+)\n(.*?)```", README.read_text(), re.DOTALL)
-COMMANDS = [
-    shlex.split(line, comments=True)[1:]
-    for language, block in BLOCKS
-    if language == "console"
-    for line in block.splitlines()
-    if line.startswith("remanent ")
-]
+PAGES = [README.parent / "docs" / name for name in ("index.md", "memory.md", "speed.md")]
+
+
+def blocks(text):
+    return re.findall(r"```(\w+)\n(.*?)```", text, re.DOTALL)
+
+
+def commands(text):
+    lines = [line for language, block in blocks(text) if language == "console" for line in block.splitlines()]
+    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("remanent ")]
+
+
+BLOCKS = blocks(README.read_text())
+COMMANDS = commands("\n".join(path.read_text() for path in (README, *PAGES)))
 
 
 GRID = ["grid", "--task", "copy-first"]
@@ -41,8 +47,9 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
     tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--model.hidden_size=4"]
-    run = next((word for word in command if word.startswith("runs/")), None)
-    if run is not None:
+    runs = [word for word in command if word.startswith("runs/")]
+    run = runs[0] if runs else None
+    for run in runs:
         recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)
         assert main(["train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}"]) == 0
         assert Path(run).is_dir()
@@ -55,7 +62,7 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
         command = [*command, *tiny]
-    if command[0] in ("grid", "table"):
+    if command[0] in ("grid", "table") or "--results" in command:
         options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
         grid = [word for word in command if not word.startswith("task.steps")] if command[0] == "grid" else GRID
@@ -72,6 +79,6 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
 def test_make_targets_exist():
     makefile = (README.parent / "Makefile").read_text()
     targets = [line.split()[1] for language, b in BLOCKS for line in b.splitlines() if line.startswith("make ")]
-    assert targets == ["demo", "test"]
+    assert targets == ["demo", "test", "docs"]
     for target in targets:
         assert f"\n{target}: " in makefile

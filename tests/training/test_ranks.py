@@ -3,16 +3,19 @@
 import dataclasses
 import json
 import random
+import re
 import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
+from remanent.cli import main
 from remanent.tasks import CopyFirst
 from remanent.training import Experiment, Launch, TrainingConfig, resume_run, start_run
 from remanent.training.combinations import experiment_for
@@ -182,7 +185,7 @@ def test_sigterm_to_any_process_writes_a_checkpoint_and_all_leave(tmp_path, undi
     index = json.loads((folder / "checkpoints" / "index.json").read_text())
     step = index["checkpoints"][-1]["step"]
     assert 27 <= step < 120
-    words = f"by SIGTERM after step {step} of 120; go on with `remanent train --resume {folder}`"
+    words = f"by SIGTERM after step {step} of 120; go on with `remanent train --resume {folder} --devices 2`"
     assert outcomes == [("Terminated", words)] * 2
     assert len(losses(folder)) == step
     assert together(2, train, RUN.to_dict(), folder, {}) == ["done"] * 2
@@ -193,7 +196,8 @@ def test_a_run_goes_on_with_other_numbers_of_processes_and_strategies(tmp_path):
     run = dataclasses.replace(RUN, model=no_dropout())
     start_run(run, tmp_path / "one", progress=False)
     folder = tmp_path / "run"
-    for size, launch, until in ((2, {"strategy": "fsdp"}, 15), (4, {"time_shards": 2}, 45), (2, {}, 75)):
+    shares = ((2, {}, 15), (2, {"strategy": "fsdp"}, 35), (4, {"time_shards": 2}, 55), (2, {}, 75))
+    for size, launch, until in shares:
         team = Team(size, train, run.to_dict(), folder, launch)
         wait_for_steps(folder, until)
         team.send(size - 1, signal.SIGTERM)
@@ -237,7 +241,7 @@ def test_the_others_name_a_process_that_was_lost_and_end(tmp_path):
     assert status == -signal.SIGKILL
     assert name == "RuntimeError"
     assert words.startswith("rank 1 was lost or stopped in step ")
-    assert words.endswith(f"; go on with `remanent train --resume {folder}`")
+    assert words.endswith(f"; go on with `remanent train --resume {folder} --devices 2`")
 
 
 def stop_by(how, rank, config, folder, launch, capture):
@@ -274,7 +278,7 @@ def test_a_process_that_hangs_ends_the_run_and_is_named(tmp_path, hang):
     said = (tmp_path / "0").read_text()
     how = "lost or stopped" if hang is hang_stopped else "behind the others"
     assert said.startswith(f"remanent: error: rank 0: rank 1 was {how} in step 2")
-    assert said.endswith(f": nothing moved for 4 s; go on with `remanent train --resume {folder}`\n")
+    assert said.endswith(f": nothing moved for 4 s; go on with `remanent train --resume {folder} --devices 2`\n")
 
 
 def test_a_loss_that_is_not_finite_on_one_process_stops_all(tmp_path):
@@ -459,7 +463,7 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     _, said = process.communicate(timeout=200)
     assert process.returncode == 143
     step = len(losses(folder))
-    advice = f"ended by SIGTERM after step {step} of 60; go on with `remanent train --resume {folder}`"
+    advice = f"ended by SIGTERM after step {step} of 60; go on with `remanent train --resume {folder} --devices 2`"
     assert sorted(said.splitlines()) == [f"remanent: rank {rank}: {advice}" for rank in range(2)]
     done = subprocess.run(
         command("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet"),
@@ -470,6 +474,39 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{folder} is finished; score it with `remanent evaluate {folder}`.\n"
     assert len(losses(folder)) == 60
+
+
+def test_processes_whose_launcher_is_killed_write_a_checkpoint_and_end(tmp_path):
+    folder = tmp_path / "run"
+    flags = [*FLAGS, "--training.steps=3000", "--training.checkpoint_every=1000", "--quiet"]
+    words = command("copy-first", "--out", str(folder), *flags, "--devices", "2")
+    process = subprocess.Popen(words, stderr=subprocess.PIPE, text=True)
+    wait_for_steps(folder, 5)
+    with pytest.raises(RuntimeError, match=f"the run's folder must not be in use, got {re.escape(str(folder))}"):
+        resume_run(folder, progress=False)
+    process.kill()
+    said = process.stderr.read()  # until the last process has ended
+    step = len(losses(folder))
+    assert step < 3000
+    again = f"go on with `remanent train --resume {folder} --devices 2`"
+    lines = [f"remanent: rank {rank}: ended by SIGTERM after step {step} of 3000; {again}" for rank in range(2)]
+    assert sorted(line for line in said.splitlines() if "ended by" in line) == lines
+    assert (folder / "checkpoints" / f"step-{step}.ckpt").is_file()
+    assert not (folder / ".lock").exists()
+
+
+def test_the_advice_repeats_how_a_run_was_shared_out():
+    folder = Path("runs/my run")
+    assert Launch().advice(folder, 1) == "go on with `remanent train --resume 'runs/my run'`"
+    shared = Launch(devices=4, strategy="fsdp", time_shards=2, timeout=3)
+    words = "remanent train --resume 'runs/my run' --devices 4 --strategy fsdp --time-shards 2"
+    assert shared.advice(folder, 4) == f"go on with `{words}`"
+
+
+def test_shares_of_time_that_do_not_fit_are_refused_before_a_process_starts(tmp_path, capsys):
+    assert main(["train", "copy-first", "--out", str(tmp_path / "run"), "--devices=2", "--time-shards=3"]) == 2
+    assert capsys.readouterr().err == "remanent: error: `--time-shards` must divide --devices, 2, got 3\n"
+    assert not list(tmp_path.iterdir())
 
 
 def test_more_devices_than_one_need_a_launcher_in_python(tmp_path):

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from remanent.cli._shared import make_parser, with_data
 
 if TYPE_CHECKING:
-    from remanent.training import Experiment
+    from remanent.training import Experiment, Launch
 
 LAUNCHED = ("devices", "strategy", "time_shards", "accelerator", "timeout")
 """The options that say on what a run is trained."""
@@ -34,7 +34,9 @@ def run(options: Any) -> int:
         unit, seed = experiment.model.unit, experiment.training.seed
         folder = options.out or Path("runs") / f"{options.recipe}-{unit}-{seed}"
     if placed.devices is not None and placed.devices > 1 and "WORLD_SIZE" not in os.environ:
-        return _launch(options.arguments, placed.devices, folder)
+        if placed.devices % placed.time_shards:
+            raise ValueError(f"`--time-shards` must divide --devices, {placed.devices}, got {placed.time_shards}")
+        return _launch(options.arguments, placed, folder)
     if options.recipe is None:
         resume_run(folder, progress=not options.quiet, launch=placed)
     else:
@@ -44,14 +46,15 @@ def run(options: Any) -> int:
     return 0
 
 
-def _launch(arguments: list[str], processes: int, folder: Path) -> int:
+def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
     """The same command in several processes."""
     from remanent.training.launcher import launch
 
+    processes = placed.devices or 1
     try:
         return launch(arguments, processes)
     except RuntimeError as error:
-        raise RuntimeError(f"{error}; go on with `remanent train --resume {folder}`") from None
+        raise RuntimeError(f"{error}; {placed.advice(folder, processes)}") from None
 
 
 def _experiment(options: Any) -> "Experiment":

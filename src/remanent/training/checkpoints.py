@@ -3,7 +3,8 @@
 import hashlib
 import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -124,6 +125,29 @@ class Checkpoints:
                 f"{path} must be of the run in config.json, {self.identity}, got {index.get('run')!r}, of another one"
             )
         return [from_dict(Checkpoint, each, str(path)) for each in index.get("checkpoints", [])]
+
+
+@contextmanager
+def owned(folder: Path) -> Iterator[None]:
+    """Keeps a run's folder from everybody else who would train in it, until the context or the process ends.
+
+    Raises:
+        RuntimeError: another process trains in it.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise RuntimeError(
+            f"the run's folder must not be in use, got {folder}, in which another process trains"
+        ) from None
+    try:
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def _problem(path: Path, sha256: str) -> str | None:

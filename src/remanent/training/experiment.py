@@ -107,6 +107,18 @@ class ExperimentModule(pl.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Numbers the optimiser's states in the order of the model's parameters, as FSDP reads and writes them."""
+        if self.ranks.size > 1 and self.ranks.launch.strategy == "fsdp":
+            return
+        place = {id(p): i for i, p in enumerate(self.parameters())}
+        (optimizer,) = self.trainer.optimizers
+        number = [place[id(p)] for group in optimizer.param_groups for p in group["params"]]
+        (state,) = checkpoint["optimizer_states"]
+        groups = [{**group, "params": [number[i] for i in group["params"]]} for group in state["param_groups"]]
+        values = {number[i]: value for i, value in state["state"].items()}
+        checkpoint["optimizer_states"] = [{"state": values, "param_groups": groups}]
+
     def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """The model's answers in this process's steps, or after the last of all, and what was asked there."""
         if self.ranks.time_group is None:

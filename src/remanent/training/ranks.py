@@ -1,10 +1,12 @@
 """The processes of one run: which of them this is, what it holds of a batch and of time, and how they agree."""
 
 import os
+import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any, TypeVar
 
 import torch
@@ -52,6 +54,16 @@ class Launch:
         check_range("timeout", self.timeout, 0, float("inf"), open_low=True, open_high=True)
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError("`accelerator` must be cpu where torch finds no GPU, got gpu")
+
+    def advice(self, folder: Path, processes: int) -> str:
+        """How to go on with a run on as many processes of a machine, and in the same way."""
+        words = ["remanent", "train", "--resume", str(folder)]
+        words += ["--devices", str(processes)] if processes > 1 else []
+        for name in ("strategy", "time_shards", "accelerator"):
+            value = getattr(self, name)
+            if value != getattr(Launch, name):
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return f"go on with `{shlex.join(words)}`"
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import platform
 import signal
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,7 @@ from remanent.training.callbacks import (
     Report,
     WriteCheckpoint,
 )
-from remanent.training.checkpoints import Checkpoints
+from remanent.training.checkpoints import Checkpoints, owned
 from remanent.training.combinations import identity
 from remanent.training.config import Experiment
 from remanent.training.data import TaskData
@@ -76,14 +76,15 @@ def start_run(
         FloatingPointError: the loss was not finite; the message names the step and the batch's seed.
         KeyboardInterrupt: the run was interrupted; it can be resumed.
         Terminated: SIGTERM came; a checkpoint was written, from which it can be resumed.
-        RuntimeError: another process was lost.
+        RuntimeError: another process was lost, or trains in this folder.
     """
     folder = Path(folder)
-    with joined(launch or Launch()) as ranks:
+    with joined(launch or Launch()) as ranks, ExitStack() as held:
         ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: what is missing is missed here
         check_same(experiment.to_dict(), ranks)
         ranks.first_does(lambda: _begin(experiment, folder, ranks))
         ranks.all_do(lambda: read_experiment(folder))  # does each process see it?
+        ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -135,11 +136,12 @@ def resume_run(
         KeyboardInterrupt, Terminated, FloatingPointError, RuntimeError: as `start_run`.
     """
     folder = Path(folder)
-    with joined(launch or Launch()) as ranks:
+    with joined(launch or Launch()) as ranks, ExitStack() as held:
         experiment = ranks.all_do(lambda: read_experiment(folder))
         ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does((folder / CONFIG_FILE).exists):
             return SequenceModel.load(folder)
+        ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -184,7 +186,7 @@ def _fit(
     ranks: Ranks,
     after_checkpoint: Callable[[], None] | None,
 ) -> SequenceModel:
-    config, advice = experiment.training, f"go on with `remanent train --resume {folder}`"
+    config, advice = experiment.training, ranks.launch.advice(folder, ranks.local_size)
     checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
     ranks.first_does(lambda: _cut_metrics(folder / "metrics.jsonl", step))

@@ -1,6 +1,7 @@
 """Watches over the processes of a run: one that hangs or is lost ends it, and is named."""
 
 import os
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ class Watch:
 
     A thread of each process writes down, in the store by which the processes met, that it lives and how far its
     main thread has come: to a step, and in it to a collective. A process whose main thread has come no further for
-    the time-out of the launch reads what all have written, says which of them is behind, and ends.
+    the time-out of the launch reads what all have written, says which of them is behind, and ends. A process whose
+    launcher is gone is told to stop, as by SIGTERM.
 
     Args:
         ranks: the processes.
@@ -53,6 +55,7 @@ class Watch:
         self.ranks, self.advice = ranks, advice
         self.point, self.beats = 0, 0
         self.moved = time.monotonic()
+        self.parent = os.getppid()
         self.ended = threading.Event()
         self.store: Any = None
         if ranks.size > 1:
@@ -110,6 +113,9 @@ class Watch:
 
     def _run(self) -> None:
         while not self.ended.wait(INTERVAL):
+            if os.getppid() != self.parent:  # the launcher was killed, and with it all who would end this process
+                self.parent = os.getppid()
+                os.kill(os.getpid(), signal.SIGTERM)
             if time.monotonic() - self.moved > self.ranks.launch.timeout:
                 self._end()
             try:

@@ -1,0 +1,85 @@
+"""The site: it is built without a warning, its latch works, its equations are drawn, and its commands are known."""
+
+import json
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+from remanent.cli import COMMANDS, main
+from remanent.ops import latch_scan
+
+ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome") or shutil.which("chromium-browser")
+PAGES = sorted((ROOT / "docs").glob("*.md"))
+LINES = [
+    (path.stem, shlex.split(line.removeprefix("$ "), comments=True)[1:])
+    for path in PAGES
+    for block in re.findall(r"```console\n(.*?)```", path.read_text(), re.DOTALL)
+    for line in block.replace("\\\n", " ").splitlines()
+    if line.removeprefix("$ ").startswith("remanent ")
+]
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    pytest.importorskip("mkdocs", reason="needs the extra docs")
+    out = tmp_path_factory.mktemp("site")
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}  # of what the theme says about its successor
+    done = subprocess.run(words, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "WARNING" not in done.stderr
+    return out
+
+
+def test_every_page_is_in_the_site_and_its_equations_are_drawn(site):
+    for path in PAGES:
+        page = site / ("index.html" if path.stem == "index" else f"{path.stem}/index.html")
+        text = page.read_text()
+        assert "arithmatex" not in text, path
+        if re.search(r"\$[^$\n]+\$", path.read_text()):
+            assert "<math" in text, path
+    assert not list(site.rglob("*.py"))
+    assert "find_attractors" in (site / "api" / "analysis" / "index.html").read_text()
+
+
+def test_the_latch_of_the_concepts_page_follows_its_equation(site):
+    if CHROMIUM is None:
+        pytest.skip("no chromium is installed")
+    sync = pytest.importorskip("playwright.sync_api")
+    with sync.sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        page = browser.new_page()
+        errors, asked = [], []
+        page.on("pageerror", lambda error: errors.append(str(error)))
+        page.on("request", lambda request: asked.append(request.url))
+        page.goto((site / "concepts" / "index.html").as_uri())
+        page.locator('[data-control="threshold"]').fill("0.5")
+        page.locator('[data-preset="noise"]').click()
+        seen = page.evaluate("(({input, state}) => ({input, state}))(document.querySelector('[data-latch]').latch)")
+        browser.close()
+    c = torch.tensor(seen["input"], dtype=torch.float64).reshape(1, -1, 1)
+    expected = latch_scan(c, torch.tensor([0.5]).double(), torch.ones(1).double())
+    assert torch.equal(torch.tensor(seen["state"]).double(), expected.flatten())
+    assert errors == []
+    assert all(url.startswith(("file:", "data:")) for url in asked), asked
+
+
+@pytest.mark.parametrize(("page", "command"), LINES, ids=[f"{page}: {' '.join(words)}" for page, words in LINES])
+def test_every_command_is_one_that_the_parser_takes(page, command, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    modules = []
+    if command[0] == "--import":
+        modules, command = command[1:2], command[2:]
+    if command[0] == "grid" and not modules and "--address" not in command:
+        assert main([*command, "--dry-run"]) == 0
+        return
+    parsed = COMMANDS[command[0]].module.parser(command).parse_args(command[1:])
+    assert json.dumps(list(parsed.as_dict()), default=str)
