@@ -485,7 +485,7 @@ def test_processes_whose_launcher_is_killed_write_a_checkpoint_and_end(tmp_path)
     with pytest.raises(RuntimeError, match=f"the run's folder must not be in use, got {re.escape(str(folder))}"):
         resume_run(folder, progress=False)
     process.kill()
-    said = process.stderr.read()  # until the last process has ended
+    _, said = process.communicate(timeout=200)  # until the last process has ended
     step = len(losses(folder))
     assert step < 3000
     again = f"go on with `remanent train --resume {folder} --devices 2`"
