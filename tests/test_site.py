@@ -47,7 +47,10 @@ def test_every_page_is_in_the_site_and_its_equations_are_drawn(site):
         if re.search(r"\$[^$\n]+\$", path.read_text()):
             assert "<math" in text, path
     assert not list(site.rglob("*.py"))
-    assert "find_attractors" in (site / "api" / "analysis" / "index.html").read_text()
+    analysis = (site / "api" / "analysis" / "index.html").read_text()
+    assert "find_attractors" in analysis
+    assert "&gt;&gt;&gt;" in analysis  # examples are shown as code
+    assert not [page for page in (site / "api").rglob("*.html") if "blockquote" in page.read_text()]
 
 
 def test_the_latch_of_the_concepts_page_follows_its_equation(site):

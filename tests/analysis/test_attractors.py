@@ -88,3 +88,26 @@ def test_bad_arguments_are_refused_by_name():
         find_attractors(SequenceModel(ModelConfig(2, 1, unit="attention")), x, torch.zeros(2))
     with pytest.raises(ValueError, match="`module` must have one direction, got bidirectional=True"):
         find_attractors(BMRU(2, 2, bidirectional=True), x, torch.zeros(2))
+    with pytest.raises(ValueError, match=r"`warm_up` must have shape \(B, T, M=2\), got \(3, 2\)"):
+        find_attractors(unit, x[:, 0], torch.zeros(2))
+    with pytest.raises(ValueError, match="`warm_up` must have a sequence and a step, got B=3 and T=0"):
+        find_attractors(unit, x[:, :0], torch.zeros(2))
+    with pytest.raises(TypeError, match=r"`states` must be a tensor of real numbers, got torch\.complex64"):
+        vaa(torch.zeros(2, 2, dtype=torch.complex64))
+    tokens = SequenceModel(ModelConfig(4, 1, hidden_size=8, encoder="embedding"))
+    with pytest.raises(ValueError, match=r"`warm_up` must hold tokens in \[0, 4\), got 1 to 9"):
+        find_attractors(tokens, torch.tensor([[1, 9]]), torch.tensor(0))
+
+
+def test_a_state_that_is_not_finite_is_like_no_other():
+    assert vaa(torch.full((3, 2), torch.nan)) == 1
+
+
+def test_nothing_is_dropped_and_the_mode_is_left_as_it_was():
+    model = SequenceModel(ModelConfig(2, 1, hidden_size=8, dropout=0.5))
+    model.blocks[0].eval()
+    x = torch.randn(5, 9, 2)
+    found = [find_attractors(model, x, torch.zeros(2), settle=5).states for _ in range(2)]
+    assert torch.equal(*found)
+    assert model.training
+    assert not model.blocks[0].training

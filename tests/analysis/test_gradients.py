@@ -92,3 +92,11 @@ def test_bad_arguments_are_refused_by_name():
         gradient_by_lag(unit, x[:, :1])
     with pytest.raises(ValueError, match=r"`loss` must give a number for each sequence, \(3,\), got \(\)"):
         gradient_by_lag(unit, x, loss=torch.sum)
+    with pytest.raises(TypeError, match=r"`lags` must be a list of ints, got \[1.5\]"):
+        gradient_by_lag(unit, x, [1.5])
+    with pytest.raises(TypeError, match="`loss` must be a function, got int"):
+        gradient_by_lag(unit, x, loss=3)
+    with pytest.raises(TypeError, match=r"`x` must be a torch\.Tensor, got list"):
+        gradient_by_lag(unit, [1.0])
+    with pytest.raises(ValueError, match=r"`x` must have shape \(B, T, M=1\), got \(9, 1\)"):
+        gradient_by_lag(unit, x[0])

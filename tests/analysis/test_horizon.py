@@ -23,7 +23,7 @@ def test_a_perfect_latch_has_the_cap():
 def test_a_latch_reads_right_until_noise_writes_over_either_bit():
     noise = torch.zeros(3, 40, 1)
     noise[0, 11], noise[1, 4], noise[1, 20] = 1.5, -1.0, 1.0  # the first is the second step
-    horizon = memory_horizon(latch(), BIT, lambda B, T, _: noise[:, :T], sequences=3, cap=31, chunk=30)
+    horizon = memory_horizon(latch(), BIT, lambda B, T, _: noise[:, :T], sequences=3, cap=31)
     assert horizon.tolist() == [12, 5, 31]
 
 
@@ -43,7 +43,8 @@ def slow_horizon(unit, noise, cap):
 
 
 @pytest.mark.parametrize("name", list(UNITS))
-def test_the_horizon_is_that_of_the_definition_step_by_step(name):
+def test_the_horizon_is_that_of_the_definition_step_by_step(name, monkeypatch):
+    monkeypatch.setattr("remanent.analysis.horizon.STEPS", 7)
     torch.manual_seed(3)
     unit = UNITS[name](1, 6, num_layers=2)
     noise = 0.6 * torch.randn(4, 59, 1)
@@ -54,7 +55,7 @@ def test_the_horizon_is_that_of_the_definition_step_by_step(name):
         sent.append(T)
         return noise[:, start : start + T]
 
-    horizon = memory_horizon(unit, BIT, draw, sequences=4, cap=60, chunk=7)
+    horizon = memory_horizon(unit, BIT, draw, sequences=4, cap=60)
     assert horizon.tolist() == [slow_horizon(unit, row, 60) for row in noise]
 
 
@@ -79,15 +80,22 @@ def test_a_model_and_its_tokens():
         return torch.randint(2, 4, (B, T), generator=generator)
 
     assert memory_horizon(words, torch.tensor([0, 1]), letters, sequences=2, cap=50).max() <= 50
-    with pytest.raises(ValueError, match="`noise` must be a function where inputs are tokens, got a number"):
+    with pytest.raises(ValueError, match=r"`noise` must be a function where inputs are tokens, got 1\.0"):
         memory_horizon(words, torch.tensor([0, 1]))
 
 
 def test_bad_arguments_are_refused_by_name():
-    with pytest.raises(ValueError, match=r"`write` must have two rows, one for either bit, got shape \(1, 1\)"):
+    with pytest.raises(ValueError, match=r"`write` must be a tensor of two rows, .*, got shape \(1, 1\)"):
         memory_horizon(latch(), BIT[:1])
-    for name in ("sequences", "cap", "chunk"):
+    for name in ("sequences", "cap"):
         with pytest.raises(ValueError, match=f"`{name}` must be at least 1, got 0"):
             memory_horizon(latch(), BIT, **{name: 0})
-    with pytest.raises(ValueError, match="`noise` must be at least 0, got -1"):
+    with pytest.raises(ValueError, match=r"`noise` must be in \[0, inf\), got -1"):
         memory_horizon(latch(), BIT, -1)
+    for given, came in ((lambda B, T, _: torch.zeros(B, T + 5, 1), r"\(32, 14, 1\)"), (lambda *_: None, "NoneType")):
+        with pytest.raises(ValueError, match=rf"`noise` must give inputs of shape \(32, 9, 1\), got {came}"):
+            memory_horizon(latch(), BIT, given, cap=10)
+    with pytest.raises(TypeError, match="`noise` must be a number or a function, got str"):
+        memory_horizon(latch(), BIT, "a")
+    with pytest.raises(ValueError, match=r"`write` must have shape \(B, T, M=1\), got \(2, 1, 2\)"):
+        memory_horizon(latch(), torch.zeros(2, 2))

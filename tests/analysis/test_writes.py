@@ -77,6 +77,14 @@ def test_first_quadrant_latches_hold_in_their_band():
     assert found.rate.tolist() == [0.6]  # below 0.5, above 2.5, at 0.5
 
 
+def test_a_candidate_as_large_as_the_threshold_writes():
+    unit = BMRU(1, 1, batch_first=True)
+    with torch.no_grad():
+        unit.weight_ih_l0.copy_(torch.tensor([[1.0], [0.0]]))
+    (found,) = write_statistics(unit, torch.tensor([1.0, -1.0, 0.99, 2.0]).reshape(1, 4, 1))
+    assert found.rate.tolist() == [0.75]
+
+
 def test_what_has_no_latch_is_refused():
     with pytest.raises(ValueError, match="`module` must have latches, which set and hold, got none in LRU"):
         write_statistics(LRU(1, 2), torch.zeros(1, 4, 1))

@@ -32,6 +32,8 @@ def test_text_is_escaped_and_the_same_page_has_the_same_bytes(page_file, tmp_pat
     assert "a &lt; b &amp; c" in text
     assert "One &amp; two &lt;b&gt;." in text
     assert "<strong>1.0</strong>" in text
+    rule = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
+    assert f'<meta http-equiv="Content-Security-Policy" content="{rule}">' in text
     assert 'alt="what it shows"' in text
     assert not re.findall(r'(?:src|href)="(?!data:|#)', text)
     assert "://" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)

@@ -16,7 +16,7 @@ from remanent.training.portrait import example_inputs, first_loop, first_raster,
 def experiment(unit):
     base = RECIPES["copy-first"]()
     training = dataclasses.replace(base.training, steps=6, batch_size=4, checkpoint_every=3, threads=1)
-    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_heads=2)
+    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_heads=2, dropout=0.2)
     return dataclasses.replace(base, task=CopyFirst(steps=20), training=training, model=model)
 
 
@@ -57,7 +57,7 @@ def test_a_portrait_shows_the_busiest_channel_that_also_holds():
     assert loop.name == "channel 2 of unit 0, block 0"
     assert loop.threshold == pytest.approx(0.3)
     raster = first_raster(model, x, 30)
-    assert (raster.name, raster.inputs.shape, raster.states.shape) == ("bmru, block 0", (30, 1), (30, 4))
+    assert (raster.name, raster.inputs.shape, raster.states.shape) == ("bmru of block 0", (30, 1), (30, 4))
     assert first_loop(SequenceModel(ModelConfig(1, 1, unit="lru")), x) is None
 
 

@@ -11,6 +11,7 @@ import torch
 from remanent.cli import main
 from remanent.models import SequenceModel
 from remanent.tasks import CopyFirst, SequentialImage
+from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate, load_run, start_run
 from remanent.training.measured import measure_run
 from result_records import record
@@ -50,13 +51,24 @@ def test_a_report_says_what_the_runs_scored(runs, tmp_path, capsys):
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
+def test_a_unit_trained_in_two_ways_has_two_rows(runs, tmp_path):
+    base, out = load_run(runs[2])[0], tmp_path / "report.html"
+    longer = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=6, seed=5))
+    start_run(longer, tmp_path / "longer", progress=False)
+    assert main(["report", str(runs[2]), str(tmp_path / "longer"), "-o", str(out)]) == 0
+    text = html.unescape(out.read_text())
+    assert "<td>lru</td>" in text
+    assert "<td>lru (training.steps=6)</td>" in text
+    assert "±" not in text.split("</header>")[0]
+
+
 def test_results_of_the_grid_alone_make_a_report(tmp_path):
     file, out = tmp_path / "grid.jsonl", tmp_path / "report.html"
     records = [record("copy-first", unit, seed=seed) for unit in ("bmru", "lru") for seed in range(2)]
     file.write_text("".join(json.dumps(r) + "\n" for r in records))
     assert main(["report", "-o", str(out), "--results", str(file)]) == 0
     text = html.unescape(out.read_text())
-    assert "4 runs of 1 tables of the grid." in text or "4 runs" in text
+    assert "4 runs of a grid, in 1 table." in text
     assert "remanent grid --task copy-first" in text
 
 
@@ -65,7 +77,9 @@ def test_classes_are_shown_as_confusions(tmp_path):
     measures = measure_run(run)
     assert measures.confusion.sum() == measures.examples
     assert measures.confusion.diagonal().sum().item() / measures.examples == pytest.approx(measures.score)
-    assert measures.confusion.sum(1).bincount().numel() > 1
+    _, classes = read_whole(SequentialImage(), "test", 0, measures.examples, SequentialImage().length)
+    assert torch.equal(measures.confusion.sum(1), classes.bincount(minlength=10))
+    assert not torch.equal(measures.confusion.sum(0), measures.confusion.sum(1))
 
 
 def test_a_horizon_is_read_from_the_answer(tmp_path):
@@ -98,6 +112,10 @@ def test_bad_input_is_one_line_and_writes_nothing(runs, tmp_path, capsys):
     assert "`--out` must lie in a folder that exists" in fails([run, "-o", str(tmp_path / "no" / "r.html")], capsys)
     assert "`RUN` or `--results` must be given, got neither" in fails(["-o", str(out)], capsys)
     assert "the run's folder must exist" in fails([str(tmp_path / "none"), "-o", str(out)], capsys)
+    assert f"`RUN` must be different runs, got {run} and {run}, of one" in fails([run, run, "-o", str(out)], capsys)
+    empty = tmp_path / "empty.jsonl"
+    empty.write_text("")
+    assert "`--results` must hold records" in fails(["-o", str(out), "--results", str(empty)], capsys)
     other = train(tmp_path / "other", "lru", task=CopyFirst(steps=30))
     said = fails([run, str(other), "-o", str(out)], capsys)
     assert f"`RUN` must be runs of one task, got in {run} and {other}: steps 20 and 30" in said

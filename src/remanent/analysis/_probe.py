@@ -1,10 +1,11 @@
 """One way to run whatever is measured: a unit or a model, batch first, with everything that it carries."""
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves, tree_map_only
 
 from remanent.models import SequenceModel
@@ -28,6 +29,36 @@ def check_probed(module: Any) -> None:
         raise ValueError(
             "`module` must have a state of constant size, got a model with attention, which keeps every step"
         )
+
+
+def check_sequences(module: Probed, name: str, x: Any) -> None:
+    """Raises unless inputs are (B, T, M), or tokens (B, T), with a sequence and a step, as the module takes them."""
+    if not isinstance(x, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
+    tokens = isinstance(module, SequenceModel) and module.config.encoder == "embedding"
+    size: int = module.config.input_size if isinstance(module, SequenceModel) else module.input_size
+    dtype = torch.int64 if tokens else next(module.parameters()).dtype
+    axes = ("B", "T") if tokens else ("B", "T", f"M={size}")
+    if x.dim() != len(axes) or (not tokens and x.shape[-1] != size):
+        raise ValueError(f"`{name}` must have shape ({', '.join(axes)}), got {tuple(x.shape)}")
+    if 0 in x.shape[:2]:
+        raise ValueError(f"`{name}` must have a sequence and a step, got B={x.shape[0]} and T={x.shape[1]}")
+    if x.dtype != dtype:
+        raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
+    if tokens and not 0 <= int(x.min()) <= int(x.max()) < size:
+        raise ValueError(f"`{name}` must hold tokens in [0, {size}), got {int(x.min())} to {int(x.max())}")
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Lets a module drop nothing for the time of the context."""
+    training = [part for part in module.modules() if part.training]
+    module.eval()
+    try:
+        yield
+    finally:
+        for part in training:
+            part.training = True
 
 
 def run(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:

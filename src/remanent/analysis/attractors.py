@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.analysis._probe import CHUNK, Probed, check_probed, flat, pieces, run
+from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, flat, pieces, run
 
 TOLERANCE = 1e-4
 
@@ -59,18 +59,22 @@ def find_attractors(
     """
     check_probed(module)
     check_at_least("settle", settle, 1)
-    if warm_up.shape[2:] != constant.shape:
-        raise ValueError(
-            f"`constant` must have shape {tuple(warm_up.shape[2:])}, as a step has, got {tuple(constant.shape)}"
-        )
-    state = None
-    for left, right in pieces(0, warm_up.shape[1], CHUNK):
-        _, state = run(module, warm_up[:, left:right], state)
+    check_sequences(module, "warm_up", warm_up)
+    if not isinstance(constant, Tensor):
+        raise TypeError(f"`constant` must be a torch.Tensor, got {type(constant).__name__}")
+    if constant.shape != warm_up.shape[2:]:
+        shape = tuple(warm_up.shape[2:])
+        raise ValueError(f"`constant` must have shape {shape}, as a step has, got {tuple(constant.shape)}")
+    check_sequences(module, "constant", constant[None, None])
     quiet = constant.expand(len(warm_up), min(settle, CHUNK), *constant.shape)
-    before = flat(state)
-    for left, right in (*pieces(0, settle - 1, CHUNK), (settle - 1, settle)):
+    state = None
+    with evaluating(module):
+        for left, right in pieces(0, warm_up.shape[1], CHUNK):
+            _, state = run(module, warm_up[:, left:right], state)
         before = flat(state)
-        _, state = run(module, quiet[:, : right - left], state)
+        for left, right in (*pieces(0, settle - 1, CHUNK), (settle - 1, settle)):
+            before = flat(state)
+            _, state = run(module, quiet[:, : right - left], state)
     states = flat(state)
     points, labels = _distinct(states, tolerance)
     return Attractors(
@@ -87,11 +91,12 @@ def vaa(states: Tensor, *, tolerance: float = TOLERANCE) -> float:
     r"""The share of distinct attractors, $\frac1n \sum_i 1 / \#\{j : \|h_i - h_j\| < \tau\}$, in [1 / n, 1].
 
     Args:
-        states: where n sequences came to rest, (n, W), n at least 1.
+        states: where n sequences came to rest, real (n, W), n at least 1; one that is not finite is like no other.
         tolerance: $\tau$, above 0.
 
     Raises:
         ValueError: `states` has another shape, or `tolerance` is not above 0.
+        TypeError: `states` is no tensor of real numbers.
 
     Source: Lambrechts, De Geeter et al. (2023), Neural Networks 166.
 
@@ -99,7 +104,7 @@ def vaa(states: Tensor, *, tolerance: float = TOLERANCE) -> float:
     0.5
     """
     _check_states(states, tolerance)
-    same = torch.stack([(_distance(states, state) < tolerance).sum() for state in states])
+    same = torch.stack([(_distance(states, state) < tolerance).sum().clamp(min=1) for state in states])
     return (1 / same.double()).mean().item()
 
 
@@ -122,6 +127,9 @@ def _distance(states: Tensor, state: Tensor) -> Tensor:
 
 
 def _check_states(states: Tensor, tolerance: float) -> None:
+    if not isinstance(states, Tensor) or not states.is_floating_point():
+        came = states.dtype if isinstance(states, Tensor) else type(states).__name__
+        raise TypeError(f"`states` must be a tensor of real numbers, got {came}")
     if states.dim() != 2 or len(states) == 0:
         raise ValueError(f"`states` must have shape (n, W) with n at least 1, got {tuple(states.shape)}")
     check_range("tolerance", tolerance, 0, float("inf"), open_low=True)

@@ -7,7 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.analysis._probe import CHUNK, Probed, carried, check_probed, detached, memories, pieces, run
+from remanent.analysis._probe import (
+    CHUNK,
+    Probed,
+    carried,
+    check_probed,
+    check_sequences,
+    detached,
+    evaluating,
+    memories,
+    pieces,
+    run,
+)
 
 
 def gradient_by_lag(
@@ -43,10 +54,23 @@ def gradient_by_lag(
     [1, 2, 4, 8, 16, 32, 39]
     """
     check_probed(module)
+    check_sequences(module, "x", x)
+    if loss is not None and not callable(loss):
+        raise TypeError(f"`loss` must be a function, got {type(loss).__name__}")
     T = x.shape[1]
     chosen = _checked_lags(lags, T)
     edges = sorted({T} | {T - k for k in chosen})
     cuts = [left for a, b in pairwise(edges) for left, _ in pieces(a, b, CHUNK)] + [T]
+    with evaluating(module):
+        norms = _pull_back(module, x, cuts, loss)
+    return torch.tensor(chosen), torch.stack([norms[k] for k in chosen])
+
+
+def _pull_back(
+    module: Probed, x: Tensor, cuts: list[int], loss: Callable[[Tensor], Tensor] | None
+) -> dict[int, Tensor]:
+    """The norm at each cut but the last, by lag: states forwards, then the gradient from piece to piece backwards."""
+    T = cuts[-1]
     state = None
     with torch.no_grad():
         for left, right in pieces(0, cuts[0], CHUNK):
@@ -64,7 +88,7 @@ def gradient_by_lag(
             targets = [_summed(loss, last)] if i == len(states) - 1 else carried(end)
         flowing = _pull(targets, carried(start), flowing or None)
         norms[T - cuts[i]] = _norm(flowing, carried(start), start)
-    return torch.tensor(chosen), torch.stack([norms[k] for k in chosen])
+    return norms
 
 
 def _pull(targets: list[Tensor], sources: list[Tensor], gradients: list[Tensor] | None) -> list[Tensor]:
@@ -89,15 +113,20 @@ def _summed(loss: Callable[[Tensor], Tensor] | None, last: Tensor) -> Tensor:
     if loss is None:
         return last.sum()
     value = loss(last)
-    if value.shape != last.shape[:1]:
-        raise ValueError(f"`loss` must give a number for each sequence, ({len(last)},), got {tuple(value.shape)}")
+    came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    if came != last.shape[:1]:
+        raise ValueError(f"`loss` must give a number for each sequence, ({len(last)},), got {came}")
     return value.sum()
 
 
 def _checked_lags(lags: Sequence[int] | None, T: int) -> list[int]:
     if T < 2:
         raise ValueError(f"`x` must have at least two steps, got T={T}")
-    chosen = list(lags) if lags is not None else sorted({2**i for i in range(T.bit_length()) if 2**i < T} | {T - 1})
+    if lags is None:
+        return sorted({2**i for i in range(T.bit_length()) if 2**i < T} | {T - 1})
+    if not isinstance(lags, Sequence) or not all(isinstance(k, int) for k in lags):
+        raise TypeError(f"`lags` must be a list of ints, got {lags!r}")
+    chosen = list(lags)
     if not chosen or chosen[0] < 1 or chosen[-1] > T - 1 or any(a >= b for a, b in pairwise(chosen)):
         raise ValueError(f"`lags` must rise within [1, T - 1={T - 1}], got {chosen}")
     return chosen

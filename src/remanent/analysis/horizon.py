@@ -1,15 +1,18 @@
 """For how long one written bit is read right."""
 
 from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from remanent._options import check_at_least, check_choice
-from remanent.analysis._probe import Probed, check_probed, pieces, run
+from remanent._options import check_at_least, check_choice, check_range
+from remanent.analysis._probe import Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.analysis.trajectory import answering, every_output
 from remanent.models import SequenceModel
 
+STEPS = 1024
+"""How many are taken, and drawn, at a time."""
 Noise = Callable[[int, int, torch.Generator], Tensor]
 """From a batch size, a number of steps and a generator to inputs (B, T, M), or tokens (B, T)."""
 
@@ -23,7 +26,6 @@ def memory_horizon(
     read: str = "units",
     sequences: int = 32,
     cap: int = 2**20,
-    chunk: int = 1024,
     seed: int = 0,
 ) -> Tensor:
     r"""The longest T at which a bit written at the first step is still read right, under random inputs.
@@ -32,18 +34,17 @@ def memory_horizon(
     be what all units put out, or what a model answers. The reader is fixed at the write: it takes
     $d = y^+_1 - y^-_1$ and the middle $m$ between the two, and reads the sign of $d \cdot (y_t - m)$. The horizon is
     the last step before the first at which either bit is read wrong; a perfect latch, which the noise cannot write,
-    has the cap.
+    has the cap. A state that turns, as an LRU's does, is read wrong once it has turned, also where it has not faded.
 
     Args:
         module: a unit of one direction, or a model.
         write: the input at the first step, (2, M), one row for either bit; tokens (2,) for a model of tokens.
-        noise: the inputs afterwards: the standard deviation of normal ones, or a function. A number is no noise for
-            tokens.
+        noise: the inputs afterwards: the standard deviation of normal ones, finite, or a function, which is asked for
+            up to 1,024 steps at a time. Tokens need a function.
         read: "units", the outputs of all of them; or "answer", what the model's head says, which a trained model
             has learned to keep clear of all else that its units do.
         sequences: n, at least 1.
         cap: the longest T tried, at least 1; memory does not grow with it.
-        chunk: steps at a time, at least 1; the noise that a function draws may depend on it.
         seed: of the noise.
 
     Returns:
@@ -62,10 +63,12 @@ def memory_horizon(
     [5000, 5000]
     """
     check_probed(module)
-    for name, value in (("sequences", sequences), ("cap", cap), ("chunk", chunk)):
+    for name, value in (("sequences", sequences), ("cap", cap)):
         check_at_least(name, value, 1)
-    if write.dim() == 0 or len(write) != 2:
-        raise ValueError(f"`write` must have two rows, one for either bit, got shape {tuple(write.shape)}")
+    if not isinstance(write, Tensor) or write.dim() == 0 or len(write) != 2:
+        came = f"shape {tuple(write.shape)}" if isinstance(write, Tensor) else type(write).__name__
+        raise ValueError(f"`write` must be a tensor of two rows, one for either bit, got {came}")
+    check_sequences(module, "write", write[:, None])
     check_choice("read", read, ("units", "answer"))
     look = every_output
     if read == "answer":
@@ -74,29 +77,39 @@ def memory_horizon(
                 f"`read` must be 'units' for a unit, which has no head, got 'answer' for {type(module).__name__}"
             )
         module, look = answering(module), run
-    draw = noise if callable(noise) else _normal(float(noise), write)
+    draw = noise if callable(noise) else _normal(noise, write)
     generator = torch.Generator().manual_seed(seed)
-    first, state = look(module, write.repeat_interleave(sequences, dim=0)[:, None])
-    written = first[:, 0].double()
-    direction, middle = written[:sequences] - written[sequences:], (written[:sequences] + written[sequences:]) / 2
-    horizon = torch.where((direction != 0).any(1), 1, 0).to(torch.int64)
-    alive = horizon > 0
-    for left, right in pieces(1, cap, chunk):
-        if not alive.any():
-            break
-        x = draw(sequences, right - left, generator).to(write.device)
-        y, state = look(module, torch.cat([x, x]), state)
-        reads = ((y.double() - middle.repeat(2, 1)[:, None]) * direction.repeat(2, 1)[:, None]).sum(2)
-        right_now = (reads[:sequences] > 0) & (reads[sequences:] < 0)
-        more = right_now.long().cumprod(dim=1).sum(dim=1)
-        horizon = torch.where(alive, left + more, horizon)
-        alive &= more == right - left
+    with evaluating(module):
+        first, state = look(module, write.repeat_interleave(sequences, dim=0)[:, None])
+        written = first[:, 0].double()
+        plus, minus = written[:sequences], written[sequences:]
+        direction, middle = (plus - minus)[:, None], ((plus + minus) / 2)[:, None]
+        horizon = torch.where((direction != 0).any(2).flatten(), 1, 0)
+        alive = horizon > 0
+        for left, right in pieces(1, cap, STEPS):
+            if not alive.any():
+                break
+            x = draw(sequences, right - left, generator)
+            _check_noise(x, (sequences, right - left, *write.shape[1:]))
+            y, state = look(module, torch.cat([x, x]).to(write.device), state)
+            high, low = ((part - middle) * direction for part in y.double().split(sequences))
+            right_now = (high.sum(2) > 0) & (low.sum(2) < 0)
+            more = right_now.long().cumprod(dim=1).sum(dim=1)
+            horizon = torch.where(alive, left + more, horizon)
+            alive &= more == right - left
     return horizon
 
 
-def _normal(scale: float, write: Tensor) -> Noise:
+def _check_noise(x: Any, shape: tuple[int, ...]) -> None:
+    came = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    if came != shape:
+        raise ValueError(f"`noise` must give inputs of shape {shape}, got {came}")
+
+
+def _normal(scale: Any, write: Tensor) -> Noise:
     if not write.is_floating_point():
-        raise ValueError("`noise` must be a function where inputs are tokens, got a number")
-    if not scale >= 0:
-        raise ValueError(f"`noise` must be at least 0, got {scale}")
+        raise ValueError(f"`noise` must be a function where inputs are tokens, got {scale!r}")
+    if not isinstance(scale, int | float):
+        raise TypeError(f"`noise` must be a number or a function, got {type(scale).__name__}")
+    check_range("noise", scale, 0, float("inf"), open_high=True)
     return lambda B, T, generator: scale * torch.randn(B, T, *write.shape[1:], generator=generator, dtype=write.dtype)

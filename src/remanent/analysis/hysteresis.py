@@ -18,7 +18,8 @@ def hysteresis_curve(
 
     Args:
         unit: a `BMRU`, `CMRU` or `AlphaCMRU`, of which the first layer is taken, with the threshold and size that it
-            has at zero input; of a BMRU $\beta = |b_\beta|$. For other units see `input_loop`.
+            has at zero input; of a BMRU $\beta = |b_\beta|$. Its `epsilon` is its own: above 0 writes add up, and the
+            sweep is no closed loop. For other units see `input_loop`.
         channel: in [0, D).
         points: steps of each sweep, at least 2.
         span: the sweep ends at this many thresholds on either side, above 1.
@@ -104,7 +105,7 @@ def _sweep(points: int, dtype: torch.dtype) -> Tensor:
 
 
 def _check_sweep(unit: RecurrentUnit, channel: int, points: int) -> None:
-    if not 0 <= channel < unit.hidden_size:
+    check_at_least("channel", channel, 0)
+    if channel >= unit.hidden_size:
         raise ValueError(f"`channel` must be in [0, D={unit.hidden_size}), got {channel}")
-    if points < 2:
-        raise ValueError(f"`points` must be at least 2, got {points}")
+    check_at_least("points", points, 2)

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.analysis._probe import CHUNK, Probed, pieces, run
+from remanent.analysis._probe import CHUNK, Probed, check_sequences, evaluating, pieces, run
 from remanent.models import SequenceModel
 
 
@@ -27,20 +27,23 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
         The unit's outputs, (B, T, D); of a BMRU these are its states.
 
     Raises:
-        ValueError: there is no such block or unit.
+        ValueError: there is no such block or unit, or a shape does not fit.
+        TypeError: `model` is no SequenceModel, or `x` no tensor of its dtype.
 
     >>> from remanent import ModelConfig
     >>> state_trajectory(SequenceModel(ModelConfig(1, 1, hidden_size=8)), torch.randn(2, 30, 1)).shape
     torch.Size([2, 30, 8])
     """
+    if not isinstance(model, SequenceModel):
+        raise TypeError(f"`model` must be a SequenceModel, got {type(model).__name__}")
+    check_sequences(model, "x", x)
     if not 0 <= block < len(model.blocks):
         raise ValueError(f"`block` must be in [0, {len(model.blocks)}), got {block}")
     units = model.blocks[block].layer.units  # type: ignore[union-attr]
     if not 0 <= unit < len(units):  # type: ignore[arg-type]
         raise ValueError(f"`unit` must be in [0, {len(units)}), got {unit}")  # type: ignore[arg-type]
-    model.eval()
     state, seen = None, []
-    with _outputs_of([units[unit]]) as outputs:  # type: ignore[index]
+    with evaluating(model), _outputs_of([units[unit]]) as outputs:  # type: ignore[index]
         for left, right in pieces(0, x.shape[1], x.shape[1] if _attends(model) else CHUNK):
             _, state = model(x[:, left:right], state)
             seen.append(outputs.pop())

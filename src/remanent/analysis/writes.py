@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from remanent.analysis._probe import CHUNK, Probed, check_probed, pieces, run
+from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.units import RecurrentUnit
 from remanent.units.recurrence import Recurrence
 
@@ -66,9 +66,10 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
     (torch.Size([8]), 0)
     """
     check_probed(module)
+    check_sequences(module, "x", x)
     counters: dict[str, _Counter] = {}
     state = None
-    with write_watch(module, lambda name, z: counters.setdefault(name, _Counter(z)).count(z)):
+    with evaluating(module), write_watch(module, lambda name, z: counters.setdefault(name, _Counter(z)).count(z)):
         for left, right in pieces(0, x.shape[1], CHUNK):
             _, state = run(module, x[:, left:right], state)
     if not counters:

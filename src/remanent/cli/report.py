@@ -15,7 +15,7 @@ def parser(arguments: list[str]) -> Any:
     )
     parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="a new file")
     parser.add_argument(
-        "--results", type=Path, nargs="+", default=[], help="files of `remanent grid` to add; after RUN"
+        "--results", type=Path, nargs="+", default=[], metavar="FILE", help="files of `remanent grid` to add; after RUN"
     )
     parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
     return parser

@@ -74,7 +74,7 @@ def first_raster(model: SequenceModel, x: Tensor, steps: int) -> Raster:
     x = x[:1, :steps]
     states = state_trajectory(model, x)[0]
     inputs = x[0] if x.dim() == 3 else x[0, :, None]
-    return Raster(f"{model.config.layers[0][0]}, block 0", inputs, states)
+    return Raster(f"{model.config.layers[0][0]} of block 0", inputs, states)
 
 
 def write_summary(writes: list[Writes]) -> dict[str, float]:

@@ -4,7 +4,6 @@ import json
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from remanent.report.figures import hysteresis_loop, trajectory
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
@@ -15,10 +14,15 @@ from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
 from remanent.report.tables import DASH, SCORES, format_score, format_spread
 from remanent.tasks import Task
-from remanent.training.measured import HORIZON_CAP, HORIZON_SEQUENCES, STEPS, RunMeasures, measure_run
+from remanent.training.measured import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
+from remanent.training.report_rows import ByUnit, by_way, check_runs
 from remanent.training.run import load_run
 
-ByUnit = dict[str, list[RunMeasures]]
+MEMORY = """Of the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon says for
+how long the bit of two opposite first inputs is read right from what the model answers, by a reader fixed at the
+first step, under random inputs: the median of {sequences} sequences, tried up to {cap:,} steps. A channel that is never
+written, or always, remembers nothing. Between writes is the median, over the channels that were written twice or more,
+of their mean."""
 
 
 def write_report(
@@ -49,42 +53,34 @@ def write_report(
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
     if not runs and not results:
         raise ValueError("`RUN` or `--results` must be given, got neither")
-    _check_one_task(runs)
+    check_runs(runs)
     records, notes = read_results(results)
+    for note in notes:
+        said(note)
+    if results and not records:
+        raise ValueError(
+            f"`--results` must hold records of `remanent grid`, got none in {', '.join(map(str, results))}"
+        )
     groups = summarise(records) if records else []
     measured = []
     for folder in runs:
         said(f"measuring {folder}")
         measured.append(measure_run(folder, place(load_run(folder)[0].task)))
-    by_unit: ByUnit = {}
-    for run in measured:
-        by_unit.setdefault(run.experiment.model.unit, []).append(run)
+    by_unit = by_way(measured)
     sections = _run_sections(by_unit) if measured else []
     sections += [_group_section(group) for group in groups]
     title = measured[0].experiment.task.name if measured else ", ".join(dict.fromkeys(g.recipe for g in groups))
     write_page(
         out,
         title=f"{title}: what is remembered",
-        summary=_summary(by_unit) if measured else f"{len(records)} runs of {len(groups)} tables of the grid.",
+        summary=_summary(by_unit) if measured else f"{len(records)} runs of a grid, in {_count(len(groups), 'table')}.",
         sections=sections,
         footer=_footer(measured, notes),
     )
 
 
-def _check_one_task(runs: Sequence[Path]) -> None:
-    """Raises unless all runs are finished ones of one task, with the same options."""
-    first: dict[str, Any] | None = None
-    for folder in runs:
-        task = load_run(folder)[0].to_dict()["task"]
-        task.pop("data_dir", None)
-        if first is not None and task != first:
-            differing = [
-                f"{key} {first.get(key)!r} and {task.get(key)!r}"
-                for key in {**first, **task}
-                if first.get(key) != task.get(key)
-            ]
-            raise ValueError(f"`RUN` must be runs of one task, got in {runs[0]} and {folder}: {', '.join(differing)}")
-        first = task
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _run_sections(by_unit: ByUnit) -> list[Section]:
@@ -168,16 +164,8 @@ def _memory(by_unit: ByUnit) -> Section:
                 figure, "How much of the gradient reaches back.", f"Lines of the gradient's norm over the lag: {far}."
             )
         )
-    text = (
-        f"Of the first run of each unit, on the first {STEPS:,} steps of validation sequences. The horizon says for how"
-    )
-    text += (
-        " long the bit of two opposite first inputs is read right from what the model answers, under random inputs: the"
-    )
-    text += (
-        f" median of {HORIZON_SEQUENCES} sequences, tried up to {HORIZON_CAP:,} steps. A channel that is never written,"
-    )
-    text += " or always, remembers nothing."
+    T = next(iter(by_unit.values()))[0].raster.states.shape[0]
+    text = MEMORY.format(steps=T, sequences=HORIZON_SEQUENCES, cap=HORIZON_CAP)
     return Section("Memory", [text], [Table("Memory of each unit", header, rows)], pictures)
 
 
@@ -186,7 +174,13 @@ def _pictures(unit: str, run: RunMeasures) -> list[Picture]:
     T, D = raster.states.shape
     figure = trajectory(raster.inputs, raster.states, title=f"{unit}, seed {seed}")
     alt = f"States of {D} channels over {T} steps, under the input above; {_steady(run)}."
-    pictures = [Picture(figure, f"States of {raster.name}, of model {unit}, while it reads a sequence.", alt)]
+    pictures = [
+        Picture(
+            figure,
+            f"{raster.name}: its states while the model reads a sequence, channels in the order of their last change.",
+            alt,
+        )
+    ]
     if loop is not None:
         curve = hysteresis_loop(loop.candidate, loop.state, threshold=loop.threshold, title=f"{unit}, seed {seed}")
         low, high = loop.state.min().item(), loop.state.max().item()

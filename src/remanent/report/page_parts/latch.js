@@ -41,7 +41,7 @@
     const view = (name) => root.querySelector(`[data-view="${name}"]`);
     const controls = Object.fromEntries([...root.querySelectorAll("[data-control]")].map((c) => [c.dataset.control, c]));
     const play = root.querySelector("[data-play]"), said = root.querySelector("[data-said]");
-    const model = { input: preset("pair"), state: [], fading: [], at: STEPS - 1, playing: false };
+    const model = { input: preset("sine"), state: [], fading: [], at: STEPS - 1, playing: false };
     root.latch = model; // for whoever reads the page by script
 
     const x = (t, width) => (t / (STEPS - 1)) * width;
