@@ -1,6 +1,6 @@
-"""Draws the figure of memory.md: how much of a gradient reaches back through untrained units.
+"""Draws the figures of memory.md: how much of a gradient reaches back through untrained units.
 
-python docs/draw_memory.py    # docs/pictures/gradients.svg
+python docs/draw_memory.py    # docs/pictures/gradients.svg and gradients-width.svg
 """
 
 from pathlib import Path
@@ -32,10 +32,25 @@ def curves() -> dict[str, tuple[Tensor, Tensor]]:
     return {name: gradient_by_lag(unit, x) for name, unit in units.items()}
 
 
+def width_curves() -> dict[str, tuple[Tensor, Tensor]]:
+    """The same of two layers and one, for three widths of the surrogate."""
+    torch.manual_seed(0)
+    x = torch.randn(B, T, M)
+    units: dict[str, RecurrentUnit] = {}
+    for layers in (1, 2):
+        for width in (0.2, 1.0, 5.0):
+            torch.manual_seed(1)
+            options = {"num_layers": layers, "batch_first": True, "epsilon": 0.9, "width": width}
+            units[f"{layers} layer{'s' * (layers - 1)}, width {width:g}"] = BMRU(M, D, **options)  # type: ignore[arg-type]
+    return {name: gradient_by_lag(unit, x) for name, unit in units.items()}
+
+
 def main() -> None:
-    """Writes the figure."""
-    figure = gradient_against_lag(curves(), title=f"untrained units of {D} channels, {T:,} random steps")  # type: ignore[arg-type]
-    save_figure(figure, PICTURES / "gradients.svg")
+    """Writes the figures."""
+    size = f"of {D} channels, {T:,} random steps"
+    save_figure(gradient_against_lag(curves(), title=f"untrained units {size}"), PICTURES / "gradients.svg")
+    figure = gradient_against_lag(width_curves(), title=f"BMRU, epsilon 0.9, {size}")
+    save_figure(figure, PICTURES / "gradients-width.svg")
 
 
 if __name__ == "__main__":

@@ -43,8 +43,13 @@ def test_the_figure_of_gradients_shows_what_its_page_says(tmp_path, monkeypatch)
     level, cut = curves["BMRU, epsilon 1"][1], curves["BMRU, epsilon 0"]
     torch.testing.assert_close(level, torch.full_like(level, draw.D**0.5))
     assert not cut[1][cut[0] >= 64].any()
+    widths = draw.width_curves()
+    one, two = ([widths[f"{layers}, width {width}"][1] for width in ("0.2", "5")] for layers in ("1 layer", "2 layers"))
+    assert torch.equal(*one)
+    assert (two[0] != two[1]).all()
+    assert min(two[0][-1], two[1][-1]) > 1000 * one[0][-1]
     draw.main()
-    assert (tmp_path / "gradients.svg").stat().st_size > 10_000
+    assert all((tmp_path / f"gradients{name}.svg").stat().st_size > 10_000 for name in ("", "-width"))
 
 
 @pytest.fixture(scope="module")
