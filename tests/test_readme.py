@@ -11,7 +11,9 @@ from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
-PAGES = [README.parent / "docs" / name for name in ("index.md", "memory.md", "speed.md")]
+PAGES = [README.parent / "docs" / name for name in ("index.md", "memory.md", "speed.md", "export.md", "scaling.md")]
+ELSEWHERE = ("keyword", "--address")
+"""What needs recordings or a cluster; other tests run it, and `test_site.py` parses the command."""
 
 
 def blocks(text):
@@ -20,7 +22,12 @@ def blocks(text):
 
 def commands(text):
     lines = [line for language, block in blocks(text) if language == "console" for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("remanent ")]
+    said = dict.fromkeys(line.removeprefix("$ ").partition("  #")[0].rstrip() for line in lines)
+    return [
+        shlex.split(line)[1:]
+        for line in said
+        if line.startswith("remanent ") and not any(word in line for word in ELSEWHERE)
+    ]
 
 
 BLOCKS = blocks(README.read_text())
