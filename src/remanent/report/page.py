@@ -40,6 +40,11 @@ class Picture:
     alt: str
 
     @property
+    def width(self) -> int:
+        """Pixels of the page that it takes at its own size."""
+        return round(96 * self.figure.get_figwidth())
+
+    @property
     def svg(self) -> str:
         """The figure as SVG in base64, the same for the same figure."""
         content = io.BytesIO()
