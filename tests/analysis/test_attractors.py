@@ -105,9 +105,9 @@ def test_a_state_that_is_not_finite_is_like_no_other():
 
 def test_nothing_is_dropped_and_the_mode_is_left_as_it_was():
     model = SequenceModel(ModelConfig(2, 1, hidden_size=8, dropout=0.5))
-    model.blocks[0].eval()
+    model.blocks[1].eval()
     x = torch.randn(5, 9, 2)
     found = [find_attractors(model, x, torch.zeros(2), settle=5).states for _ in range(2)]
     assert torch.equal(*found)
     assert model.training
-    assert not model.blocks[0].training
+    assert not model.blocks[1].training
