@@ -56,11 +56,14 @@ def test_a_portrait_shows_the_busiest_channel_that_also_holds():
     loop = first_loop(model, x)
     assert loop.name == "channel 2 of unit 0, block 0"
     assert loop.threshold == pytest.approx(0.3)
-    raster = first_raster(model, x, 30)
+    raster = first_raster(model, x[:, :30])
     assert (raster.name, raster.inputs.shape, raster.states.shape) == ("bmru of block 0", (30, 1), (30, 4))
     assert first_loop(SequenceModel(ModelConfig(1, 1, unit="lru")), x) is None
 
 
-@pytest.mark.parametrize(("unit", "has"), [("bmru", True), ("lru+fq_bmru", True), ("gru", False), ("attention", False)])
+@pytest.mark.parametrize(
+    ("unit", "has"),
+    [("bmru", True), ("lru+fq_bmru", True), ("gru", False), ("attention", False), ("bmru+attention", False)],
+)
 def test_which_models_have_latches(unit, has):
     assert has_latches(SequenceModel(ModelConfig(1, 1, unit=unit))) is has

@@ -11,8 +11,6 @@ from remanent.training.portrait import example_inputs, first_loop, first_raster,
 
 EVERY = 200
 """Steps between two looks; a shorter training has none."""
-STEPS = 1000
-"""How much of a sequence is looked at."""
 
 
 class WatchMemory(pl.Callback):
@@ -30,24 +28,17 @@ class WatchMemory(pl.Callback):
         if trainer.global_step % EVERY:
             return
         if self.inputs is None:
-            self.inputs = example_inputs(self.task)[:, :STEPS]
-        training = module.model.training
-        module.model.eval()
-        try:
-            self._look(trainer, module)
-        finally:
-            module.model.train(training)
+            self.inputs = example_inputs(self.task).to(module.device)
+        self._look(trainer, module, self.inputs)
 
-    def _look(self, trainer: pl.Trainer, module: Any) -> None:
+    def _look(self, trainer: pl.Trainer, module: Any, x: torch.Tensor) -> None:
         from remanent.report.figures import hysteresis_loop, trajectory
 
         model, board, step = module.model, trainer.logger.experiment, trainer.global_step  # type: ignore[union-attr]
-        assert self.inputs is not None
-        x = self.inputs.to(module.device)
-        raster = first_raster(model, x, STEPS)
+        raster = first_raster(model, x)
         picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
         board.add_figure("states", picture, step)
-        if not has_latches(model) or any("attention" in names for names in model.config.layers):
+        if not has_latches(model):
             return
         module.memory = write_summary(write_statistics(model, x))
         for name, value in module.memory.items():

@@ -15,11 +15,17 @@ from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate
-from remanent.training.portrait import Loop, Raster, example_inputs, first_loop, first_raster, has_latches
+from remanent.training.portrait import (
+    Loop,
+    Raster,
+    attends,
+    example_inputs,
+    first_loop,
+    first_raster,
+    has_latches,
+)
 from remanent.training.run import load_run
 
-STEPS = 1000
-"""How much of a sequence the memory is looked at on."""
 HORIZON_CAP = 10_000
 HORIZON_SEQUENCES = 16
 EXAMPLES = 512
@@ -78,9 +84,8 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     model.eval()
     task = task or experiment.task
     examples = min(EXAMPLES, task.split_size("test"))
-    x = example_inputs(task)[:, :STEPS]
-    attends = any("attention" in names for names in model.config.layers)
-    latches = has_latches(model) and not attends
+    x = example_inputs(task)
+    latches, whole = has_latches(model), attends(model)
     return RunMeasures(
         folder=folder,
         experiment=experiment,
@@ -90,10 +95,10 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
         score=evaluate(model, task, examples=examples),
         examples=examples,
         loop=first_loop(model, x) if latches else None,
-        raster=first_raster(model, x, STEPS),
+        raster=first_raster(model, x),
         writes=write_statistics(model, x) if latches else None,
-        gradient=None if attends or x.shape[1] < 2 else gradient_by_lag(model, x),
-        horizon=None if attends else _horizon(model, task),
+        gradient=None if whole or x.shape[1] < 2 else gradient_by_lag(model, x),
+        horizon=None if whole else _horizon(model, task),
         confusion=_confusion(model, task, examples),
     )
 

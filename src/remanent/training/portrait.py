@@ -14,6 +14,8 @@ from remanent.units.bmru import LatchRecurrence
 
 EXAMPLES = 8
 """Of the validation split, how many are looked at."""
+STEPS = 1000
+"""How much of a sequence is."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +50,10 @@ class Raster:
     states: Tensor
 
 
-def example_inputs(task: Task, examples: int = EXAMPLES, split: str = "validation") -> Tensor:
-    """The first inputs of a split at the training length, (B, T, M) or tokens (B, T)."""
-    return read_whole(task, split, 0, min(examples, task.split_size(split)), task.length)[0]
+def example_inputs(task: Task) -> Tensor:
+    """The beginnings of the first validation sequences, (B, T, M) or tokens (B, T)."""
+    split = "validation"
+    return read_whole(task, split, 0, min(EXAMPLES, task.split_size(split)), task.length)[0][:, :STEPS]
 
 
 def first_loop(model: SequenceModel, x: Tensor) -> Loop | None:
@@ -69,9 +72,9 @@ def first_loop(model: SequenceModel, x: Tensor) -> Loop | None:
     return None
 
 
-def first_raster(model: SequenceModel, x: Tensor, steps: int) -> Raster:
-    """The states of the first block's first unit under the first of the inputs, up to a number of steps."""
-    x = x[:1, :steps]
+def first_raster(model: SequenceModel, x: Tensor) -> Raster:
+    """The states of the first block's first unit under the first of the inputs."""
+    x = x[:1]
     states = state_trajectory(model, x)[0]
     inputs = x[0] if x.dim() == 3 else x[0, :, None]
     return Raster(f"{model.config.layers[0][0]} of block 0", inputs, states)
@@ -84,10 +87,15 @@ def write_summary(writes: list[Writes]) -> dict[str, float]:
     return {"write_rate": rates.mean().item(), "dead_channels": float(dead.sum().item())}
 
 
+def attends(model: SequenceModel) -> bool:
+    """Whether a model has attention, whose state has no constant size to be measured."""
+    return any("attention" in names for names in model.config.layers)
+
+
 def has_latches(model: SequenceModel) -> bool:
-    """Whether any unit sets and holds."""
+    """Whether writes can be counted: any unit sets and holds, and none is attention."""
     units = [unit for units in _units(model) for unit in units]
-    return any(_sets(unit) for unit in units)
+    return not attends(model) and any(_sets(unit) for unit in units)
 
 
 def _sets(unit: Any) -> bool:

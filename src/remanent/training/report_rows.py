@@ -33,31 +33,27 @@ def _ways(experiment: Experiment) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in SAME_ROW}
 
 
-def check_runs(runs: Sequence[Path]) -> None:
-    """Raises unless all runs are finished ones of one task, with the same options, and each is another."""
-    seen: dict[str, Path] = {}
-    for folder in runs:
-        config = load_run(folder)[0].to_dict()
-        key = f"{identity(config)} {config['training']['seed']}"
+def check_runs(runs: Sequence[Path]) -> list[Experiment]:
+    """The configurations of the runs, which are all finished ones of one task, with the same options, and no two alike.
+
+    Raises:
+        FileNotFoundError: a folder holds no finished run.
+        ValueError: the runs do not go together, or a file is corrupt.
+    """
+    experiments = [load_run(folder)[0] for folder in runs]
+    seen: dict[tuple[str, int], Path] = {}
+    for folder, experiment in zip(runs, experiments, strict=True):
+        key = (identity(experiment.to_dict()), experiment.training.seed)
         if key in seen:
-            raise ValueError(
-                f"`RUN` must be different runs, got {seen[key]} and {folder}, of one configuration and seed"
-            )
+            came = f"{seen[key]} and {folder}, of one configuration and seed"
+            raise ValueError(f"`RUN` must be different runs, got {came}")
         seen[key] = folder
-    _check_one_task(runs)
-
-
-def _check_one_task(runs: Sequence[Path]) -> None:
-    """Raises unless all runs are of one task."""
-    first: dict[str, Any] | None = None
-    for folder in runs:
-        task = load_run(folder)[0].to_dict()["task"]
-        task.pop("data_dir", None)
-        if first is not None and task != first:
-            differing = [
-                f"{key} {first.get(key)!r} and {task.get(key)!r}"
-                for key in {**first, **task}
-                if first.get(key) != task.get(key)
-            ]
+        first, other = (
+            {k: v for k, v in e.to_dict()["task"].items() if k != "data_dir"} for e in (experiments[0], experiment)
+        )
+        differing = [
+            f"{k} {first.get(k)!r} and {other.get(k)!r}" for k in first | other if first.get(k) != other.get(k)
+        ]
+        if differing:
             raise ValueError(f"`RUN` must be runs of one task, got in {runs[0]} and {folder}: {', '.join(differing)}")
-        first = task
+    return experiments

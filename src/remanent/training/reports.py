@@ -16,7 +16,6 @@ from remanent.report.tables import DASH, SCORES, format_score, format_spread
 from remanent.tasks import Task
 from remanent.training.measured import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
 from remanent.training.report_rows import ByUnit, by_way, check_runs
-from remanent.training.run import load_run
 
 MEMORY = """Of the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon says for
 how long the bit of two opposite first inputs is read right from what the model answers, by a reader fixed at the
@@ -53,7 +52,7 @@ def write_report(
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
     if not runs and not results:
         raise ValueError("`RUN` or `--results` must be given, got neither")
-    check_runs(runs)
+    experiments = check_runs(runs)
     records, notes = read_results(results)
     for note in notes:
         said(note)
@@ -63,9 +62,9 @@ def write_report(
         )
     groups = summarise(records) if records else []
     measured = []
-    for folder in runs:
+    for folder, experiment in zip(runs, experiments, strict=True):
         said(f"measuring {folder}")
-        measured.append(measure_run(folder, place(load_run(folder)[0].task)))
+        measured.append(measure_run(folder, place(experiment.task)))
     by_unit = by_way(measured)
     sections = _run_sections(by_unit) if measured else []
     sections += [_group_section(group) for group in groups]
