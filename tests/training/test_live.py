@@ -67,3 +67,15 @@ def test_a_portrait_shows_the_busiest_channel_that_also_holds():
 )
 def test_which_models_have_latches(unit, has):
     assert has_latches(SequenceModel(ModelConfig(1, 1, unit=unit))) is has
+
+
+def test_the_bar_shows_the_key_figures_in_eighty_columns(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(live, "EVERY", 2)
+    start_run(experiment("bmru+lru"), tmp_path / "run", progress=True)
+    *_, bar, note = capsys.readouterr().out.rstrip().splitlines()
+    assert bar.startswith("copy-first bmru+lru")
+    assert "6/6" in bar
+    for name in ("loss", "validation", "epsilon 0.00", "writes", "dead"):
+        assert name in note
+    assert max(len(bar), len(note)) <= 80

@@ -4,18 +4,17 @@ import json
 import math
 import signal
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from lightning_fabric.plugins import TorchCheckpointIO
+from rich.console import RenderableType
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
-    ProgressColumn,
-    Task,
     TextColumn,
     TimeRemainingColumn,
 )
@@ -188,11 +187,14 @@ class Report(pl.Callback):
         self.watch.enter(trainer.global_step)
 
 
-class _Note(ProgressColumn):
-    """What is known of a step, cut at the end of the line: of all columns this one gives way."""
+class _Lines(Progress):
+    """A bar, and under it what is known of the step: 80 columns do not hold both."""
 
-    def render(self, task: Task) -> Text:
-        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """The bar's line, then the note's."""
+        yield self.make_tasks_table(self.tasks)
+        for task in self.tasks:
+            yield Text(f"  {task.fields['note']}", no_wrap=True, overflow="ellipsis")
 
 
 class ProgressBar(pl.Callback):
@@ -202,12 +204,11 @@ class ProgressBar(pl.Callback):
         self.config = config
         self.title = title
         whole = [Column(no_wrap=True) for _ in range(3)]
-        self.progress = Progress(
+        self.progress = _Lines(
             TextColumn("{task.description}", table_column=whole[0]),
-            BarColumn(8),
+            BarColumn(24),
             MofNCompleteColumn(table_column=whole[1]),
             TimeRemainingColumn(table_column=whole[2]),
-            _Note(),
         )
         self.loss = ""
 
