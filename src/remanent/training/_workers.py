@@ -136,7 +136,8 @@ class RayTasks:
         self.count, self.needs = count, {"CPU": float(threads), "GPU": gpus}
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            self.ray.init(num_cpus=(count or 1) * threads, include_dashboard=False, **quiet)
+            own = {"address": "local", "num_cpus": (count or 1) * threads}  # also where another cluster runs here
+            self.ray.init(**own, include_dashboard=False, **quiet)
         else:
             self.ray.init(address=address, **quiet)
         task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)  # the grid itself tries again
