@@ -53,12 +53,12 @@ def test_a_portrait_shows_the_busiest_channel_that_also_holds():
         unit.bias_ih_l0[4:] = torch.tensor([9.0, 0.0, 0.3, 5.0])
         unit.weight_ih_l0[4:] = 0
     x = torch.randn(3, 50, 1)
-    loop = first_loop(model, x)
+    loop = first_loop(model, write_statistics(model, x))
     assert loop.name == "channel 2 of unit 0, block 0"
     assert loop.threshold == pytest.approx(0.3)
     raster = first_raster(model, x[:, :30])
     assert (raster.name, raster.inputs.shape, raster.states.shape) == ("bmru of block 0", (30, 1), (30, 4))
-    assert first_loop(SequenceModel(ModelConfig(1, 1, unit="lru")), x) is None
+    assert first_loop(SequenceModel(ModelConfig(1, 1, unit="lru")), []) is None
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,7 @@ def find_attractors(
     """
     check_probed(module)
     check_at_least("settle", settle, 1)
+    check_range("tolerance", tolerance, 0, float("inf"), open_low=True)
     check_sequences(module, "warm_up", warm_up)
     if not isinstance(constant, Tensor):
         raise TypeError(f"`constant` must be a torch.Tensor, got {type(constant).__name__}")
@@ -71,10 +72,10 @@ def find_attractors(
     with evaluating(module):
         for left, right in pieces(0, warm_up.shape[1], CHUNK):
             _, state = run(module, warm_up[:, left:right], state)
-        before = flat(state)
-        for left, right in (*pieces(0, settle - 1, CHUNK), (settle - 1, settle)):
-            before = flat(state)
+        for left, right in pieces(0, settle - 1, CHUNK):
             _, state = run(module, quiet[:, : right - left], state)
+        before = flat(state)
+        _, state = run(module, quiet[:, :1], state)
     states = flat(state)
     points, labels = _distinct(states, tolerance)
     return Attractors(
@@ -110,7 +111,6 @@ def vaa(states: Tensor, *, tolerance: float = TOLERANCE) -> float:
 
 def _distinct(states: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
     """The states that are not near one met before, and which of them each is nearest to in that sense."""
-    _check_states(states, tolerance)
     labels = torch.full((len(states),), -1, device=states.device)
     chosen: list[int] = []
     for i in range(len(states)):

@@ -158,13 +158,18 @@ def response(inputs: ArrayLike, outputs: ArrayLike) -> Figure:
 
 def save_figure(figure: Figure, path: Path) -> None:
     """Writes a figure whole, as PNG or, where the name ends so, as SVG, the same bytes for the same figure."""
-    content = io.BytesIO()
     kind = path.suffix.removeprefix(".")
     if kind not in ("png", "svg"):
         raise ValueError(f"`path` must end in .png or .svg, got {path}")
+    write_whole(path, figure_bytes(figure, kind))
+
+
+def figure_bytes(figure: Figure, kind: str) -> bytes:
+    """A figure as "png" or "svg", the same bytes for the same figure."""
+    content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
         figure.savefig(content, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
-    write_whole(path, content.getvalue())
+    return content.getvalue()
 
 
 def _figure() -> tuple[Figure, Any]:

@@ -1,17 +1,16 @@
 """One self-contained page of HTML from tables, figures and sentences: no request leaves it."""
 
 import base64
-import io
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
 
 import jinja2
-import matplotlib
 from matplotlib.figure import Figure
 
 from remanent._files import write_whole
+from remanent.report.figures import figure_bytes
 from remanent.report.score_tables import Cell
 
 PARTS = files("remanent.report") / "page_parts"
@@ -47,10 +46,7 @@ class Picture:
     @property
     def svg(self) -> str:
         """The figure as SVG in base64, the same for the same figure."""
-        content = io.BytesIO()
-        with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
-            self.figure.savefig(content, format="svg", metadata={"Date": None})
-        return base64.b64encode(content.getvalue()).decode()
+        return base64.b64encode(figure_bytes(self.figure, "svg")).decode()
 
 
 @dataclass(frozen=True)
@@ -69,7 +65,7 @@ class Section:
     paragraphs: Sequence[str] = ()
     tables: Sequence[Table] = ()
     figures: Sequence[Picture] = ()
-    folded: Sequence[tuple[str, str]] = field(default=())
+    folded: Sequence[tuple[str, str]] = ()
 
 
 def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Section], footer: str) -> None:

@@ -40,10 +40,11 @@ class WatchMemory(pl.Callback):
         board.add_figure("states", picture, step)
         if not has_latches(model):
             return
-        module.memory = write_summary(write_statistics(model, x))
+        writes = write_statistics(model, x)
+        module.memory = write_summary(writes)
         for name, value in module.memory.items():
             board.add_scalar(name, value, step)
-        loop = first_loop(model, x)
+        loop = first_loop(model, writes)
         if loop is not None:
             title = f"{loop.name}, step {step}"
             curve = (loop.candidate.cpu(), loop.state.cpu())

@@ -85,7 +85,8 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     task = task or experiment.task
     examples = min(EXAMPLES, task.split_size("test"))
     x = example_inputs(task)
-    latches, whole = has_latches(model), attends(model)
+    writes = write_statistics(model, x) if has_latches(model) else None
+    whole = attends(model)
     return RunMeasures(
         folder=folder,
         experiment=experiment,
@@ -94,9 +95,9 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
         learning=read_learning(folder / "metrics.jsonl", task.metric),
         score=evaluate(model, task, examples=examples),
         examples=examples,
-        loop=first_loop(model, x) if latches else None,
+        loop=None if writes is None else first_loop(model, writes),
         raster=first_raster(model, x),
-        writes=write_statistics(model, x) if latches else None,
+        writes=writes,
         gradient=None if whole or x.shape[1] < 2 else gradient_by_lag(model, x),
         horizon=None if whole else _horizon(model, task),
         confusion=_confusion(model, task, examples),

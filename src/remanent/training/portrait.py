@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.analysis import Writes, hysteresis_curve, state_trajectory, write_statistics
+from remanent.analysis import Writes, hysteresis_curve, state_trajectory
 from remanent.models import SequenceModel
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
@@ -56,16 +56,16 @@ def example_inputs(task: Task) -> Tensor:
     return read_whole(task, split, 0, min(EXAMPLES, task.split_size(split)), task.length)[0][:, :STEPS]
 
 
-def first_loop(model: SequenceModel, x: Tensor) -> Loop | None:
+def first_loop(model: SequenceModel, writes: list[Writes]) -> Loop | None:
     """The loop of the busiest channel of the first layer of latches that has one; None without any.
 
-    The busiest is the one written most often under the inputs (B, T, M), but not at every step.
+    The busiest is the one that `writes` of the model say is written most often, but not at every step.
     """
     for i, units in enumerate(_units(model)):
         for j, unit in enumerate(units):
             if not isinstance(getattr(unit, "recurrence", None), LatchRecurrence):
                 continue
-            rate = next(w.rate for w in write_statistics(model, x) if w.name == f"blocks.{i}.layer.units.{j}.l0")
+            rate = next(w.rate for w in writes if w.name == f"blocks.{i}.layer.units.{j}.l0")
             channel = int(torch.where(rate < 1, rate, -1).argmax())
             candidate, state, threshold = hysteresis_curve(unit, channel)
             return Loop(f"channel {channel} of unit {j}, block {i}", candidate, state, threshold)
