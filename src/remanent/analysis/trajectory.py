@@ -44,7 +44,7 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
         raise ValueError(f"`unit` must be in [0, {len(units)}), got {unit}")  # type: ignore[arg-type]
     state, seen = None, []
     with evaluating(model), _outputs_of([units[unit]]) as outputs:  # type: ignore[index]
-        for left, right in pieces(0, x.shape[1], x.shape[1] if _attends(model) else CHUNK):
+        for left, right in pieces(0, x.shape[1], x.shape[1] if model.attends else CHUNK):
             _, state = model(x[:, left:right], state)
             seen.append(outputs.pop())
     return torch.cat(seen, dim=1)
@@ -77,7 +77,3 @@ def _outputs_of(units: list[Any]) -> Iterator[list[Tensor]]:
     finally:
         for handle in handles:
             handle.remove()
-
-
-def _attends(model: SequenceModel) -> bool:
-    return any("attention" in names for names in model.config.layers)

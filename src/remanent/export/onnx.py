@@ -73,7 +73,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
 
     folder = Path(folder)
     files = [folder / f"{name}.onnx"]
-    if not any("attention" in names for names in model.config.layers):
+    if not model.attends:
         files.append(folder / f"{name}-step.onnx")
     for file in files:
         if file.exists():

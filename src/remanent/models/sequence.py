@@ -136,6 +136,11 @@ class SequenceModel(nn.Module):
         return all(isinstance(unit, RecurrentUnit) and unit.recurrence.shares_time for unit in units)
 
     @property
+    def attends(self) -> bool:
+        """Whether any unit is attention, whose state grows with time."""
+        return any("attention" in names for names in self.config.layers)
+
+    @property
     def epsilon(self) -> float | None:
         """That of the BMRUs, which `set_epsilon` changes; None without any."""
         return next((module.epsilon for module in self.modules() if isinstance(module, BMRU)), None)
@@ -218,7 +223,7 @@ class SequenceModel(nn.Module):
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
 
     def _check_shard(self, x: Tensor, state: ModelState | None) -> None:
-        if any("attention" in names for names in self.config.layers):
+        if self.attends:
             raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
         self._check_input("x", x, ("B", "T"), empty=True)
         self._check_state(state)

@@ -18,7 +18,6 @@ from remanent.training.evaluate import evaluate
 from remanent.training.portrait import (
     Loop,
     Raster,
-    attends,
     example_inputs,
     first_loop,
     first_raster,
@@ -86,7 +85,6 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     examples = min(EXAMPLES, task.split_size("test"))
     x = example_inputs(task)
     writes = write_statistics(model, x) if has_latches(model) else None
-    whole = attends(model)
     return RunMeasures(
         folder=folder,
         experiment=experiment,
@@ -98,8 +96,8 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
         loop=None if writes is None else first_loop(model, writes),
         raster=first_raster(model, x),
         writes=writes,
-        gradient=None if whole or x.shape[1] < 2 else gradient_by_lag(model, x),
-        horizon=None if whole else _horizon(model, task),
+        gradient=None if model.attends or x.shape[1] < 2 else gradient_by_lag(model, x),
+        horizon=None if model.attends else _horizon(model, task),
         confusion=_confusion(model, task, examples),
     )
 

@@ -87,15 +87,10 @@ def write_summary(writes: list[Writes]) -> dict[str, float]:
     return {"write_rate": rates.mean().item(), "dead_channels": float(dead.sum().item())}
 
 
-def attends(model: SequenceModel) -> bool:
-    """Whether a model has attention, whose state has no constant size to be measured."""
-    return any("attention" in names for names in model.config.layers)
-
-
 def has_latches(model: SequenceModel) -> bool:
     """Whether writes can be counted: any unit sets and holds, and none is attention."""
     units = [unit for units in _units(model) for unit in units]
-    return not attends(model) and any(_sets(unit) for unit in units)
+    return not model.attends and any(_sets(unit) for unit in units)
 
 
 def _sets(unit: Any) -> bool:
