@@ -12,7 +12,8 @@ from multiprocessing.connection import wait
 import torch
 
 from remanent._terminal import Terminated
-from remanent.training import Experiment, Launch, resume_run, start_run
+from remanent.distributed import Launch
+from remanent.training import Experiment, resume_run, start_run
 from remanent.training.checkpoints import Checkpoints
 
 PATIENCE = 240.0

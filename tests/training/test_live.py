@@ -7,10 +7,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from remanent.analysis import write_statistics
+from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.models import ModelConfig, SequenceModel
 from remanent.tasks import CopyFirst
 from remanent.training import RECIPES, live, start_run
-from remanent.training.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 
 
 def experiment(unit):

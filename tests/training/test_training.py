@@ -13,20 +13,12 @@ import pytest
 import torch
 
 from remanent import ModelConfig, SequenceModel
+from remanent.distributed.ranks import Ranks
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import derive_seed, read_whole
-from remanent.training import (
-    RECIPES,
-    Experiment,
-    TrainingConfig,
-    evaluate,
-    load_run,
-    resume_run,
-    start_run,
-)
+from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, load_run, resume_run, start_run
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
-from remanent.training.ranks import Ranks
 
 TINY = Experiment(
     CopyFirst(steps=20),

@@ -47,8 +47,8 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command; the status is 1 if a run of the grid has failed."""
-    from remanent.training.combinations import combinations, read_choices, read_seeds
-    from remanent.training.grid import GridOptions, run_grid, statuses
+    from remanent.sweep.combinations import combinations, read_choices, read_seeds
+    from remanent.sweep.grid import GridOptions, run_grid, statuses
 
     if not options.task:
         raise ValueError("`--task` must name at least one recipe (`remanent list` shows them), got none")

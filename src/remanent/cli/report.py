@@ -23,7 +23,7 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.training.reports import write_report
+    from remanent.review.pages import write_report
 
     write_report(
         options.runs,

@@ -46,7 +46,8 @@ def run(options: Any) -> int:
 
     from remanent.report.figures import save_figure
     from remanent.report.robustness import robustness_figure
-    from remanent.training import load_run, robustness
+    from remanent.review import robustness
+    from remanent.training import load_run
 
     experiment, model = load_run(options.run)
     folder = options.out or options.run / "robustness"

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from remanent.cli._shared import make_parser, with_data
 
 if TYPE_CHECKING:
-    from remanent.training import Experiment, Launch
+    from remanent.distributed import Launch
+    from remanent.training import Experiment
 
 LAUNCHED = ("devices", "strategy", "time_shards", "accelerator", "timeout")
 """The options that say on what a run is trained."""
@@ -21,7 +22,8 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.training import Launch, resume_run, start_run
+    from remanent.distributed import Launch
+    from remanent.training import resume_run, start_run
     from remanent.training.run import read_experiment
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
@@ -48,7 +50,7 @@ def run(options: Any) -> int:
 
 def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
     """The same command in several processes."""
-    from remanent.training.launcher import launch
+    from remanent.distributed.launcher import launch
 
     processes = placed.devices or 1
     try:
@@ -59,8 +61,8 @@ def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
 
 def _experiment(options: Any) -> "Experiment":
     """The recipe with what differs from it; the model's sizes follow the task, as in a grid."""
+    from remanent.sweep.combinations import experiment_for
     from remanent.training import RECIPES
-    from remanent.training.combinations import experiment_for
 
     base = RECIPES[options.recipe]()
     with_data(base.task, options.data_dir)

@@ -2,20 +2,16 @@
 
 from remanent.training.config import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.ranks import Launch
 from remanent.training.recipes import RECIPES
-from remanent.training.robustness import robustness
 from remanent.training.run import load_run, resume_run, start_run
 
 __all__ = [
     "RECIPES",
     "Experiment",
-    "Launch",
     "TrainingConfig",
     "evaluate",
     "failing_length",
     "load_run",
     "resume_run",
-    "robustness",
     "start_run",
 ]

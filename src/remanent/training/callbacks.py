@@ -22,11 +22,11 @@ from rich.table import Column
 from rich.text import Text
 
 from remanent._terminal import Terminated
+from remanent.distributed.heartbeat import Watch
+from remanent.distributed.ranks import Ranks
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.config import TrainingConfig
-from remanent.training.ranks import Ranks
-from remanent.training.watch import Watch
 
 
 class AnnealEpsilon(pl.Callback):

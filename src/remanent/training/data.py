@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from remanent.distributed.ranks import Ranks
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
 from remanent.training.config import TrainingConfig
-from remanent.training.ranks import Ranks
 
 EXAMPLES = 512
 """Of the validation split, how many are looked at between checkpoints."""

@@ -8,12 +8,12 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.config import Experiment
 from remanent.training.data import Batch
-from remanent.training.ranks import Ranks
 
 
 class ExperimentModule(pl.LightningModule):

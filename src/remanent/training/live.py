@@ -6,8 +6,8 @@ import pytorch_lightning as pl
 import torch
 
 from remanent.analysis import write_statistics
+from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.training.config import Experiment
-from remanent.training.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 
 EVERY = 200
 """Steps between two looks; a shorter training has none."""

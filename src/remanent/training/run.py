@@ -20,8 +20,11 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
 from remanent._terminal import Terminated
+from remanent.distributed.heartbeat import Watch
+from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
+from remanent.sweep.combinations import identity
 from remanent.training.callbacks import (
     AnnealEpsilon,
     LateErrors,
@@ -31,14 +34,11 @@ from remanent.training.callbacks import (
     WriteCheckpoint,
 )
 from remanent.training.checkpoints import Checkpoints, owned
-from remanent.training.combinations import identity
 from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
 from remanent.training.live import WatchMemory
-from remanent.training.ranks import Launch, Ranks, joined
 from remanent.training.sharing import check_fit, check_same, losses_named, place
-from remanent.training.watch import Watch
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
 

@@ -6,11 +6,11 @@ from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
+from remanent.distributed.heartbeat import Watch
+from remanent.distributed.ranks import Ranks
 from remanent.training.config import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
-from remanent.training.ranks import Ranks
-from remanent.training.watch import Watch
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:

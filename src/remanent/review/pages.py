@@ -13,9 +13,9 @@ from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
 from remanent.report.tables import DASH, SCORES, format_score, format_spread
+from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
+from remanent.review.rows import ByUnit, by_way, check_runs
 from remanent.tasks import Task
-from remanent.training.measured import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
-from remanent.training.report_rows import ByUnit, by_way, check_runs
 
 MEMORY = """Of the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon says for
 how long the bit of two opposite first inputs is read right from what the model answers, by a reader fixed at the

@@ -5,9 +5,9 @@ import itertools
 
 import pytest
 
+from remanent.sweep.combinations import combinations, experiment_for, identity, read_choices, read_seeds
 from remanent.tasks import CopyFirst
 from remanent.training import RECIPES
-from remanent.training.combinations import combinations, experiment_for, identity, read_choices, read_seeds
 
 
 @pytest.mark.parametrize(

@@ -14,11 +14,12 @@ from pathlib import Path
 import pytest
 
 from remanent.cli import main
-from remanent.training import _measure, resume_run, start_run
-from remanent.training._measure import Job, work
-from remanent.training.combinations import GridRun, experiment_for
-from remanent.training.grid import GridOptions
-from remanent.training.storage import RECORD, Storage
+from remanent.sweep import jobs
+from remanent.sweep.combinations import GridRun, experiment_for
+from remanent.sweep.grid import GridOptions
+from remanent.sweep.jobs import Job, work
+from remanent.sweep.storage import RECORD, Storage
+from remanent.training import resume_run, start_run
 
 CHANGES = {
     "task.steps": 2,
@@ -146,7 +147,7 @@ def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, addre
     assert record["status"] == "done"
     assert [test["length"] for test in record["tests"]] == [2, 20, 200, 2000]
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(_measure, "start_run", None)
+    monkeypatch.setattr(jobs, "start_run", None)
     assert work(job(tmp_path, address)) == 0
     assert Storage(address, tmp_path).read(RECORD) == record
 
@@ -165,9 +166,9 @@ def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkey
         work(job(tmp_path, address))
     Storage(address, tmp_path).write("seconds.json", {"seconds": 1000.0})
     notes = []
-    write = _measure.write_json
+    write = jobs.write_json
     monkeypatch.setattr(
-        _measure, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value)
+        jobs, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value)
     )
     assert work(job(tmp_path, address)) == 0
     record = Storage(address, tmp_path).read(RECORD)
@@ -202,7 +203,7 @@ def test_an_unknown_storage_is_refused_before_anything_is_done(tmp_path, monkeyp
 def test_gpus_are_a_number_that_ray_hands_out(monkeypatch):
     with pytest.raises(ValueError, match=r"`gpus` must be in \[0, inf\), got -1"):
         GridOptions(gpus=-1)
-    monkeypatch.setattr("remanent.training.grid.has_ray", lambda: False)
+    monkeypatch.setattr("remanent.sweep.grid.has_ray", lambda: False)
     with pytest.raises(ValueError, match=r"`--gpus` needs Ray, pip install \"remanent\[cluster\]\", got 0.5"):
         GridOptions(gpus=0.5)
 

@@ -12,7 +12,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
-from remanent.training._measure import Job, work
+from remanent.sweep.jobs import Job, work
 
 CAPACITY_AGE = 5.0
 """Seconds after which a cluster is asked again how large it is."""

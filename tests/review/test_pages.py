@@ -10,10 +10,10 @@ import torch
 
 from remanent.cli import main
 from remanent.models import SequenceModel
+from remanent.review.measures import measure_run
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate, load_run, start_run
-from remanent.training.measured import measure_run
 from result_records import record
 
 

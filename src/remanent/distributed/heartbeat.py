@@ -13,8 +13,8 @@ import torch.distributed as dist
 from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from remanent._terminal import write_line
+from remanent.distributed.ranks import Ranks
 from remanent.ops import _shards
-from remanent.training.ranks import Ranks
 
 INTERVAL = 1.0
 """Seconds between two signs of life."""

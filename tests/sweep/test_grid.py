@@ -16,13 +16,13 @@ import pytest
 
 from remanent import ModelConfig
 from remanent.cli import main
+from remanent.sweep.combinations import combinations, read_choices
+from remanent.sweep.grid import GridOptions
+from remanent.sweep.jobs import tests_of as lengths_tested
+from remanent.sweep.workers import Ended, make_workers
 from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.metrics import METRICS
 from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, failing_length, load_run
-from remanent.training._measure import tests_of as lengths_tested
-from remanent.training._workers import Ended, make_workers
-from remanent.training.combinations import combinations, read_choices
-from remanent.training.grid import GridOptions
 
 SMALL = ["--set", "task.steps=2", "model.hidden_size=4", "training.batch_size=2", "training.checkpoint_every=5"]
 GRID = ["grid", "--task", "copy-first", *SMALL, "--workers", "1"]
@@ -116,7 +116,7 @@ def test_words_are_tested_for_their_failing_length(tmp_path, monkeypatch):
 
 def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("remanent.training._workers.has_ray", lambda: False)
+    monkeypatch.setattr("remanent.sweep.workers.has_ray", lambda: False)
     assert [make_workers(count, 1, 0, None).room() for count in (None, 1, 4)] == [1, 1, 4]
     assert main([*GRID[:-1], "2", "--seed", "0:3", "--set", "training.steps=2"]) == 0
     check_each_once(tmp_path, 3)
@@ -124,7 +124,7 @@ def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, c
 
 
 def test_a_cluster_needs_ray(monkeypatch):
-    monkeypatch.setattr("remanent.training.grid.has_ray", lambda: False)
+    monkeypatch.setattr("remanent.sweep.grid.has_ray", lambda: False)
     with pytest.raises(ValueError, match=r"`--address` needs Ray, pip install \"remanent\[cluster\]\", got 'auto'"):
         GridOptions(address="auto")
 
@@ -178,7 +178,7 @@ def test_a_folder_of_another_run_is_refused_and_nothing_is_done(tmp_path, monkey
 
 FORKS = """
 import json, multiprocessing, os, signal, sys
-import remanent.training.grid
+import remanent.sweep.grid
 from remanent.cli import main
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has its background processes ignore

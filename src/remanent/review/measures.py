@@ -10,12 +10,7 @@ from torch import Tensor
 
 from remanent._files import read_json
 from remanent.analysis import Writes, gradient_by_lag, memory_horizon, write_statistics
-from remanent.models import SequenceModel
-from remanent.tasks import Task
-from remanent.tasks.base import read_whole
-from remanent.training.config import Experiment
-from remanent.training.evaluate import evaluate
-from remanent.training.portrait import (
+from remanent.analysis.portrait import (
     Loop,
     Raster,
     example_inputs,
@@ -23,6 +18,11 @@ from remanent.training.portrait import (
     first_raster,
     has_latches,
 )
+from remanent.models import SequenceModel
+from remanent.tasks import Task
+from remanent.tasks.base import read_whole
+from remanent.training.config import Experiment
+from remanent.training.evaluate import evaluate
 from remanent.training.run import load_run
 
 HORIZON_CAP = 10_000

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from remanent.training.combinations import identity
+from remanent.review.measures import RunMeasures
+from remanent.sweep.combinations import identity
 from remanent.training.config import Experiment
-from remanent.training.measured import RunMeasures
 from remanent.training.run import load_run
 
 ByUnit = dict[str, list[RunMeasures]]

@@ -16,14 +16,14 @@ from remanent._files import read_json, write_json
 from remanent._memory import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent._results import append_record, read_records
+from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
-from remanent.training.combinations import identity
+from remanent.sweep.combinations import identity
+from remanent.sweep.storage import RECORD, SECONDS, Storage
 from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.ranks import Launch
 from remanent.training.run import read_experiment, resume_run, start_run, versions
-from remanent.training.storage import RECORD, SECONDS, Storage
 
 CLAIMED = 75
 """The exit status of a process that found its run claimed by another."""

@@ -14,12 +14,12 @@ from rich.table import Column
 
 from remanent._options import check_at_least, check_range
 from remanent._results import append_record, read_records, repair
+from remanent.sweep.combinations import GridRun, identity
+from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
+from remanent.sweep.storage import RECORD, Storage
+from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
 from remanent.tasks import METRICS
-from remanent.training._measure import CLAIMED, Job, claim_of, failure
-from remanent.training._workers import Ended, Workers, has_ray, make_workers
-from remanent.training.combinations import GridRun, identity
 from remanent.training.run import read_experiment
-from remanent.training.storage import RECORD, Storage
 
 WAIT = 0.5
 """Seconds between two looks at what others have claimed."""

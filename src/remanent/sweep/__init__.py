@@ -1,0 +1,1 @@
+"""Grids of runs: combinations, jobs, workers, storage."""
