@@ -30,11 +30,11 @@ class Beat(NamedTuple):
     """What a process last wrote about itself.
 
     Attributes:
-        count: how many heartbeats it has sent.
+        beats: how many heartbeats it has sent.
         point: the point that its main thread has reached.
     """
 
-    count: int
+    beats: int
     point: int
 
 
@@ -101,7 +101,7 @@ class Heartbeat:
             now = self._read()
         except dist.DistError:
             return "whoever started the processes, or rank 0, no longer answers"
-        silent = [rank for rank in before if before[rank].count == now[rank].count]
+        silent = [rank for rank in before if before[rank].beats == now[rank].beats]
         return f"{_named(silent)} lost or stopped in step {_step(now)}" if silent else ""
 
     def behind(self) -> str:
