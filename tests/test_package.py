@@ -12,6 +12,7 @@ import remanent
 ROOT = Path(remanent.__file__).parent
 PARTS = {  # part: what it may import beside itself
     "_files": set(),
+    "_identity": set(),
     "_machine": set(),
     "_memory": set(),
     "_options": set(),
@@ -20,8 +21,9 @@ PARTS = {  # part: what it may import beside itself
     "_terminal": set(),
     "ops": {"_options"},
     "units": {"_options", "ops"},
-    "models": {"_files", "_options", "ops", "units"},
-    "tasks": {"_options"},
+    "models": {"_files", "_identity", "_options", "ops", "units"},
+    "tasks": {"_identity", "_options"},
+    "records": {"_files", "_identity", "_options", "models", "tasks"},
     "training": {
         "_files",
         "_machine",
@@ -34,11 +36,12 @@ PARTS = {  # part: what it may import beside itself
         "units",
         "models",
         "tasks",
+        "records",
         "analysis",
         "report",
     },
     "analysis": {"_options", "ops", "units", "models"},
-    "report": {"_files", "_results"},
+    "report": {"_files", "_results", "tasks", "records"},
     "export": {"_files", "_options", "ops", "units", "models"},
     "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "tasks", "report", "export"},
 }

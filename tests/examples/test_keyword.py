@@ -24,9 +24,9 @@ from remanent.export._fold import fold_states
 from remanent.export.c import step_outputs
 from remanent.models import ModelConfig, SequenceModel
 from remanent.models.quantize import quantized
+from remanent.records.configuration import Experiment, TrainingConfig, fitting
 from remanent.tasks import Keyword, SpokenDigits
 from remanent.tasks._mfcc import mfcc
-from remanent.training.config import Experiment, TrainingConfig, fitting
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "keyword"

@@ -13,10 +13,10 @@ from remanent import ModelConfig
 from remanent.export import run_on_chip, write_c
 from remanent.export.c import run_module, step_outputs
 from remanent.export.chip import MOST_BYTES, missing_tools
+from remanent.records.configuration import fitting
 from remanent.tasks import SequentialImage, SpokenDigits
 from remanent.tasks.metrics import IGNORED
 from remanent.training import Experiment, TrainingConfig, evaluate, start_run
-from remanent.training.config import fitting
 
 SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from remanent import ModelConfig, SequenceModel
+from remanent.records.configuration import fitting
 from remanent.tasks import (
     METRICS,
     TASKS,
@@ -25,7 +26,6 @@ from remanent.tasks import (
 )
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import IGNORED
-from remanent.training.config import fitting
 
 SPEECH = Path(__file__).parents[3] / "shared" / "data" / "free-spoken-digit-dataset.zip"
 SMALL = {

@@ -1,7 +1,7 @@
 """Characters: at every character of a text, say the next one."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import ClassVar, NamedTuple
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from remanent._identity import BY_CONTENT
 from remanent._options import check_at_least
 from remanent.tasks.base import Stream, Task, blocks, check_split
 
@@ -51,7 +52,7 @@ class Characters(Task):
     head: ClassVar[str] = "every"
     tokens: ClassVar[bool] = True
 
-    path: str | None = None
+    path: str | None = field(default=None, metadata=BY_CONTENT)
     steps: int = 256
 
     def __post_init__(self) -> None:

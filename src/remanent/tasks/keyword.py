@@ -1,11 +1,12 @@
 """Keyword: does a short recording say one word or another, answered at every one of its frames."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
 from remanent.tasks._frames import STANDARDISED, SpeechSet
 from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
@@ -46,7 +47,7 @@ class Keyword(SpeechTask):
     keyword: str = "seven"
     dataset: str = "digits"
     silence: int = 0
-    data_dir: str | None = None
+    data_dir: str | None = field(default=None, metadata=UNCOUNTED)
     check: bool = True
     standardise: str = "clip"
 

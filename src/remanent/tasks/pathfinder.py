@@ -1,11 +1,12 @@
 """Pathfinder: read a picture of dashed curves pixel by pixel, then say whether its two dots are joined."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice, check_range
 from remanent.tasks._long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
 from remanent.tasks._pathfinder_images import Style, draw_images, draw_scenes
@@ -64,7 +65,7 @@ class Pathfinder(Task):
     distractors: int | None = None
     distractor_dashes: int | None = None
     difficulty: str = "curv_contour_length_14"
-    data_dir: str | None = None
+    data_dir: str | None = field(default=None, metadata=UNCOUNTED)
 
     def __post_init__(self) -> None:
         check_at_least("size", self.size, 8)

@@ -1,11 +1,12 @@
 """Sequential images: read an image a row or a pixel a step, wait, then name it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
 from remanent.tasks._images import ImageSet, load_digits, load_mnist
 from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share, then_empty
@@ -48,7 +49,7 @@ class SequentialImage(Task):
     permuted: bool = False
     padding: int = 136
     examples: int | None = None
-    data_dir: str | None = None
+    data_dir: str | None = field(default=None, metadata=UNCOUNTED)
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)

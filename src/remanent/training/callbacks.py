@@ -24,9 +24,9 @@ from rich.text import Text
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
+from remanent.records.configuration import TrainingConfig
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
-from remanent.training.config import TrainingConfig
 
 
 class AnnealEpsilon(pl.Callback):

@@ -10,9 +10,9 @@ from torchmetrics import MeanMetric
 
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
+from remanent.records.configuration import Experiment
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
-from remanent.training.config import Experiment
 from remanent.training.data import Batch
 
 

@@ -7,7 +7,7 @@ import torch
 
 from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
-from remanent.training.config import Experiment
+from remanent.records.configuration import Experiment
 
 EVERY = 200
 """Steps between two looks; a shorter training has none."""

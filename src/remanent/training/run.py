@@ -24,7 +24,8 @@ from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
-from remanent.sweep.combinations import identity
+from remanent.records.configuration import Experiment
+from remanent.records.identity import identity
 from remanent.training.callbacks import (
     AdvanceHeartbeat,
     AnnealEpsilon,
@@ -34,7 +35,6 @@ from remanent.training.callbacks import (
     WriteCheckpoint,
 )
 from remanent.training.checkpoints import Checkpoints, owned
-from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
 from remanent.training.live import ShowMemory

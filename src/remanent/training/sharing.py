@@ -8,7 +8,7 @@ from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
-from remanent.training.config import Experiment
+from remanent.records.configuration import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
 
