@@ -26,7 +26,7 @@ from remanent.models import ModelConfig, SequenceModel
 from remanent.models.quantize import quantized
 from remanent.records.configuration import Experiment, TrainingConfig, fitting
 from remanent.tasks import Keyword, SpokenDigits
-from remanent.tasks._mfcc import mfcc
+from remanent.tasks.sounds.mfcc import mfcc
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "keyword"

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from remanent.tasks import _speech
-from remanent.tasks._clips import read_samples
-from remanent.tasks._mfcc import mfcc, standardise
-from remanent.tasks._speech import WORDS
 from remanent.tasks.base import BLOCK, read_whole
-from remanent.tasks.keyword import Keyword
 from remanent.tasks.metrics import IGNORED, METRICS
-from remanent.tasks.spoken_digits import SpokenDigits
+from remanent.tasks.sounds.clips import read_samples
+from remanent.tasks.sounds.keyword import Keyword
+from remanent.tasks.sounds.mfcc import mfcc, standardise
+from remanent.tasks.sounds.speech import WORDS
+from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
 REAL = Path(__file__).parents[3] / "shared" / "data" / "free-spoken-digit-dataset.zip"
 needs_real = pytest.mark.skipif(not REAL.is_file(), reason="the real spoken digits are not beside this clone")

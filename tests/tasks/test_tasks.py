@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from remanent.tasks import CopyFirst, SequentialImage
-from remanent.tasks._images import load_digits
 from remanent.tasks.base import read_whole
+from remanent.tasks.images.image_sets import load_digits
 
 REAL_MNIST = Path(__file__).parents[3] / "shared" / "data" / "MNIST" / "raw"
 
@@ -172,7 +172,7 @@ def test_the_real_mnist():
 def test_the_hashes_are_those_of_the_real_files():
     import hashlib
 
-    from remanent.tasks._images import MNIST_FILES
+    from remanent.tasks.images.image_sets import MNIST_FILES
 
     for name, (_, sha256) in MNIST_FILES.items():
         assert hashlib.sha256((REAL_MNIST / name).read_bytes()).hexdigest() == sha256

@@ -1,19 +1,19 @@
 """Memory tasks: data and how it is judged; they know no model."""
 
+from remanent.tasks.automata.flip_flop import FlipFlop
+from remanent.tasks.automata.group_word import GroupWord
+from remanent.tasks.automata.parity import Parity
 from remanent.tasks.base import Task
 from remanent.tasks.characters import Characters
 from remanent.tasks.copy_first import CopyFirst
 from remanent.tasks.delayed_integration import DelayedIntegration
 from remanent.tasks.denoising import Denoising
-from remanent.tasks.flip_flop import FlipFlop
-from remanent.tasks.group_word import GroupWord
-from remanent.tasks.keyword import Keyword
+from remanent.tasks.images.pathfinder import Pathfinder
+from remanent.tasks.images.sequential_image import SequentialImage
 from remanent.tasks.listops import ListOps
 from remanent.tasks.metrics import METRICS, Metric
-from remanent.tasks.parity import Parity
-from remanent.tasks.pathfinder import Pathfinder
-from remanent.tasks.sequential_image import SequentialImage
-from remanent.tasks.spoken_digits import SpokenDigits
+from remanent.tasks.sounds.keyword import Keyword
+from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
 TASKS: dict[str, type[Task]] = {
     task.name: task

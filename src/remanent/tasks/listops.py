@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks._expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_split, example_generators
+from remanent.tasks.expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.metrics import IGNORED
 
 

@@ -8,15 +8,15 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._frames import STANDARDISED, SpeechSet
-from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
+from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
 class SpokenDigits(SpeechTask):
     r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms, the digit at each of its frames.
 
-    A frame holds 25 ms (`remanent.tasks._mfcc` defines it to the last factor); each coefficient is
+    A frame holds 25 ms (`remanent.tasks.sounds.mfcc` defines it to the last factor); each coefficient is
     brought to mean 0 and standard deviation 1, over its clip or over all training clips. Silent frames,
     and those that fill up a batch's shorter clips, are zeros at which nothing is asked. The metric is
     the accuracy of the majority vote over a clip's frames.

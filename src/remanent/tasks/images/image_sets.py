@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanent.tasks._fetch import fetch
+from remanent.tasks.fetching import fetch
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in it)

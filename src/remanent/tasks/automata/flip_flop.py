@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks._words import WordTask
+from remanent.tasks.automata.words import WordTask
 
 
 @dataclass(frozen=True)

@@ -15,12 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from remanent.tasks._clips import FolderClips, ZipClips, read_samples
-from remanent.tasks._fetch import fetch
-from remanent.tasks._frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
-from remanent.tasks._mfcc import COEFFICIENTS, mfcc
 from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
+from remanent.tasks.fetching import fetch
 from remanent.tasks.metrics import IGNORED
+from remanent.tasks.sounds.clips import FolderClips, ZipClips, read_samples
+from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
+from remanent.tasks.sounds.mfcc import COEFFICIENTS, mfcc
 
 DATASETS = ("digits", "speech-commands")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -136,7 +136,7 @@ def _load(dataset: str, folder: str | None, check: bool, words: tuple[str, ...] 
 @cache
 def _load_digits(folder: str | None, check: bool) -> Recordings:
     """Recordings 0 to 4 of each digit and speaker test, 5 to 9 validate, the others train."""
-    clips = _find_digits(folder)
+    clips = find_digits(folder)
     contents = {name: clips.read(name) for name in clips.names}
     if check or not contents:
         _check_digits(clips.place, contents)
@@ -148,7 +148,7 @@ def _load_digits(folder: str | None, check: bool) -> Recordings:
     return Recordings(WORDS, classes, train, validation, test, read.__getitem__)
 
 
-def _find_digits(folder: str | None) -> ZipClips | FolderClips:
+def find_digits(folder: str | None) -> ZipClips | FolderClips:
     """The recordings in a zip or a folder the user named, else fetched."""
     holding = f"{DIGITS_ZIP} or recordings/"
     if folder is None:

@@ -14,7 +14,7 @@ class WordTask(GeneratedTask):
 
     A task says how letters are drawn and how they move the state, which starts at 0.
 
-    >>> from remanent.tasks.parity import Parity
+    >>> from remanent.tasks.automata.parity import Parity
     >>> isinstance(Parity(), WordTask)
     True
     """

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._frames import STANDARDISED, SpeechSet
-from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
+from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice, check_range
-from remanent.tasks._long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
-from remanent.tasks._pathfinder_images import Style, draw_images, draw_scenes
 from remanent.tasks.base import Stream, Task, blocks, check_split, example_generators, largest_share, then_empty
+from remanent.tasks.images.long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
+from remanent.tasks.images.scenes import Style, draw_images, draw_scenes
 
 SOURCES = ("generated", "long-range-arena")
 

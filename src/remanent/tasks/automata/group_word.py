@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks._words import WordTask
+from remanent.tasks.automata.words import WordTask
 
 GROUPS = (*(f"Z{n}" for n in range(2, 61)), "S3", "S4", "A5")
 

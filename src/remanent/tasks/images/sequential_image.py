@@ -8,8 +8,8 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._images import ImageSet, load_digits, load_mnist
 from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share, then_empty
+from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 
 DATASETS = ("digits", "mnist")
 READINGS = ("row", "pixel")
