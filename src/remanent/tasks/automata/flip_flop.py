@@ -1,7 +1,6 @@
 """Flip-flop: keep the value that was set last through any number of holds."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -32,7 +31,7 @@ class FlipFlop(WordTask):
     (True, True)
     """
 
-    name: ClassVar[str] = "flip-flop"
+    name = "flip-flop"
 
     steps: int = 64
     values: int = 2

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -38,7 +37,7 @@ class GroupWord(WordTask):
     True
     """
 
-    name: ClassVar[str] = "group-word"
+    name = "group-word"
 
     steps: int = 64
     group: str = "S3"

@@ -1,7 +1,6 @@
 """Parity: whether the ones so far are odd, the shortest memory that no letter may be missed by."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -29,22 +28,16 @@ class Parity(WordTask):
     True
     """
 
-    name: ClassVar[str] = "parity"
+    name = "parity"
+    input_size = 2
+    """Two letters."""
+    output_size = 2
+    """Even, 0, or odd, 1."""
 
     steps: int = 64
 
     def __post_init__(self) -> None:
         check_at_least("steps", self.steps, 1)
-
-    @property
-    def input_size(self) -> int:
-        """Two letters."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """Even, 0, or odd, 1."""
-        return 2
 
     @property
     def chance(self) -> float:

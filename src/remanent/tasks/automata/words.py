@@ -1,7 +1,6 @@
 """What tasks on words share: letters in, the state after every letter out, in streams of any length."""
 
 from abc import abstractmethod
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -19,10 +18,10 @@ class WordTask(GeneratedTask):
     True
     """
 
-    metric: ClassVar[str] = "sequence_accuracy"
-    length_name: ClassVar[str] = "steps"
-    head: ClassVar[str] = "every"
-    tokens: ClassVar[bool] = True
+    metric = "sequence_accuracy"
+    length_name = "steps"
+    head = "every"
+    tokens = True
 
     steps: int
 

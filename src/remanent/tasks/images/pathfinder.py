@@ -1,7 +1,6 @@
 """Pathfinder: read a picture of dashed curves pixel by pixel, then say whether its two dots are joined."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -51,10 +50,14 @@ class Pathfinder(Task):
     (torch.Size([2, 266, 1]), torch.Size([2]))
     """
 
-    name: ClassVar[str] = "pathfinder"
-    metric: ClassVar[str] = "accuracy"
-    length_name: ClassVar[str] = "empty steps"
-    endless: ClassVar[bool] = True
+    name = "pathfinder"
+    metric = "accuracy"
+    length_name = "empty steps"
+    endless = True
+    input_size = 1
+    """One pixel a step."""
+    output_size = 2
+    """Two classes: not joined, joined."""
 
     size: int = 32
     padding: int = 0
@@ -85,16 +88,6 @@ class Pathfinder(Task):
     def length(self) -> int:
         """The number of empty steps trained with."""
         return self.padding
-
-    @property
-    def input_size(self) -> int:
-        """One pixel a step."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """Two classes: not joined, joined."""
-        return 2
 
     @property
     def chance(self) -> float:

@@ -1,7 +1,6 @@
 """Sequential images: read an image a row or a pixel a step, wait, then name it."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -40,9 +39,11 @@ class SequentialImage(Task):
     (torch.Size([2, 18, 8]), torch.Size([2]))
     """
 
-    name: ClassVar[str] = "sequential-image"
-    metric: ClassVar[str] = "accuracy"
-    length_name: ClassVar[str] = "empty steps"
+    name = "sequential-image"
+    metric = "accuracy"
+    length_name = "empty steps"
+    output_size = 10
+    """Ten classes."""
 
     dataset: str = "digits"
     reading: str = "row"
@@ -69,11 +70,6 @@ class SequentialImage(Task):
         if self.reading == "pixel":
             return 1
         return {"digits": 8, "mnist": 28}[self.dataset]
-
-    @property
-    def output_size(self) -> int:
-        """Ten classes."""
-        return 10
 
     @property
     def chance(self) -> float:

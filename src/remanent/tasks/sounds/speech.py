@@ -7,7 +7,6 @@ from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -39,10 +38,12 @@ COMMANDS_RATE = 16_000
 class SpeechTask(Task):
     """Clips after silence, asked at each of their frames and judged by the vote over them; a task says which clips."""
 
-    metric: ClassVar[str] = "vote_accuracy"
-    length_name: ClassVar[str] = "silent frames"
-    head: ClassVar[str] = "every"
-    extends: ClassVar[bool] = False
+    metric = "vote_accuracy"
+    length_name = "silent frames"
+    head = "every"
+    extends = False
+    input_size = COEFFICIENTS
+    """The coefficients of a frame."""
 
     dataset: str
     silence: int
@@ -57,11 +58,6 @@ class SpeechTask(Task):
     def length(self) -> int:
         """The number of silent frames trained with."""
         return self.silence
-
-    @property
-    def input_size(self) -> int:
-        """The coefficients of a frame."""
-        return COEFFICIENTS
 
     @property
     def chance(self) -> float:

@@ -1,7 +1,6 @@
 """Spoken digits: name the digit that a short recording says, at every one of its frames."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -48,7 +47,9 @@ class SpokenDigits(SpeechTask):
     (100, 13, 10)
     """
 
-    name: ClassVar[str] = "spoken-digits"
+    name = "spoken-digits"
+    output_size = len(WORDS)
+    """Ten digits."""
 
     dataset: str = "digits"
     silence: int = 0
@@ -60,11 +61,6 @@ class SpokenDigits(SpeechTask):
         check_choice("dataset", self.dataset, DATASETS)
         check_at_least("silence", self.silence, 0)
         check_choice("standardise", self.standardise, STANDARDISED)
-
-    @property
-    def output_size(self) -> int:
-        """Ten digits."""
-        return len(WORDS)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training clips: inputs (B, S + T, 13) and digits (B, S + T), T the longest clip."""
