@@ -1,17 +1,26 @@
-"""Fetching a data set's file once, into the cache of the user's account; what it holds is checked by who asked."""
+"""Where the files of a data set are: in a folder of the user, or fetched once into the cache of the account."""
 
+import os
 from pathlib import Path
+
+VARIABLE = "REMANENT_DATA"
+"""The environment variable that names a folder of data where a task's `data_dir` does not."""
+
+
+def data_folder(data_dir: str | None) -> str | None:
+    """The folder in which a task looks for its files: `data_dir`, else REMANENT_DATA; None if neither is given."""
+    return data_dir or os.environ.get(VARIABLE)
 
 
 def fetch(data: str, url: str, file_name: str, known_hash: str | None, holding: str) -> Path:
-    """Fetches a file unless the cache holds it.
+    """Fetches a file unless the cache holds it; the caller checks what it holds.
 
     Args:
-        data: what the data set is called in errors.
-        url: where the folder of the file is, with a slash at its end.
-        file_name: the file in it.
-        known_hash: "md5:..." or "sha256:...", checked before the file is kept; None where it is not known.
-        holding: what a folder of the user's own must hold, for the error.
+        data: the name of the data set in errors.
+        url: the address of the file's folder, with a slash at its end.
+        file_name: the name of the file in that folder.
+        known_hash: "md5:..." or "sha256:...", checked before the file is kept; None if it is not known.
+        holding: what a folder of the user must hold instead, for the error.
 
     Raises:
         ModuleNotFoundError: pooch is not installed.

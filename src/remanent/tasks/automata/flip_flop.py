@@ -58,14 +58,16 @@ class FlipFlop(WordTask):
         stays = 1 - self.write_probability + self.write_probability / self.values
         return float(stays ** (self.steps - 1) / self.values)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         sets = torch.rand(size, generator=generator) < self.write_probability
         value = torch.randint(self.values, size, generator=generator)
         if begins:
             sets[..., 0] = True
         return torch.where(sets, value, self.values)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         # Position 0 stands for the state before the letters, so that there always is a last set.
         known = torch.cat([state[:, None], letters], dim=1)
         position = torch.arange(known.shape[1])

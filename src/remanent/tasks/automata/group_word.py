@@ -62,10 +62,12 @@ class GroupWord(WordTask):
         r"""$|G|^{-T}$, exact: every word of products is as likely."""
         return float((1 / self.output_size) ** self.steps)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         return torch.randint(self.input_size, size, generator=generator)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         table = multiplication_table(self.group)
         first = table[letters[:, 0], state]
         return _prefix_products(torch.cat([first[:, None], letters[:, 1:]], dim=1), table)

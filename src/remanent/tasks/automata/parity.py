@@ -44,8 +44,10 @@ class Parity(WordTask):
         r"""$2^{-T}$, exact: every word of states is as likely."""
         return float(0.5**self.steps)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         return torch.randint(2, size, generator=generator)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         return (letters.cumsum(1) + state[:, None]) % 2

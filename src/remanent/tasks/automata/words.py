@@ -11,9 +11,9 @@ from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_ge
 class WordTask(GeneratedTask):
     """A word of letters, to be answered at every step with the state that the letters so far lead to.
 
-    A task says how letters are drawn and how they move the state, which starts at 0.
+    A subclass says how letters are drawn and how they move the state, which starts at 0.
 
-    >>> from remanent.tasks.automata.parity import Parity
+    >>> from remanent.tasks import Parity
     >>> isinstance(Parity(), WordTask)
     True
     """
@@ -26,32 +26,50 @@ class WordTask(GeneratedTask):
     steps: int
 
     @abstractmethod
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
-        """Letters (..., T), which begin their words or go on with them."""
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """Draws letters.
+
+        Args:
+            size: their shape, (..., T).
+            generator: what they are drawn from.
+            begins: whether they are the first letters of their words, or later ones.
+
+        Returns:
+            The letters, int64 (..., T).
+        """
 
     @abstractmethod
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
-        """The states (B, T) after each of the letters (B, T), from the state (B,) before them."""
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """Computes the states that letters lead to.
+
+        Args:
+            letters: int64 (B, T).
+            state: the state before the first of them, int64 (B,).
+
+        Returns:
+            The state after each letter, int64 (B, T).
+        """
 
     @property
     def length(self) -> int:
-        """The length trained at."""
+        """The number of letters trained with."""
         return self.steps
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws letters and states, both int64 (B, T)."""
-        letters = self._draw((batch_size, self.steps), generator, begins=True)
-        return letters, self._follow(letters, letters.new_zeros(batch_size))
+        letters = self.draw_letters((batch_size, self.steps), generator, begins=True)
+        return letters, self.follow(letters, letters.new_zeros(batch_size))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Every word is a stream of its own, drawn a block at a time; each chunk holds its states."""
+        """Draws every word from a generator of its own, a block at a time; each chunk comes with its states."""
         sizes = blocks(length)
         return self._chunks(example_generators(self, split, start, stop), list(sizes))
 
     def _chunks(self, generators: list[torch.Generator], sizes: list[int]) -> Stream:
         state = torch.zeros(len(generators), dtype=torch.int64)
         for i, size in enumerate(sizes):
-            letters = torch.stack([self._draw((BLOCK,), g, begins=i == 0) for g in generators])[:, :size]
-            states = self._follow(letters, state)
+            drawn = [self.draw_letters((BLOCK,), generator, begins=i == 0) for generator in generators]
+            letters = torch.stack(drawn)[:, :size]
+            states = self.follow(letters, state)
             state = states[:, -1]
             yield letters, states

@@ -1,7 +1,6 @@
 """Speech as frames of features: the Free Spoken Digit Dataset, Google Speech Commands, and how clips are laid out."""
 
 import hashlib
-import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
@@ -15,7 +14,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
-from remanent.tasks.fetching import fetch
+from remanent.tasks.fetching import data_folder, fetch
 from remanent.tasks.metrics import IGNORED
 from remanent.tasks.sounds.clips import FolderClips, ZipClips, read_samples
 from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
@@ -94,7 +93,7 @@ def load_speech(
         words: the words wanted of "speech-commands"; None for all.
         standardise: one of `STANDARDISED`.
     """
-    folder = data_dir or os.environ.get("REMANENT_DATA")
+    folder = data_folder(data_dir)
     return _load(dataset, folder, check, None if dataset == "digits" else words, standardise)
 
 
