@@ -5,7 +5,8 @@ import itertools
 
 import pytest
 
-from remanent.sweep.combinations import combinations, experiment_for, identity, read_choices, read_seeds
+from remanent.records.identity import identity
+from remanent.sweep.combinations import combinations, experiment_for, read_choices, read_seeds
 from remanent.tasks import CopyFirst
 from remanent.training import RECIPES
 

@@ -99,8 +99,8 @@ def _recipe_in(arguments: list[str]) -> str | None:
 
 def _parser(recipe: str | None) -> Any:
     from remanent.models import ModelConfig
+    from remanent.records.configuration import fitting
     from remanent.training import RECIPES, TrainingConfig
-    from remanent.training.config import fitting
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
     parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [options]")

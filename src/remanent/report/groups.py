@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
 from remanent.report.results import Record
 from remanent.report.tables import SCORES
 
@@ -17,8 +18,6 @@ ORDER = (
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
 )
 """How units stand in a table; others come after them, as the records name them."""
-NOT_SHOWN = ("task.data_dir", "training.threads", "training.keep_checkpoints", "training.seed", "model.unit")
-"""Keys that name no variant: they stand elsewhere in a record, or do not count as its configuration."""
 
 
 class Column(NamedTuple):
@@ -202,11 +201,12 @@ def _group(records: list[Record], units: Sequence[str]) -> Group:
 
 def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> None:
     """Raises where runs that one row or table joins were configured differently, as by recipes of two versions."""
+    hidden = options_that(UNCOUNTED, OWN_COLUMN)
     for table in tables:
         configs = [record["config"].get(table, {}) for record in records]
         for key in dict.fromkeys(key for config in configs for key in config):
             values = list(dict.fromkeys(json.dumps(config.get(key)) for config in configs))
-            if f"{table}.{key}" not in NOT_SHOWN and len(values) > 1:
+            if f"{table}.{key}" not in hidden and len(values) > 1:
                 raise ValueError(
                     f"the records of {name} must share one configuration, got `{table}.{key}` of {' and '.join(values)}"
                 )
@@ -214,7 +214,8 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
 
 def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """What was set of the task, and of all else."""
-    shown = {key: value for key, value in sorted(record["set"].items()) if key not in NOT_SHOWN}
+    hidden = options_that(UNCOUNTED, OWN_COLUMN)
+    shown = {key: value for key, value in sorted(record["set"].items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}
     return task, {key: value for key, value in shown.items() if key not in task}
 

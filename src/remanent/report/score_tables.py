@@ -9,6 +9,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from remanent.records.identity import UNCOUNTED, options_that
 from remanent.report.groups import Column, Group, Row, spread
 from remanent.report.tables import DASH, SCORES, format_score, format_spread, latex_escape, latex_table, markdown_table
 
@@ -78,8 +79,9 @@ def grid_commands(group: Group) -> list[str]:
         Lines for a shell, in the order of the rows.
     """
     seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
+    uncounted = options_that(UNCOUNTED)
     for run in group.runs:
-        overrides = {key: value for key, value in run["set"].items() if key != "task.data_dir"}
+        overrides = {key: value for key, value in run["set"].items() if key not in uncounted}
         threads = run["config"].get("training", {}).get("threads", DEFAULT_THREADS)
         of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
         of_units.setdefault(run["unit"], set()).add(run["seed"])

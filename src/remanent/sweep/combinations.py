@@ -2,9 +2,7 @@
 
 import dataclasses
 import difflib
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +10,9 @@ from typing import Any
 
 from remanent._files import from_dict
 from remanent.models import ModelConfig
+from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
+from remanent.records.identity import identity
 from remanent.tasks import TASKS
-from remanent.training.config import Experiment, TrainingConfig, fitting, suiting
 from remanent.training.recipes import RECIPES
 
 ELSEWHERE = {
@@ -23,8 +22,6 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that are not set by `--set`, and by what they are."""
-UNCOUNTED = ("task.data_dir", "task.path", "training.threads", "training.keep_checkpoints")
-"""Options that do not make another run."""
 Choices = dict[str, list[str]]
 """An option's dotted name to its values, as they were written."""
 
@@ -56,28 +53,6 @@ class GridRun:
     def name(self) -> str:
         """The name of its folder."""
         return f"{self.recipe}-{self.experiment.model.unit}-{self.experiment.training.seed}-{self.id[:8]}"
-
-
-def identity(config: dict[str, Any]) -> str:
-    """16 hex digits of the hash of what a configuration says beside its defaults.
-
-    An option that is added later, with a default that changes nothing, so leaves a run what it was. Where data
-    lie, and how many threads run, do not count; what a text says does.
-
-    >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
-    True
-    """
-    told = {}
-    for table, cls in (("task", TASKS[config["task"]["name"]]), ("model", ModelConfig), ("training", TrainingConfig)):
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in UNCOUNTED}
-        told[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
-    task = {key: value for key, value in config["task"].items() if key != "name"}
-    content = from_dict(TASKS[config["task"]["name"]], task, "the task").fingerprint
-    if content:
-        told["content"] = {"sha256": content}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def combinations(

@@ -14,7 +14,8 @@ from rich.table import Column
 
 from remanent._options import check_at_least, check_range
 from remanent._results import append_record, read_records, repair
-from remanent.sweep.combinations import GridRun, identity
+from remanent.records.identity import identity
+from remanent.sweep.combinations import GridRun
 from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
 from remanent.sweep.storage import RECORD, Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers

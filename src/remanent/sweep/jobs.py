@@ -19,9 +19,9 @@ from remanent._results import append_record, read_records
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
-from remanent.sweep.combinations import identity
+from remanent.records.configuration import Experiment
+from remanent.records.identity import identity
 from remanent.sweep.storage import RECORD, SECONDS, Storage
-from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate, failing_length
 from remanent.training.run import read_experiment, resume_run, start_run, versions
 

@@ -1,10 +1,11 @@
 """The configuration of a run: its task, its model, and how it is trained."""
 
 import dataclasses
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from remanent._files import from_dict
+from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent._options import check_at_least, check_range
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS, Task
@@ -49,9 +50,9 @@ class TrainingConfig:
     anneal_ramp: float = 0.6
     checkpoint_every: int = 50
     batch_parts: int = 1
-    keep_checkpoints: int = 2
-    seed: int = 0
-    threads: int = 2
+    keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
+    seed: int = field(default=0, metadata=OWN_COLUMN)
+    threads: int = field(default=2, metadata=UNCOUNTED)
 
     def __post_init__(self) -> None:
         for name in ("steps", "batch_size", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads"):
