@@ -8,7 +8,7 @@ from remanent.ops.gpu.kernels import flags, place, put_back, row_or_zeros, rows,
 from remanent.ops.gpu.latch_kernels import advance, both
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_adjoint_carry(
     grad, candidate, threshold, reset, carried, whole,
     grad_strides, candidate_strides, threshold_strides, carried_strides, B, T, D, length,
@@ -147,7 +147,7 @@ def _span_backward(
     return carry, threshold_sum, alpha_sum, reset_sum
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_backward(
     grad, starts, candidate, threshold, alpha, reset, reset_state, carried, scratch,
     grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state,

@@ -30,7 +30,7 @@ def advance(
     return before, after
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_forward(
     candidate, threshold, alpha, initial, reset, reset_state, states,
     candidate_strides, threshold_strides, alpha_strides, initial_strides, states_strides,
@@ -70,7 +70,7 @@ def latch_forward(
         h = after[STEPS - 1]
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_last_write(
     candidate, threshold, alpha, reset, reset_state, last, found,
     candidate_strides, threshold_strides, alpha_strides, last_strides, B, T, D, length,

@@ -59,7 +59,7 @@ def _put_pair(pointer, real, imag, mask, WIDTH: tl.constexpr):
         tl.store(pointer + 1, imag, mask=mask)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def linear_forward(
     decay, value, initial, reset, reset_state, states, products,
     decay_strides, value_strides, initial_strides, states_strides, B, T, D, length,
@@ -114,7 +114,7 @@ def linear_forward(
         _put_pair(products, product, product_imag, mask, WIDTH)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def linear_adjoint_carry(
     grad, decay, reset, carried, products, grad_strides, decay_strides, carried_strides, B, T, D, length,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
@@ -186,7 +186,7 @@ def _changes(
     return changes, changes_imag, decay_changes, decay_changes_imag, carry, carry_imag, part, part_imag
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["B", "T", "length"])
 def linear_backward(
     grad, states, decay, h0, reset, reset_state, carried, grad_decay, grad_value, grad_h0, grad_reset_state,
     grad_strides, states_strides, decay_strides, carried_strides, grad_decay_strides, grad_value_strides,

@@ -1,0 +1,178 @@
+"""Random inputs of the scans, what the float64 reference makes of them, and what a kernel does."""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from remanent.ops import reference
+from remanent.ops.latch import BACKENDS as LATCH_BACKENDS
+from remanent.ops.linear import BACKENDS as LINEAR_BACKENDS
+from remanent.ops.reference import SPAN
+
+LIMITS = {torch.float32: 2e-5, torch.float64: 1e-11, torch.bfloat16: 2e-2, torch.float16: 3e-3}
+LIMITS |= {torch.complex64: 2e-5, torch.complex128: 1e-11}
+"""How far values may be from those in float64, over the largest of them."""
+LAYOUTS = ("plain", "joint", "time-first", "channels-first")
+
+
+class Shape(NamedTuple):
+    """Sizes, and how inputs are given: whether gates move with time, whether there are resets, and a layout."""
+
+    B: int
+    T: int
+    D: int
+    moves: bool = True
+    reset: bool = False
+    h0: bool = True
+    layout: str = "plain"
+
+
+Inputs = dict[str, Tensor | None]
+
+
+def latch_inputs(shape: Shape, dtype: torch.dtype, device: str, seed: int = 0) -> Inputs:
+    """Gates of which about every third writes; one channel never does."""
+    draw = _Draws(shape, dtype, device, seed)
+    gate = (shape.B, shape.T, shape.D) if shape.moves else (shape.D,)
+    threshold = draw(*gate)
+    threshold[..., -1] += 100
+    return {
+        "candidate": draw(shape.B, shape.T, shape.D),
+        "threshold": draw.laid(threshold),
+        "alpha": draw(*gate),
+        **_starts(shape, draw),
+    }
+
+
+def linear_inputs(shape: Shape, dtype: torch.dtype, device: str, seed: int = 0) -> Inputs:
+    """Decays of a size below 1."""
+    draw = _Draws(shape, dtype, device, seed)
+    decay = draw(*((shape.B, shape.T, shape.D) if shape.moves else (shape.D,)))
+    return {
+        "decay": draw.laid(decay / (decay.abs() + 0.1)),
+        "value": draw(shape.B, shape.T, shape.D),
+        **_starts(shape, draw),
+    }
+
+
+def weights(inputs: Inputs) -> Tensor:
+    """A gradient of the states."""
+    like = inputs.get("candidate", inputs.get("value"))
+    assert like is not None
+    draw = torch.Generator(like.device).manual_seed(99)
+    wide = torch.complex128 if like.is_complex() else torch.float64
+    return torch.randn(like.shape, generator=draw, dtype=wide, device=like.device).to(like.dtype)
+
+
+def run_latch(backend: str, inputs: Inputs, grad: Tensor, epsilon: float, width: float) -> tuple[Tensor, Inputs]:
+    """States and gradients by one backend, in memory that was full of NaN."""
+    candidate, threshold, alpha, h0 = (inputs[k] for k in ("candidate", "threshold", "alpha", "h0"))
+    assert candidate is not None
+    assert threshold is not None
+    assert alpha is not None
+    B, T, D = candidate.shape
+    options = (inputs["reset"], inputs["reset_state"])
+    states = nan_like(candidate)
+    forward, backward = LATCH_BACKENDS[backend]
+    assert backward is not None
+    forward(candidate, threshold, alpha, h0, epsilon, *options, states)
+    starts = nan_like(candidate.new_empty(B, T // SPAN + 2, D))
+    starts[:, 0] = 0 if h0 is None else h0
+    ends = states[:, SPAN - 1 :: SPAN]
+    starts[:, 1 : 1 + ends.shape[1]] = ends
+    grads = (nan_like(candidate), nan_like(threshold), nan_like(alpha), *_nan_rows(candidate))
+    backward(grad, starts, candidate, threshold, alpha, h0, epsilon, width, *options, grads)
+    return states, dict(zip(("candidate", "threshold", "alpha", "h0", "reset_state"), grads, strict=True))
+
+
+def run_linear(backend: str, inputs: Inputs, grad: Tensor) -> tuple[Tensor, Inputs]:
+    """States and gradients by one backend, in memory that was full of NaN."""
+    decay, value = inputs["decay"], inputs["value"]
+    assert decay is not None
+    assert value is not None
+    options = (inputs["h0"], inputs["reset"], inputs["reset_state"])
+    states = nan_like(value)
+    forward, backward = LINEAR_BACKENDS[backend]
+    assert backward is not None
+    forward(decay, value, *options, states)
+    grads = (nan_like(decay), nan_like(value), *_nan_rows(value))
+    backward(grad, states, decay, *options, grads)
+    return states, dict(zip(("decay", "value", "h0", "reset_state"), grads, strict=True))
+
+
+def exact(scan: str, inputs: Inputs, grad: Tensor, *options: float) -> tuple[Tensor, Inputs]:
+    """States and gradients by the reference in float64 and autograd, on the CPU."""
+    leaves = {name: _leaf(value) for name, value in inputs.items()}
+    loop = getattr(reference, scan)
+    if scan == "latch_scan":
+        given = (*(leaves[k] for k in ("candidate", "threshold", "alpha", "h0")), *options)
+    else:
+        given = tuple(leaves[k] for k in ("decay", "value", "h0"))
+    states = loop(*given, leaves["reset"], leaves["reset_state"])
+    states.backward(wide(grad))
+    grads = {k: v.grad for k, v in leaves.items() if v is not None and v.dtype != torch.bool}
+    return states.detach(), grads
+
+
+def distance(found: Tensor, wanted: Tensor) -> float:
+    """The largest difference over the largest value wanted, NaN where one is found."""
+    found, wanted = wide(found), wide(wanted)
+    if found.numel() == 0:
+        return 0.0
+    return float((found - wanted).abs().max() / wanted.abs().max().clamp(min=1e-30))
+
+
+def wide(value: Tensor) -> Tensor:
+    """In double precision, on the CPU."""
+    return value.detach().cpu().to(torch.complex128 if value.is_complex() else torch.float64)
+
+
+def nan_like(value: Tensor) -> Tensor:
+    """Memory full of NaN, laid out as a tensor is."""
+    return torch.empty_strided(value.shape, value.stride(), dtype=value.dtype, device=value.device).fill_(torch.nan)
+
+
+def _nan_rows(like: Tensor) -> tuple[Tensor, Tensor]:
+    B, _, D = like.shape
+    return nan_like(like.new_empty(B, D)), nan_like(like.new_empty(D))
+
+
+def _leaf(value: Tensor | None) -> Tensor | None:
+    if value is None:
+        return None
+    return value.cpu() if value.dtype == torch.bool else wide(value).clone().requires_grad_()
+
+
+class _Draws:
+    """Draws normal numbers; those of rank 3 in the shape's layout."""
+
+    def __init__(self, shape: Shape, dtype: torch.dtype, device: str, seed: int) -> None:
+        self.shape, self.dtype, self.device = shape, dtype, device
+        self.generator = torch.Generator(device).manual_seed(seed)
+
+    def __call__(self, *size: int) -> Tensor:
+        kind = torch.complex64 if self.dtype.is_complex else torch.float32
+        if self.dtype in (torch.float64, torch.complex128):
+            kind = self.dtype
+        return self.laid(torch.randn(size, generator=self.generator, dtype=kind, device=self.device).to(self.dtype))
+
+    def laid(self, values: Tensor) -> Tensor:
+        if values.dim() < 3 or self.shape.layout == "plain":
+            return values
+        if self.shape.layout == "joint":
+            return torch.cat([values, torch.full_like(values, torch.nan)], dim=2)[..., : values.shape[2]]
+        if self.shape.layout == "time-first":
+            return values.transpose(0, 1).contiguous().transpose(0, 1)
+        return values.mT.contiguous().mT
+
+
+def _starts(shape: Shape, draw: _Draws) -> dict[str, Any]:
+    reset = None
+    if shape.reset:
+        reset = torch.rand(shape.B, shape.T, generator=draw.generator, device=draw.device) < 0.02
+    return {
+        "h0": draw(shape.B, shape.D) if shape.h0 else None,
+        "reset": reset,
+        "reset_state": draw(shape.D) if shape.reset else None,
+    }
