@@ -1,6 +1,6 @@
 """Recurrent units that never forget."""
 
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 
 from remanent import models, ops, units
 from remanent._memory import reuse_freed_memory
@@ -32,7 +32,10 @@ from remanent.units import (
     NBRCCell,
 )
 
-__version__ = version("remanent")
+try:
+    __version__ = version("remanent")
+except PackageNotFoundError:  # a source tree that was never installed
+    __version__ = "unknown"
 __all__ = [
     "BMRU",
     "BRC",

@@ -40,7 +40,7 @@ def _loop(decay: Tensor, value: Tensor) -> Forward:
 
 
 def _accelerated(decay: Tensor, value: Tensor) -> Forward:
-    from accelerated_scan.triton import scan
+    from accelerated_scan.scalar import scan
 
     return lambda: scan(decay.mT.contiguous(), value.mT.contiguous()).mT
 
