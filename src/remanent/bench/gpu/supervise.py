@@ -19,22 +19,22 @@ from remanent.bench.gpu.cases import PASSED, Case, Settings, run_cases
 
 SECONDS = 470.0
 """For all parts together."""
-WORKERS = 10
+WORKERS = 14
 """Processes that check what is right; what is timed has the GPU for itself."""
 SHARES = {"right": 0.35, "fast": 0.65, "learn": 1.0}
 """The share of the seconds after which each part has ended."""
 
 
 def _right(settings: Settings) -> list[Case]:
-    from remanent.bench.gpu import right, right_models
+    from remanent.bench.gpu import right, right_models, tune
 
-    return [*right_models.cases(settings), *right.cases(settings)]
+    return [*tune.checks(settings), *right_models.cases(settings), *right.cases(settings)]
 
 
 def _fast(settings: Settings) -> list[Case]:
-    from remanent.bench.gpu import fast
+    from remanent.bench.gpu import fast, tune
 
-    return fast.cases(settings)
+    return [*fast.cases(settings), *tune.cases(settings)]
 
 
 def _learn(settings: Settings) -> list[Case]:

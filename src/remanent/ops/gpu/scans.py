@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from remanent.ops.gpu import once
 from remanent.ops.gpu.launch import (
     LATCH_BACKWARD_STEPS,
     as_real,
@@ -47,8 +48,10 @@ def latch_forward(
         return
     candidate, threshold, alpha = (channels_last(v) for v in (candidate, threshold, alpha))
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
-    pieces, length = cut(candidate, whole=epsilon != 0)
     inputs = (candidate, threshold, alpha)
+    if epsilon == 0 and once.fits(candidate):
+        return once.latch_forward(inputs, h0, reset, reset_state, states)
+    pieces, length = cut(candidate, whole=epsilon != 0)
     initial = None if h0 is None else h0[:, None]
     if pieces > 1:
         initial = _latch_starts(*inputs, h0, reset, reset_state, pieces, length)
@@ -64,6 +67,7 @@ def latch_forward(
         options=flags | {"RESET": reset is not None, "CUMULATIVE": epsilon != 0},
     )
     give(out, states)
+    return None
 
 
 def latch_backward(
@@ -87,8 +91,10 @@ def latch_backward(
         return give_zeros(grads)
     grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, candidate, threshold, alpha))
     reset_state, reset = contiguous(reset_state), reset_bytes(reset)
-    pieces, length = cut(candidate, whole=epsilon != 0)
     inputs = (candidate, threshold, alpha)
+    if epsilon == 0 and once.fits(candidate):
+        return once.latch_backward(grad, starts, inputs, width, reset, reset_state, grads)
+    pieces, length = cut(candidate, whole=epsilon != 0)
     carried = _latch_carried(grad, candidate, threshold, reset, pieces, length) if pieces > 1 else None
     saved = scratch(candidate, pieces)
     grad_h0 = rows_like(grads[3])
@@ -123,6 +129,8 @@ def linear_forward(
         return
     decay, value = channels_last(decay), channels_last(value)
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    if once.fits(value):
+        return once.linear_forward(decay, value, h0, reset, reset_state, states)
     pieces, length = cut(value)
     initial = None if h0 is None else h0[:, None]
     if pieces > 1:
@@ -132,6 +140,7 @@ def linear_forward(
     out = rows_like(states)
     _launch_linear(decay, value, initial, reset, reset_state, out, None, pieces, length)
     give(out, states)
+    return None
 
 
 def linear_backward(
@@ -148,6 +157,8 @@ def linear_backward(
         return give_zeros(grads)
     grad, states, decay = (channels_last(v) for v in (grad, states, decay))
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    if once.fits(grad):
+        return once.linear_backward(grad, states, decay, h0, reset, reset_state, grads)
     pieces, length = cut(grad)
     carried = _linear_carried(grad, decay, reset, pieces, length) if pieces > 1 else None
     grad_h0 = rows_like(grads[2])

@@ -1,0 +1,101 @@
+"""Tilings of the kernels that read memory once, tried on the spot: each must be right, and the fastest is named."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import torch
+
+from remanent.bench.gpu.cases import Case, Settings
+from remanent.bench.gpu.clock import clock
+from remanent.bench.gpu.fast import SHAPES, scan_inputs
+from remanent.bench.gpu.problems import Shape, distance, latch_inputs, linear_inputs, run_latch, run_linear, weights
+from remanent.bench.passes import both_passes
+from remanent.ops.gpu import once
+from remanent.ops.gpu.once import Tiling
+
+FORWARD = tuple(Tiling(parts=p, steps=s, warps=p) for p, s in ((8, 16), (16, 16), (8, 32), (4, 32), (16, 8)))
+BACKWARD = tuple(Tiling(parts=p, steps=s, warps=p) for p, s in ((8, 8), (16, 8), (8, 16), (16, 4)))
+TRIED = {name: BACKWARD if "backward" in name else FORWARD for name in once.TILINGS}
+"""For each kernel, what is tried."""
+
+
+def checks(settings: Settings) -> list[Case]:
+    """Whether each tiling gives what the portable backend gives, which also compiles it."""
+    if settings.tiny:
+        return [Case("tiling of all", partial(_check_all, settings), limit=120)]
+    return [
+        Case(f"tiling of {name}: {tiling.parts} x {tiling.steps}", partial(_check, settings, name, tiling), limit=150)
+        for name, tilings in TRIED.items()
+        for tiling in tilings
+    ]
+
+
+def cases(settings: Settings) -> list[Case]:
+    """The time of each kernel by each tiling, as a graph."""
+    if settings.device != "cuda":
+        return []
+    return [Case(f"tilings of {name}", partial(_time, settings, name), limit=150) for name in TRIED]
+
+
+def _check_all(settings: Settings) -> dict[str, Any]:
+    small = Tiling(parts=8, steps=8, warps=1, group=2)
+    with _tiled(dict.fromkeys(once.TILINGS, small)):
+        return _compare(settings, Shape(1, 200, 5, reset=True), torch.float32)
+
+
+def _check(settings: Settings, name: str, tiling: Tiling) -> dict[str, Any]:
+    found = {}
+    with _tiled({name: tiling}):
+        for B, T, D in ((3, 5000, 70), (1, 70_001, 64)):
+            found[str((B, T, D))] = _compare(settings, Shape(B, T, D), torch.float32, name)
+    return found
+
+
+def _compare(settings: Settings, shape: Shape, dtype: torch.dtype, name: str = "") -> dict[str, Any]:
+    largest = {}
+    if "linear" not in name:
+        inputs = latch_inputs(shape, dtype, settings.device)
+        double = {k: v if v is None or v.dtype == torch.bool else v.double() for k, v in inputs.items()}
+        grad = weights(inputs)
+        states, grads = run_latch("gpu", inputs, grad, 0.0, 1.0)
+        wanted, others = run_latch("portable", double, grad.double(), 0.0, 1.0)
+        assert torch.equal(states, wanted.to(dtype)), f"bits differ at {shape}"
+        largest |= {f"latch {k}": distance(grads[k], v) for k, v in others.items() if v is not None and inputs[k] is not None}  # type: ignore[arg-type]
+    if "latch" not in name:
+        inputs = linear_inputs(shape, dtype, settings.device)
+        double = {k: v if v is None or v.dtype == torch.bool else v.double() for k, v in inputs.items()}
+        grad = weights(inputs)
+        states, grads = run_linear("gpu", inputs, grad)
+        wanted, others = run_linear("portable", double, grad.double())
+        largest["linear states"] = distance(states, wanted)
+        largest |= {f"linear {k}": distance(grads[k], v) for k, v in others.items() if v is not None and inputs[k] is not None}  # type: ignore[arg-type]
+    assert all(value <= 3e-5 for value in largest.values()), f"{largest}"
+    return {"largest": largest}
+
+
+def _time(settings: Settings, name: str) -> dict[str, Any]:
+    """Milliseconds as a graph at each shape, of the pass alone or of both; and the best tiling."""
+    scan, direction = name.split()
+    found: dict[str, Any] = {}
+    for shape in (SHAPES[0], SHAPES[-1]):
+        times = {}
+        forward, leaves, grad = scan_inputs(scan, shape, torch.float32, settings.device)
+        run = forward if direction == "forward" else both_passes(forward, leaves, grad)
+        for tiling in TRIED[name]:
+            with _tiled({name: tiling}), torch.set_grad_enabled(direction == "backward"):
+                times[f"{tiling.parts} x {tiling.steps}"] = clock(run, settings.device).get("graph_ms")
+        found[str(shape)] = times
+        found[f"best at {shape}"] = min((k for k, v in times.items() if v), key=lambda k: times[k] or 0.0, default="none")
+    return found
+
+
+@contextmanager
+def _tiled(tilings: dict[str, Tiling]) -> Iterator[None]:
+    before = dict(once.TILINGS)
+    once.TILINGS.update(tilings)
+    try:
+        yield
+    finally:
+        once.TILINGS.update(before)

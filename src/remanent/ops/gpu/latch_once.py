@@ -1,0 +1,226 @@
+"""The Triton kernels of set or hold that read memory once; importing this module imports Triton."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from remanent.ops.gpu.look_back import (
+    await_words,
+    gathered,
+    gathered_before,
+    latest,
+    latest_before,
+    pick,
+    piece_of,
+    publish,
+    tile,
+    tile_flags,
+)
+
+
+@triton.jit
+def _written(c, beta, scale, fresh, restart, part, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
+    """What is written or reset last in the piece before each part, and in all of it; each with whether anything is."""
+    value, none = tl.full(shape, 0, tl.float32), tl.full(shape, 0, tl.int32)
+    before, seen = value, none
+    for i in tl.static_range(STEPS):
+        if RESET:
+            value, seen = tl.where(fresh[i], restart, value), tl.where(fresh[i], 1, seen)
+        write = tl.abs(c[i]) >= tl.abs(beta[i])
+        value = tl.where(write, tl.where(c[i] >= 0, scale[i], -scale[i]), value)
+        seen = tl.where(write, 1, seen)
+    before, known, value, seen = tl.associative_scan((before, none, value, seen), 0, latest_before)
+    value, seen = latest(before, known, value, seen)
+    last = part == shape[0] - 1
+    return before, known, pick(value, last), pick(seen, last)
+
+
+@triton.jit
+def _look_back(wrote, states, own, own_seen, first, piece, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+    """The state that the piece starts from; publishes what it writes, and at a group's end the state.
+
+    Args: words (rows, channels) of what pieces write, of what groups leave; `first` (1, BLOCK) is the state at 0.
+    """
+    publish(wrote + piece * stride, own, 1 + own_seen, mask)
+    group, place = piece // GROUP, piece % GROUP
+    row = tl.arange(0, GROUP)[:, None]
+    value, mark = await_words(wrote + (group * GROUP + row) * stride, mask & (row < place))
+    key = tl.where(mark == 2, row + 1, 0)
+    best = tl.max(key, 0, keep_dims=True)
+    written = pick(value, (key == best) & (best > 0))
+    left, _ = await_words(states + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
+    h = tl.where(best > 0, written, tl.where(group > 0, left, first))
+    if place == GROUP - 1:
+        publish(states + group * stride, tl.where(own_seen != 0, own, h), own_seen * 0 + 1, mask)
+    return h
+
+
+@triton.jit(
+    do_not_specialize=[
+        "B", "T", "D", "words_stride", "candidate_strides", "threshold_strides", "alpha_strides", "states_strides",
+    ]
+)  # fmt: skip
+def latch_forward_once(
+    candidate, threshold, alpha, h0, reset, reset_state, states, wrote, left,
+    candidate_strides, threshold_strides, alpha_strides, states_strides, B, T, D, words_stride,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """States of every step, each gate read once; `wrote` and `left` are words (pieces, B, D), 0 at the start."""
+    piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
+    mask = channel < D
+    begin = (piece * PARTS + part).to(tl.int64) * STEPS
+    until = tl.where(mask, T - begin, 0)
+    first = tl.full((1, BLOCK), 0, tl.float32)
+    if h0 is not None:
+        first = tl.load(h0 + b * D + channel, mask=mask, other=0).to(tl.float32)
+    restart = tl.full((1, BLOCK), 0, tl.float32)
+    fresh = ()
+    if RESET:
+        fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
+        if reset_state is not None:
+            restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
+    c = tile(candidate + b * candidate_strides[0] + channel + begin * candidate_strides[1],
+             candidate_strides[1], until, True, STEPS)  # fmt: skip
+    beta = tile(threshold + b * threshold_strides[0] + channel + begin * threshold_strides[1],
+                threshold_strides[1], until, THRESHOLD_MOVES, STEPS)  # fmt: skip
+    scale = tile(alpha + b * alpha_strides[0] + channel + begin * alpha_strides[1],
+                 alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
+    before, known, value, seen = _written(c, beta, scale, fresh, restart, part, (PARTS, BLOCK), RESET, STEPS)
+    own = b * D + channel
+    start = _look_back(wrote + own, left + own, value, seen, first, piece, words_stride, mask, GROUP, BLOCK)
+    h = tl.where(known != 0, before, start)
+    states += b * states_strides[0] + channel + begin * states_strides[1]
+    for i in tl.static_range(STEPS):
+        if RESET:
+            h = tl.where(fresh[i], restart, h)
+        h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
+        tl.store(states + i * states_strides[1], h, mask=i < until)
+
+
+@triton.jit
+def _carried(gave, passed, own, own_closed, order, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr):
+    """The gradient that comes into the piece from those after it; publishes what it gives on."""
+    publish(gave + order * stride, own, 1 + own_closed, mask)
+    group, place = order // GROUP, order % GROUP
+    row = tl.arange(0, GROUP)[:, None]
+    total, mark = await_words(gave + (group * GROUP + row) * stride, mask & (row < place))
+    total, closed = tl.associative_scan((total, tl.maximum(mark - 1, 0)), 0, gathered)
+    total, closed = pick(total, row == GROUP - 1), pick(closed, row == GROUP - 1)
+    left, _ = await_words(passed + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
+    carry = tl.where(closed != 0, total, total + left)
+    if place == GROUP - 1:
+        publish(passed + group * stride, tl.where(own_closed != 0, own, own + carry), own_closed * 0 + 1, mask)
+    return carry
+
+
+@triton.jit
+def _given(g, c, beta, fresh, until, part, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
+    """What the parts after each give to it, and what all give to the state before; each with whether more passes."""
+    total, none = tl.full(shape, 0, tl.float32), tl.full(shape, 0, tl.int32)
+    after, closed = total, none
+    for n in tl.static_range(STEPS - 1, -1, -1):
+        write = (tl.abs(c[n]) >= tl.abs(beta[n])) & (n < until)
+        total, closed = tl.where(write, 0.0, g[n] + total), tl.where(write, 1, closed)
+        if RESET:
+            total, closed = tl.where(fresh[n], 0.0, total), tl.where(fresh[n], 1, closed)
+    after, known, total, closed = tl.associative_scan((after, none, total, closed), 0, gathered_before, reverse=True)
+    total, closed = gathered(after, known, total, closed)
+    return after, known, pick(total, part == 0), pick(closed, part == 0)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "B", "T", "D", "pieces", "words_stride", "grad_strides", "starts_strides", "candidate_strides",
+        "threshold_strides", "alpha_strides", "grad_candidate_strides", "grad_threshold_strides", "grad_alpha_strides",
+    ]
+)  # fmt: skip
+def latch_backward_once(
+    grad, starts, candidate, threshold, alpha, reset, reset_state, gave, passed,
+    grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state,
+    grad_strides, starts_strides, candidate_strides, threshold_strides, alpha_strides,
+    grad_candidate_strides, grad_threshold_strides, grad_alpha_strides,
+    width: tl.float64, B, T, D, pieces, words_stride,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, SPAN: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """All gradients, each tensor read once, from the last piece to the first.
+
+    What is summed over time is left as one row a program, (pieces, B, D) in float64.
+    """
+    order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
+    piece = pieces - 1 - order
+    mask = channel < D
+    begin = (piece * PARTS + part).to(tl.int64) * STEPS
+    until = tl.where(mask, T - begin, 0)
+    restart = tl.full((1, BLOCK), 0, tl.float32)
+    fresh = ()
+    if RESET:
+        fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
+        if reset_state is not None:
+            restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
+    g = tile(grad + b * grad_strides[0] + channel + begin * grad_strides[1], grad_strides[1], until, True, STEPS)
+    c = tile(candidate + b * candidate_strides[0] + channel + begin * candidate_strides[1],
+             candidate_strides[1], until, True, STEPS)  # fmt: skip
+    beta = tile(threshold + b * threshold_strides[0] + channel + begin * threshold_strides[1],
+                threshold_strides[1], until, THRESHOLD_MOVES, STEPS)  # fmt: skip
+    scale = tile(alpha + b * alpha_strides[0] + channel + begin * alpha_strides[1],
+                 alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
+    span = piece.to(tl.int64) * (PARTS * STEPS // SPAN)
+    start = tl.load(starts + b * starts_strides[0] + span * starts_strides[1] + channel, mask=mask, other=0)
+    h, known, _, _ = _written(c, beta, scale, fresh, restart, part, (PARTS, BLOCK), RESET, STEPS)
+    h = tl.where(known != 0, h, start.to(tl.float32))
+    before = ()
+    for i in tl.static_range(STEPS):
+        if RESET:
+            h = tl.where(fresh[i], restart, h)
+        before = before + (h,)  # noqa: RUF005
+        h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
+    after, known, total, closed = _given(g, c, beta, fresh, until, part, (PARTS, BLOCK), RESET, STEPS)
+    own = b * D + channel
+    carry = _carried(gave + own, passed + own, total, closed, order, words_stride, mask, GROUP, BLOCK)
+    carry = tl.where(known != 0, after, after + carry)
+    wide = tl.full((1, BLOCK), width, tl.float32)
+    slope = 3.141592653589793 * wide
+    threshold_sum, alpha_sum = tl.full((PARTS, BLOCK), 0, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
+    reset_sum = tl.full((PARTS, BLOCK), 0, tl.float32)
+    grad_candidate += b * grad_candidate_strides[0] + channel + begin * grad_candidate_strides[1]
+    if THRESHOLD_MOVES:
+        grad_threshold += b * grad_threshold_strides[0] + channel + begin * grad_threshold_strides[1]
+    if ALPHA_MOVES:
+        grad_alpha += b * grad_alpha_strides[0] + channel + begin * grad_alpha_strides[1]
+    for n in tl.static_range(STEPS - 1, -1, -1):
+        inside = n < until
+        adjoint = g[n] + carry
+        size = tl.abs(c[n])
+        write = size >= tl.abs(beta[n])
+        u = slope * (size - tl.abs(beta[n]))
+        v = slope * c[n]
+        written = tl.where(c[n] >= 0, scale[n], -scale[n])
+        through_gate = adjoint * (written - before[n]) * (wide / (1 + u * u))
+        through_sign = 2 * adjoint * scale[n] * (wide / (1 + v * v))
+        change = tl.where(c[n] > 0, through_gate, tl.where(c[n] < 0, -through_gate, 0))
+        tl.store(grad_candidate + n * grad_candidate_strides[1], change + tl.where(write, through_sign, 0), mask=inside)
+        change = tl.where(beta[n] > 0, -through_gate, tl.where(beta[n] < 0, through_gate, 0))
+        if THRESHOLD_MOVES:
+            tl.store(grad_threshold + n * grad_threshold_strides[1], change, mask=inside)
+        else:
+            threshold_sum += tl.where(inside, change, 0)
+        change = tl.where(write, tl.where(c[n] >= 0, adjoint, -adjoint), 0)
+        if ALPHA_MOVES:
+            tl.store(grad_alpha + n * grad_alpha_strides[1], change, mask=inside)
+        else:
+            alpha_sum += tl.where(inside, change, 0)
+        carry = tl.where(write & inside, 0.0, adjoint)
+        if RESET:
+            reset_sum += tl.where(fresh[n], carry, 0)
+            carry = tl.where(fresh[n], 0.0, carry)
+    row = (piece.to(tl.int64) * B + b) * D + channel
+    if not THRESHOLD_MOVES:
+        tl.store(grad_threshold + row, tl.sum(threshold_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+    if not ALPHA_MOVES:
+        tl.store(grad_alpha + row, tl.sum(alpha_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+    if RESET:
+        tl.store(grad_reset_state + row, tl.sum(reset_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+    if piece == 0:
+        tl.store(grad_h0 + b * D + channel, pick(carry, part == 0), mask=mask)

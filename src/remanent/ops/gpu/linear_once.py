@@ -1,0 +1,177 @@
+"""The Triton kernels of the real linear scan that read memory once; importing this module imports Triton."""
+
+# mypy: ignore-errors
+import triton
+import triton.language as tl
+
+from remanent.ops.gpu.look_back import (
+    await_words,
+    composed,
+    composed_before,
+    pick,
+    piece_of,
+    publish,
+    tile,
+    tile_flags,
+)
+
+
+@triton.jit
+def _look_back(
+    products, owns, left, product, own, cut, first, order, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr
+):
+    """What comes into the piece; publishes its map h -> product h + own, and at a group's end what leaves it."""
+    publish(products + order * stride, product, 1 + cut, mask)
+    publish(owns + order * stride, own, 1 + cut, mask)
+    group, place = order // GROUP, order % GROUP
+    row = tl.arange(0, GROUP)[:, None]
+    before = mask & (row < place)
+    A, mark = await_words(products + (group * GROUP + row) * stride, before)
+    V, _ = await_words(owns + (group * GROUP + row) * stride, before)
+    A = tl.where(before, A, 1.0)
+    A, V, gone = tl.associative_scan((A, V, tl.maximum(mark - 1, 0)), 0, composed)
+    last = row == GROUP - 1
+    A, V, gone = pick(A, last), pick(V, last), pick(gone, last)
+    h, _ = await_words(left + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
+    h = tl.where(group > 0, h, first)
+    h = tl.where(gone != 0, V, A * h + V)
+    if place == GROUP - 1:
+        publish(left + group * stride, tl.where(cut != 0, own, product * h + own), cut * 0 + 1, mask)
+    return h
+
+
+@triton.jit(
+    do_not_specialize=["B", "T", "D", "words_stride", "decay_strides", "value_strides", "states_strides"]
+)
+def linear_forward_once(
+    decay, value, h0, reset, reset_state, states, products, owns, left,
+    decay_strides, value_strides, states_strides, B, T, D, words_stride,
+    DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """States of every step, each input read once; the words (pieces, B, D) are 0 at the start."""
+    piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
+    mask = channel < D
+    begin = (piece * PARTS + part).to(tl.int64) * STEPS
+    until = tl.where(mask, T - begin, 0)
+    first = tl.full((1, BLOCK), 0, tl.float32)
+    if h0 is not None:
+        first = tl.load(h0 + b * D + channel, mask=mask, other=0).to(tl.float32)
+    restart = tl.full((1, BLOCK), 0, tl.float32)
+    fresh = ()
+    if RESET:
+        fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
+        if reset_state is not None:
+            restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
+    a = tile(decay + b * decay_strides[0] + channel + begin * decay_strides[1],
+             decay_strides[1], until, DECAY_MOVES, STEPS)  # fmt: skip
+    v = tile(value + b * value_strides[0] + channel + begin * value_strides[1], value_strides[1], until, True, STEPS)
+    product, own = tl.full((PARTS, BLOCK), 1, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
+    cut = tl.full((PARTS, BLOCK), 0, tl.int32)
+    one, zero, none = product, own, cut
+    for i in tl.static_range(STEPS):
+        if RESET:
+            product, own = tl.where(fresh[i], 0.0, product), tl.where(fresh[i], restart, own)
+            cut = tl.where(fresh[i], 1, cut)
+        product, own = a[i] * product, a[i] * own + v[i]
+    A, V, gone, product, own, cut = tl.associative_scan((one, zero, none, product, own, cut), 0, composed_before)
+    product, own, cut = composed(A, V, gone, product, own, cut)
+    last = part == PARTS - 1
+    place = b * D + channel
+    h = _look_back(
+        products + place, owns + place, left + place, pick(product, last), pick(own, last), pick(cut, last),
+        first, piece, words_stride, mask, GROUP, BLOCK,
+    )  # fmt: skip
+    h = tl.where(gone != 0, V, A * h + V)
+    states += b * states_strides[0] + channel + begin * states_strides[1]
+    for i in tl.static_range(STEPS):
+        if RESET:
+            h = tl.where(fresh[i], restart, h)
+        h = a[i] * h + v[i]
+        tl.store(states + i * states_strides[1], h, mask=i < until)
+
+
+@triton.jit(
+    do_not_specialize=[
+        "B", "T", "D", "pieces", "words_stride", "grad_strides", "states_strides", "decay_strides",
+        "grad_decay_strides", "grad_value_strides",
+    ]
+)  # fmt: skip
+def linear_backward_once(
+    grad, states, decay, h0, reset, reset_state, products, owns, left,
+    grad_decay, grad_value, grad_h0, grad_reset_state,
+    grad_strides, states_strides, decay_strides, grad_decay_strides, grad_value_strides,
+    B, T, D, pieces, words_stride,
+    DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+):  # fmt: skip
+    """All gradients, each tensor read once, from the last piece to the first; sums as in `latch_backward_once`."""
+    order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
+    piece = pieces - 1 - order
+    mask = channel < D
+    begin = (piece * PARTS + part).to(tl.int64) * STEPS
+    until = tl.where(mask, T - begin, 0)
+    first = tl.full((1, BLOCK), 0, tl.float32)
+    if h0 is not None:
+        first = tl.load(h0 + b * D + channel, mask=mask, other=0).to(tl.float32)
+    restart = tl.full((1, BLOCK), 0, tl.float32)
+    fresh = ()
+    if RESET:
+        fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
+        if reset_state is not None:
+            restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
+    g = tile(grad + b * grad_strides[0] + channel + begin * grad_strides[1], grad_strides[1], until, True, STEPS)
+    a = tile(decay + b * decay_strides[0] + channel + begin * decay_strides[1],
+             decay_strides[1], until, DECAY_MOVES, STEPS)  # fmt: skip
+    states += b * states_strides[0] + channel + begin * states_strides[1]
+    before = (tl.load(states - states_strides[1], mask=(begin > 0) & (until > 0), other=0).to(tl.float32),)
+    for i in tl.static_range(1, STEPS):
+        before = before + (tl.load(states + (i - 1) * states_strides[1], mask=i < until, other=0).to(tl.float32),)  # noqa: RUF005
+    product, own = tl.full((PARTS, BLOCK), 1, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
+    cut = tl.full((PARTS, BLOCK), 0, tl.int32)
+    one, zero, none = product, own, cut
+    for n in tl.static_range(STEPS - 1, -1, -1):
+        inside = n < until
+        own = tl.where(inside, a[n] * (g[n] + own), own)
+        product = tl.where(inside, a[n] * product, product)
+        if RESET:
+            product, own = tl.where(fresh[n], 0.0, product), tl.where(fresh[n], 0.0, own)
+            cut = tl.where(fresh[n], 1, cut)
+    A, V, gone, product, own, cut = tl.associative_scan(
+        (one, zero, none, product, own, cut), 0, composed_before, reverse=True
+    )
+    product, own, cut = composed(A, V, gone, product, own, cut)
+    place = b * D + channel
+    carry = _look_back(
+        products + place, owns + place, left + place, pick(product, part == 0), pick(own, part == 0),
+        pick(cut, part == 0), tl.full((1, BLOCK), 0, tl.float32), order, words_stride, mask, GROUP, BLOCK,
+    )  # fmt: skip
+    carry = tl.where(gone != 0, V, A * carry + V)
+    decay_sum, reset_sum = tl.full((PARTS, BLOCK), 0, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
+    grad_value += b * grad_value_strides[0] + channel + begin * grad_value_strides[1]
+    if DECAY_MOVES:
+        grad_decay += b * grad_decay_strides[0] + channel + begin * grad_decay_strides[1]
+    for n in tl.static_range(STEPS - 1, -1, -1):
+        inside = n < until
+        adjoint = g[n] + carry
+        previous = before[n]
+        if n == 0:
+            previous = tl.where(begin == 0, first, previous)
+        if RESET:
+            previous = tl.where(fresh[n], restart, previous)
+        tl.store(grad_value + n * grad_value_strides[1], adjoint, mask=inside)
+        if DECAY_MOVES:
+            tl.store(grad_decay + n * grad_decay_strides[1], previous * adjoint, mask=inside)
+        else:
+            decay_sum += tl.where(inside, previous * adjoint, 0)
+        carry = tl.where(inside, a[n] * adjoint, carry)
+        if RESET:
+            reset_sum += tl.where(fresh[n], carry, 0)
+            carry = tl.where(fresh[n], 0.0, carry)
+    row = (piece.to(tl.int64) * B + b) * D + channel
+    if not DECAY_MOVES:
+        tl.store(grad_decay + row, tl.sum(decay_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+    if RESET:
+        tl.store(grad_reset_state + row, tl.sum(reset_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+    if piece == 0:
+        tl.store(grad_h0 + b * D + channel, pick(carry, part == 0), mask=mask)

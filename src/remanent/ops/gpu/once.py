@@ -1,0 +1,177 @@
+"""Launches the kernels that read memory once: real tensors computed in float32, where a write keeps nothing.
+
+All other scans, and short ones, take the kernels that `scans.py` launches itself.
+"""
+
+from contextlib import nullcontext
+from types import ModuleType
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from remanent.ops.gpu.launch import give, interpreted, rows_like, strides, sums, sums_or_rows
+from remanent.ops.reference import SPAN, compute_dtype
+
+
+class Tiling(NamedTuple):
+    """What a program works on.
+
+    Attributes:
+        block: channels, as many as a warp has threads: then all tensors of a kernel have one layout.
+        parts: stretches of time, each held by its own threads.
+        steps: time steps of each part, all loaded at once.
+        warps: of a program.
+        group: pieces that look at each other before they look at the group before.
+    """
+
+    block: int = 32
+    parts: int = 8
+    steps: int = 16
+    warps: int = 8
+    group: int = 32
+
+
+TILINGS = {
+    "latch forward": Tiling(),
+    "latch backward": Tiling(steps=8),
+    "linear forward": Tiling(),
+    "linear backward": Tiling(steps=8),
+}
+"""Those found fastest on an H100 (docs/gpu.md)."""
+
+
+def fits(like: Tensor) -> bool:
+    """Whether a scan of tensors (B, T, D) like this one is read once."""
+    device = like.device.type == "cuda" or interpreted() or _kernels is not _compiled_kernels
+    return device and compute_dtype(like.dtype) == torch.float32 and like.shape[1] > SPAN
+
+
+def latch_forward(inputs: tuple[Tensor, ...], h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor) -> None:
+    """Fills the states (B, T, D) from candidate, threshold and alpha."""
+    tiling, out = TILINGS["latch forward"], rows_like(states)
+    words, left = _words(states, tiling, 1)
+    _launch(
+        _kernels()[0].latch_forward_once,
+        states,
+        tiling,
+        *(*inputs, h0, reset, reset_state, out, words[0], left),
+        *(strides(v) for v in (*inputs, out)),
+        *(*states.shape, states.shape[0] * states.shape[2]),
+        options=_moving(inputs) | {"RESET": reset is not None},
+    )
+    give(out, states)
+
+
+def latch_backward(
+    grad: Tensor,
+    starts: Tensor,
+    inputs: tuple[Tensor, ...],
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    grads: tuple[Tensor, ...],
+) -> None:
+    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state."""
+    tiling = TILINGS["latch backward"]
+    B, _, D = grad.shape
+    pieces = _pieces(grad, tiling)
+    words, left = _words(grad, tiling, 1)
+    outs = [sums_or_rows(g, grad, pieces) for g in grads[:3]]
+    grad_h0, reset_sums = rows_like(grads[3]), None if reset is None else sums(grad, pieces)
+    _launch(
+        _kernels()[0].latch_backward_once,
+        grad,
+        tiling,
+        *(grad, starts, *inputs, reset, reset_state, words[0], left, *outs, grad_h0, reset_sums),
+        *(strides(v) for v in (grad, starts, *inputs, *outs)),
+        *(width, *grad.shape, pieces, B * D),
+        options=_moving(inputs) | {"RESET": reset is not None, "SPAN": SPAN},
+    )
+    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+        give(out, wanted)
+
+
+def linear_forward(
+    decay: Tensor, value: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor
+) -> None:
+    """Fills the states (B, T, D)."""
+    tiling, out = TILINGS["linear forward"], rows_like(states)
+    words, left = _words(states, tiling, 2)
+    _launch(
+        _kernels()[1].linear_forward_once,
+        states,
+        tiling,
+        *(decay, value, h0, reset, reset_state, out, words[0], words[1], left),
+        *(strides(v) for v in (decay, value, out)),
+        *(*states.shape, states.shape[0] * states.shape[2]),
+        options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
+    )
+    give(out, states)
+
+
+def linear_backward(
+    grad: Tensor,
+    states: Tensor,
+    decay: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    grads: tuple[Tensor, ...],
+) -> None:
+    """Fills the gradients of decay, value, h0 and reset_state."""
+    tiling = TILINGS["linear backward"]
+    B, _, D = grad.shape
+    pieces = _pieces(grad, tiling)
+    words, left = _words(grad, tiling, 2)
+    outs = [sums_or_rows(g, grad, pieces) for g in grads[:2]]
+    grad_h0, reset_sums = rows_like(grads[2]), None if reset is None else sums(grad, pieces)
+    _launch(
+        _kernels()[1].linear_backward_once,
+        grad,
+        tiling,
+        *(grad, states, decay, h0, reset, reset_state, words[0], words[1], left, *outs, grad_h0, reset_sums),
+        *(strides(v) for v in (grad, states, decay, *outs)),
+        *(*grad.shape, pieces, B * D),
+        options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
+    )
+    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+        give(out, wanted)
+
+
+def _launch(kernel: Any, like: Tensor, tiling: Tiling, *args: Any, options: dict[str, Any]) -> None:
+    """Runs a kernel with one program for each piece, row and block; those of the first piece come first."""
+    B, _, D = like.shape
+    programs = _pieces(like, tiling) * B * -(-D // tiling.block)
+    sizes = {"PARTS": tiling.parts, "STEPS": tiling.steps, "GROUP": tiling.group, "BLOCK": tiling.block}
+    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+        kernel[(programs,)](*args, **options, **sizes, num_warps=tiling.warps, enable_fp_fusion=False)
+
+
+def _pieces(like: Tensor, tiling: Tiling) -> int:
+    return -(-like.shape[1] // (tiling.parts * tiling.steps))
+
+
+def _words(like: Tensor, tiling: Tiling, kinds: int) -> tuple[Tensor, Tensor]:
+    """Room for the words of pieces, (kinds, pieces, B, D), and of groups: nothing is published yet."""
+    B, _, D = like.shape
+    pieces = _pieces(like, tiling)
+    groups = -(-pieces // tiling.group)
+    size = pieces * B * D
+    # from the second word on: at an address of 16 bytes, a thread would take two, and all else another layout
+    words = torch.zeros(1 + kinds * size + groups * B * D, dtype=torch.int64, device=like.device)[1:]
+    return words[: kinds * size].view(kinds, pieces, B, D), words[kinds * size :]
+
+
+def _moving(inputs: tuple[Tensor, ...]) -> dict[str, bool]:
+    return {"THRESHOLD_MOVES": inputs[1].dim() == 3, "ALPHA_MOVES": inputs[2].dim() == 3}
+
+
+def _compiled_kernels() -> tuple[ModuleType, ModuleType]:
+    """The kernels of the latch and of the linear scan; importing them imports Triton."""
+    from remanent.ops.gpu import latch_once, linear_once
+
+    return latch_once, linear_once
+
+
+_kernels = _compiled_kernels
