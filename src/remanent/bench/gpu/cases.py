@@ -21,7 +21,7 @@ class Settings:
         device: "cuda", or "cpu" for Triton's interpreter.
         tiny: whether sizes are tiny: to try out, not to measure.
         data_dir: a folder that holds MNIST's IDX files; None for the environment's REMANENT_DATA.
-        only: the cases whose names contain this; all if empty.
+        only: a regular expression, found in the names of the cases that are run; all if empty.
         learn_seconds: how long a model is trained.
     """
 

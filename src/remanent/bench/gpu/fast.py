@@ -37,14 +37,14 @@ def cases(settings: Settings) -> list[Case]:
                 continue
             name = f"{scan} {'both' if both else 'forward'} {shape} {str(dtype)[6:]}"
             found.append(Case(name, partial(_scan, settings, scan, shape, both, dtype)))
-    for name, both in product(PEERS, (False, True)):
-        for shape in shapes[:1] if "loop" in name else (shapes[0], shapes[-1])[: len(shapes)]:
-            case = partial(_peer, settings, name, shape, both)
-            found.append(Case(f"{name} {'both' if both else 'forward'} {shape}", case, limit=100))
     found += [Case(f"layer {name}", partial(_layer, settings, name)) for name in LAYERS]
     found += [Case(f"memory {name}", partial(_memory, settings, name)) for name in MEMORY]
     contexts = (16, 64) if settings.tiny else CONTEXTS
     found += [Case(f"a step after {n}: {unit}", partial(_step, settings, unit, n)) for unit in STREAMED for n in contexts]
+    for name, both in product(PEERS, (False, True)):
+        for shape in shapes[:1] if "loop" in name else (shapes[0], shapes[-1])[: len(shapes)]:
+            case = partial(_peer, settings, name, shape, both)
+            found.append(Case(f"{name} {'both' if both else 'forward'} {shape}", case, limit=100))
     return found
 
 

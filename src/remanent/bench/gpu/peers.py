@@ -15,7 +15,7 @@ def _associative(decay: Tensor, value: Tensor) -> Forward:
     def combine(first: Any, second: Any) -> Any:
         return first[0] * second[0], second[0] * first[1] + second[1]
 
-    @torch.compile(fullgraph=True)  # type: ignore[untyped-decorator, unused-ignore]
+    @torch.compile(fullgraph=True, dynamic=False)  # type: ignore[untyped-decorator, unused-ignore]
     def scan(a: Tensor, v: Tensor) -> Tensor:
         return associative_scan(combine, (a, v), dim=1, combine_mode="pointwise")[1]
 
@@ -25,7 +25,7 @@ def _associative(decay: Tensor, value: Tensor) -> Forward:
 def _loop(decay: Tensor, value: Tensor) -> Forward:
     """A compiled step, called for each step of time: a loop that is unrolled whole takes minutes to compile."""
 
-    @torch.compile(fullgraph=True)  # type: ignore[untyped-decorator, unused-ignore]
+    @torch.compile(fullgraph=True, dynamic=False)  # type: ignore[untyped-decorator, unused-ignore]
     def step(a: Tensor, v: Tensor, h: Tensor) -> Tensor:
         return a * h + v
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -34,7 +35,7 @@ def _right(settings: Settings) -> list[Case]:
 def _fast(settings: Settings) -> list[Case]:
     from remanent.bench.gpu import fast, tune
 
-    return [*fast.cases(settings), *tune.cases(settings)]
+    return [*tune.cases(settings), *fast.cases(settings)]
 
 
 def _learn(settings: Settings) -> list[Case]:
@@ -91,7 +92,7 @@ def work(part: str, share: str, events: Path, settings: Settings) -> int:
 
 
 def _chosen(part: str, settings: Settings) -> list[Case]:
-    return [case for case in PARTS[part](settings) if settings.only in case.name]
+    return [case for case in PARTS[part](settings) if re.search(settings.only, case.name)]
 
 
 def _run_part(part: str, path: Path, settings: Settings, deadline: float) -> bool:
@@ -148,6 +149,7 @@ def _watch(part: str, settings: Settings, events: Path, deadline: float, changed
 
 def _start(part: str, share: str, events: Path, settings: Settings) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "remanent.bench.gpu", "--device", settings.device, "--only", settings.only]
+    command += ["--learn-seconds", str(settings.learn_seconds)]
     command += [*(["--tiny"] if settings.tiny else []), *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
     return subprocess.Popen([*command, "--worker", part, share, str(events)])
 

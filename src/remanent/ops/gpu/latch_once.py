@@ -19,8 +19,8 @@ from remanent.ops.gpu.look_back import (
 
 
 @triton.jit
-def _written(c, beta, scale, fresh, restart, part, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
-    """What is written or reset last in the piece before each part, and in all of it; each with whether anything is."""
+def _written(c, beta, scale, fresh, restart, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
+    """What is written or reset last in the piece before each part, and up to its end; each with whether anything is."""
     value, none = tl.full(shape, 0, tl.float32), tl.full(shape, 0, tl.int32)
     before, seen = value, none
     for i in tl.static_range(STEPS):
@@ -31,27 +31,40 @@ def _written(c, beta, scale, fresh, restart, part, shape, RESET: tl.constexpr, S
         seen = tl.where(write, 1, seen)
     before, known, value, seen = tl.associative_scan((before, none, value, seen), 0, latest_before)
     value, seen = latest(before, known, value, seen)
-    last = part == shape[0] - 1
-    return before, known, pick(value, last), pick(seen, last)
+    return before, known, value, seen
 
 
 @triton.jit
-def _look_back(wrote, states, own, own_seen, first, piece, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr):
-    """The state that the piece starts from; publishes what it writes, and at a group's end the state.
-
-    Args: words (rows, channels) of what pieces write, of what groups leave; `first` (1, BLOCK) is the state at 0.
-    """
-    publish(wrote + piece * stride, own, 1 + own_seen, mask)
-    group, place = piece // GROUP, piece % GROUP
+def _latest_of(words, stride, place, mask, GROUP: tl.constexpr):
+    """What the first `place` of GROUP pieces or groups write last, and whether they do."""
     row = tl.arange(0, GROUP)[:, None]
-    value, mark = await_words(wrote + (group * GROUP + row) * stride, mask & (row < place))
+    value, mark = await_words(words + row * stride, mask & (row < place))
     key = tl.where(mark == 2, row + 1, 0)
     best = tl.max(key, 0, keep_dims=True)
-    written = pick(value, (key == best) & (best > 0))
-    left, _ = await_words(states + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
-    h = tl.where(best > 0, written, tl.where(group > 0, left, first))
+    return pick(value, (key == best) & (best > 0)), (best > 0).to(tl.int32)
+
+
+@triton.jit
+def _look_back(pieces, groups, blocks, own, own_seen, last, first, piece, stride, mask, GROUP: tl.constexpr):
+    """The state that the piece starts from, `first` (1, BLOCK) at step 0; publishes what it writes, the row `last`."""
+    publish(pieces + piece * stride + last.to(tl.int32) * 0, own, 1 + own_seen, mask & last)
+    group, place = piece // GROUP, piece % GROUP
+    block, group_place = group // GROUP, group % GROUP
+    none = tl.full(first.shape, 0, tl.int32)
+    near, near_seen, far, far_seen, left = first, none, first, none, first
+    if place > 0:
+        near, near_seen = _latest_of(pieces + group * GROUP * stride, stride, place, mask, GROUP)
     if place == GROUP - 1:
-        publish(states + group * stride, tl.where(own_seen != 0, own, h), own_seen * 0 + 1, mask)
+        whole, whole_seen = latest(near, near_seen, pick(own, last), pick(own_seen, last))
+        publish(groups + group * stride, whole, 1 + whole_seen, mask)
+    if group_place > 0:
+        far, far_seen = _latest_of(groups + block * GROUP * stride, stride, group_place, mask, GROUP)
+    if block > 0:
+        left, _ = await_words(blocks + (block - 1) * stride, mask)
+    h = tl.where(near_seen != 0, near, tl.where(far_seen != 0, far, left))
+    if (place == GROUP - 1) & (group_place == GROUP - 1):
+        leaves, _ = latest(h, none, pick(own, last), pick(own_seen, last))
+        publish(blocks + block * stride, leaves, none + 1, mask)
     return h
 
 
@@ -61,12 +74,12 @@ def _look_back(wrote, states, own, own_seen, first, piece, stride, mask, GROUP: 
     ]
 )  # fmt: skip
 def latch_forward_once(
-    candidate, threshold, alpha, h0, reset, reset_state, states, wrote, left,
+    candidate, threshold, alpha, h0, reset, reset_state, states, piece_words, group_words, block_words,
     candidate_strides, threshold_strides, alpha_strides, states_strides, B, T, D, words_stride,
     THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr,
     PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
-    """States of every step, each gate read once; `wrote` and `left` are words (pieces, B, D), 0 at the start."""
+    """States of every step, each gate read once; the words, (pieces, B, D) and so on, are 0 at the start."""
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
@@ -86,9 +99,12 @@ def latch_forward_once(
                 threshold_strides[1], until, THRESHOLD_MOVES, STEPS)  # fmt: skip
     scale = tile(alpha + b * alpha_strides[0] + channel + begin * alpha_strides[1],
                  alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
-    before, known, value, seen = _written(c, beta, scale, fresh, restart, part, (PARTS, BLOCK), RESET, STEPS)
+    before, known, value, seen = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
-    start = _look_back(wrote + own, left + own, value, seen, first, piece, words_stride, mask, GROUP, BLOCK)
+    start = _look_back(
+        piece_words + own, group_words + own, block_words + own, value, seen, part == PARTS - 1, first, piece,
+        words_stride, mask, GROUP,
+    )  # fmt: skip
     h = tl.where(known != 0, before, start)
     states += b * states_strides[0] + channel + begin * states_strides[1]
     for i in tl.static_range(STEPS):
@@ -99,24 +115,43 @@ def latch_forward_once(
 
 
 @triton.jit
-def _carried(gave, passed, own, own_closed, order, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr):
-    """The gradient that comes into the piece from those after it; publishes what it gives on."""
-    publish(gave + order * stride, own, 1 + own_closed, mask)
-    group, place = order // GROUP, order % GROUP
+def _gathered_of(words, stride, place, mask, GROUP: tl.constexpr):
+    """What the first `place` of GROUP pieces or groups give on, and whether what comes into them does not pass."""
     row = tl.arange(0, GROUP)[:, None]
-    total, mark = await_words(gave + (group * GROUP + row) * stride, mask & (row < place))
+    total, mark = await_words(words + row * stride, mask & (row < place))
     total, closed = tl.associative_scan((total, tl.maximum(mark - 1, 0)), 0, gathered)
-    total, closed = pick(total, row == GROUP - 1), pick(closed, row == GROUP - 1)
-    left, _ = await_words(passed + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
-    carry = tl.where(closed != 0, total, total + left)
+    return pick(total, row == GROUP - 1), pick(closed, row == GROUP - 1)
+
+
+@triton.jit
+def _carried(pieces, groups, blocks, own, own_closed, last, order, stride, mask, GROUP: tl.constexpr):
+    """The gradient that comes into the piece from those after it; publishes what it gives on, the row `last`."""
+    publish(pieces + order * stride + last.to(tl.int32) * 0, own, 1 + own_closed, mask & last)
+    group, place = order // GROUP, order % GROUP
+    block, group_place = group // GROUP, group % GROUP
+    none = tl.full(mask.shape, 0, tl.int32)
+    zero = tl.full(mask.shape, 0, tl.float32)
+    near, near_closed, far, far_closed, left = zero, none, zero, none, zero
+    if place > 0:
+        near, near_closed = _gathered_of(pieces + group * GROUP * stride, stride, place, mask, GROUP)
     if place == GROUP - 1:
-        publish(passed + group * stride, tl.where(own_closed != 0, own, own + carry), own_closed * 0 + 1, mask)
+        whole, whole_closed = gathered(near, near_closed, pick(own, last), pick(own_closed, last))
+        publish(groups + group * stride, whole, 1 + whole_closed, mask)
+    if group_place > 0:
+        far, far_closed = _gathered_of(groups + block * GROUP * stride, stride, group_place, mask, GROUP)
+    if block > 0:
+        left, _ = await_words(blocks + (block - 1) * stride, mask)
+    carry = tl.where(far_closed != 0, far, far + left)
+    carry = tl.where(near_closed != 0, near, near + carry)
+    if (place == GROUP - 1) & (group_place == GROUP - 1):
+        leaves, _ = gathered(carry, none, pick(own, last), pick(own_closed, last))
+        publish(blocks + block * stride, leaves, none + 1, mask)
     return carry
 
 
 @triton.jit
-def _given(g, c, beta, fresh, until, part, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
-    """What the parts after each give to it, and what all give to the state before; each with whether more passes."""
+def _given(g, c, beta, fresh, until, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
+    """What the parts after each give to it, and what it then gives on; each with whether nothing passes from after."""
     total, none = tl.full(shape, 0, tl.float32), tl.full(shape, 0, tl.int32)
     after, closed = total, none
     for n in tl.static_range(STEPS - 1, -1, -1):
@@ -126,7 +161,7 @@ def _given(g, c, beta, fresh, until, part, shape, RESET: tl.constexpr, STEPS: tl
             total, closed = tl.where(fresh[n], 0.0, total), tl.where(fresh[n], 1, closed)
     after, known, total, closed = tl.associative_scan((after, none, total, closed), 0, gathered_before, reverse=True)
     total, closed = gathered(after, known, total, closed)
-    return after, known, pick(total, part == 0), pick(closed, part == 0)
+    return after, known, total, closed
 
 
 @triton.jit(
@@ -136,7 +171,7 @@ def _given(g, c, beta, fresh, until, part, shape, RESET: tl.constexpr, STEPS: tl
     ]
 )  # fmt: skip
 def latch_backward_once(
-    grad, starts, candidate, threshold, alpha, reset, reset_state, gave, passed,
+    grad, starts, candidate, threshold, alpha, reset, reset_state, piece_words, group_words, block_words,
     grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state,
     grad_strides, starts_strides, candidate_strides, threshold_strides, alpha_strides,
     grad_candidate_strides, grad_threshold_strides, grad_alpha_strides,
@@ -168,7 +203,7 @@ def latch_backward_once(
                  alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
     span = piece.to(tl.int64) * (PARTS * STEPS // SPAN)
     start = tl.load(starts + b * starts_strides[0] + span * starts_strides[1] + channel, mask=mask, other=0)
-    h, known, _, _ = _written(c, beta, scale, fresh, restart, part, (PARTS, BLOCK), RESET, STEPS)
+    h, known, _, _ = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     h = tl.where(known != 0, h, start.to(tl.float32))
     before = ()
     for i in tl.static_range(STEPS):
@@ -176,9 +211,12 @@ def latch_backward_once(
             h = tl.where(fresh[i], restart, h)
         before = before + (h,)  # noqa: RUF005
         h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
-    after, known, total, closed = _given(g, c, beta, fresh, until, part, (PARTS, BLOCK), RESET, STEPS)
+    after, known, total, closed = _given(g, c, beta, fresh, until, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
-    carry = _carried(gave + own, passed + own, total, closed, order, words_stride, mask, GROUP, BLOCK)
+    carry = _carried(
+        piece_words + own, group_words + own, block_words + own, total, closed, part == 0, order, words_stride, mask,
+        GROUP,
+    )  # fmt: skip
     carry = tl.where(known != 0, after, after + carry)
     wide = tl.full((1, BLOCK), width, tl.float32)
     slope = 3.141592653589793 * wide

@@ -17,35 +17,60 @@ from remanent.ops.gpu.look_back import (
 
 
 @triton.jit
-def _look_back(
-    products, owns, left, product, own, cut, first, order, stride, mask, GROUP: tl.constexpr, BLOCK: tl.constexpr
-):
-    """What comes into the piece; publishes its map h -> product h + own, and at a group's end what leaves it."""
-    publish(products + order * stride, product, 1 + cut, mask)
-    publish(owns + order * stride, own, 1 + cut, mask)
-    group, place = order // GROUP, order % GROUP
+def _composed_of(products, owns, stride, place, mask, GROUP: tl.constexpr):
+    """The maps of the first `place` of GROUP pieces or groups as one."""
     row = tl.arange(0, GROUP)[:, None]
     before = mask & (row < place)
-    A, mark = await_words(products + (group * GROUP + row) * stride, before)
-    V, _ = await_words(owns + (group * GROUP + row) * stride, before)
-    A = tl.where(before, A, 1.0)
-    A, V, gone = tl.associative_scan((A, V, tl.maximum(mark - 1, 0)), 0, composed)
+    A, mark = await_words(products + row * stride, before)
+    V, _ = await_words(owns + row * stride, before)
+    A, V, cut = tl.associative_scan((tl.where(before, A, 1.0), V, tl.maximum(mark - 1, 0)), 0, composed)
     last = row == GROUP - 1
-    A, V, gone = pick(A, last), pick(V, last), pick(gone, last)
-    h, _ = await_words(left + (group - 1) * stride, tl.where(group > 0, mask, mask & False))
-    h = tl.where(group > 0, h, first)
-    h = tl.where(gone != 0, V, A * h + V)
+    return pick(A, last), pick(V, last), pick(cut, last)
+
+
+@triton.jit
+def _look_back(
+    words, groups, blocks, size, group_size, product, own, cut, last, first, order, stride, mask, GROUP: tl.constexpr
+):
+    """What comes into the piece, `first` (1, BLOCK) into that of order 0; publishes its map, the row `last`.
+
+    Words of products come first, those of what is added `size` and `group_size` words later.
+    """
+    here = words + order * stride + last.to(tl.int32) * 0
+    publish(here, product, 1 + cut, mask & last)
+    publish(here + size, own, 1 + cut, mask & last)
+    group, place = order // GROUP, order % GROUP
+    block, group_place = group // GROUP, group % GROUP
+    gone = tl.full(first.shape, 0, tl.int32)
+    A, V = tl.full(first.shape, 1, tl.float32), tl.full(first.shape, 0, tl.float32)
+    far_A, far_V, far_gone, h = A, V, gone, first
+    if place > 0:
+        start = words + group * GROUP * stride
+        A, V, gone = _composed_of(start, start + size, stride, place, mask, GROUP)
     if place == GROUP - 1:
-        publish(left + group * stride, tl.where(cut != 0, own, product * h + own), cut * 0 + 1, mask)
+        whole, added, whole_cut = composed(A, V, gone, pick(product, last), pick(own, last), pick(cut, last))
+        publish(groups + group * stride, whole, 1 + whole_cut, mask)
+        publish(groups + group_size + group * stride, added, 1 + whole_cut, mask)
+    if group_place > 0:
+        begin = groups + block * GROUP * stride
+        far_A, far_V, far_gone = _composed_of(begin, begin + group_size, stride, group_place, mask, GROUP)
+    if block > 0:
+        h, _ = await_words(blocks + (block - 1) * stride, mask)
+    h = tl.where(far_gone != 0, far_V, far_A * h + far_V)
+    h = tl.where(gone != 0, V, A * h + V)
+    if (place == GROUP - 1) & (group_place == GROUP - 1):
+        through = pick(product, last) * h + pick(own, last)
+        through = tl.where(pick(cut, last) != 0, pick(own, last), through)
+        publish(blocks + block * stride, through, gone * 0 + 1, mask)
     return h
 
 
 @triton.jit(
-    do_not_specialize=["B", "T", "D", "words_stride", "decay_strides", "value_strides", "states_strides"]
+    do_not_specialize=["B", "T", "D", "words_stride", "size", "group_size", "decay_strides", "value_strides", "states_strides"]
 )
 def linear_forward_once(
-    decay, value, h0, reset, reset_state, states, products, owns, left,
-    decay_strides, value_strides, states_strides, B, T, D, words_stride,
+    decay, value, h0, reset, reset_state, states, piece_words, group_words, block_words,
+    decay_strides, value_strides, states_strides, B, T, D, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
     PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -76,11 +101,10 @@ def linear_forward_once(
         product, own = a[i] * product, a[i] * own + v[i]
     A, V, gone, product, own, cut = tl.associative_scan((one, zero, none, product, own, cut), 0, composed_before)
     product, own, cut = composed(A, V, gone, product, own, cut)
-    last = part == PARTS - 1
     place = b * D + channel
     h = _look_back(
-        products + place, owns + place, left + place, pick(product, last), pick(own, last), pick(cut, last),
-        first, piece, words_stride, mask, GROUP, BLOCK,
+        piece_words + place, group_words + place, block_words + place, size, group_size,
+        product, own, cut, part == PARTS - 1, first, piece, words_stride, mask, GROUP,
     )  # fmt: skip
     h = tl.where(gone != 0, V, A * h + V)
     states += b * states_strides[0] + channel + begin * states_strides[1]
@@ -93,15 +117,15 @@ def linear_forward_once(
 
 @triton.jit(
     do_not_specialize=[
-        "B", "T", "D", "pieces", "words_stride", "grad_strides", "states_strides", "decay_strides",
+        "B", "T", "D", "pieces", "words_stride", "size", "group_size", "grad_strides", "states_strides", "decay_strides",
         "grad_decay_strides", "grad_value_strides",
     ]
 )  # fmt: skip
 def linear_backward_once(
-    grad, states, decay, h0, reset, reset_state, products, owns, left,
+    grad, states, decay, h0, reset, reset_state, piece_words, group_words, block_words,
     grad_decay, grad_value, grad_h0, grad_reset_state,
     grad_strides, states_strides, decay_strides, grad_decay_strides, grad_value_strides,
-    B, T, D, pieces, words_stride,
+    B, T, D, pieces, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
     PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
@@ -143,8 +167,8 @@ def linear_backward_once(
     product, own, cut = composed(A, V, gone, product, own, cut)
     place = b * D + channel
     carry = _look_back(
-        products + place, owns + place, left + place, pick(product, part == 0), pick(own, part == 0),
-        pick(cut, part == 0), tl.full((1, BLOCK), 0, tl.float32), order, words_stride, mask, GROUP, BLOCK,
+        piece_words + place, group_words + place, block_words + place, size, group_size,
+        product, own, cut, part == 0, tl.full((1, BLOCK), 0, tl.float32), order, words_stride, mask, GROUP,
     )  # fmt: skip
     carry = tl.where(gone != 0, V, A * carry + V)
     decay_sum, reset_sum = tl.full((PARTS, BLOCK), 0, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)

@@ -3,8 +3,9 @@
 A program has one batch row, a block of channels and a piece of PARTS x STEPS time steps, all of which it loads at
 once. It works out what the piece does to whatever comes in, publishes that for the others, finds from what they
 published what comes in, and stores. A word that is published holds a float32 and a mark in 64 bits, so that it is
-seen whole or not at all. GROUP pieces make a group. What comes in is found in a fixed order, from what the pieces
-before in the group do and from what the group before left, so that the bits do not depend on which program is faster.
+seen whole or not at all. GROUP pieces make a group, and GROUP groups a block. What comes in is found in a fixed order,
+from what the pieces before in the group do, from what the groups before in the block do, and from what the block
+before left, so that the bits do not depend on which program is faster.
 A program waits only for those with lower numbers, which a GPU starts first.
 """
 
@@ -69,7 +70,7 @@ def await_words(pointer, mask):
     """Values and marks, once all are published; 0 with mark 1 outside the mask."""
     neutral = tl.full((1, 1), 1 << 32, tl.int64)
     word = tl.load(pointer, mask=mask, other=neutral, volatile=True)
-    while tl.min(tl.min((word >> 32).to(tl.int32), 1), 0) == 0:
+    while tl.min(tl.min((word >> 32).to(tl.int32), 0), 0) == 0:
         word = tl.load(pointer, mask=mask, other=neutral, volatile=True)
     return word.to(tl.int32).to(tl.float32, bitcast=True), (word >> 32).to(tl.int32)
 

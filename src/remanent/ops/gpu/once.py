@@ -22,40 +22,47 @@ class Tiling(NamedTuple):
         parts: stretches of time, each held by its own threads.
         steps: time steps of each part, all loaded at once.
         warps: of a program.
-        group: pieces that look at each other before they look at the group before.
+        group: pieces of a group, and groups of a block: how far one looks back at once.
     """
 
     block: int = 32
-    parts: int = 8
+    parts: int = 4
     steps: int = 16
-    warps: int = 8
+    warps: int = 4
     group: int = 32
 
 
-TILINGS = {
-    "latch forward": Tiling(),
-    "latch backward": Tiling(steps=8),
-    "linear forward": Tiling(),
-    "linear backward": Tiling(steps=8),
+_TALL, _SQUARE = Tiling(parts=4, steps=32, warps=4), Tiling(parts=8, steps=8, warps=8)
+TILINGS: dict[str, Tiling | None] = {
+    "latch forward": _TALL,
+    "latch backward": _SQUARE,
+    "linear forward": _TALL,
+    "linear backward": None,
+    "latch forward, half": _TALL,
+    "latch backward, half": None,
+    "linear forward, half": None,
+    "linear backward, half": None,
 }
-"""Those found fastest on an H100 (docs/gpu.md)."""
+"""Those found fastest on an H100 (docs/gpu.md), for float32 and for half types; None where other kernels are faster."""
 
 
-def fits(like: Tensor) -> bool:
-    """Whether a scan of tensors (B, T, D) like this one is read once."""
-    device = like.device.type == "cuda" or interpreted() or _kernels is not _compiled_kernels
-    return device and compute_dtype(like.dtype) == torch.float32 and like.shape[1] > SPAN
+def tiling_for(name: str, like: Tensor) -> Tiling | None:
+    """How a scan of tensors (B, T, D) like this one is read once; None if it is not."""
+    here = like.device.type == "cuda" or interpreted() or _kernels is not _compiled_kernels
+    if not here or compute_dtype(like.dtype) != torch.float32 or like.shape[1] <= SPAN:
+        return None
+    return TILINGS[name if like.element_size() == 4 else f"{name}, half"]
 
 
-def latch_forward(inputs: tuple[Tensor, ...], h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor) -> None:
+def latch_forward(inputs: tuple[Tensor, ...], h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor, tiling: Tiling) -> None:
     """Fills the states (B, T, D) from candidate, threshold and alpha."""
-    tiling, out = TILINGS["latch forward"], rows_like(states)
-    words, left = _words(states, tiling, 1)
+    out = rows_like(states)
+    words = _words(states, tiling, 1)
     _launch(
         _kernels()[0].latch_forward_once,
         states,
         tiling,
-        *(*inputs, h0, reset, reset_state, out, words[0], left),
+        *(*inputs, h0, reset, reset_state, out, *words[:3]),
         *(strides(v) for v in (*inputs, out)),
         *(*states.shape, states.shape[0] * states.shape[2]),
         options=_moving(inputs) | {"RESET": reset is not None},
@@ -71,19 +78,19 @@ def latch_backward(
     reset: Tensor | None,
     reset_state: Tensor | None,
     grads: tuple[Tensor, ...],
+    tiling: Tiling,
 ) -> None:
     """Fills the gradients of candidate, threshold, alpha, h0 and reset_state."""
-    tiling = TILINGS["latch backward"]
     B, _, D = grad.shape
     pieces = _pieces(grad, tiling)
-    words, left = _words(grad, tiling, 1)
+    words = _words(grad, tiling, 1)
     outs = [sums_or_rows(g, grad, pieces) for g in grads[:3]]
     grad_h0, reset_sums = rows_like(grads[3]), None if reset is None else sums(grad, pieces)
     _launch(
         _kernels()[0].latch_backward_once,
         grad,
         tiling,
-        *(grad, starts, *inputs, reset, reset_state, words[0], left, *outs, grad_h0, reset_sums),
+        *(grad, starts, *inputs, reset, reset_state, *words[:3], *outs, grad_h0, reset_sums),
         *(strides(v) for v in (grad, starts, *inputs, *outs)),
         *(width, *grad.shape, pieces, B * D),
         options=_moving(inputs) | {"RESET": reset is not None, "SPAN": SPAN},
@@ -93,18 +100,24 @@ def latch_backward(
 
 
 def linear_forward(
-    decay: Tensor, value: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+    tiling: Tiling,
 ) -> None:
     """Fills the states (B, T, D)."""
-    tiling, out = TILINGS["linear forward"], rows_like(states)
-    words, left = _words(states, tiling, 2)
+    out = rows_like(states)
+    words = _words(states, tiling, 2)
     _launch(
         _kernels()[1].linear_forward_once,
         states,
         tiling,
-        *(decay, value, h0, reset, reset_state, out, words[0], words[1], left),
+        *(decay, value, h0, reset, reset_state, out, *words[:3]),
         *(strides(v) for v in (decay, value, out)),
-        *(*states.shape, states.shape[0] * states.shape[2]),
+        *(*states.shape, states.shape[0] * states.shape[2], *words.sizes),
         options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
     )
     give(out, states)
@@ -118,21 +131,21 @@ def linear_backward(
     reset: Tensor | None,
     reset_state: Tensor | None,
     grads: tuple[Tensor, ...],
+    tiling: Tiling,
 ) -> None:
     """Fills the gradients of decay, value, h0 and reset_state."""
-    tiling = TILINGS["linear backward"]
     B, _, D = grad.shape
     pieces = _pieces(grad, tiling)
-    words, left = _words(grad, tiling, 2)
+    words = _words(grad, tiling, 2)
     outs = [sums_or_rows(g, grad, pieces) for g in grads[:2]]
     grad_h0, reset_sums = rows_like(grads[2]), None if reset is None else sums(grad, pieces)
     _launch(
         _kernels()[1].linear_backward_once,
         grad,
         tiling,
-        *(grad, states, decay, h0, reset, reset_state, words[0], words[1], left, *outs, grad_h0, reset_sums),
+        *(grad, states, decay, h0, reset, reset_state, *words[:3], *outs, grad_h0, reset_sums),
         *(strides(v) for v in (grad, states, decay, *outs)),
-        *(*grad.shape, pieces, B * D),
+        *(*grad.shape, pieces, B * D, *words.sizes),
         options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
     )
     for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
@@ -152,15 +165,24 @@ def _pieces(like: Tensor, tiling: Tiling) -> int:
     return -(-like.shape[1] // (tiling.parts * tiling.steps))
 
 
-def _words(like: Tensor, tiling: Tiling, kinds: int) -> tuple[Tensor, Tensor]:
-    """Room for the words of pieces, (kinds, pieces, B, D), and of groups: nothing is published yet."""
+class _Words(NamedTuple):
+    """Room for what is published, nothing yet: `kinds` words a piece and a group, one a block of groups."""
+
+    pieces: Tensor
+    groups: Tensor
+    blocks: Tensor
+    sizes: tuple[int, int]
+
+
+def _words(like: Tensor, tiling: Tiling, kinds: int) -> _Words:
     B, _, D = like.shape
     pieces = _pieces(like, tiling)
     groups = -(-pieces // tiling.group)
-    size = pieces * B * D
+    blocks = -(-groups // tiling.group)
+    ends = [B * D * kinds * pieces, B * D * kinds * (pieces + groups)]
     # from the second word on: at an address of 16 bytes, a thread would take two, and all else another layout
-    words = torch.zeros(1 + kinds * size + groups * B * D, dtype=torch.int64, device=like.device)[1:]
-    return words[: kinds * size].view(kinds, pieces, B, D), words[kinds * size :]
+    words = torch.zeros(1 + ends[1] + B * D * blocks, dtype=torch.int64, device=like.device)[1:]
+    return _Words(words[: ends[0]], words[ends[0] : ends[1]], words[ends[1] :], (B * D * pieces, B * D * groups))
 
 
 def _moving(inputs: tuple[Tensor, ...]) -> dict[str, bool]:

@@ -49,8 +49,8 @@ def latch_forward(
     candidate, threshold, alpha = (channels_last(v) for v in (candidate, threshold, alpha))
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
     inputs = (candidate, threshold, alpha)
-    if epsilon == 0 and once.fits(candidate):
-        return once.latch_forward(inputs, h0, reset, reset_state, states)
+    if epsilon == 0 and (tiling := once.tiling_for("latch forward", candidate)):
+        return once.latch_forward(inputs, h0, reset, reset_state, states, tiling)
     pieces, length = cut(candidate, whole=epsilon != 0)
     initial = None if h0 is None else h0[:, None]
     if pieces > 1:
@@ -92,8 +92,8 @@ def latch_backward(
     grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, candidate, threshold, alpha))
     reset_state, reset = contiguous(reset_state), reset_bytes(reset)
     inputs = (candidate, threshold, alpha)
-    if epsilon == 0 and once.fits(candidate):
-        return once.latch_backward(grad, starts, inputs, width, reset, reset_state, grads)
+    if epsilon == 0 and (tiling := once.tiling_for("latch backward", candidate)):
+        return once.latch_backward(grad, starts, inputs, width, reset, reset_state, grads, tiling)
     pieces, length = cut(candidate, whole=epsilon != 0)
     carried = _latch_carried(grad, candidate, threshold, reset, pieces, length) if pieces > 1 else None
     saved = scratch(candidate, pieces)
@@ -129,8 +129,8 @@ def linear_forward(
         return
     decay, value = channels_last(decay), channels_last(value)
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
-    if once.fits(value):
-        return once.linear_forward(decay, value, h0, reset, reset_state, states)
+    if tiling := once.tiling_for("linear forward", value):
+        return once.linear_forward(decay, value, h0, reset, reset_state, states, tiling)
     pieces, length = cut(value)
     initial = None if h0 is None else h0[:, None]
     if pieces > 1:
@@ -157,8 +157,8 @@ def linear_backward(
         return give_zeros(grads)
     grad, states, decay = (channels_last(v) for v in (grad, states, decay))
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
-    if once.fits(grad):
-        return once.linear_backward(grad, states, decay, h0, reset, reset_state, grads)
+    if tiling := once.tiling_for("linear backward", grad):
+        return once.linear_backward(grad, states, decay, h0, reset, reset_state, grads, tiling)
     pieces, length = cut(grad)
     carried = _linear_carried(grad, decay, reset, pieces, length) if pieces > 1 else None
     grad_h0 = rows_like(grads[2])
