@@ -5,13 +5,17 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs lint clean
+.PHONY: demo test gpu docs lint clean
 
 demo: $(READY)
 	$(BIN)/remanent demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# on a machine with a GPU: needs torch, triton and numba, and nothing else
+gpu:
+	PYTHONPATH=src $(PYTHON) -m remanent.bench.gpu
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

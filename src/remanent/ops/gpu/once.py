@@ -32,18 +32,17 @@ class Tiling(NamedTuple):
     group: int = 32
 
 
-_TALL, _SQUARE = Tiling(parts=4, steps=32, warps=4), Tiling(parts=8, steps=8, warps=8)
 TILINGS: dict[str, Tiling | None] = {
-    "latch forward": _TALL,
-    "latch backward": _SQUARE,
-    "linear forward": _TALL,
+    "latch forward": Tiling(parts=4, steps=32, warps=4),
+    "latch backward": Tiling(parts=8, steps=8, warps=8),
+    "linear forward": Tiling(parts=4, steps=8, warps=1, group=8),
     "linear backward": None,
-    "latch forward, half": _TALL,
+    "latch forward, half": None,
     "latch backward, half": None,
     "linear forward, half": None,
     "linear backward, half": None,
 }
-"""Those found fastest on an H100 (docs/gpu.md), for float32 and for half types; None where other kernels are faster."""
+"""Those found fastest on an H100, for float32 and for half types; None where the kernels of `scans.py` are faster."""
 
 
 def tiling_for(name: str, like: Tensor) -> Tiling | None:
@@ -54,7 +53,14 @@ def tiling_for(name: str, like: Tensor) -> Tiling | None:
     return TILINGS[name if like.element_size() == 4 else f"{name}, half"]
 
 
-def latch_forward(inputs: tuple[Tensor, ...], h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None, states: Tensor, tiling: Tiling) -> None:
+def latch_forward(
+    inputs: tuple[Tensor, ...],
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+    tiling: Tiling,
+) -> None:
     """Fills the states (B, T, D) from candidate, threshold and alpha."""
     out = rows_like(states)
     words = _words(states, tiling, 1)
