@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -46,11 +46,11 @@ class Characters(Task):
     True
     """
 
-    name: ClassVar[str] = "characters"
-    metric: ClassVar[str] = "bits"
-    length_name: ClassVar[str] = "steps"
-    head: ClassVar[str] = "every"
-    tokens: ClassVar[bool] = True
+    name = "characters"
+    metric = "bits"
+    length_name = "steps"
+    head = "every"
+    tokens = True
 
     path: str | None = field(default=None, metadata=BY_CONTENT)
     steps: int = 256

@@ -34,7 +34,7 @@ class ExperimentModule(pl.LightningModule):
         self.batch_loss = math.nan
         """Of the last step's batch, of all processes."""
         self.memory: dict[str, float] = {}
-        """What was last seen of the writes: see `WatchMemory`."""
+        """What was last seen of the writes: see `ShowMemory`."""
         self.signalled = False
         """Whether this process was told to stop."""
         self.stopping = False

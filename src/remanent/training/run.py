@@ -20,24 +20,24 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
 from remanent._terminal import Terminated
-from remanent.distributed.heartbeat import Watch
+from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.training.callbacks import (
+    AdvanceHeartbeat,
     AnnealEpsilon,
     LateErrors,
     MetricsFile,
     ProgressBar,
-    Report,
     WriteCheckpoint,
 )
 from remanent.training.checkpoints import Checkpoints, owned
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
-from remanent.training.live import WatchMemory
+from remanent.training.live import ShowMemory
 from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
 
@@ -195,15 +195,15 @@ def _fit(
     checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
     ranks.first_does(lambda: _cut_metrics(folder / "metrics.jsonl", step))
-    watch, io = Watch(ranks, advice), LateErrors()
-    callbacks: list[pl.Callback] = [Report(watch)]
+    heartbeat, io = Heartbeat(ranks, advice), LateErrors()
+    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
     if ranks.rank == 0:
         callbacks.append(MetricsFile(folder / "metrics.jsonl", config))
     callbacks.append(WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config))
     if ranks.rank == 0 and ranks.launch.strategy != "fsdp":
-        callbacks.append(WatchMemory(experiment))
+        callbacks.append(ShowMemory(experiment))
     if progress and ranks.rank == 0:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     module = ExperimentModule(experiment, ranks)
@@ -226,7 +226,7 @@ def _fit(
         )
         data = TaskData(experiment.task, config, ranks)
         try:
-            with watch.watching(), losses_named(watch, advice):
+            with heartbeat.beating(), losses_named(heartbeat, advice):
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
                 weights = trainer.strategy.lightning_module_state_dict()
         except Terminated:

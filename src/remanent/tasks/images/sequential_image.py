@@ -1,15 +1,14 @@
 """Sequential images: read an image a row or a pixel a step, wait, then name it."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._images import ImageSet, load_digits, load_mnist
 from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share, then_empty
+from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 
 DATASETS = ("digits", "mnist")
 READINGS = ("row", "pixel")
@@ -40,9 +39,11 @@ class SequentialImage(Task):
     (torch.Size([2, 18, 8]), torch.Size([2]))
     """
 
-    name: ClassVar[str] = "sequential-image"
-    metric: ClassVar[str] = "accuracy"
-    length_name: ClassVar[str] = "empty steps"
+    name = "sequential-image"
+    metric = "accuracy"
+    length_name = "empty steps"
+    output_size = 10
+    """Ten classes."""
 
     dataset: str = "digits"
     reading: str = "row"
@@ -69,11 +70,6 @@ class SequentialImage(Task):
         if self.reading == "pixel":
             return 1
         return {"digits": 8, "mnist": 28}[self.dataset]
-
-    @property
-    def output_size(self) -> int:
-        """Ten classes."""
-        return 10
 
     @property
     def chance(self) -> float:

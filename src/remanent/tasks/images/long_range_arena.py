@@ -9,6 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from remanent.tasks.fetching import data_folder
+
 DIFFICULTIES = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
 WHERE = "the Long Range Arena release (github.com/google-research/long-range-arena)"
 
@@ -33,7 +35,7 @@ def load_pathfinder(data_dir: str | None, size: int, difficulty: str) -> Pathfin
         FileNotFoundError: there is no such folder, or it does not hold them.
         ValueError: a line of their list is damaged, or an image of it is missing.
     """
-    folder = data_dir or os.environ.get("REMANENT_DATA")
+    folder = data_folder(data_dir)
     if folder is None:
         raise FileNotFoundError(
             f"Pathfinder's images are not fetched, for they are large: get {WHERE} and name its folder by "

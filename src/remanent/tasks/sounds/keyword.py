@@ -1,15 +1,14 @@
 """Keyword: does a short recording say one word or another, answered at every one of its frames."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._frames import STANDARDISED, SpeechSet
-from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
+from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
@@ -42,7 +41,9 @@ class Keyword(SpeechTask):
     (100, 13, 2)
     """
 
-    name: ClassVar[str] = "keyword"
+    name = "keyword"
+    output_size = 2
+    """Two classes: another word, the keyword."""
 
     keyword: str = "seven"
     dataset: str = "digits"
@@ -57,11 +58,6 @@ class Keyword(SpeechTask):
         check_choice("standardise", self.standardise, STANDARDISED)
         if self.dataset == "digits":
             check_choice("keyword", self.keyword, WORDS)
-
-    @property
-    def output_size(self) -> int:
-        """Two classes: another word, the keyword."""
-        return 2
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws training clips, the first half (rounded down) with the keyword, the others without.

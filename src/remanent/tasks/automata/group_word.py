@@ -3,13 +3,12 @@
 from dataclasses import dataclass
 from functools import cache
 from itertools import combinations, permutations
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks._words import WordTask
+from remanent.tasks.automata.words import WordTask
 
 GROUPS = (*(f"Z{n}" for n in range(2, 61)), "S3", "S4", "A5")
 
@@ -38,7 +37,7 @@ class GroupWord(WordTask):
     True
     """
 
-    name: ClassVar[str] = "group-word"
+    name = "group-word"
 
     steps: int = 64
     group: str = "S3"
@@ -63,10 +62,12 @@ class GroupWord(WordTask):
         r"""$|G|^{-T}$, exact: every word of products is as likely."""
         return float((1 / self.output_size) ** self.steps)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         return torch.randint(self.input_size, size, generator=generator)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         table = multiplication_table(self.group)
         first = table[letters[:, 0], state]
         return _prefix_products(torch.cat([first[:, None], letters[:, 1:]], dim=1), table)

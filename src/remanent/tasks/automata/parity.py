@@ -1,13 +1,12 @@
 """Parity: whether the ones so far are odd, the shortest memory that no letter may be missed by."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks._words import WordTask
+from remanent.tasks.automata.words import WordTask
 
 
 @dataclass(frozen=True)
@@ -29,7 +28,11 @@ class Parity(WordTask):
     True
     """
 
-    name: ClassVar[str] = "parity"
+    name = "parity"
+    input_size = 2
+    """Two letters."""
+    output_size = 2
+    """Even, 0, or odd, 1."""
 
     steps: int = 64
 
@@ -37,22 +40,14 @@ class Parity(WordTask):
         check_at_least("steps", self.steps, 1)
 
     @property
-    def input_size(self) -> int:
-        """Two letters."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """Even, 0, or odd, 1."""
-        return 2
-
-    @property
     def chance(self) -> float:
         r"""$2^{-T}$, exact: every word of states is as likely."""
         return float(0.5**self.steps)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         return torch.randint(2, size, generator=generator)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         return (letters.cumsum(1) + state[:, None]) % 2

@@ -1,16 +1,15 @@
 """Pathfinder: read a picture of dashed curves pixel by pixel, then say whether its two dots are joined."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice, check_range
-from remanent.tasks._long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
-from remanent.tasks._pathfinder_images import Style, draw_images, draw_scenes
 from remanent.tasks.base import Stream, Task, blocks, check_split, example_generators, largest_share, then_empty
+from remanent.tasks.images.long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
+from remanent.tasks.images.scenes import Style, draw_images, draw_scenes
 
 SOURCES = ("generated", "long-range-arena")
 
@@ -51,10 +50,14 @@ class Pathfinder(Task):
     (torch.Size([2, 266, 1]), torch.Size([2]))
     """
 
-    name: ClassVar[str] = "pathfinder"
-    metric: ClassVar[str] = "accuracy"
-    length_name: ClassVar[str] = "empty steps"
-    endless: ClassVar[bool] = True
+    name = "pathfinder"
+    metric = "accuracy"
+    length_name = "empty steps"
+    endless = True
+    input_size = 1
+    """One pixel a step."""
+    output_size = 2
+    """Two classes: not joined, joined."""
 
     size: int = 32
     padding: int = 0
@@ -85,16 +88,6 @@ class Pathfinder(Task):
     def length(self) -> int:
         """The number of empty steps trained with."""
         return self.padding
-
-    @property
-    def input_size(self) -> int:
-        """One pixel a step."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """Two classes: not joined, joined."""
-        return 2
 
     @property
     def chance(self) -> float:

@@ -1,4 +1,4 @@
-"""What is timed of this library and of torch: forward and backward passes on given tensors, and random inputs."""
+"""The forward and backward passes that are timed, of this library and of torch, and random inputs for them."""
 
 import os
 from collections.abc import Callable, Sequence
@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from remanent.ops import latch_scan, linear_scan
 
 Run = Callable[[], tuple[Tensor, ...]]
+"""A function that is timed; it returns an output and gradients."""
 
 
 def both_passes(forward: Callable[[], Tensor], leaves: Sequence[Tensor], grad: Tensor) -> Run:
-    """A run of the forward and the backward pass, which returns the output and the gradients of `leaves`."""
+    """A function that runs the forward and the backward pass, and returns the output and the gradients of `leaves`."""
 
     def run() -> tuple[Tensor, ...]:
         y = forward()
@@ -22,24 +23,24 @@ def both_passes(forward: Callable[[], Tensor], leaves: Sequence[Tensor], grad: T
 
 
 def leaves_of(*tensors: Tensor) -> list[Tensor]:
-    """The same memory as tensors that want a gradient."""
+    """Tensors of the same memory that require a gradient."""
     return [tensor.detach().requires_grad_() for tensor in tensors]
 
 
 def latch_both(candidate: Tensor, threshold: Tensor, grad: Tensor) -> Run:
-    """Both passes of the latch scan, with a size of states (D,)."""
+    """A run of both passes of the latch scan, with an alpha (D,)."""
     leaves = leaves_of(candidate, threshold, torch.ones(candidate.shape[-1]))
     return both_passes(lambda: latch_scan(*leaves), leaves, grad)
 
 
 def linear_both(decay: Tensor, value: Tensor, grad: Tensor) -> Run:
-    """Both passes of the linear scan, with a decay (B, T, D) or (D,)."""
+    """A run of both passes of the linear scan, with a decay (B, T, D) or (D,)."""
     leaves = leaves_of(decay, value)
     return both_passes(lambda: linear_scan(*leaves), leaves, grad)
 
 
 def layer_both(layer: nn.Module, x: Tensor, grad: Tensor, *, first: bool = False) -> Run:
-    """Both passes of a layer, with the gradients of its parameters, and of its input if it is not the first one."""
+    """A run of both passes of a layer: gradients of its parameters, and of its input unless it is the `first` layer."""
     (leaf,) = (x,) if first else leaves_of(x)
 
     def forward() -> Tensor:
@@ -52,7 +53,8 @@ def layer_both(layer: nn.Module, x: Tensor, grad: Tensor, *, first: bool = False
 def positive_inputs(B: int, T: int, D: int) -> tuple[Tensor, Tensor, Tensor]:
     """A decay in [0.9, 1), a value above 0 (some peers take logarithms), and the gradient of the states.
 
-    Products of smaller decays soon leave the range of float32, where peers that form them lose digits or time.
+    Products of smaller decays soon leave the range of float32, and peers that compute such products would lose digits
+    or time.
     """
     draw = torch.Generator().manual_seed(0)
     decay = 0.9 + 0.0999 * torch.rand(B, T, D, generator=draw)
@@ -61,11 +63,11 @@ def positive_inputs(B: int, T: int, D: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def normal_inputs(count: int, B: int, T: int, D: int) -> list[Tensor]:
-    """So many tensors (B, T, D) of normal numbers."""
+    """As many tensors (B, T, D) of normal numbers as `count` says."""
     draw = torch.Generator().manual_seed(0)
     return [torch.randn(B, T, D, generator=draw) for _ in range(count)]
 
 
 def usable_cores() -> int:
-    """How many cores this process may use."""
+    """The number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Runs the sections that are asked for, prints a table of each, and writes the numbers and the figures."""
+"""Runs sections of the benchmark: prints a table of each, and writes the numbers and the figures."""
 
 import dataclasses
 import shlex
@@ -28,9 +28,11 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "length": time_length,
     "shards": time_shards,
 }
-"""Name to what times a section."""
+"""Section name to the function that times it."""
 ALLOCATORS = ("default", "reuse")
+"""The choices of `allocator`."""
 RESULTS_FILE = "bench.json"
+"""The name of the file that holds all numbers."""
 
 
 def run_bench(
@@ -42,23 +44,23 @@ def run_bench(
     quick: bool = False,
     allocator: str = "default",
 ) -> Path:
-    """Times sections, one after the other; after each, the results so far are written.
+    """Times sections one after the other, and writes the results so far after each of them.
 
     Args:
-        names: which of `SECTIONS`; all if none.
-        folder: where `bench.json` and the figures go; must not exist.
-        repeats: how often each case is timed.
-        threads: of torch and jax; None for as many as torch has.
-        quick: whether to use tiny shapes, to try out.
+        names: the sections, keys of `SECTIONS`; all of them if empty.
+        folder: the folder for `bench.json` and the figures, which must not exist.
+        repeats: how often each case is timed, at least 1.
+        threads: the threads of torch and jax, at least 1; None for as many as torch has.
+        quick: whether to use tiny shapes, for a trial.
         allocator: "default", or "reuse" to keep freed memory (glibc only).
 
     Returns:
         The folder.
 
     Raises:
-        ValueError: a section or the allocator is unknown, or a number below 1.
+        ValueError: a section or the allocator is unknown, or a number is below 1.
         FileExistsError: the folder exists.
-        OSError: it cannot be written.
+        OSError: the folder cannot be written.
     """
     from rich.console import Console
 
@@ -93,14 +95,14 @@ def run_bench(
 
 
 def _command(names: Sequence[str], folder: Path, settings: Settings) -> str:
-    """The command line that does the same."""
+    """The command line that repeats the benchmark."""
     options = ["--out", str(folder), "--repeats", str(settings.repeats), "--threads", str(settings.threads)]
     options += ["--allocator", settings.allocator, *(["--quick"] if settings.quick else [])]
     return shlex.join(["remanent", "bench", *names, *options])
 
 
 def _print(console: Any, name: str, rows: Sequence[Row]) -> None:
-    """The section's rows as a table without the columns that none fills; below it, what went wrong."""
+    """Prints the rows of a section as a table without empty columns, and below it the errors and notes."""
     from rich.table import Table
 
     columns = _columns(rows)
@@ -127,7 +129,7 @@ def _print(console: Any, name: str, rows: Sequence[Row]) -> None:
 
 
 def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
-    """The titles of the columns that some row fills, each with what writes a row's cell."""
+    """The titles of the columns that are not empty, each with the function that writes the cell of a row."""
 
     def ratio(key: str) -> Callable[[Row], str]:
         return lambda row: f"{row.ratios[key]:.2f}" if key in row.ratios else ""
@@ -149,7 +151,7 @@ def _milliseconds(seconds: float | None) -> str:
 
 
 def _draw(folder: Path, name: str, rows: Sequence[Row]) -> None:
-    """The figures of the sections in which something grows."""
+    """Draws the figures of the sections in which something grows."""
     if name not in ("length", "streaming"):
         return
     from remanent.report.figures import growth, save_figure

@@ -1,22 +1,21 @@
 """Spoken digits: name the digit that a short recording says, at every one of its frames."""
 
 from dataclasses import dataclass, field
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks._frames import STANDARDISED, SpeechSet
-from remanent.tasks._speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
+from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
 class SpokenDigits(SpeechTask):
     r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms, the digit at each of its frames.
 
-    A frame holds 25 ms (`remanent.tasks._mfcc` defines it to the last factor); each coefficient is
+    A frame holds 25 ms (`remanent.tasks.sounds.mfcc` defines it to the last factor); each coefficient is
     brought to mean 0 and standard deviation 1, over its clip or over all training clips. Silent frames,
     and those that fill up a batch's shorter clips, are zeros at which nothing is asked. The metric is
     the accuracy of the majority vote over a clip's frames.
@@ -48,7 +47,9 @@ class SpokenDigits(SpeechTask):
     (100, 13, 10)
     """
 
-    name: ClassVar[str] = "spoken-digits"
+    name = "spoken-digits"
+    output_size = len(WORDS)
+    """Ten digits."""
 
     dataset: str = "digits"
     silence: int = 0
@@ -60,11 +61,6 @@ class SpokenDigits(SpeechTask):
         check_choice("dataset", self.dataset, DATASETS)
         check_at_least("silence", self.silence, 0)
         check_choice("standardise", self.standardise, STANDARDISED)
-
-    @property
-    def output_size(self) -> int:
-        """Ten digits."""
-        return len(WORDS)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training clips: inputs (B, S + T, 13) and digits (B, S + T), T the longest clip."""

@@ -1,13 +1,12 @@
 """Flip-flop: keep the value that was set last through any number of holds."""
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks._words import WordTask
+from remanent.tasks.automata.words import WordTask
 
 
 @dataclass(frozen=True)
@@ -32,7 +31,7 @@ class FlipFlop(WordTask):
     (True, True)
     """
 
-    name: ClassVar[str] = "flip-flop"
+    name = "flip-flop"
 
     steps: int = 64
     values: int = 2
@@ -59,14 +58,16 @@ class FlipFlop(WordTask):
         stays = 1 - self.write_probability + self.write_probability / self.values
         return float(stays ** (self.steps - 1) / self.values)
 
-    def _draw(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
+        """See `WordTask`."""
         sets = torch.rand(size, generator=generator) < self.write_probability
         value = torch.randint(self.values, size, generator=generator)
         if begins:
             sets[..., 0] = True
         return torch.where(sets, value, self.values)
 
-    def _follow(self, letters: Tensor, state: Tensor) -> Tensor:
+    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
+        """See `WordTask`."""
         # Position 0 stands for the state before the letters, so that there always is a last set.
         known = torch.cat([state[:, None], letters], dim=1)
         position = torch.arange(known.shape[1])

@@ -1,13 +1,11 @@
 """Speech as frames of features: the Free Spoken Digit Dataset, Google Speech Commands, and how clips are laid out."""
 
 import hashlib
-import os
 import re
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -15,12 +13,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from remanent.tasks._clips import FolderClips, ZipClips, read_samples
-from remanent.tasks._fetch import fetch
-from remanent.tasks._frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
-from remanent.tasks._mfcc import COEFFICIENTS, mfcc
 from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
+from remanent.tasks.fetching import data_folder, fetch
 from remanent.tasks.metrics import IGNORED
+from remanent.tasks.sounds.clips import FolderClips, ZipClips, read_samples
+from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
+from remanent.tasks.sounds.mfcc import COEFFICIENTS, mfcc
 
 DATASETS = ("digits", "speech-commands")
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -39,10 +37,12 @@ COMMANDS_RATE = 16_000
 class SpeechTask(Task):
     """Clips after silence, asked at each of their frames and judged by the vote over them; a task says which clips."""
 
-    metric: ClassVar[str] = "vote_accuracy"
-    length_name: ClassVar[str] = "silent frames"
-    head: ClassVar[str] = "every"
-    extends: ClassVar[bool] = False
+    metric = "vote_accuracy"
+    length_name = "silent frames"
+    head = "every"
+    extends = False
+    input_size = COEFFICIENTS
+    """The coefficients of a frame."""
 
     dataset: str
     silence: int
@@ -57,11 +57,6 @@ class SpeechTask(Task):
     def length(self) -> int:
         """The number of silent frames trained with."""
         return self.silence
-
-    @property
-    def input_size(self) -> int:
-        """The coefficients of a frame."""
-        return COEFFICIENTS
 
     @property
     def chance(self) -> float:
@@ -98,7 +93,7 @@ def load_speech(
         words: the words wanted of "speech-commands"; None for all.
         standardise: one of `STANDARDISED`.
     """
-    folder = data_dir or os.environ.get("REMANENT_DATA")
+    folder = data_folder(data_dir)
     return _load(dataset, folder, check, None if dataset == "digits" else words, standardise)
 
 
@@ -136,7 +131,7 @@ def _load(dataset: str, folder: str | None, check: bool, words: tuple[str, ...] 
 @cache
 def _load_digits(folder: str | None, check: bool) -> Recordings:
     """Recordings 0 to 4 of each digit and speaker test, 5 to 9 validate, the others train."""
-    clips = _find_digits(folder)
+    clips = find_digits(folder)
     contents = {name: clips.read(name) for name in clips.names}
     if check or not contents:
         _check_digits(clips.place, contents)
@@ -148,7 +143,7 @@ def _load_digits(folder: str | None, check: bool) -> Recordings:
     return Recordings(WORDS, classes, train, validation, test, read.__getitem__)
 
 
-def _find_digits(folder: str | None) -> ZipClips | FolderClips:
+def find_digits(folder: str | None) -> ZipClips | FolderClips:
     """The recordings in a zip or a folder the user named, else fetched."""
     holding = f"{DIGITS_ZIP} or recordings/"
     if folder is None:

@@ -1,6 +1,6 @@
-"""One process that prints the bytes a case's memory grows by: `python -m remanent.bench.memory CASE B T D THREADS HOW`.
+"""A process that prints by how many bytes the memory of a case grows.
 
-The last argument is the allocator, "default" or "reuse".
+It is run as `python -m remanent.bench.peak_memory CASE B T D THREADS ALLOCATOR`, the last one "default" or "reuse".
 """
 
 import resource
@@ -12,20 +12,20 @@ import torch
 
 from remanent._memory import reuse_freed_memory
 from remanent.bench.length import prepare
-from remanent.bench.runs import normal_inputs
+from remanent.bench.passes import normal_inputs
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def main() -> None:
-    """Measures what the arguments name."""
+    """Measures the case that the arguments name."""
     name, *shape, threads, allocator = sys.argv[1:]
     B, T, D = map(int, shape)
     torch.set_num_threads(int(threads))
     if allocator == "reuse":
         reuse_freed_memory()
     value, gate, grad = normal_inputs(3, 1, 8, D)
-    prepare(name, value, gate.sigmoid_(), grad)()  # loads and compiles what does not depend on the shape
+    prepare(name, value, gate.sigmoid_(), grad)()  # loads and compiles all that is independent of the shape
     value, gate, grad = normal_inputs(3, B, T, D)
     run = prepare(name, value, gate.sigmoid_(), grad)
     before = _start()
@@ -34,14 +34,14 @@ def main() -> None:
 
 
 def _start() -> int:
-    """The peak so far in bytes, after it was set back to what is in use where the system can do that."""
+    """The peak so far in bytes, reset to the memory in use where the system can do that."""
     with suppress(OSError):
         CLEAR.write_text("5")
     return _peak()
 
 
 def _peak() -> int:
-    # The peak that getrusage tells is at least that of the process which started this one.
+    # getrusage reports at least the peak of the process that started this one
     if STATUS.exists():
         line = next(line for line in STATUS.read_text().splitlines() if line.startswith("VmHWM"))
         return 1024 * int(line.split()[1])

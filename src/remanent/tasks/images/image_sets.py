@@ -2,7 +2,6 @@
 
 import gzip
 import hashlib
-import os
 import struct
 from functools import cache
 from pathlib import Path
@@ -12,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanent.tasks._fetch import fetch
+from remanent.tasks.fetching import data_folder, fetch
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in it)
@@ -61,7 +60,7 @@ def load_digits() -> ImageSet:
 
 def load_mnist(data_dir: str | None) -> ImageSet:
     """MNIST from `data_dir`, else from the folder REMANENT_DATA, else fetched and checked."""
-    return _load_mnist(data_dir or os.environ.get("REMANENT_DATA"))
+    return _load_mnist(data_folder(data_dir))
 
 
 @cache

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanent.tasks._mfcc import LEAST_DEVIATION, standardise
+from remanent.tasks.sounds.mfcc import LEAST_DEVIATION, standardise
 
 
 class FrameStatistics(NamedTuple):
