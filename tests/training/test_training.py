@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path, monkeypatch):
         return loss(self, output, target)
 
     monkeypatch.setattr(CopyFirst, "loss", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="go on with `remanent train --resume"):
+    with pytest.raises(KeyboardInterrupt, match="resume with `remanent train --resume"):
         start_run(TINY, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "model.json").exists()
     resume_run(tmp_path / "run", progress=False)
