@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from remanent._files import from_dict
 from remanent.models import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
+from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.records.identity import identity
 from remanent.tasks import TASKS
 from remanent.training.recipes import RECIPES
+from remanent.training.variants import experiment_for
 
 ELSEWHERE = {
     "model.unit": "--unit",
@@ -87,50 +87,6 @@ def combinations(
             run = _named(task, unit, seed, values, threads, data_dir)
             runs.setdefault(run.id, run)
     return list(runs.values())
-
-
-def experiment_for(
-    recipe: str,
-    unit: str,
-    seed: int,
-    overrides: dict[str, Any],
-    *,
-    threads: int = 1,
-    data_dir: str | None = None,
-) -> Experiment:
-    """A recipe with another unit, seed and options; the model's sizes follow the task.
-
-    Args:
-        recipe: a name of `RECIPES`.
-        unit: as `ModelConfig.unit` reads it.
-        seed: of weights and batches.
-        overrides: dotted name (task.X, model.X, training.X) to value.
-        threads: of torch.
-        data_dir: a folder for a task that reads one.
-
-    Raises:
-        ValueError: there is no such option, or a value is of another type or out of its range.
-        TypeError: a count is not an int.
-
-    >>> experiment_for("copy-first", "lru", 3, {"task.steps": 10}).task.length
-    10
-    """
-    base = RECIPES[recipe]()
-    changes: dict[str, dict[str, Any]] = {"task": {}, "model": {}, "training": {}}
-    for key, value in overrides.items():
-        table, _, field = key.partition(".")
-        changes[table][field] = value
-    if data_dir is not None and hasattr(base.task, "data_dir"):
-        changes["task"]["data_dir"] = data_dir
-    task = from_dict(type(base.task), _fields(base.task) | changes["task"], f"the task {base.task.name}")
-    fit = fitting(task)
-    if fit["head"] == "last" and base.model.head == "mean":
-        del fit["head"]
-    model = _fields(base.model) | suiting(unit) | fit | changes["model"]
-    training = _fields(base.training) | {"seed": seed, "threads": threads} | changes["training"]
-    return Experiment(
-        task, from_dict(ModelConfig, model, "the model"), from_dict(TrainingConfig, training, "the training")
-    )
 
 
 def read_seeds(words: Sequence[str]) -> list[int]:
@@ -227,8 +183,3 @@ def _typed(cls: type, name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-
-
-def _fields(config: Any) -> dict[str, Any]:
-    """A configuration's fields, not copied deeply."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

@@ -146,7 +146,7 @@ class WriteCheckpoint(pl.Callback):
             self.io.raise_kept()
 
         def write() -> None:
-            more = METRICS[module.experiment.task.metric].is_share
+            more = METRICS[module.experiment.task.metric].more_is_better
             keep = self.config.keep_checkpoints
             self.checkpoints.write(save, trainer.global_step, score, keep=keep, more_is_better=more)
             if self.after is not None:

@@ -38,6 +38,7 @@ from remanent.training.checkpoints import Checkpoints, owned
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
 from remanent.training.live import ShowMemory
+from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
@@ -50,6 +51,7 @@ def start_run(
     progress: bool = True,
     launch: Launch | None = None,
     after_checkpoint: Callable[[], None] | None = None,
+    recipe: str | None = None,
 ) -> SequenceModel:
     """Trains from the first step, in a folder that must not exist yet.
 
@@ -65,6 +67,7 @@ def start_run(
         progress: whether a bar is drawn.
         launch: how several processes share the work.
         after_checkpoint: called on the first process after each checkpoint is written.
+        recipe: the name of the recipe that the configuration was made from, which `versions.json` then names.
 
     Returns:
         The trained model, on every process.
@@ -82,13 +85,13 @@ def start_run(
     with joined(launch or Launch()) as ranks, ExitStack() as held:
         ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: what is missing is missed here
         check_same(experiment.to_dict(), ranks)
-        ranks.first_does(lambda: _begin(experiment, folder, ranks))
+        ranks.first_does(lambda: _begin(experiment, folder, ranks, recipe))
         ranks.all_do(lambda: read_experiment(folder))  # does each process see it?
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
-def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
+def _begin(experiment: Experiment, folder: Path, ranks: Ranks, recipe: str | None) -> None:
     """Makes the run's folder."""
     if folder.exists():
         raise FileExistsError(
@@ -98,7 +101,8 @@ def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
     with new_folder(folder) as staged:
         (staged / "checkpoints").mkdir()
         write_json(staged / "config.json", experiment.to_dict())
-        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions(), **_shared(ranks)})
+        began = {"seed": experiment.training.seed} | ({} if recipe is None else {"recipe": recipe})
+        write_json(staged / "versions.json", {**began, **versions(), **_shared(ranks)})
 
 
 def _shared(ranks: Ranks) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def resume_run(
         if ranks.first_does((folder / CONFIG_FILE).exists):
             return SequenceModel.load(folder)
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
+        ranks.first_does(lambda: note_resumed(folder))
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 

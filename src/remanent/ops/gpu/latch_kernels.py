@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from remanent.ops._gpu_kernels import flags, place, row_or_zeros, rows
+from remanent.ops.gpu.kernels import flags, place, row_or_zeros, rows
 
 
 @triton.jit

@@ -1,4 +1,4 @@
-"""The Numba loops behind `_cpu.py`; importing this module imports Numba.
+"""The Numba loops behind `launch.py`; importing this module imports Numba.
 
 A kernel is a C function of one pointer, to 64-bit numbers: a header (`TICKET` to `WIDTH`, the last two
 float64) and, from `ARRAYS` on, three for each array: its address and its strides over batch and time, in

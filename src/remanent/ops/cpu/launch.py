@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from remanent.ops import _threads
-from remanent.ops._cpu_cut import Cut, make_cut
+from remanent.ops.cpu import threads
+from remanent.ops.cpu.cut import Cut, make_cut
 from remanent.ops.reference import SPAN, compute_dtype
 
 
@@ -160,12 +160,12 @@ def _run(
     epsilon: float = 0.0,
     width: float = 1.0,
 ) -> None:
-    """Calls a kernel on what `_cpu_kernels.py` describes."""
+    """Calls a kernel on what `kernels.py` describes."""
     fixed = sum(1 << i for i, array in enumerate(arrays) if array is not None and array.dim() == 1)
     header = [0, cut.tasks, cut.T, cut.D, cut.block, cut.blocks, cut.piece, cut.pieces, SPAN, fixed, 0]
     numbers = np.array([epsilon, width]).view(np.int64).tolist()
     arguments = np.array(sum(map(_layout, arrays), (*header, *numbers)), dtype=np.int64)
-    _threads.run(_threads.compiled(function, like.dtype), arguments, min(cut.workers, max(cut.tasks, 1)))
+    threads.run(threads.compiled(function, like.dtype), arguments, min(cut.workers, max(cut.tasks, 1)))
 
 
 def _layout(array: Tensor | None) -> tuple[int, int, int]:
@@ -239,18 +239,18 @@ def _give(out: Tensor, target: Tensor, summed: bool = False) -> None:
 
 
 def _kernels() -> ModuleType:
-    from remanent.ops import _cpu_kernels
+    from remanent.ops.cpu import kernels
 
-    return _cpu_kernels
+    return kernels
 
 
 def _latch() -> ModuleType:
-    from remanent.ops import _cpu_latch
+    from remanent.ops.cpu import latch_kernels
 
-    return _cpu_latch
+    return latch_kernels
 
 
 def _linear() -> ModuleType:
-    from remanent.ops import _cpu_linear
+    from remanent.ops.cpu import linear_kernels
 
-    return _cpu_linear
+    return linear_kernels

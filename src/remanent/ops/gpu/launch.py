@@ -71,6 +71,7 @@ def _block(like: Tensor) -> int:
 
 
 def piece_tensor(like: Tensor, pieces: int) -> Tensor:
+    """Room for one row a piece of time, (B, pieces, D)."""
     B, _, D = like.shape
     return torch.empty(B, pieces, D, dtype=compute_dtype(like.dtype), device=like.device)
 
@@ -88,6 +89,7 @@ def sums(like: Tensor, pieces: int) -> Tensor:
 
 
 def sums_or_rows(grad: Tensor, like: Tensor, pieces: int) -> Tensor:
+    """Where a kernel writes a gradient: rows of sums for a parameter (D,), else the gradient itself."""
     return sums(like, pieces) if grad.dim() == 1 else rows_like(grad)
 
 
@@ -108,20 +110,24 @@ def give(out: Tensor | None, wanted: Tensor) -> None:
 
 
 def give_zeros(grads: tuple[Tensor, ...]) -> None:
+    """Fills the gradients of an empty batch."""
     for grad in grads:
         grad.zero_()
 
 
 def channels_last(value: Tensor) -> Tensor:
+    """The tensor with its channels side by side."""
     value = value.detach().resolve_conj()
     return value if value.stride(-1) == 1 else value.contiguous()
 
 
 def contiguous(value: Tensor | None) -> Tensor | None:
+    """The tensor without gaps; None where there is none."""
     return None if value is None else value.detach().resolve_conj().contiguous()
 
 
 def reset_bytes(reset: Tensor | None) -> Tensor | None:
+    """A bool mask as bytes without gaps; None where there is none."""
     return None if reset is None else reset.contiguous().view(torch.uint8)
 
 

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from remanent.report.tables import SCORES, format_spread
+from remanent.report.tables import format_spread
+from remanent.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,13 +49,12 @@ def robustness_figure(record: Mapping[str, Any]) -> "Figure":
     panels = [_noise_panel(record, *names) for names in PANELS if record[names[0]]]
     if record["weights"]:
         panels.append(_weights_panel(record))
-    metric = SCORES[record["metric"]]
-    scale = 100 if metric.more_is_better else 1
+    metric = METRICS[record["metric"]]
     figure = Figure(figsize=(1.4 + 2.9 * len(panels), 3.6), layout="constrained")
     (row,) = figure.subplots(1, len(panels), sharey=True, squeeze=False)
     for axes, (x_name, labels, points) in zip(row, panels, strict=True):
-        chance = axes.axhline(scale * record["chance"], color="0.45", linestyle="--", linewidth=1, zorder=1)
-        finite = {x: [scale * y for y in values if y is not None] for x, values in points.items()}
+        chance = axes.axhline(metric.scale * record["chance"], color="0.45", linestyle="--", linewidth=1, zorder=1)
+        finite = {x: [metric.scale * y for y in values if y is not None] for x, values in points.items()}
         means = {x: sum(finite[x]) / len(values) for x, values in points.items() if len(finite[x]) == len(values)}
         (line,) = axes.plot(list(means), list(means.values()), color=COLOUR, marker="o", markersize=5.5)
         dots = [(x, y) for x, values in finite.items() if len(points[x]) > 1 for y in values]
@@ -63,8 +63,8 @@ def robustness_figure(record: Mapping[str, Any]) -> "Figure":
         axes.set_xlabel(x_name)
         axes.margins(x=0.12)  # a neighbour's labels stay apart
         axes.spines[["top", "right"]].set_visible(False)
-        scale_scores(axes, metric.more_is_better)
-    row[0].set_ylabel(metric.title + (", %" if metric.more_is_better else ""))
+        scale_scores(axes, metric.is_share)
+    row[0].set_ylabel(metric.label)
     figure.suptitle(f"{record['unit']} on {record['task']}, {record['length']:,} {record['length_name']}")
     shown = {"mean": line, "a draw": drawn, "chance": chance}
     row[-1].legend(

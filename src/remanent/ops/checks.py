@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_range
-from remanent.ops import _cpu, _gpu_launch
+from remanent.ops.cpu import launch as cpu
+from remanent.ops.gpu import launch as gpu
 
 REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
@@ -88,7 +89,7 @@ def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
     device = like.device.type
     if backend == "cpu" and device != "cpu":
         raise ValueError(f"`backend` 'cpu' must be given tensors on the CPU, got device {like.device}")
-    if backend == "gpu" and device not in _gpu_launch.DEVICES and not _gpu_launch.interpreted():
+    if backend == "gpu" and device not in gpu.DEVICES and not gpu.interpreted():
         raise ValueError(f"`backend` 'gpu' must be given tensors on a GPU, got device {like.device}")
     return backend
 
@@ -98,8 +99,8 @@ def fastest(backend: str, like: Tensor) -> str:
     if backend != "auto":
         return backend
     if like.device.type == "cpu":
-        return "cpu" if _cpu.usable() else "portable"
-    return "gpu" if like.device.type in _gpu_launch.DEVICES and _gpu_launch.usable() else "portable"
+        return "cpu" if cpu.usable() else "portable"
+    return "gpu" if like.device.type in gpu.DEVICES and gpu.usable() else "portable"
 
 
 def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:

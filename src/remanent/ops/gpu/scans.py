@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent.ops._gpu_launch import (
+from remanent.ops.gpu.launch import (
     LATCH_BACKWARD_STEPS,
     as_real,
     channels_last,
@@ -284,6 +284,6 @@ def _linear_options(decay: Tensor, reset: Tensor | None) -> dict[str, Any]:
 
 def _kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
     """The kernels of the latch, of its backward pass and of the linear scan; importing them imports Triton."""
-    from remanent.ops import _gpu_latch, _gpu_latch_backward, _gpu_linear
+    from remanent.ops.gpu import latch_backward_kernels, latch_kernels, linear_kernels
 
-    return _gpu_latch, _gpu_latch_backward, _gpu_linear
+    return latch_kernels, latch_backward_kernels, linear_kernels

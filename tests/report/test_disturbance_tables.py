@@ -2,8 +2,8 @@
 
 import pytest
 
+from remanent.report.disturbance_tables import robustness_figure, robustness_rows
 from remanent.report.figures import save_figure
-from remanent.report.robustness import robustness_figure, robustness_rows
 
 
 def level(size, *scores):

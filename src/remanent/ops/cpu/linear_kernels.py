@@ -1,8 +1,8 @@
-"""The linear scan's kernels, real and complex, in the form that `_cpu_kernels.py` describes."""
+"""The linear scan's kernels, real and complex, in the form that `kernels.py` describes."""
 
 import numpy as np
 
-from remanent.ops._cpu_kernels import (
+from remanent.ops.cpu.kernels import (
     SPAN,
     TASKS,
     compile_inline,

@@ -8,7 +8,7 @@ real ones. For real tensors WIDTH = 1, and imaginary parts are never looked at.
 import triton
 import triton.language as tl
 
-from remanent.ops._gpu_kernels import flags, place, put_back, row_or_zeros, rows, sum_back
+from remanent.ops.gpu.kernels import flags, place, put_back, row_or_zeros, rows, sum_back
 
 
 @triton.jit

@@ -4,8 +4,8 @@
 import triton
 import triton.language as tl
 
-from remanent.ops._gpu_kernels import flags, place, put_back, row_or_zeros, rows, sum_back
-from remanent.ops._gpu_latch import advance, both
+from remanent.ops.gpu.kernels import flags, place, put_back, row_or_zeros, rows, sum_back
+from remanent.ops.gpu.latch_kernels import advance, both
 
 
 @triton.jit

@@ -1,10 +1,10 @@
-"""The latch's kernels, in the form that `_cpu_kernels.py` describes."""
+"""The latch's kernels, in the form that `kernels.py` describes."""
 
 import math
 
 import numpy as np
 
-from remanent.ops._cpu_kernels import (
+from remanent.ops.cpu.kernels import (
     EPSILON,
     SINK,
     SPAN,
