@@ -100,7 +100,10 @@ def test_where_none_is_whole_the_run_is_refused_and_left_as_it_is(tmp_path):
     for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
         path.write_bytes(b"no")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    message = r"checkpoints must hold a whole checkpoint, got .*step-24.ckpt has another checksum .*; start the run again"
+    message = (
+        r"checkpoints must hold a whole checkpoint, got .*step-24.ckpt has another checksum .* and .*; "
+        r"start the run again in another folder"
+    )
     with pytest.raises(ValueError, match=message):
         resume_run(tmp_path / "run", progress=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

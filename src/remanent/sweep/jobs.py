@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel

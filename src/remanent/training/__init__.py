@@ -1,5 +1,6 @@
 """Training: recipes, runs that can be interrupted, scores at any length. Needs the extra `train`."""
 
+from remanent.distributed import Launch
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length
 from remanent.training.recipes import RECIPES
@@ -8,6 +9,7 @@ from remanent.training.run import load_run, resume_run, start_run
 __all__ = [
     "RECIPES",
     "Experiment",
+    "Launch",
     "TrainingConfig",
     "evaluate",
     "failing_length",

@@ -1,10 +1,7 @@
 """A run: one folder from configuration to weights, which can be interrupted and goes on exactly."""
 
-import importlib.metadata
 import json
 import logging
-import os
-import platform
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -18,7 +15,7 @@ from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvir
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent._files import new_folder, read_json, write_json, write_whole
-from remanent._machine import processor_name
+from remanent._machine import versions
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
@@ -40,8 +37,6 @@ from remanent.training.experiment import ExperimentModule
 from remanent.training.live import ShowMemory
 from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
-
-PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
 
 
 def start_run(
@@ -171,17 +166,6 @@ def read_experiment(folder: Path) -> Experiment:
     if not folder.is_dir():
         raise FileNotFoundError(f"the run's folder must exist, got {folder}")
     return Experiment.from_dict(read_json(folder / "config.json"), str(folder / "config.json"))
-
-
-def versions() -> dict[str, Any]:
-    """What made a number: packages, Python, machine."""
-    return {
-        "packages": {name: importlib.metadata.version(name) for name in PACKAGES},
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "processor": processor_name(),
-        "cores": os.cpu_count(),
-    }
 
 
 def _fit(
