@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_no_folder(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("remanent.training.run.write_json", fail)
+    monkeypatch.setattr("remanent.training.folder.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         start_run(TINY, tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
