@@ -83,9 +83,7 @@ def start_run(
     """
     folder = Path(folder)
     with joined(launch or Launch()) as ranks, ExitStack() as held:
-        ranks.all_do(
-            lambda: check_fit(experiment, ranks)
-        )  # reads the data's size: missing files are found here
+        ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: missing files are found here
         check_same(experiment.to_dict(), ranks)
         ranks.first_does(lambda: begin_folder(folder, experiment, ranks, recipe))
         ranks.all_do(lambda: read_experiment(folder))  # raises on a process that does not see the folder
@@ -128,8 +126,7 @@ def resume_run(
         if ranks.first_does(lambda: is_finished(folder)):
             return SequenceModel.load(folder)
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
-        ranks.first_does(lambda: note_resumed(folder))
-        return _fit(experiment, folder, progress, ranks, after_checkpoint)
+        return _fit(experiment, folder, progress, ranks, after_checkpoint, resumed=True)
 
 
 def _fit(
@@ -138,10 +135,14 @@ def _fit(
     progress: bool,
     ranks: Ranks,
     after_checkpoint: Callable[[], None] | None,
+    *,
+    resumed: bool = False,
 ) -> SequenceModel:
     config, advice = experiment.training, ranks.launch.advice(folder, ranks.local_size)
     checkpoints = Checkpoints(folder / CHECKPOINTS_FOLDER, identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
+    if resumed:  # only once a checkpoint was found whole: a run that is rejected stays as it is
+        ranks.first_does(lambda: note_resumed(folder))
     ranks.first_does(lambda: cut_metrics(folder, step))
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
     callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
