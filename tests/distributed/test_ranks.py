@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
-from remanent.sweep.combinations import experiment_for
 from remanent.tasks import CopyFirst
 from remanent.training import Experiment, TrainingConfig, resume_run, start_run
 from remanent.training.data import StepBatches
+from remanent.training.variants import experiment_for
 from team import Team, together, train, train_in_float64, train_on_a_full_disk
 
 pytestmark = pytest.mark.skipif(

@@ -172,7 +172,7 @@ def joined(launch: Launch) -> Iterator[Ranks]:
         if gpu:
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
-        # the watch speaks before this does, for it knows more
+        # the heartbeat ends the process before this does, since it knows more
         dist.init_process_group(backend, timeout=timedelta(seconds=2 * launch.timeout + 60))
     try:
         yield _ranks(launch, local)

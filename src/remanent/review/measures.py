@@ -19,9 +19,9 @@ from remanent.analysis.portrait import (
     has_latches,
 )
 from remanent.models import SequenceModel
+from remanent.records.configuration import Experiment
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
-from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate
 from remanent.training.run import load_run
 

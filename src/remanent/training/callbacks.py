@@ -22,11 +22,11 @@ from rich.table import Column
 from rich.text import Text
 
 from remanent._terminal import Terminated
-from remanent.distributed.heartbeat import Watch
+from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
+from remanent.records.configuration import TrainingConfig
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import Checkpoints
-from remanent.training.config import TrainingConfig
 
 
 class AnnealEpsilon(pl.Callback):
@@ -146,7 +146,7 @@ class WriteCheckpoint(pl.Callback):
             self.io.raise_kept()
 
         def write() -> None:
-            more = METRICS[module.experiment.task.metric].is_share
+            more = METRICS[module.experiment.task.metric].more_is_better
             keep = self.config.keep_checkpoints
             self.checkpoints.write(save, trainer.global_step, score, keep=keep, more_is_better=more)
             if self.after is not None:
@@ -158,33 +158,33 @@ class WriteCheckpoint(pl.Callback):
         raise Terminated(f"by SIGTERM after step {trainer.global_step} of {self.config.steps}; {self.advice}")
 
 
-class Report(pl.Callback):
-    """Tells the watch how far this process has come."""
+class AdvanceHeartbeat(pl.Callback):
+    """Notes in the heartbeat which point of the training this process has reached."""
 
-    def __init__(self, watch: Watch) -> None:
-        self.watch = watch
+    def __init__(self, heartbeat: Heartbeat) -> None:
+        self.heartbeat = heartbeat
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         """A step begins."""
-        self.watch.enter(trainer.global_step)
+        self.heartbeat.begin_step(trainer.global_step)
 
     def on_after_backward(self, trainer: pl.Trainer, module: Any) -> None:
         """The gradients are there."""
-        self.watch.come()
+        self.heartbeat.advance()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """A step is done."""
-        self.watch.come()
+        self.heartbeat.advance()
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
         """The score takes its time."""
-        self.watch.come()
+        self.heartbeat.advance()
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """The score is known."""
-        self.watch.enter(trainer.global_step)
+        self.heartbeat.begin_step(trainer.global_step)
 
 
 class _Lines(Progress):

@@ -9,9 +9,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from remanent.distributed.ranks import Ranks
+from remanent.records.configuration import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
-from remanent.training.config import TrainingConfig
 
 EXAMPLES = 512
 """Of the validation split, how many are looked at between checkpoints."""

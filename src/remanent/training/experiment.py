@@ -10,9 +10,9 @@ from torchmetrics import MeanMetric
 
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
+from remanent.records.configuration import Experiment
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
-from remanent.training.config import Experiment
 from remanent.training.data import Batch
 
 
@@ -34,7 +34,7 @@ class ExperimentModule(pl.LightningModule):
         self.batch_loss = math.nan
         """Of the last step's batch, of all processes."""
         self.memory: dict[str, float] = {}
-        """What was last seen of the writes: see `WatchMemory`."""
+        """What was last seen of the writes: see `ShowMemory`."""
         self.signalled = False
         """Whether this process was told to stop."""
         self.stopping = False

@@ -7,13 +7,13 @@ import torch
 
 from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
-from remanent.training.config import Experiment
+from remanent.records.configuration import Experiment
 
 EVERY = 200
 """Steps between two looks; a shorter training has none."""
 
 
-class WatchMemory(pl.Callback):
+class ShowMemory(pl.Callback):
     """Every 200 steps: write rate, dead channels, a hysteresis loop and a raster of states, on validation examples.
 
     It draws no random number and changes no weight. A model whose weights are shared out is not looked at.

@@ -4,6 +4,7 @@ import dataclasses
 from collections.abc import Callable
 
 from remanent.models import ModelConfig
+from remanent.records.configuration import Experiment, TrainingConfig, fitting
 from remanent.tasks import (
     Characters,
     CopyFirst,
@@ -19,7 +20,6 @@ from remanent.tasks import (
     SpokenDigits,
     Task,
 )
-from remanent.training.config import Experiment, TrainingConfig, fitting
 
 
 def copy_first() -> Experiment:

@@ -20,24 +20,25 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import processor_name
 from remanent._terminal import Terminated
-from remanent.distributed.heartbeat import Watch
+from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
-from remanent.sweep.combinations import identity
+from remanent.records.configuration import Experiment
+from remanent.records.identity import identity
 from remanent.training.callbacks import (
+    AdvanceHeartbeat,
     AnnealEpsilon,
     LateErrors,
     MetricsFile,
     ProgressBar,
-    Report,
     WriteCheckpoint,
 )
 from remanent.training.checkpoints import Checkpoints, owned
-from remanent.training.config import Experiment
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
-from remanent.training.live import WatchMemory
+from remanent.training.live import ShowMemory
+from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
 
 PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-learn")
@@ -50,6 +51,7 @@ def start_run(
     progress: bool = True,
     launch: Launch | None = None,
     after_checkpoint: Callable[[], None] | None = None,
+    recipe: str | None = None,
 ) -> SequenceModel:
     """Trains from the first step, in a folder that must not exist yet.
 
@@ -65,6 +67,7 @@ def start_run(
         progress: whether a bar is drawn.
         launch: how several processes share the work.
         after_checkpoint: called on the first process after each checkpoint is written.
+        recipe: the name of the recipe that the configuration was made from, which `versions.json` then names.
 
     Returns:
         The trained model, on every process.
@@ -82,13 +85,13 @@ def start_run(
     with joined(launch or Launch()) as ranks, ExitStack() as held:
         ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: what is missing is missed here
         check_same(experiment.to_dict(), ranks)
-        ranks.first_does(lambda: _begin(experiment, folder, ranks))
+        ranks.first_does(lambda: _begin(experiment, folder, ranks, recipe))
         ranks.all_do(lambda: read_experiment(folder))  # does each process see it?
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
-def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
+def _begin(experiment: Experiment, folder: Path, ranks: Ranks, recipe: str | None) -> None:
     """Makes the run's folder."""
     if folder.exists():
         raise FileExistsError(
@@ -98,7 +101,8 @@ def _begin(experiment: Experiment, folder: Path, ranks: Ranks) -> None:
     with new_folder(folder) as staged:
         (staged / "checkpoints").mkdir()
         write_json(staged / "config.json", experiment.to_dict())
-        write_json(staged / "versions.json", {"seed": experiment.training.seed, **versions(), **_shared(ranks)})
+        began = {"seed": experiment.training.seed} | ({} if recipe is None else {"recipe": recipe})
+        write_json(staged / "versions.json", {**began, **versions(), **_shared(ranks)})
 
 
 def _shared(ranks: Ranks) -> dict[str, Any]:
@@ -142,6 +146,7 @@ def resume_run(
         if ranks.first_does((folder / CONFIG_FILE).exists):
             return SequenceModel.load(folder)
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
+        ranks.first_does(lambda: note_resumed(folder))
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -190,15 +195,15 @@ def _fit(
     checkpoints = Checkpoints(folder / "checkpoints", identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
     ranks.first_does(lambda: _cut_metrics(folder / "metrics.jsonl", step))
-    watch, io = Watch(ranks, advice), LateErrors()
-    callbacks: list[pl.Callback] = [Report(watch)]
+    heartbeat, io = Heartbeat(ranks, advice), LateErrors()
+    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
     if ranks.rank == 0:
         callbacks.append(MetricsFile(folder / "metrics.jsonl", config))
     callbacks.append(WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config))
     if ranks.rank == 0 and ranks.launch.strategy != "fsdp":
-        callbacks.append(WatchMemory(experiment))
+        callbacks.append(ShowMemory(experiment))
     if progress and ranks.rank == 0:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     module = ExperimentModule(experiment, ranks)
@@ -221,7 +226,7 @@ def _fit(
         )
         data = TaskData(experiment.task, config, ranks)
         try:
-            with watch.watching(), losses_named(watch, advice):
+            with heartbeat.beating(), losses_named(heartbeat, advice):
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
                 weights = trainer.strategy.lightning_module_state_dict()
         except Terminated:

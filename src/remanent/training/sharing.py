@@ -6,9 +6,9 @@ from typing import Any
 
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
-from remanent.distributed.heartbeat import Watch
+from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
-from remanent.training.config import Experiment
+from remanent.records.configuration import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
 
@@ -56,12 +56,12 @@ def place(ranks: Ranks) -> dict[str, Any]:
 
 
 @contextmanager
-def losses_named(watch: Watch, advice: str) -> Iterator[None]:
+def losses_named(heartbeat: Heartbeat, advice: str) -> Iterator[None]:
     """Where the others no longer answer, says which of them was lost."""
     try:
         yield
     except RuntimeError as error:
-        lost = watch.lost()
+        lost = heartbeat.lost()
         if not lost:
             raise
         raise RuntimeError(f"{lost}; {advice}") from error
