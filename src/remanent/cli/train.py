@@ -24,8 +24,8 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent.distributed import Launch
     from remanent.training import resume_run, start_run
+    from remanent.training.folder import read_experiment
     from remanent.training.outcome import record_run
-    from remanent.training.run import read_experiment
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
     if options.recipe is None:

@@ -7,7 +7,7 @@ from typing import Any
 from remanent.records.configuration import Experiment
 from remanent.records.identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, identity, options_that
 from remanent.review.measures import RunMeasures
-from remanent.training.run import load_run
+from remanent.training.folder import load_run
 
 ByUnit = dict[str, list[RunMeasures]]
 

@@ -21,7 +21,7 @@ from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
 from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
 from remanent.tasks import METRICS
-from remanent.training.run import read_experiment
+from remanent.training.folder import read_experiment
 from remanent.training.variants import Variant
 
 WAIT = 0.5

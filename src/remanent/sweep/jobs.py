@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
@@ -20,8 +20,9 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
+from remanent.training.folder import METRICS_FILE, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.run import read_experiment, resume_run, start_run
+from remanent.training.run import resume_run, start_run
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
@@ -104,7 +105,7 @@ def _work_on_storage(job: Job, address: str) -> int:
 
         def copy() -> None:
             storage.copy()
-            storage.write(SECONDS, {"seconds": training_seconds(folder, "metrics.jsonl")})
+            storage.write(SECONDS, {"seconds": training_seconds(folder, METRICS_FILE)})
 
         storage.write(RECORD_FILE, _measured(job, folder, copy).to_dict())
     return 0

@@ -9,14 +9,14 @@ from typing import NamedTuple
 import torch
 
 from remanent._files import read_json, write_whole
-from remanent._machine import commit
+from remanent._machine import commit, versions
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.run import load_run, versions
+from remanent.training.folder import VERSIONS_FILE, load_run
 from remanent.training.seconds import training_seconds
 from remanent.training.variants import Variant, variant_of
 
@@ -89,7 +89,7 @@ def record_run(folder: Path) -> Record:
     if path.exists():
         return read_records(path).records[0]
     experiment, model = load_run(folder)
-    variant = variant_of(experiment, read_json(folder / "versions.json").get("recipe"))
+    variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
     write_whole(path, encode_record(record))
