@@ -167,9 +167,7 @@ def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkey
     Storage(address, tmp_path).write("seconds.json", {"seconds": 1000.0})
     notes = []
     write = jobs.write_json
-    monkeypatch.setattr(
-        jobs, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value)
-    )
+    monkeypatch.setattr(jobs, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value))
     assert work(job(tmp_path, address)) == 0
     record = Storage(address, tmp_path).read(RECORD)
     assert 1000 < record["seconds"]["train"] < 1200
