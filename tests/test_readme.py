@@ -11,7 +11,9 @@ from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
-PAGES = [README.parent / "docs" / name for name in ("index.md", "memory.md", "speed.md", "export.md", "scaling.md")]
+PAGES = [
+    README.parent / "docs" / f"{name}.md" for name in ("index", "training", "memory", "speed", "export", "scaling")
+]
 ELSEWHERE = ("keyword", "--address")
 """What needs recordings or a cluster; other tests run it, and `test_site.py` parses the command."""
 
@@ -89,3 +91,23 @@ def test_make_targets_exist():
     assert targets == ["demo", "test", "docs"]
     for target in targets:
         assert f"\n{target}: " in makefile
+    told = re.findall(r"^make ([\w-]+)", (README.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert set(told) == set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE)) - {"clean"}
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = README.read_text()
+    assert len(text.split()) < 1500
+    for page in (README, README.parent / "CONTRIBUTING.md"):
+        for target, _, anchor in re.findall(r"\]\(((?!https?:)[^)#]+)(#([\w-]+))?\)", page.read_text()):
+            assert (README.parent / target).exists(), f"{page.name} links to {target}"
+            if anchor:
+                assert anchor in anchors((README.parent / target).read_text()), (
+                    f"{page.name} links to {target}#{anchor}"
+                )
+
+
+def anchors(text):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
