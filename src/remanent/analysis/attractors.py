@@ -131,8 +131,8 @@ def _distance(states: Tensor, state: Tensor) -> Tensor:
 
 def _check_states(states: Tensor, tolerance: float) -> None:
     if not isinstance(states, Tensor) or not states.is_floating_point():
-        came = states.dtype if isinstance(states, Tensor) else type(states).__name__
-        raise TypeError(f"`states` must be a tensor of real numbers, got {came}")
+        given = states.dtype if isinstance(states, Tensor) else type(states).__name__
+        raise TypeError(f"`states` must be a tensor of real numbers, got {given}")
     if states.dim() != 2 or len(states) == 0:
         raise ValueError(f"`states` must have shape (n, W) with n at least 1, got {tuple(states.shape)}")
     check_range("tolerance", tolerance, 0, float("inf"), open_low=True)
