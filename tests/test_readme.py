@@ -23,7 +23,8 @@ def blocks(text):
 
 
 def commands(text):
-    lines = [line for language, block in blocks(text) if language == "console" for line in block.splitlines()]
+    found = [block.replace("\\\n", " ") for language, block in blocks(text) if language == "console"]
+    lines = [line for block in found for line in block.splitlines()]
     said = dict.fromkeys(line.removeprefix("$ ").partition("  #")[0].rstrip() for line in lines)
     return [
         shlex.split(line)[1:]
