@@ -8,7 +8,7 @@ import torch.distributed as dist
 import model_cases
 import unit_cases
 from remanent import SequenceModel
-from remanent.ops import _shards, latch_scan, latch_scan_joint, linear_scan
+from remanent.ops import latch_scan, latch_scan_joint, linear_scan, shards
 
 SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
@@ -73,17 +73,17 @@ def model_bytes(rank, size, config, batch, steps):
 @contextmanager
 def counting():
     """A list of what is handed to the collectives meanwhile, in bytes."""
-    sent, plain = [], _shards.ALL_GATHER
+    sent, plain = [], shards.ALL_GATHER
 
     def counted(found, given, **options):
         sent.append(given.numel() * given.element_size())
         return plain(found, given, **options)
 
-    _shards.ALL_GATHER = counted
+    shards.ALL_GATHER = counted
     try:
         yield sent
     finally:
-        _shards.ALL_GATHER = plain
+        shards.ALL_GATHER = plain
 
 
 def run_in_a_part(rank, size):

@@ -12,14 +12,14 @@ from rich.console import Console
 from rich.table import Table
 
 from remanent._files import write_whole
+from remanent._machine import versions
 from remanent.analysis import hysteresis_curve, state_trajectory
 from remanent.models import SequenceModel
+from remanent.records.configuration import suiting
 from remanent.report.figures import error_against_length, hysteresis_loop, save_figure, trajectory
 from remanent.report.tables import format_score, markdown_table
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, start_run
-from remanent.training.config import suiting
-from remanent.training.run import versions
 from remanent.units import BMRU
 
 UNITS = ("bmru", "lru", "bmru+lru")

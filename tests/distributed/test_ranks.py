@@ -18,10 +18,10 @@ from safetensors.torch import load_file
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
-from remanent.sweep.combinations import experiment_for
 from remanent.tasks import CopyFirst
 from remanent.training import Experiment, TrainingConfig, resume_run, start_run
 from remanent.training.data import StepBatches
+from remanent.training.variants import experiment_for
 from team import Team, together, train, train_in_float64, train_on_a_full_disk
 
 pytestmark = pytest.mark.skipif(
@@ -186,7 +186,7 @@ def test_sigterm_to_any_process_writes_a_checkpoint_and_all_leave(tmp_path, undi
     index = json.loads((folder / "checkpoints" / "index.json").read_text())
     step = index["checkpoints"][-1]["step"]
     assert 27 <= step < 120
-    words = f"by SIGTERM after step {step} of 120; go on with `remanent train --resume {folder} --devices 2`"
+    words = f"by SIGTERM after step {step} of 120; resume with `remanent train --resume {folder} --devices 2`"
     assert outcomes == [("Terminated", words)] * 2
     assert len(losses(folder)) == step
     assert together(2, train, RUN.to_dict(), folder, {}) == ["done"] * 2
@@ -242,7 +242,7 @@ def test_the_others_name_a_process_that_was_lost_and_end(tmp_path):
     assert status == -signal.SIGKILL
     assert name == "RuntimeError"
     assert words.startswith("rank 1 was lost or stopped in step ")
-    assert words.endswith(f"; go on with `remanent train --resume {folder} --devices 2`")
+    assert words.endswith(f"; resume with `remanent train --resume {folder} --devices 2`")
 
 
 def stop_by(how, rank, config, folder, launch, capture):
@@ -279,7 +279,7 @@ def test_a_process_that_hangs_ends_the_run_and_is_named(tmp_path, hang):
     said = (tmp_path / "0").read_text()
     how = "lost or stopped" if hang is hang_stopped else "behind the others"
     assert said.startswith(f"remanent: error: rank 0: rank 1 was {how} in step 2")
-    assert said.endswith(f": nothing moved for 4 s; go on with `remanent train --resume {folder} --devices 2`\n")
+    assert said.endswith(f": nothing moved for 4 s; resume with `remanent train --resume {folder} --devices 2`\n")
 
 
 def test_a_loss_that_is_not_finite_on_one_process_stops_all(tmp_path):
@@ -445,7 +445,7 @@ def test_one_process_heeds_sigterm_in_the_middle_of_an_epoch(tmp_path):
     step = len(losses(folder))
     assert 130 <= step < 300
     assert step % 100, "the signal came at the end of an epoch, by chance"
-    words = f"remanent: ended by SIGTERM after step {step} of 300; go on with `remanent train --resume {folder}`\n"
+    words = f"remanent: ended by SIGTERM after step {step} of 300; resume with `remanent train --resume {folder}`\n"
     assert said == words
     run = Experiment.from_dict(json.loads((folder / "config.json").read_text()))
     start_run(run, whole, progress=False)
@@ -464,7 +464,7 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     _, said = process.communicate(timeout=200)
     assert process.returncode == 143
     step = len(losses(folder))
-    advice = f"ended by SIGTERM after step {step} of 60; go on with `remanent train --resume {folder} --devices 2`"
+    advice = f"ended by SIGTERM after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
     assert sorted(said.splitlines()) == [f"remanent: rank {rank}: {advice}" for rank in range(2)]
     done = subprocess.run(
         command("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet"),
@@ -489,7 +489,7 @@ def test_processes_whose_launcher_is_killed_write_a_checkpoint_and_end(tmp_path)
     _, said = process.communicate(timeout=200)  # until the last process has ended
     step = len(losses(folder))
     assert step < 3000
-    again = f"go on with `remanent train --resume {folder} --devices 2`"
+    again = f"resume with `remanent train --resume {folder} --devices 2`"
     lines = [f"remanent: rank {rank}: ended by SIGTERM after step {step} of 3000; {again}" for rank in range(2)]
     assert sorted(line for line in said.splitlines() if "ended by" in line) == lines
     assert (folder / "checkpoints" / f"step-{step}.ckpt").is_file()
@@ -498,10 +498,10 @@ def test_processes_whose_launcher_is_killed_write_a_checkpoint_and_end(tmp_path)
 
 def test_the_advice_repeats_how_a_run_was_shared_out():
     folder = Path("runs/my run")
-    assert Launch().advice(folder, 1) == "go on with `remanent train --resume 'runs/my run'`"
+    assert Launch().advice(folder, 1) == "resume with `remanent train --resume 'runs/my run'`"
     shared = Launch(devices=4, strategy="fsdp", time_shards=2, timeout=3)
     words = "remanent train --resume 'runs/my run' --devices 4 --strategy fsdp --time-shards 2"
-    assert shared.advice(folder, 4) == f"go on with `{words}`"
+    assert shared.advice(folder, 4) == f"resume with `{words}`"
 
 
 def test_shares_of_time_that_do_not_fit_are_refused_before_a_process_starts(tmp_path, capsys):

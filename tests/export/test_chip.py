@@ -1,24 +1,22 @@
 """Trained models in C: on every example of a test set, on this machine and on an emulated Cortex-M4."""
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from model_cases import inputs, make
+from real_data import NO_SPEECH, SPEECH
 from remanent import ModelConfig
 from remanent.export import run_on_chip, write_c
 from remanent.export.c import run_module, step_outputs
 from remanent.export.chip import MOST_BYTES, missing_tools
+from remanent.records.configuration import fitting
 from remanent.tasks import SequentialImage, SpokenDigits
 from remanent.tasks.metrics import IGNORED
 from remanent.training import Experiment, TrainingConfig, evaluate, start_run
-from remanent.training.config import fitting
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 needs_chip = pytest.mark.skipif(missing_tools() is not None, reason=f"needs {missing_tools()}")
 
@@ -29,10 +27,9 @@ def digits():
 
 
 def spoken_digits():
-    place = os.environ.get("REMANENT_DATA") or SHARED
-    if not Path(place).is_dir():
-        pytest.skip("needs the Free Spoken Digit Dataset in REMANENT_DATA or beside the checkout")
-    return SpokenDigits(data_dir=str(place)), {"unit": "bmru", "initial_state": "low"}
+    if not SPEECH.is_file():
+        pytest.skip(NO_SPEECH)
+    return SpokenDigits(data_dir=str(SPEECH)), {"unit": "bmru", "initial_state": "low"}
 
 
 @pytest.fixture(scope="module", params=[digits, spoken_digits], ids=["digits", "spoken digits"])

@@ -10,7 +10,9 @@ import pytest
 import torch
 
 from helpers import assert_close
-from remanent.ops import _cpu, _cpu_cut, _threads, latch_scan, latch_scan_joint, linear_scan
+from remanent.ops import latch_scan, latch_scan_joint, linear_scan
+from remanent.ops.cpu import cut, launch
+from remanent.ops.cpu import threads as teams
 
 SHAPES = [
     (1, 5000, 7),
@@ -23,7 +25,7 @@ SHAPES = [
 @pytest.fixture(params=[1, 2, 5])
 def threads(request, monkeypatch):
     """So many threads, for scans of any size."""
-    monkeypatch.setattr(_cpu_cut, "SMALL", 1)
+    monkeypatch.setattr(cut, "SMALL", 1)
     torch.set_num_threads(request.param)
     yield request.param
     torch.set_num_threads(1)
@@ -226,9 +228,9 @@ def test_a_forked_child_and_dataloader_workers_scan_after_their_parent_did(threa
 def test_python_threads_stand_in_where_torch_has_no_team(threads, monkeypatch):
     gates, alpha, more = inputs_of((1, 5000, 7))
     expected = latch_scan_joint(gates, alpha, more["h0"], backend="cpu")
-    monkeypatch.setattr(_threads._Process, "forked", True)
+    monkeypatch.setattr(teams._Process, "forked", True)
     assert torch.equal(latch_scan_joint(gates, alpha, more["h0"], backend="cpu"), expected)
-    assert _threads._Process.pool is not None
+    assert teams._Process.pool is not None
 
 
 def run_apart(code, **environment):
@@ -284,7 +286,7 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
         return made(*args, **options)
 
     monkeypatch.setattr(numba, "cfunc", without_cache)
-    kernel = _threads.compiled.__wrapped__(_cpu._kernels().probe, torch.float32)
+    kernel = teams.compiled.__wrapped__(launch._kernels().probe, torch.float32)
     assert kernel.address
 
 

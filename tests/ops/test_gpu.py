@@ -8,11 +8,14 @@ import pytest
 import torch
 
 from helpers import assert_close
-from remanent.ops import _gpu, _gpu_launch, latch_scan, linear_scan
+from remanent.ops import latch_scan, linear_scan
+from remanent.ops.gpu import launch, scans
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
 
-NAMES = [f"remanent.ops.{name}" for name in ("_gpu_kernels", "_gpu_latch", "_gpu_latch_backward", "_gpu_linear")]
+NAMES = [
+    f"remanent.ops.gpu.{name}" for name in ("kernels", "latch_kernels", "latch_backward_kernels", "linear_kernels")
+]
 LENGTHS = [(1, 512, True), (2, 1, False), (63, 1, True), (64, 512, False), (65, 1, True), (65, 512, False)]
 LENGTHS += [(200, 1, True), (200, 512, True), (200, 512, False)]
 REAL = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2, torch.float16: 2e-3}
@@ -42,7 +45,7 @@ def interpreted():
 
 @pytest.fixture
 def kernels(interpreted, monkeypatch):
-    monkeypatch.setattr(_gpu, "_kernels", lambda: interpreted)
+    monkeypatch.setattr(scans, "_kernels", lambda: interpreted)
 
 
 def draws(seed, dtype, layout="plain"):
@@ -117,12 +120,12 @@ def run_latch(inputs, grad, *, epsilon=0.0, width=1.0, layout="plain", device="c
     B, T, D = candidate.shape
     options = {"dtype": candidate.dtype, "layout": layout, "device": device}
     states = nan_like(B, T, D, **options)
-    _gpu.latch_forward(candidate, threshold, alpha, h0, epsilon, reset, reset_state, states)
+    scans.latch_forward(candidate, threshold, alpha, h0, epsilon, reset, reset_state, states)
     shapes = (candidate.shape, threshold.shape, alpha.shape, (B, D), (D,))
     grads = tuple(nan_like(*shape, **options) for shape in shapes)
     first = torch.zeros_like(states[:, 0]) if h0 is None else h0
-    starts = torch.cat([first[:, None], states[:, _gpu.SPAN - 1 : -1 : _gpu.SPAN]], dim=1)
-    _gpu.latch_backward(grad, starts, candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, grads)
+    starts = torch.cat([first[:, None], states[:, scans.SPAN - 1 : -1 : scans.SPAN]], dim=1)
+    scans.latch_backward(grad, starts, candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, grads)
     return states, dict(zip(("candidate", "threshold", "alpha", "h0", "reset_state"), grads, strict=True))
 
 
@@ -133,9 +136,9 @@ def run_linear(inputs, grad, *, layout="plain", device="cpu"):
     B, T, D = value.shape
     options = {"dtype": value.dtype, "layout": layout, "device": device}
     states = nan_like(B, T, D, **options)
-    _gpu.linear_forward(decay, value, h0, reset, reset_state, states)
+    scans.linear_forward(decay, value, h0, reset, reset_state, states)
     grads = tuple(nan_like(*shape, **options) for shape in (decay.shape, value.shape, (B, D), (D,)))
-    _gpu.linear_backward(grad, states, decay, h0, reset, reset_state, grads)
+    scans.linear_backward(grad, states, decay, h0, reset, reset_state, grads)
     return states, dict(zip(("decay", "value", "h0", "reset_state"), grads, strict=True))
 
 
@@ -169,7 +172,7 @@ def check_linear(inputs, *, layout="plain", device="cpu"):
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("T", "fill", "reset"), LENGTHS)
 def test_latch_equals_reference_at_any_length(T, fill, reset, monkeypatch):
-    monkeypatch.setattr(_gpu_launch, "FILL", fill)
+    monkeypatch.setattr(launch, "FILL", fill)
     check_latch(latch_case(T, torch.float32, reset=reset, broadcast=reset))
 
 
@@ -209,7 +212,7 @@ def test_latch_without_state_and_one_channel(epsilon):
 @pytest.mark.usefixtures("kernels")
 @PIECES
 def test_no_nan_of_the_latch_crosses_a_reset(fill, monkeypatch):
-    monkeypatch.setattr(_gpu_launch, "FILL", fill)
+    monkeypatch.setattr(launch, "FILL", fill)
     inputs = latch_case(140, torch.float64, broadcast=fill > 1, B=1)
     candidate = inputs["candidate"]
     inputs["h0"].fill_(torch.nan)
@@ -236,13 +239,13 @@ def test_no_nan_of_the_latch_crosses_a_reset(fill, monkeypatch):
 @pytest.mark.usefixtures("kernels")
 @PIECES
 def test_a_write_keeps_nothing_and_a_nan_holds(fill, monkeypatch):
-    monkeypatch.setattr(_gpu_launch, "FILL", fill)
+    monkeypatch.setattr(launch, "FILL", fill)
     candidate = torch.zeros(1, 200, 1)
     candidate[:, 70], candidate[:, 71], candidate[:, 100], candidate[:, 180] = -2.0, torch.nan, torch.inf, -0.0
     threshold, states = torch.ones(1, 200, 1), torch.full((1, 200, 1), 5.0)
     threshold[:, 180] = 0.0
     h0 = torch.full((1, 1), torch.inf)
-    _gpu.latch_forward(candidate, threshold, torch.tensor([0.7]), h0, 0.0, None, None, states)
+    scans.latch_forward(candidate, threshold, torch.tensor([0.7]), h0, 0.0, None, None, states)
     wanted = torch.tensor([torch.inf] * 70 + [-0.7] * 30 + [0.7] * 100).view(1, 200, 1)
     assert torch.equal(states, wanted)
 
@@ -250,7 +253,7 @@ def test_a_write_keeps_nothing_and_a_nan_holds(fill, monkeypatch):
 @pytest.mark.usefixtures("kernels")
 @pytest.mark.parametrize(("T", "fill", "reset"), LENGTHS)
 def test_linear_equals_reference_at_any_length(T, fill, reset, monkeypatch):
-    monkeypatch.setattr(_gpu_launch, "FILL", fill)
+    monkeypatch.setattr(launch, "FILL", fill)
     check_linear(linear_case(T, torch.float32, reset=reset, broadcast=reset))
 
 
@@ -282,7 +285,7 @@ def test_linear_without_state_and_one_channel():
 @pytest.mark.usefixtures("kernels")
 @PIECES
 def test_no_nan_of_the_linear_scan_crosses_a_reset(fill, monkeypatch):
-    monkeypatch.setattr(_gpu_launch, "FILL", fill)
+    monkeypatch.setattr(launch, "FILL", fill)
     inputs = linear_case(140, torch.complex128, broadcast=False, B=1)
     inputs["h0"].fill_(torch.nan)
     inputs["reset"] = torch.zeros(1, 140, dtype=torch.bool)

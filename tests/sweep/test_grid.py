@@ -18,11 +18,11 @@ from remanent import ModelConfig
 from remanent.cli import main
 from remanent.sweep.combinations import combinations, read_choices
 from remanent.sweep.grid import GridOptions
-from remanent.sweep.jobs import tests_of as lengths_tested
 from remanent.sweep.workers import Ended, make_workers
 from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.metrics import METRICS
 from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, failing_length, load_run
+from remanent.training.outcome import grid_tests
 
 SMALL = ["--set", "task.steps=2", "model.hidden_size=4", "training.batch_size=2", "training.checkpoint_every=5"]
 GRID = ["grid", "--task", "copy-first", *SMALL, "--workers", "1"]
@@ -40,15 +40,15 @@ def records(folder):
 def test_what_is_tested_of_a_run():
     training = TrainingConfig()
     run = Experiment(CopyFirst(300), ModelConfig(1, 1), training)
-    assert lengths_tested(run) == [(300, 512), (3_000, 333), (30_000, 33), (300_000, 16)]
+    assert grid_tests(run) == [(300, 512), (3_000, 333), (30_000, 33), (300_000, 16)]
     attention = Experiment(CopyFirst(300), ModelConfig(1, 1, unit="bmru+attention"), training)
-    assert lengths_tested(attention) == [(300, 512), (3_000, 333)]
+    assert grid_tests(attention) == [(300, 512), (3_000, 333)]
     long = Experiment(CopyFirst(20_000), ModelConfig(1, 1, unit="attention"), training)
-    assert lengths_tested(long) == [(20_000, 50)]
+    assert grid_tests(long) == [(20_000, 50)]
     unpadded = Experiment(SequentialImage(padding=0), ModelConfig(8, 10), training)
-    assert lengths_tested(unpadded) == [(0, 360)]
+    assert grid_tests(unpadded) == [(0, 360)]
     text = RECIPES["characters"]()
-    assert [length for length, _ in lengths_tested(text)] == [256, 2_560, 25_600]  # a test part of 46,000 or so
+    assert [length for length, _ in grid_tests(text)] == [256, 2_560, 25_600]  # a test part of 46,000 or so
 
 
 @pytest.mark.parametrize(
@@ -330,7 +330,7 @@ def test_a_run_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path, for
     check_each_once(tmp_path, 1)
     assert "the process was ended by SIGKILL; tried again" in (tmp_path / "out").read_text()
     assert checkpoint.stat().st_mtime_ns > began
-    assert (checkpoint.parents[1] / "went-on.json").exists()
+    assert (checkpoint.parents[1] / "resumed.json").exists()
 
 
 @NEEDS_PROC

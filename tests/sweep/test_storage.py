@@ -1,6 +1,7 @@
 """Runs whose folders lie on storage that machines share: another goes on with them, and none does so twice."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -14,12 +15,14 @@ from pathlib import Path
 import pytest
 
 from remanent.cli import main
+from remanent.records.record import RECORD_FILE
 from remanent.sweep import jobs
-from remanent.sweep.combinations import GridRun, experiment_for
+from remanent.sweep.combinations import GridRun
 from remanent.sweep.grid import GridOptions
-from remanent.sweep.jobs import Job, work
-from remanent.sweep.storage import RECORD, Storage
+from remanent.sweep.jobs import Job, failure, work
+from remanent.sweep.storage import Storage
 from remanent.training import resume_run, start_run
+from remanent.training.variants import Variant, experiment_for
 
 CHANGES = {
     "task.steps": 2,
@@ -128,13 +131,11 @@ def test_half_a_file_of_one_that_broke_off_is_cleared_away(tmp_path, address):
 
 def job(tmp_path, address, **changes):
     values = {
-        "recipe": "copy-first",
-        "overrides": CHANGES,
+        "variant": Variant("copy-first", CHANGES),
         "config": RUN.experiment.to_dict(),
         "folder": str(tmp_path / "unused"),
         "results": str(tmp_path / "unused.jsonl"),
-        "known": 0,
-        "limit": 4,
+        "failing_limit": 4,
         "storage": address,
     }
     return Job(**(values | changes))
@@ -142,14 +143,13 @@ def job(tmp_path, address, **changes):
 
 def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, address, monkeypatch):
     assert work(job(tmp_path, address)) == 0
-    record = Storage(address, tmp_path).read(RECORD)
-    assert record["id"] == RUN.id
-    assert record["status"] == "done"
-    assert [test["length"] for test in record["tests"]] == [2, 20, 200, 2000]
+    record = Storage(address, tmp_path).read_record()
+    assert (record.id, record.status) == (RUN.id, "done")
+    assert [test.length for test in record.tests] == [2, 20, 200, 2000]
     assert not (tmp_path / "unused").exists()
     monkeypatch.setattr(jobs, "start_run", None)
     assert work(job(tmp_path, address)) == 0
-    assert Storage(address, tmp_path).read(RECORD) == record
+    assert Storage(address, tmp_path).read_record() == record
 
 
 def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkeypatch):
@@ -165,23 +165,18 @@ def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkey
     with pytest.raises(OSError, match="gone"):
         work(job(tmp_path, address))
     Storage(address, tmp_path).write("seconds.json", {"seconds": 1000.0})
-    notes = []
-    write = jobs.write_json
-    monkeypatch.setattr(
-        jobs, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value)
-    )
     assert work(job(tmp_path, address)) == 0
-    record = Storage(address, tmp_path).read(RECORD)
-    assert 1000 < record["seconds"]["train"] < 1200
+    record = Storage(address, tmp_path).read_record()
+    assert 1000 < record.seconds.train < 1200
 
 
 def test_a_run_that_failed_is_done_again_where_that_is_asked_for(tmp_path, address):
-    broken = job(tmp_path, address, config=RUN.experiment.to_dict(), limit=4)
-    Storage(address, tmp_path).write(RECORD, {"id": RUN.id, "status": "failed"})
+    broken = job(tmp_path, address)
+    Storage(address, tmp_path).write(RECORD_FILE, failure(broken, "it exploded").to_dict())
     assert work(broken) == 0
-    assert Storage(address, tmp_path).read(RECORD)["status"] == "failed"
-    assert work(broken._replace(known=1)) == 0
-    assert Storage(address, tmp_path).read(RECORD)["status"] == "done"
+    assert Storage(address, tmp_path).read_record().status == "failed"
+    assert work(dataclasses.replace(broken, known=1)) == 0
+    assert Storage(address, tmp_path).read_record().status == "done"
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from remanent.tasks.automata.flip_flop import FlipFlop
 from remanent.tasks.base import read_whole
-from remanent.tasks.flip_flop import FlipFlop
 
 
 @pytest.mark.parametrize("task", [FlipFlop(), FlipFlop(values=5), FlipFlop(write_probability=0.001)], ids=repr)

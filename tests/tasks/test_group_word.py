@@ -3,8 +3,8 @@
 import pytest
 import torch
 
+from remanent.tasks.automata.group_word import GROUPS, GroupWord, multiplication_table
 from remanent.tasks.base import read_whole
-from remanent.tasks.group_word import GROUPS, GroupWord, multiplication_table
 
 SIZES = {"S3": (3, 6), "S4": (4, 24), "A5": (5, 60)}
 

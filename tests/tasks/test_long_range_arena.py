@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from remanent.tasks.base import read_whole
-from remanent.tasks.pathfinder import Pathfinder
+from remanent.tasks.images.pathfinder import Pathfinder
 
 LEVEL = "curv_contour_length_14"
 

@@ -6,7 +6,7 @@ import math
 import numpy as np
 import pytest
 
-from remanent.tasks._mfcc import FLOOR, mfcc, standardise, tables
+from remanent.tasks.sounds.mfcc import FLOOR, mfcc, standardise, tables
 
 
 def slow_mfcc(samples, rate):

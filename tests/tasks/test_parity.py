@@ -2,8 +2,8 @@
 
 import torch
 
+from remanent.tasks.automata.parity import Parity
 from remanent.tasks.base import read_whole
-from remanent.tasks.parity import Parity
 
 
 def test_the_target_is_the_parity_of_the_ones_so_far():

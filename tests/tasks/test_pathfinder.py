@@ -8,9 +8,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from remanent.tasks._pathfinder_images import draw_images, draw_scenes
 from remanent.tasks.base import read_whole
-from remanent.tasks.pathfinder import Pathfinder
+from remanent.tasks.images.pathfinder import Pathfinder
+from remanent.tasks.images.scenes import draw_images, draw_scenes
 
 SOLVED_ABOVE = {8: 0.172, 12: 0.163, 16: 0.158, 24: 0.105, 32: 0.122}
 """Size to the ink in the middle of a gap, blurred, which there is not between two curves."""

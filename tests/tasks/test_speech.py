@@ -11,17 +11,16 @@ import numpy as np
 import pytest
 import torch
 
+from real_data import SPEECH, needs_speech
 from remanent.tasks import _speech
-from remanent.tasks._clips import read_samples
-from remanent.tasks._mfcc import mfcc, standardise
-from remanent.tasks._speech import WORDS
 from remanent.tasks.base import BLOCK, read_whole
-from remanent.tasks.keyword import Keyword
 from remanent.tasks.metrics import IGNORED, METRICS
-from remanent.tasks.spoken_digits import SpokenDigits
+from remanent.tasks.sounds.clips import read_samples
+from remanent.tasks.sounds.keyword import Keyword
+from remanent.tasks.sounds.mfcc import mfcc, standardise
+from remanent.tasks.sounds.speech import WORDS
+from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
-REAL = Path(__file__).parents[3] / "shared" / "data" / "free-spoken-digit-dataset.zip"
-needs_real = pytest.mark.skipif(not REAL.is_file(), reason="the real spoken digits are not beside this clone")
 TASKS = [SpokenDigits, Keyword]
 
 
@@ -370,9 +369,9 @@ def test_a_fetched_zip_of_another_content_is_refused(monkeypatch, tmp_path):
         Keyword().split_size("test")
 
 
-@needs_real
+@needs_speech
 def test_the_real_digits():
-    task = SpokenDigits(data_dir=os.fspath(REAL))
+    task = SpokenDigits(data_dir=os.fspath(SPEECH))
     assert (task.split_size("validation"), task.split_size("test"), task.chance) == (300, 300, 0.1)
     x, target = task.batch(64, generator())
     assert x.shape[0] == 64
@@ -381,16 +380,16 @@ def test_the_real_digits():
     for split in ("validation", "test"):
         classes = read_whole(task, split, 0, 300, 0)[1][:, 0]
         assert torch.equal(classes, torch.arange(10).repeat(30))
-    assert Keyword("seven", data_dir=os.fspath(REAL)).chance == 0.9
+    assert Keyword("seven", data_dir=os.fspath(SPEECH)).chance == 0.9
 
 
-@needs_real
+@needs_speech
 @pytest.mark.parametrize("make", TASKS)
 def test_the_real_digits_standardised_by_constants(make):
-    task = make(data_dir=os.fspath(REAL), standardise="set")
+    task = make(data_dir=os.fspath(SPEECH), standardise="set")
     mean, deviation = task.frame_statistics
     x, target = read_whole(task, "test", 0, 300, 0)
-    by_clip, same_target = read_whole(make(data_dir=os.fspath(REAL)), "test", 0, 300, 0)
+    by_clip, same_target = read_whole(make(data_dir=os.fspath(SPEECH)), "test", 0, 300, 0)
     assert torch.equal(target, same_target)
     raw = x[7][target[7] != IGNORED] * deviation + mean
     again = torch.from_numpy(standardise(raw.numpy()))
@@ -400,9 +399,9 @@ def test_the_real_digits_standardised_by_constants(make):
     assert ((frames.std(0) > 0.8) & (frames.std(0) < 1.2)).all()
 
 
-@needs_real
+@needs_speech
 def test_a_changed_sample_or_another_recording_of_the_real_digits_is_found(tmp_path):
-    with zipfile.ZipFile(REAL) as file:
+    with zipfile.ZipFile(SPEECH) as file:
         recordings = {Path(name).name: file.read(name) for name in file.namelist() if name.endswith(".wav")}
     rule = r"must hold the 3000 recordings .* \(check=False takes others\), "
     changed = recordings["4_theo_9.wav"][:-1] + bytes([recordings["4_theo_9.wav"][-1] ^ 1])

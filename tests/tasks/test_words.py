@@ -3,11 +3,11 @@
 import pytest
 import torch
 
+from remanent.tasks.automata.flip_flop import FlipFlop
+from remanent.tasks.automata.group_word import GroupWord
+from remanent.tasks.automata.parity import Parity
 from remanent.tasks.base import BLOCK, read_whole
-from remanent.tasks.flip_flop import FlipFlop
-from remanent.tasks.group_word import GroupWord
 from remanent.tasks.metrics import METRICS
-from remanent.tasks.parity import Parity
 
 ALL = [FlipFlop(), FlipFlop(5, 3, 0.01), Parity(7), *(GroupWord(9, g) for g in ("Z2", "Z60", "S3", "S4", "A5"))]
 TINY = [

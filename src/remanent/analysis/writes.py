@@ -1,15 +1,16 @@
 """How often latches are written, which never are, and how long they hold."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.units import RecurrentUnit
-from remanent.units.recurrence import Recurrence
+from remanent.units._hooks import LayerHook
+from remanent.units.recurrence import Params, Recurrence
 
 
 class Writes(NamedTuple):
@@ -79,32 +80,27 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
 
 @contextmanager
 def write_watch(module: nn.Module, seen: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Calls `seen` with a layer's name and its $z_t$, bool (B, T, D), whenever a layer of latches has run."""
-    watched: list[Recurrence] = []
-    for path, unit in module.named_modules():
-        if isinstance(unit, RecurrentUnit):
-            recurrence = unit.recurrence
-            recurrence.run = _watched(unit, path, recurrence.run, seen)  # type: ignore[method-assign]
-            watched.append(recurrence)
-    try:
+    """Calls `seen` with a layer's name and its $z_t$, bool (B, T, D), whenever a layer of latches runs in the context.
+
+    Args:
+        module: a unit, or any module that holds some.
+        seen: called with a name such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone, and $z_t$.
+    """
+    with ExitStack() as hooks:
+        for path, unit in module.named_modules():
+            if isinstance(unit, RecurrentUnit):
+                hooks.enter_context(unit.register_layer_hook(_write_hook(unit.recurrence, path, seen)))
         yield
-    finally:
-        for recurrence in watched:
-            del recurrence.run  # of the instance: the class's own is there again
 
 
-def _watched(unit: RecurrentUnit, path: str, run: Any, seen: Callable[[str, Tensor], None]) -> Any:
-    layers = {id(next(iter(unit._params(suffix).values()))): suffix[1:] for suffix in unit._suffixes()}
-
-    def watched(p: dict[str, Tensor], x: Tensor, *others: Any, group: Any = None) -> Any:
+def _write_hook(recurrence: Recurrence, path: str, seen: Callable[[str, Tensor], None]) -> LayerHook:
+    def hook(layer: str, p: Params, x: Tensor) -> None:
         with torch.no_grad():
-            z = unit.recurrence.writes(p, x)
+            z = recurrence.writes(p, x)
         if z is not None:
-            layer = layers[id(next(iter(p.values())))]
             seen(f"{path}.{layer}" if path else layer, z)
-        return run(p, x, *others) if group is None else run(p, x, *others, group=group)
 
-    return watched
+    return hook
 
 
 class _Counter:

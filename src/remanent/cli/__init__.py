@@ -8,7 +8,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent._terminal import Terminated, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train

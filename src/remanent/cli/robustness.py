@@ -44,8 +44,8 @@ def run(options: Any) -> int:
     """Runs the command."""
     import torch
 
+    from remanent.report.disturbance_tables import robustness_figure
     from remanent.report.figures import save_figure
-    from remanent.report.robustness import robustness_figure
     from remanent.review import robustness
     from remanent.training import load_run
 
@@ -84,12 +84,11 @@ def _print(record: dict[str, Any], folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from remanent.report.robustness import robustness_rows
-    from remanent.report.tables import SCORES
+    from remanent.report.disturbance_tables import robustness_rows
+    from remanent.tasks import METRICS
 
-    metric = SCORES[record["metric"]]
     where = f"{record['length']:,} {record['length_name']}, {record['examples']:,} examples of {record['split']}"
-    table = Table("disturbed", metric.title + (", %" if metric.more_is_better else ""))
+    table = Table("disturbed", METRICS[record["metric"]].label)
     for row in robustness_rows(record):
         table.add_row(*row)
     console = Console()

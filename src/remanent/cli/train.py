@@ -24,7 +24,8 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent.distributed import Launch
     from remanent.training import resume_run, start_run
-    from remanent.training.run import read_experiment
+    from remanent.training.folder import read_experiment
+    from remanent.training.outcome import record_run
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
     if options.recipe is None:
@@ -42,8 +43,9 @@ def run(options: Any) -> int:
     if options.recipe is None:
         resume_run(folder, progress=not options.quiet, launch=placed)
     else:
-        start_run(experiment, folder, progress=not options.quiet, launch=placed)
+        start_run(experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe)
     if os.environ.get("RANK", "0") == "0":
+        record_run(folder)
         print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
     return 0
 
@@ -61,8 +63,8 @@ def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
 
 def _experiment(options: Any) -> "Experiment":
     """The recipe with what differs from it; the model's sizes follow the task, as in a grid."""
-    from remanent.sweep.combinations import experiment_for
     from remanent.training import RECIPES
+    from remanent.training.variants import experiment_for
 
     base = RECIPES[options.recipe]()
     with_data(base.task, options.data_dir)
@@ -99,8 +101,8 @@ def _recipe_in(arguments: list[str]) -> str | None:
 
 def _parser(recipe: str | None) -> Any:
     from remanent.models import ModelConfig
+    from remanent.records.configuration import fitting
     from remanent.training import RECIPES, TrainingConfig
-    from remanent.training.config import fitting
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
     parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [options]")

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from remanent.models.clock import Clock
 from remanent.ops import linear_scan
-from remanent.ops._shards import final_state, place_in
+from remanent.ops.shards import final_state, place_in
 
 
 def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | None, group: Any) -> tuple[Tensor, Tensor]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from remanent._options import check_at_least
 from remanent.models.linear import RowLinear
-from remanent.ops._checks import check_reset
+from remanent.ops.checks import check_reset
 
 BASE = 10_000.0
 """The rotary angles' longest wavelength is 2 pi times this many steps."""

@@ -1,7 +1,8 @@
 """The configuration of a sequence model: plain values, checked when made."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from remanent._identity import OWN_COLUMN
 from remanent._options import check_at_least, check_choice, check_range
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
@@ -61,7 +62,7 @@ class ModelConfig:
     output_size: int
     hidden_size: int = 64
     num_layers: int = 2
-    unit: str = "bmru"
+    unit: str = field(default="bmru", metadata=OWN_COLUMN)
     join: str = "concatenate"
     encoder: str = "linear"
     norm: str = "rms"

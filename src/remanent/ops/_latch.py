@@ -6,10 +6,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops import _cpu, _gpu, _portable, reference
-from remanent.ops._checks import fastest, read_scalar
-from remanent.ops._operators import define, differentiable, empty_sequence
-from remanent.ops._shards import (
+from remanent.ops import portable, reference
+from remanent.ops.checks import fastest, read_scalar
+from remanent.ops.cpu import launch as cpu
+from remanent.ops.gpu import scans as gpu
+from remanent.ops.operators import define, differentiable, empty_sequence
+from remanent.ops.reference import SPAN
+from remanent.ops.shards import (
     CHUNK,
     DTYPES,
     Agreement,
@@ -19,13 +22,12 @@ from remanent.ops._shards import (
     refusal_announced,
     sharded,
 )
-from remanent.ops.reference import SPAN
 
 BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     "reference": (reference.latch_scan, None),
-    "portable": (_portable.latch_forward, _portable.latch_backward),
-    "cpu": (_cpu.latch_forward, _cpu.latch_backward),
-    "gpu": (_gpu.latch_forward, _gpu.latch_backward),
+    "portable": (portable.latch_forward, portable.latch_backward),
+    "cpu": (cpu.latch_forward, cpu.latch_backward),
+    "gpu": (gpu.latch_forward, gpu.latch_backward),
 }
 """Name to (forward, backward), which fill the tensors they are given; the reference is left to autograd."""
 

@@ -8,9 +8,9 @@ from torch import Tensor
 
 from remanent._options import check_choice
 from remanent.ops import _feedback, reference
-from remanent.ops._checks import REAL_DTYPES, check_companion, check_reset, check_sequence
-from remanent.ops._operators import define, in_transforms
-from remanent.ops._portable import previous_states
+from remanent.ops.checks import REAL_DTYPES, check_companion, check_reset, check_sequence
+from remanent.ops.operators import define, in_transforms
+from remanent.ops.portable import previous_states
 
 
 def _portable(*inputs: Any) -> Tensor:

@@ -6,7 +6,8 @@ import torch  # noqa: F401 (for the examples)
 from torch import Tensor
 
 from remanent._options import check_range
-from remanent.ops._checks import (
+from remanent.ops._latch import BACKENDS, run_latch, run_shard
+from remanent.ops.checks import (
     REAL_DTYPES,
     check_backend,
     check_companion,
@@ -14,8 +15,7 @@ from remanent.ops._checks import (
     check_scalar,
     check_sequence,
 )
-from remanent.ops._latch import BACKENDS, run_latch, run_shard
-from remanent.ops._shards import refusal_announced
+from remanent.ops.shards import refusal_announced
 
 __all__ = ["BACKENDS", "latch_scan", "latch_scan_joint"]
 

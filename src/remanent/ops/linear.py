@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops import _cpu, _gpu, _portable, reference
-from remanent.ops._checks import (
+from remanent.ops import portable, reference
+from remanent.ops.checks import (
     COMPLEX_DTYPES,
     REAL_DTYPES,
     check_backend,
@@ -17,9 +17,11 @@ from remanent.ops._checks import (
     check_sequence,
     fastest,
 )
-from remanent.ops._operators import define, differentiable, empty_sequence
-from remanent.ops._portable import previous_states
-from remanent.ops._shards import (
+from remanent.ops.cpu import launch as cpu
+from remanent.ops.gpu import scans as gpu
+from remanent.ops.operators import define, differentiable, empty_sequence
+from remanent.ops.portable import previous_states
+from remanent.ops.shards import (
     CHUNK,
     DTYPES,
     Agreement,
@@ -32,9 +34,9 @@ from remanent.ops._shards import (
 
 BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
     "reference": (reference.linear_scan, None),
-    "portable": (_portable.linear_forward, _portable.linear_backward),
-    "cpu": (_cpu.linear_forward, _cpu.linear_backward),
-    "gpu": (_gpu.linear_forward, _gpu.linear_backward),
+    "portable": (portable.linear_forward, portable.linear_backward),
+    "cpu": (cpu.linear_forward, cpu.linear_backward),
+    "gpu": (gpu.linear_forward, gpu.linear_backward),
 }
 """Name to (forward, backward), which fill the tensors they are given; the reference is left to autograd."""
 

@@ -9,8 +9,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from remanent.records.identity import UNCOUNTED, options_that
 from remanent.report.groups import Column, Group, Row, spread
-from remanent.report.tables import DASH, SCORES, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.tasks.metrics import METRICS
 
 DEFAULT_THREADS = 1
 """Of `remanent grid`, which are not written out."""
@@ -40,8 +42,8 @@ def render(groups: Sequence[Group], kind: str) -> str:
 
 def caption(group: Group) -> str:
     """What a table holds, in two sentences."""
-    score = SCORES[group.metric]
-    title = score.title[0].upper() + score.title[1:] + (" in %" if score.more_is_better else "")
+    metric = METRICS[group.metric]
+    title = metric.title[0].upper() + metric.title[1:] + (" in %" if metric.is_share else "")
     chance = format_score(group.chance, group.metric)
     said = f"{title} by {group.length_name} (and number of test examples); "
     said += f"trained at {group.length:,}, chance {chance}."
@@ -63,8 +65,8 @@ def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
         cells = [Cell(row.label), *(Cell(_score(row, column, group.metric), best[column] is row) for column in columns)]
         cells += [Cell(_failing(row))] * group.has_failing_lengths
         if row.done:
-            one, seconds = row.done[0], statistics.median(run["seconds"]["train"] for run in row.done)
-            cells += [Cell(f"{one['parameters']:,}"), Cell(f"{one['steps']:,}"), Cell(f"{seconds:,.0f}")]
+            one = row.done[0]
+            cells += [Cell(f"{one.parameters:,}"), Cell(f"{one.steps:,}"), Cell(f"{row.training_seconds:,.0f}")]
         else:
             cells += [Cell(DASH)] * 3
         rows.append([*cells, Cell(_seeds(row, group))])
@@ -78,11 +80,12 @@ def grid_commands(group: Group) -> list[str]:
         Lines for a shell, in the order of the rows.
     """
     seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
+    uncounted = options_that(UNCOUNTED)
     for run in group.runs:
-        overrides = {key: value for key, value in run["set"].items() if key != "task.data_dir"}
-        threads = run["config"].get("training", {}).get("threads", DEFAULT_THREADS)
+        overrides = {key: value for key, value in run.set.items() if key not in uncounted}
+        threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
         of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
-        of_units.setdefault(run["unit"], set()).add(run["seed"])
+        of_units.setdefault(run.unit, set()).add(run.seed)
     commands = []
     for (overrides_text, threads), of_units in seeds.items():
         units: dict[tuple[int, ...], list[str]] = {}
@@ -200,8 +203,8 @@ def _csv_line(group: Group, row: Row, column: Column | None) -> dict[str, Any]:
         line |= {"failing_median": statistics.median(lengths)}
         line |= {"failing_min": min(lengths), "failing_max": max(lengths)}
     if row.done:
-        line |= {"parameters": row.done[0]["parameters"], "steps": row.done[0]["steps"]}
-        line |= {"seconds_train": statistics.median(run["seconds"]["train"] for run in row.done)}
+        line |= {"parameters": row.done[0].parameters, "steps": row.done[0].steps}
+        line |= {"seconds_train": row.training_seconds}
     return line
 
 

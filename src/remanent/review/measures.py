@@ -19,11 +19,11 @@ from remanent.analysis.portrait import (
     has_latches,
 )
 from remanent.models import SequenceModel
+from remanent.records.configuration import Experiment
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
-from remanent.training.config import Experiment
 from remanent.training.evaluate import evaluate
-from remanent.training.run import load_run
+from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run
 
 HORIZON_CAP = 10_000
 HORIZON_SEQUENCES = 16
@@ -88,9 +88,9 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     return RunMeasures(
         folder=folder,
         experiment=experiment,
-        versions=read_json(folder / "versions.json"),
+        versions=read_json(folder / VERSIONS_FILE),
         parameters=sum(p.numel() for p in model.parameters()),
-        learning=read_learning(folder / "metrics.jsonl", task.metric),
+        learning=read_learning(folder / METRICS_FILE, task.metric),
         score=evaluate(model, task, examples=examples),
         examples=examples,
         loop=None if writes is None else first_loop(model, writes),

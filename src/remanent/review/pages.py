@@ -12,10 +12,10 @@ from remanent.report.memory import confusion_matrix, gradient_against_lag, learn
 from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
-from remanent.report.tables import DASH, SCORES, format_score, format_spread
+from remanent.report.tables import DASH, format_score, format_spread
 from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
 from remanent.review.rows import ByUnit, by_way, check_runs
-from remanent.tasks import Task
+from remanent.tasks import METRICS, Task
 
 MEMORY = """Of the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon says for
 how long the bit of two opposite first inputs is read right from what the model answers, by a reader fixed at the
@@ -90,11 +90,11 @@ def _run_sections(by_unit: ByUnit) -> list[Section]:
 def _summary(by_unit: ByUnit) -> str:
     """The units from the best, with their scores and what guessing scores."""
     task = next(iter(by_unit.values()))[0].experiment.task
-    score = SCORES[task.metric]
+    score = METRICS[task.metric]
     means = {unit: statistics.fmean(run.score for run in runs) for unit, runs in by_unit.items()}
     order = sorted(means, key=lambda unit: -means[unit] if score.more_is_better else means[unit])
     told = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
-    what = score.title + (" in %" if score.more_is_better else "")
+    what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
     return (
@@ -109,7 +109,7 @@ def _scores(by_unit: ByUnit) -> Section:
         seeds = ", ".join(str(run.experiment.training.seed) for run in runs)
         steps = sorted({run.experiment.training.steps for run in runs})
         rows.append([unit, _score(runs), f"{one.parameters:,}", ", ".join(f"{s:,}" for s in steps), seeds])
-    name = SCORES[task.metric].title + (", %" if SCORES[task.metric].more_is_better else "")
+    name = METRICS[task.metric].label
     header = ["unit", name, "parameters", "training steps", "seeds"]
     text = (
         f"On {one.examples} sequences of the test split, at the length trained at ({task.length:,} {task.length_name})"
@@ -125,8 +125,8 @@ def _learning(by_unit: ByUnit) -> Section:
         for run in runs:
             for step, value in run.learning.items():
                 curves.setdefault(unit, {}).setdefault(step, []).append(value)
-    score = SCORES[task.metric]
-    options = {"score_name": f"validation {score.title}", "is_share": score.more_is_better, "chance": task.chance}
+    score = METRICS[task.metric]
+    options = {"score_name": f"validation {score.title}", "is_share": score.is_share, "chance": task.chance}
     figure = learning_curves(curves, title=task.name, **options)  # type: ignore[arg-type]
     ends = "; ".join(
         f"{unit} ends at {format_score(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
@@ -212,7 +212,7 @@ def _configuration(runs: Sequence[RunMeasures]) -> Section:
 
 def _group_section(group: Group) -> Section:
     header, rows = table_cells(group)
-    label, score = group.label, SCORES[group.metric]
+    label, score = group.label, METRICS[group.metric]
     best = next((row[0].text for row in rows if any(cell.is_best for cell in row)), None)
     alt = f"{score.title} of {len(group.rows)} units" + (f"; {best} is best by more than the spread" if best else "")
     figures = [Picture(draw_scores(group), f"{label}: {score.title}.", alt + ".")]

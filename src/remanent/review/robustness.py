@@ -9,15 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanent._machine import commit, versions
 from remanent._options import check_at_least, check_range
 from remanent.models import SequenceModel
 from remanent.models.perturb import perturbed
 from remanent.models.quantize import check_bits, quantized
-from remanent.sweep.jobs import commit
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
 from remanent.training.evaluate import evaluate
-from remanent.training.run import versions
 
 NOISE = (0.05, 0.10, 0.15)
 """Of parameters: r, three standard deviations of the relative error."""

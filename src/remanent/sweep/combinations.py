@@ -2,19 +2,18 @@
 
 import dataclasses
 import difflib
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from remanent._files import from_dict
 from remanent.models import ModelConfig
+from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.identity import identity
 from remanent.tasks import TASKS
-from remanent.training.config import Experiment, TrainingConfig, fitting, suiting
 from remanent.training.recipes import RECIPES
+from remanent.training.variants import experiment_for
 
 ELSEWHERE = {
     "model.unit": "--unit",
@@ -23,8 +22,6 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that are not set by `--set`, and by what they are."""
-UNCOUNTED = ("task.data_dir", "task.path", "training.threads", "training.keep_checkpoints")
-"""Options that do not make another run."""
 Choices = dict[str, list[str]]
 """An option's dotted name to its values, as they were written."""
 
@@ -56,28 +53,6 @@ class GridRun:
     def name(self) -> str:
         """The name of its folder."""
         return f"{self.recipe}-{self.experiment.model.unit}-{self.experiment.training.seed}-{self.id[:8]}"
-
-
-def identity(config: dict[str, Any]) -> str:
-    """16 hex digits of the hash of what a configuration says beside its defaults.
-
-    An option that is added later, with a default that changes nothing, so leaves a run what it was. Where data
-    lie, and how many threads run, do not count; what a text says does.
-
-    >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
-    True
-    """
-    told = {}
-    for table, cls in (("task", TASKS[config["task"]["name"]]), ("model", ModelConfig), ("training", TrainingConfig)):
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in UNCOUNTED}
-        told[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
-    task = {key: value for key, value in config["task"].items() if key != "name"}
-    content = from_dict(TASKS[config["task"]["name"]], task, "the task").fingerprint
-    if content:
-        told["content"] = {"sha256": content}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def combinations(
@@ -112,50 +87,6 @@ def combinations(
             run = _named(task, unit, seed, values, threads, data_dir)
             runs.setdefault(run.id, run)
     return list(runs.values())
-
-
-def experiment_for(
-    recipe: str,
-    unit: str,
-    seed: int,
-    overrides: dict[str, Any],
-    *,
-    threads: int = 1,
-    data_dir: str | None = None,
-) -> Experiment:
-    """A recipe with another unit, seed and options; the model's sizes follow the task.
-
-    Args:
-        recipe: a name of `RECIPES`.
-        unit: as `ModelConfig.unit` reads it.
-        seed: of weights and batches.
-        overrides: dotted name (task.X, model.X, training.X) to value.
-        threads: of torch.
-        data_dir: a folder for a task that reads one.
-
-    Raises:
-        ValueError: there is no such option, or a value is of another type or out of its range.
-        TypeError: a count is not an int.
-
-    >>> experiment_for("copy-first", "lru", 3, {"task.steps": 10}).task.length
-    10
-    """
-    base = RECIPES[recipe]()
-    changes: dict[str, dict[str, Any]] = {"task": {}, "model": {}, "training": {}}
-    for key, value in overrides.items():
-        table, _, field = key.partition(".")
-        changes[table][field] = value
-    if data_dir is not None and hasattr(base.task, "data_dir"):
-        changes["task"]["data_dir"] = data_dir
-    task = from_dict(type(base.task), _fields(base.task) | changes["task"], f"the task {base.task.name}")
-    fit = fitting(task)
-    if fit["head"] == "last" and base.model.head == "mean":
-        del fit["head"]
-    model = _fields(base.model) | suiting(unit) | fit | changes["model"]
-    training = _fields(base.training) | {"seed": seed, "threads": threads} | changes["training"]
-    return Experiment(
-        task, from_dict(ModelConfig, model, "the model"), from_dict(TrainingConfig, training, "the training")
-    )
 
 
 def read_seeds(words: Sequence[str]) -> list[int]:
@@ -252,8 +183,3 @@ def _typed(cls: type, name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-
-
-def _fields(config: Any) -> dict[str, Any]:
-    """A configuration's fields, not copied deeply."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

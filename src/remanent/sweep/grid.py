@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 from rich.console import Console
@@ -13,13 +13,16 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Column
 
 from remanent._options import check_at_least, check_range
-from remanent._results import append_record, read_records, repair
-from remanent.sweep.combinations import GridRun, identity
+from remanent.records.identity import identity
+from remanent.records.lines import repair
+from remanent.records.record import RECORD_FILE, Record, append_record, read_records
+from remanent.sweep.combinations import GridRun
 from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
-from remanent.sweep.storage import RECORD, Storage
+from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
 from remanent.tasks import METRICS
-from remanent.training.run import read_experiment
+from remanent.training.folder import read_experiment
+from remanent.training.variants import Variant
 
 WAIT = 0.5
 """Seconds between two looks at what others have claimed."""
@@ -124,7 +127,7 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
 
 def statuses(runs: Sequence[GridRun], results: Path) -> dict[str, str]:
     """For each run's id, its status in the results, or "missing"."""
-    found = {str(record.get("id")): str(record.get("status")) for record in read_records(results)}
+    found = {record.id: record.status for record in read_records(results).records}
     return {run.id: found.get(run.id, "missing") for run in runs}
 
 
@@ -161,7 +164,7 @@ class _Grid:
         self.claims: dict[str, FileLock] = {}
         found = statuses(runs, options.results)
         failed = [run for run in runs if found[run.id] == "failed"]
-        lines = Counter(record.get("id") for record in read_records(options.results))
+        lines = Counter(record.id for record in read_records(options.results).records)
         self.known = {run.id: lines[run.id] for run in failed if options.retry_failed}
 
     def run(self) -> Summary:
@@ -184,7 +187,7 @@ class _Grid:
             if run.id in found:
                 self.pending.remove(run)
                 self.counts["skipped"] += 1
-                self.counts["failed before"] += found[run.id]["status"] == "failed"
+                self.counts["failed before"] += found[run.id].status == "failed"
             elif self._claim(run):
                 self.pending.remove(run)
                 return run
@@ -216,30 +219,29 @@ class _Grid:
         if address is None:
             return
         if ended.status == 0 and run.id not in self._records():
-            record = Storage(address, self.options.folder).read(RECORD)
-            if record is None or record.get("id") != run.id:
-                raise ValueError(f"{address}/{RECORD} must be of the run {run.id}, got {record}")
+            record = Storage(address, self.options.folder).read_record()
+            if record is None or record.id != run.id:
+                raise ValueError(f"{address}/{RECORD_FILE} must be of the run {run.id}, got {record}")
             append_record(self.options.results, record)
         self.claims.pop(run.id).release()
 
-    def _records(self) -> dict[str, dict[str, Any]]:
+    def _records(self) -> dict[str, Record]:
         """The last record of each id that the grid takes as done."""
-        records = read_records(self.options.results)
-        lines = Counter(record.get("id") for record in records)
-        return {r["id"]: r for r in records if "id" in r and lines[r["id"]] > self.known.get(r["id"], 0)}
+        records = read_records(self.options.results).records
+        count = Counter(record.id for record in records)
+        return {record.id: record for record in records if count[record.id] > self.known.get(record.id, 0)}
 
     def _job(self, run: GridRun) -> Job:
         return Job(
-            run.recipe,
-            run.overrides,
-            run.experiment.to_dict(),
-            str((self.options.folder / run.name).absolute()),
-            str(self.options.results.absolute()),
-            self.known.get(run.id, 0),
-            self.options.failing_limit,
-            self.options.modules,
-            self._storage(run),
-            self.options.gpus,
+            variant=Variant(run.recipe, run.overrides),
+            config=run.experiment.to_dict(),
+            folder=str((self.options.folder / run.name).absolute()),
+            results=str(self.options.results.absolute()),
+            known=self.known.get(run.id, 0),
+            failing_limit=self.options.failing_limit,
+            modules=self.options.modules,
+            storage=self._storage(run),
+            gpus=self.options.gpus,
         )
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
@@ -269,21 +271,21 @@ class _Grid:
             pass
         self.pending.append(run)
 
-    def _count(self, run: GridRun, record: dict[str, Any]) -> None:
-        self.counts[record["status"]] += 1
+    def _count(self, run: GridRun, record: Record) -> None:
+        self.counts[record.status] += 1
         self.board.say(f"{run.name}: {_line(record)}")
 
 
-def _line(record: dict[str, Any]) -> str:
+def _line(record: Record) -> str:
     """A run's scores, or why it failed."""
-    if record["status"] == "failed":
-        return f"failed, {record['error']}"
+    if record.status == "failed":
+        return f"failed, {record.error}"
     scores = ", ".join(
-        f"{'not finite' if test['score'] is None else format(test['score'], '.4f')} at {test['length']:,}"
-        for test in record["tests"]
+        f"{'not finite' if test.score is None else format(test.score, '.4f')} at {test.length:,}"
+        for test in record.tests
     )
-    seconds = record["seconds"]["train"] + record["seconds"]["test"]
-    return f"{METRICS[record['metric']].title} {scores} {record['length_name']} ({seconds:.0f} s)"
+    seconds = f" ({record.seconds.train + record.seconds.test:.0f} s)" if record.seconds else ""
+    return f"{METRICS[record.metric].title} {scores} {record.length_name}{seconds}"
 
 
 def _check_folder(folder: Path, run: GridRun) -> None:

@@ -8,12 +8,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+from remanent.records.record import RECORD_FILE, Record
 from remanent.training.checkpoints import INDEX
 
 OWNER = "owner.json"
 """Who works on the run; whoever finds another there leaves it alone."""
-RECORD = "record.json"
-"""What came of the run."""
 SECONDS = "seconds.json"
 """How long it had trained when it was last copied."""
 CHECKPOINTS = "checkpoints"
@@ -63,7 +62,7 @@ class Storage:
         """
         if not self.files.exists(self._path("config.json")):
             return False
-        names = [name for name in self._names() if name not in (OWNER, RECORD, SECONDS)]
+        names = [name for name in self._names() if name not in (OWNER, RECORD_FILE, SECONDS)]
         for name in names:
             path = self.folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,6 +100,15 @@ class Storage:
             return json.loads(self.files.cat_file(self._path(name)))
         except FileNotFoundError:
             return None
+
+    def read_record(self) -> Record | None:
+        """The record of the run; None where it has not ended.
+
+        Raises:
+            ValueError: the file there holds no record.
+        """
+        found = self.read(RECORD_FILE)
+        return None if found is None else Record.from_dict(found, self._path(RECORD_FILE))
 
     def write(self, name: str, value: dict[str, Any]) -> None:
         """Writes a JSON file there."""

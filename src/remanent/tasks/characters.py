@@ -1,15 +1,16 @@
 """Characters: at every character of a text, say the next one."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from remanent._identity import BY_CONTENT
 from remanent._options import check_at_least
 from remanent.tasks.base import Stream, Task, blocks, check_split
 
@@ -45,13 +46,13 @@ class Characters(Task):
     True
     """
 
-    name: ClassVar[str] = "characters"
-    metric: ClassVar[str] = "bits"
-    length_name: ClassVar[str] = "steps"
-    head: ClassVar[str] = "every"
-    tokens: ClassVar[bool] = True
+    name = "characters"
+    metric = "bits"
+    length_name = "steps"
+    head = "every"
+    tokens = True
 
-    path: str | None = None
+    path: str | None = field(default=None, metadata=BY_CONTENT)
     steps: int = 256
 
     def __post_init__(self) -> None:

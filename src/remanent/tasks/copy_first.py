@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -30,9 +29,15 @@ class CopyFirst(GeneratedTask):
     True
     """
 
-    name: ClassVar[str] = "copy-first"
-    metric: ClassVar[str] = "mse"
-    length_name: ClassVar[str] = "steps"
+    name = "copy-first"
+    metric = "mse"
+    length_name = "steps"
+    input_size = 1
+    """One number a step."""
+    output_size = 1
+    """One number."""
+    chance = 1.0
+    """The error of always answering 0."""
 
     steps: int = 300
 
@@ -43,21 +48,6 @@ class CopyFirst(GeneratedTask):
     def length(self) -> int:
         """The length trained at."""
         return self.steps
-
-    @property
-    def input_size(self) -> int:
-        """One number a step."""
-        return 1
-
-    @property
-    def output_size(self) -> int:
-        """One number."""
-        return 1
-
-    @property
-    def chance(self) -> float:
-        """The error of always answering 0."""
-        return 1.0
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 1) and targets (B, 1)."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,10 +34,14 @@ class DelayedIntegration(GeneratedTask):
     [0.0, 0.0, 0.0, 1.0, 1.0]
     """
 
-    name: ClassVar[str] = "delayed-integration"
-    metric: ClassVar[str] = "mse"
-    length_name: ClassVar[str] = "steps of delay"
-    extends: ClassVar[bool] = False
+    name = "delayed-integration"
+    metric = "mse"
+    length_name = "steps of delay"
+    extends = False
+    input_size = 4
+    """Cue, two channels, flag."""
+    output_size = 1
+    """One mean."""
 
     delay: int = 200
     window: int = 20
@@ -53,16 +56,6 @@ class DelayedIntegration(GeneratedTask):
     def length(self) -> int:
         """The delay trained with."""
         return self.delay
-
-    @property
-    def input_size(self) -> int:
-        """Cue, two channels, flag."""
-        return 4
-
-    @property
-    def output_size(self) -> int:
-        """One mean."""
-        return 1
 
     @property
     def chance(self) -> float:

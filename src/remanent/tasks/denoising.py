@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -35,11 +34,17 @@ class Denoising(GeneratedTask):
     True
     """
 
-    name: ClassVar[str] = "denoising"
-    metric: ClassVar[str] = "mse"
-    length_name: ClassVar[str] = "steps"
-    head: ClassVar[str] = "every"
-    extends: ClassVar[bool] = False
+    name = "denoising"
+    metric = "mse"
+    length_name = "steps"
+    head = "every"
+    extends = False
+    input_size = 2
+    """A value and a flag."""
+    output_size = 1
+    """One value."""
+    chance = 1.0
+    """The error of always answering 0."""
 
     steps: int = 400
     hold: int = 200
@@ -56,21 +61,6 @@ class Denoising(GeneratedTask):
     def length(self) -> int:
         """The length trained at."""
         return self.steps
-
-    @property
-    def input_size(self) -> int:
-        """A value and a flag."""
-        return 2
-
-    @property
-    def output_size(self) -> int:
-        """One value."""
-        return 1
-
-    @property
-    def chance(self) -> float:
-        """The error of always answering 0."""
-        return 1.0
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 2) and targets (B, T, 1), NaN before the last five steps."""

@@ -4,15 +4,14 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks._expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_split, example_generators
+from remanent.tasks.expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.metrics import IGNORED
 
 
@@ -48,12 +47,16 @@ class ListOps(GeneratedTask):
     ('[MED 9 [SM 8 2 0 ] 3 ]', 3)
     """
 
-    name: ClassVar[str] = "listops"
-    metric: ClassVar[str] = "accuracy"
-    length_name: ClassVar[str] = "empty steps"
-    head: ClassVar[str] = "every"
-    tokens: ClassVar[bool] = True
-    extends: ClassVar[bool] = False
+    name = "listops"
+    metric = "accuracy"
+    length_name = "empty steps"
+    head = "every"
+    tokens = True
+    extends = False
+    input_size = len(TOKENS)
+    """Ten digits, four operators, the closing bracket and the empty step."""
+    output_size = 10
+    """Ten digits."""
 
     min_tokens: int = 500
     max_tokens: int = 2000
@@ -82,16 +85,6 @@ class ListOps(GeneratedTask):
     def length(self) -> int:
         """The number of empty steps trained with."""
         return self.padding
-
-    @property
-    def input_size(self) -> int:
-        """Ten digits, four operators, the closing bracket and the empty step."""
-        return len(TOKENS)
-
-    @property
-    def output_size(self) -> int:
-        """Ten digits."""
-        return 10
 
     @property
     def chance(self) -> float:

@@ -1,4 +1,4 @@
-"""What TensorBoard shows of a model's memory while it trains."""
+"""What TensorBoard shows of a model's memory during training."""
 
 from typing import Any
 
@@ -7,16 +7,16 @@ import torch
 
 from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
-from remanent.training.config import Experiment
+from remanent.records.configuration import Experiment
 
 EVERY = 200
-"""Steps between two looks; a shorter training has none."""
+"""The number of steps between two looks; a shorter training has none."""
 
 
-class WatchMemory(pl.Callback):
-    """Every 200 steps: write rate, dead channels, a hysteresis loop and a raster of states, on validation examples.
+class ShowMemory(pl.Callback):
+    """Shows write rate, dead channels, a hysteresis loop and a raster of states of validation examples every 200 steps.
 
-    It draws no random number and changes no weight. A model whose weights are shared out is not looked at.
+    It draws no random number and changes no weight, and skips a model whose weights are distributed.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -24,7 +24,7 @@ class WatchMemory(pl.Callback):
         self.inputs: torch.Tensor | None = None
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Looks, where it is time."""
+        """Takes a look after every 200th step."""
         if trainer.global_step % EVERY:
             return
         if self.inputs is None:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanent.ops._checks import check_reset
-from remanent.ops._operators import in_transforms
+from remanent.ops.checks import check_reset
+from remanent.ops.operators import in_transforms
 
 
 class ShapeError(ValueError, RuntimeError):

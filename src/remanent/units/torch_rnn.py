@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops import feedback_scan, feedback_step, row_linear
-from remanent.ops._operators import in_transforms
+from remanent.ops.operators import in_transforms
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import Params, Recurrence, last_state, uniform_

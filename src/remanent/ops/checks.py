@@ -1,0 +1,126 @@
+"""Argument checks that the scans share; they raise before anything is computed."""
+
+from collections.abc import Collection
+
+import torch
+from torch import Tensor
+
+from remanent._options import check_range
+from remanent.ops.cpu import launch as cpu
+from remanent.ops.gpu import launch as gpu
+
+REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+COMPLEX_DTYPES = (torch.complex64, torch.complex128)
+
+
+def check_sequence(
+    name: str, value: Tensor, dtypes: tuple[torch.dtype, ...], *, empty: bool = False
+) -> tuple[int, int, int]:
+    """Checks the tensor that fixes batch, time and width, and returns (B, T, D); T may be 0 where it may be `empty`."""
+    _check_is_tensor(name, value)
+    if value.dim() != 3:
+        raise ValueError(f"`{name}` must have shape (B, T, D), got {_shape(value)}")
+    if value.dtype not in dtypes:
+        known = ", ".join(_dtype(d) for d in dtypes)
+        raise TypeError(f"`{name}` must have one of the dtypes {known}, got {_dtype(value.dtype)}")
+    B, T, D = value.shape
+    if T == 0 and not empty:
+        raise ValueError(f"`{name}` must have at least one time step, got T=0 in shape {_shape(value)}")
+    return B, T, D
+
+
+def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tuple[int, ...]]) -> None:
+    """Checks a tensor that goes with a sequence: its shape, dtype and device.
+
+    Args:
+        name: the argument's name.
+        value: the tensor.
+        like: the sequence whose dtype and device it must have.
+        shapes: the shapes allowed, by how they are written.
+    """
+    _check_is_tensor(name, value)
+    if not any(_fits(value, shape) for shape in shapes.values()):
+        raise ValueError(f"`{name}` must have shape {' or '.join(shapes)}, got {_shape(value)}")
+    if value.dtype != like.dtype:
+        raise TypeError(f"`{name}` must have dtype {_dtype(like.dtype)}, got {_dtype(value.dtype)}")
+    _check_device(name, value, like)
+
+
+def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) -> None:
+    """Checks `reset` (B, T) and `reset_state` (D,) against the sequence `like` (B, T, D)."""
+    B, T, D = like.shape
+    if reset is None:
+        if reset_state is not None:
+            raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+        return
+    _check_is_tensor("reset", reset)
+    if reset.dtype != torch.bool:
+        nan = " with NaN" if reset.is_floating_point() and bool(reset.isnan().any()) else ""
+        raise TypeError(f"`reset` must have dtype bool, got {_dtype(reset.dtype)}{nan}")
+    if not _fits(reset, (B, T)):
+        raise ValueError(f"`reset` must have shape (B={B}, T={T}), got {_shape(reset)}")
+    _check_device("reset", reset, like)
+    if reset_state is not None:
+        check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
+
+
+def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> Tensor:
+    """Returns an option in [low, high] as a tensor () of float64 on the CPU; a tensor is read where it is used."""
+    if not isinstance(value, Tensor):
+        check_range(name, value, low, high)
+        return torch.tensor(value, dtype=torch.float64, device="cpu")
+    if value.dim() != 0 or value.dtype != torch.float64 or value.device.type != "cpu":
+        came = f"{_shape(value)} of {_dtype(value.dtype)} on {value.device}"
+        raise ValueError(f"`{name}` must be a number or a tensor () of float64 on the CPU, got {came}")
+    return value
+
+
+def read_scalar(name: str, value: Tensor, low: float, high: float) -> float:
+    """The number in a tensor from `check_scalar`."""
+    number = value.item()
+    check_range(name, number, low, high)
+    return number
+
+
+def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
+    """Returns the backend's name, "auto" too, if it exists and may be given tensors of the device."""
+    if backend != "auto" and backend not in backends:
+        raise ValueError(f"`backend` must be one of auto, {', '.join(backends)}, got {backend!r}")
+    device = like.device.type
+    if backend == "cpu" and device != "cpu":
+        raise ValueError(f"`backend` 'cpu' must be given tensors on the CPU, got device {like.device}")
+    if backend == "gpu" and device not in gpu.DEVICES and not gpu.interpreted():
+        raise ValueError(f"`backend` 'gpu' must be given tensors on a GPU, got device {like.device}")
+    return backend
+
+
+def fastest(backend: str, like: Tensor) -> str:
+    """The backend named, or for "auto" the fastest that runs on the device."""
+    if backend != "auto":
+        return backend
+    if like.device.type == "cpu":
+        return "cpu" if cpu.usable() else "portable"
+    return "gpu" if like.device.type in gpu.DEVICES and gpu.usable() else "portable"
+
+
+def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
+    """Whether a tensor has a shape; ranks first, since a traced size must not be compared with another axis."""
+    return value.dim() == len(shape) and all(size == wanted for size, wanted in zip(value.shape, shape, strict=True))
+
+
+def _check_is_tensor(name: str, value: object) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+
+
+def _check_device(name: str, value: Tensor, like: Tensor) -> None:
+    if value.device != like.device:
+        raise ValueError(f"`{name}` must be on device {like.device}, got {value.device}")
+
+
+def _shape(value: Tensor) -> str:
+    return str(tuple(value.shape))
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -1,0 +1,144 @@
+"""The linear scan's kernels, real and complex, in the form that `kernels.py` describes."""
+
+import numpy as np
+
+from remanent.ops.cpu.kernels import (
+    SPAN,
+    TASKS,
+    compile_inline,
+    get,
+    header,
+    is_fixed,
+    is_reset,
+    prefetch,
+    put,
+    row,
+    split_task,
+    take,
+)
+
+AHEAD = 8
+DECAY, START, RESET, RESET_STATE = range(4)
+VALUE, STATES = 4, 5  # of linear_forward
+LEFT, KEPT = 5, 6  # of linear_carry, beside VALUE
+GRAD, CARRY, STATE, GRAD_DECAY, GRAD_VALUE, GRAD_RESET_STATE = range(4, 10)  # of linear_backward
+PASSED = 5  # of linear_adjoint_carry, beside GRAD and KEPT
+
+
+def linear_forward(args):
+    """States from DECAY, VALUE, the START of every piece, RESET and RESET_STATE."""
+    h = header(args)
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, piece, begin, end = split_task(h, task)
+        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
+        previous = row(h, args, START, b, piece, first, n)
+        for t in range(begin, end):
+            a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
+            states = row(h, args, STATES, b, t, first, n)
+            if is_reset(h, args, RESET, b, t):
+                previous = fresh
+            for d in range(n):
+                states[d] = a[d] * previous[d] + v[d]
+            previous = states
+
+
+def linear_carry(args):
+    """What each piece leaves behind by itself, and the factor on what came before it."""
+    h = header(args)
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, piece, begin, end = split_task(h, task)
+        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
+        state, factor = row(h, args, LEFT, b, piece, first, n), row(h, args, KEPT, b, piece, first, n)
+        zero, one = fresh.dtype.type(0), fresh.dtype.type(1)
+        for d in range(n):
+            state[d] = zero
+            factor[d] = one
+        for t in range(begin, end):
+            a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
+            if is_reset(h, args, RESET, b, t):
+                for d in range(n):
+                    state[d] = fresh[d]
+                    factor[d] = zero
+            for d in range(n):
+                put(state, d, 0, get(a, d, 1) * get(state, d, 0) + get(v, d, 2))
+                put(factor, d, 3, get(a, d, 1) * get(factor, d, 3))
+
+
+@compile_inline
+def gradient_row(g, a, previous, carry, grad_value, grad_decay, add):
+    for d in range(g.shape[0]):
+        total = get(g, d, 0) + get(carry, d, 1)
+        through_decay = total * np.conj(get(previous, d, 2))
+        put(carry, d, 1, total * np.conj(get(a, d, 3)))
+        put(grad_value, d, 4, total)
+        put(grad_decay, d, 5, get(grad_decay, d, 5) + through_decay if add else through_decay)
+
+
+def linear_backward(args):
+    """Gradients, from the last step to the first; sums of what is the same at all steps, a span of time each."""
+    h = header(args)
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, piece, begin, end = split_task(h, task)
+        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
+        zero, fixed, span = fresh.dtype.type(0), is_fixed(h, DECAY), h[SPAN]
+        carry = row(h, args, CARRY, b, piece, first, n)
+        for j in range((end - 1) // span, begin // span - 1, -1):
+            t0, t1 = j * span, min(end, j * span + span)
+            fresh_sum = row(h, args, GRAD_RESET_STATE, b, j, first, n)
+            fresh_sum[:] = zero
+            if fixed:
+                row(h, args, GRAD_DECAY, b, j, first, n)[:] = zero
+            for t in range(t1 - 1, t0 - 1, -1):
+                cut = is_reset(h, args, RESET, b, t)
+                if cut:
+                    previous = fresh
+                elif t > 0:
+                    previous = row(h, args, STATE, b, t - 1, first, n)
+                else:
+                    previous = row(h, args, START, b, 0, first, n)
+                if t - AHEAD >= begin:
+                    prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
+                    prefetch(row(h, args, STATE, b, t - AHEAD, first, n))
+                    prefetch(row(h, args, GRAD_VALUE, b, t - AHEAD, first, n))
+                g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
+                grad_value = row(h, args, GRAD_VALUE, b, t, first, n)
+                grad_decay = row(h, args, GRAD_DECAY, b, j if fixed else t, first, n)
+                gradient_row(g, a, previous, carry, grad_value, grad_decay, fixed)
+                if cut:
+                    for d in range(n):
+                        fresh_sum[d] += carry[d]
+                        carry[d] = zero
+
+
+def linear_adjoint_carry(args):
+    """What each piece passes back in time by itself, and the factor on what comes after it."""
+    h = header(args)
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, piece, begin, end = split_task(h, task)
+        passed, factor = row(h, args, PASSED, b, piece, first, n), row(h, args, KEPT, b, piece, first, n)
+        zero, one = passed.dtype.type(0), passed.dtype.type(1)
+        for d in range(n):
+            passed[d] = zero
+            factor[d] = one
+        for t in range(end - 1, begin - 1, -1):
+            g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
+            for d in range(n):
+                rate = np.conj(get(a, d, 1))
+                put(passed, d, 0, rate * (get(passed, d, 0) + get(g, d, 2)))
+                put(factor, d, 3, rate * get(factor, d, 3))
+            if is_reset(h, args, RESET, b, t):
+                for d in range(n):
+                    passed[d] = zero
+                    factor[d] = zero

@@ -1,0 +1,1 @@
+"""The scans on a GPU: how kernels are launched, and the Triton kernels."""

@@ -1,0 +1,144 @@
+"""What the GPU scans share before a kernel runs: how time is cut, and the memory that kernels fill.
+
+A kernel needs channels side by side; batch and time may have any strides.
+"""
+
+import importlib.util
+import os
+from contextlib import nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from remanent.ops.reference import SPAN, compute_dtype
+
+FILL = 512
+"""Programs that fill a device other than CUDA."""
+FILL_PER_PROCESSOR = 16
+"""Programs that fill a multiprocessor; each is one warp."""
+STEPS = 8
+"""Time steps that a program loads together."""
+LATCH_BACKWARD_STEPS = 4
+"""The same in the latch's backward pass, where more would not fit into the registers."""
+
+
+DEVICES = ("cuda", "xpu")
+
+
+def usable() -> bool:
+    """Whether Triton is installed."""
+    return importlib.util.find_spec("triton") is not None
+
+
+def interpreted() -> bool:
+    """Whether Triton runs kernels by its interpreter, on tensors of the CPU."""
+    return os.environ.get("TRITON_INTERPRET") == "1" and usable()
+
+
+def launch(kernel: Any, like: Tensor, pieces: int, *args: Any, options: dict[str, Any]) -> None:
+    """Runs a kernel on the device of `like` (B, T, D); no fused multiply-add, which would change bits."""
+    import triton.language as tl
+
+    block = _block(like)
+    dtype = tl.float64 if like.dtype in (torch.float64, torch.complex128) else tl.float32
+    sizes = {"STEPS": STEPS, "BLOCK": block, "DTYPE": dtype} | options
+    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+        kernel[(_programs(like) * pieces,)](*args, **sizes, num_warps=1, enable_fp_fusion=False)
+
+
+def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:
+    """The number of pieces that time is cut into, and their length, for a tensor (B, T, D)."""
+    T = like.shape[1]
+    fill = FILL
+    if like.is_cuda:
+        fill = FILL_PER_PROCESSOR * torch.cuda.get_device_properties(like.device).multi_processor_count
+    wanted = -(-fill // _programs(like))
+    if whole or wanted == 1 or T <= SPAN:
+        return 1, T
+    length = SPAN * -(-T // (SPAN * wanted))
+    return -(-T // length), length
+
+
+def _programs(like: Tensor) -> int:
+    """Programs for a piece of time."""
+    return like.shape[0] * -(-like.shape[2] // _block(like))
+
+
+def _block(like: Tensor) -> int:
+    """Channels of a program: wider elements leave fewer registers."""
+    return 64 if like.element_size() <= 4 else 32
+
+
+def piece_tensor(like: Tensor, pieces: int) -> Tensor:
+    """Room for one row a piece of time, (B, pieces, D)."""
+    B, _, D = like.shape
+    return torch.empty(B, pieces, D, dtype=compute_dtype(like.dtype), device=like.device)
+
+
+def scratch(like: Tensor, pieces: int) -> Tensor:
+    """Room for some states of a span, one before all steps that are loaded together, for each program."""
+    size = _programs(like) * pieces * (SPAN // LATCH_BACKWARD_STEPS) * _block(like)
+    return torch.empty(size, dtype=compute_dtype(like.dtype), device=like.device)
+
+
+def sums(like: Tensor, pieces: int) -> Tensor:
+    """Room for one row of sums a program, in double precision."""
+    dtype = torch.complex128 if like.is_complex() else torch.float64
+    return torch.empty(pieces * like.shape[0], like.shape[2], dtype=dtype, device=like.device)
+
+
+def sums_or_rows(grad: Tensor, like: Tensor, pieces: int) -> Tensor:
+    """Where a kernel writes a gradient: rows of sums for a parameter (D,), else the gradient itself."""
+    return sums(like, pieces) if grad.dim() == 1 else rows_like(grad)
+
+
+def rows_like(out: Tensor) -> Tensor:
+    """The tensor itself where a kernel can fill it, else another to copy from: channels must lie side by side."""
+    fits = out.stride(-1) == 1 if out.dim() == 3 else out.is_contiguous()
+    return out if fits else torch.empty(out.shape, dtype=out.dtype, device=out.device)
+
+
+def give(out: Tensor | None, wanted: Tensor) -> None:
+    """Puts a kernel's result where the caller wants it; one row of sums a program is summed now."""
+    if out is None:
+        wanted.zero_()
+    elif wanted.dim() == 1:
+        wanted.copy_(out.sum(0))
+    elif out is not wanted:
+        wanted.copy_(out)
+
+
+def give_zeros(grads: tuple[Tensor, ...]) -> None:
+    """Fills the gradients of an empty batch."""
+    for grad in grads:
+        grad.zero_()
+
+
+def channels_last(value: Tensor) -> Tensor:
+    """The tensor with its channels side by side."""
+    value = value.detach().resolve_conj()
+    return value if value.stride(-1) == 1 else value.contiguous()
+
+
+def contiguous(value: Tensor | None) -> Tensor | None:
+    """The tensor without gaps; None where there is none."""
+    return None if value is None else value.detach().resolve_conj().contiguous()
+
+
+def reset_bytes(reset: Tensor | None) -> Tensor | None:
+    """A bool mask as bytes without gaps; None where there is none."""
+    return None if reset is None else reset.contiguous().view(torch.uint8)
+
+
+def as_real(value: Tensor | None) -> Tensor | None:
+    """A complex tensor as pairs of real numbers."""
+    return torch.view_as_real(value) if value is not None and value.is_complex() else value
+
+
+def strides(value: Tensor | None) -> tuple[int, int]:
+    """The strides of batch and time, 0 where there is none, counted in real numbers."""
+    if value is None or value.dim() != 3:
+        return 0, 0
+    scale = 2 if value.is_complex() else 1
+    return scale * value.stride(0), scale * value.stride(1)

@@ -1,0 +1,289 @@
+"""The scans for a GPU: Triton kernels with one program per batch row, block of channels and piece of time.
+
+Where batch and channels fill the device, time is one piece. Else it is cut: one kernel finds what each piece
+does to the state (or adjoint) before it, these effects are combined here, and all pieces run at once.
+Triton is imported on first use.
+"""
+
+from types import ModuleType
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from remanent.ops.gpu.launch import (
+    LATCH_BACKWARD_STEPS,
+    as_real,
+    channels_last,
+    contiguous,
+    cut,
+    give,
+    give_zeros,
+    launch,
+    piece_tensor,
+    reset_bytes,
+    rows_like,
+    scratch,
+    strides,
+    sums,
+    sums_or_rows,
+)
+from remanent.ops.reference import SPAN
+
+
+def latch_forward(
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h0: Tensor | None,
+    epsilon: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+) -> None:
+    """Fills the states (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
+    if states.numel() == 0:
+        return
+    candidate, threshold, alpha = (channels_last(v) for v in (candidate, threshold, alpha))
+    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    pieces, length = cut(candidate, whole=epsilon != 0)
+    inputs = (candidate, threshold, alpha)
+    initial = None if h0 is None else h0[:, None]
+    if pieces > 1:
+        initial = _latch_starts(*inputs, h0, reset, reset_state, pieces, length)
+    out = rows_like(states)
+    flags = {"THRESHOLD_MOVES": threshold.dim() == 3, "ALPHA_MOVES": alpha.dim() == 3}
+    launch(
+        _kernels()[0].latch_forward,
+        candidate,
+        pieces,
+        *(*inputs, initial, reset, reset_state, out),
+        *(strides(v) for v in (*inputs, initial, out)),
+        *(epsilon, *candidate.shape, length),
+        options=flags | {"RESET": reset is not None, "CUMULATIVE": epsilon != 0},
+    )
+    give(out, states)
+
+
+def latch_backward(
+    grad: Tensor,
+    starts: Tensor,
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h0: Tensor | None,
+    epsilon: float,
+    width: float,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state, in their shapes and dtypes.
+
+    The states are computed again from `starts` (B, T // SPAN + 2, D), one for each span of time.
+    """
+    if candidate.numel() == 0:
+        return give_zeros(grads)
+    grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, candidate, threshold, alpha))
+    reset_state, reset = contiguous(reset_state), reset_bytes(reset)
+    pieces, length = cut(candidate, whole=epsilon != 0)
+    inputs = (candidate, threshold, alpha)
+    carried = _latch_carried(grad, candidate, threshold, reset, pieces, length) if pieces > 1 else None
+    saved = scratch(candidate, pieces)
+    grad_h0 = rows_like(grads[3])
+    outs = [sums_or_rows(g, candidate, pieces) for g in grads[:3]]
+    reset_sums = None if reset is None else sums(candidate, pieces)
+    flags = {"THRESHOLD_MOVES": threshold.dim() == 3, "ALPHA_MOVES": alpha.dim() == 3}
+    flags |= {"RESET": reset is not None, "CUMULATIVE": epsilon != 0}
+    launch(
+        _kernels()[1].latch_backward,
+        candidate,
+        pieces,
+        *(grad, starts, *inputs, reset, reset_state, carried, saved, *outs, grad_h0, reset_sums),
+        *(strides(v) for v in (grad, starts, *inputs, carried, *outs)),
+        *(epsilon, width, *candidate.shape, length),
+        options=flags | {"SPAN": SPAN, "STEPS": LATCH_BACKWARD_STEPS},
+    )
+    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+        give(out, wanted)
+    return None
+
+
+def linear_forward(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+) -> None:
+    """Fills the states (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
+    if states.numel() == 0:
+        return
+    decay, value = channels_last(decay), channels_last(value)
+    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    pieces, length = cut(value)
+    initial = None if h0 is None else h0[:, None]
+    if pieces > 1:
+        product, own = piece_tensor(value, pieces), piece_tensor(value, pieces)
+        _launch_linear(decay, value, None, reset, reset_state, own, product, pieces, length)
+        initial = _linear_starts(product, own, h0, reset, length)
+    out = rows_like(states)
+    _launch_linear(decay, value, initial, reset, reset_state, out, None, pieces, length)
+    give(out, states)
+
+
+def linear_backward(
+    grad: Tensor,
+    states: Tensor,
+    decay: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    grads: tuple[Tensor, Tensor, Tensor, Tensor],
+) -> None:
+    """Fills the gradients of decay, value, h0 and reset_state, in their shapes and dtypes."""
+    if grad.numel() == 0:
+        return give_zeros(grads)
+    grad, states, decay = (channels_last(v) for v in (grad, states, decay))
+    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    pieces, length = cut(grad)
+    carried = _linear_carried(grad, decay, reset, pieces, length) if pieces > 1 else None
+    grad_h0 = rows_like(grads[2])
+    outs = [sums_or_rows(g, grad, pieces) for g in grads[:2]]
+    reset_sums = None if reset is None else sums(grad, pieces)
+    launch(
+        _kernels()[2].linear_backward,
+        grad,
+        pieces,
+        *(as_real(v) for v in (grad, states, decay, h0, reset, reset_state, carried, *outs, grad_h0, reset_sums)),
+        *(strides(v) for v in (grad, states, decay, carried, *outs)),
+        *(*grad.shape, length),
+        options=_linear_options(decay, reset),
+    )
+    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+        give(out, wanted)
+    return None
+
+
+def _latch_starts(
+    candidate: Tensor,
+    threshold: Tensor,
+    alpha: Tensor,
+    h0: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    pieces: int,
+    length: int,
+) -> Tensor:
+    """The state that each piece starts from, (B, pieces, D): what the last piece to write has left."""
+    last = piece_tensor(candidate, pieces)
+    found = torch.empty(last.shape, dtype=torch.int8, device=last.device)
+    flags = {"THRESHOLD_MOVES": threshold.dim() == 3, "ALPHA_MOVES": alpha.dim() == 3}
+    inputs = (candidate, threshold, alpha)
+    launch(
+        _kernels()[0].latch_last_write,
+        candidate,
+        pieces,
+        *(*inputs, reset, reset_state, last, found),
+        *(strides(v) for v in (*inputs, last)),
+        *(*candidate.shape, length),
+        options=flags | {"RESET": reset is not None},
+    )
+    first = torch.zeros_like(last[:, :1]) if h0 is None else h0[:, None].to(last.dtype)
+    choices = torch.cat([first, last[:, :-1]], dim=1)
+    order = torch.arange(1, pieces, device=last.device)[:, None]
+    latest = torch.where(found[:, :-1] != 0, order, 0).cummax(dim=1).values
+    return choices.gather(1, F.pad(latest, (0, 0, 1, 0)))
+
+
+def _latch_carried(
+    grad: Tensor, candidate: Tensor, threshold: Tensor, reset: Tensor | None, pieces: int, length: int
+) -> Tensor:
+    """What later pieces give to the last state of each piece, (B, pieces, D), in log2(pieces) passes."""
+    own = piece_tensor(candidate, pieces)
+    whole = torch.empty(own.shape, dtype=torch.int8, device=own.device)
+    inputs = (grad, candidate, threshold)
+    launch(
+        _kernels()[1].latch_adjoint_carry,
+        candidate,
+        pieces,
+        *(*inputs, reset, own, whole),
+        *(strides(v) for v in (*inputs, own)),
+        *(*candidate.shape, length),
+        options={"THRESHOLD_MOVES": threshold.dim() == 3, "RESET": reset is not None},
+    )
+    passes = whole != 0
+    reach = 1
+    while reach < pieces:
+        near = own[:, :-reach]
+        joined = torch.where(passes[:, :-reach], near + own[:, reach:], near)
+        own = torch.cat([joined, own[:, -reach:]], dim=1)
+        passes = torch.cat([passes[:, :-reach] & passes[:, reach:], passes[:, -reach:]], dim=1)
+        reach *= 2
+    return F.pad(own[:, 1:], (0, 0, 0, 1))
+
+
+def _linear_starts(product: Tensor, own: Tensor, h0: Tensor | None, reset: Tensor | None, length: int) -> Tensor:
+    """The state that each piece starts from, (B, pieces, D): the pieces are the steps of a shorter scan."""
+    B, pieces, _ = own.shape
+    fresh = None
+    if reset is not None:
+        fresh = F.pad(reset, (0, pieces * length - reset.shape[1])).view(B, pieces, length).amax(2)
+    ends = torch.empty_like(own)
+    first = None if h0 is None else h0[:, None]
+    _launch_linear(product, own, first, fresh, None, ends, None, 1, pieces)
+    before = torch.zeros_like(own[:, :1]) if first is None else first.to(own.dtype)
+    return torch.cat([before, ends[:, :-1]], dim=1)
+
+
+def _linear_carried(grad: Tensor, decay: Tensor, reset: Tensor | None, pieces: int, length: int) -> Tensor:
+    """What later pieces give to the last state of each piece, (B, pieces, D)."""
+    own, product = piece_tensor(grad, pieces), piece_tensor(grad, pieces)
+    launch(
+        _kernels()[2].linear_adjoint_carry,
+        grad,
+        pieces,
+        *(as_real(v) for v in (grad, decay, reset, own, product)),
+        *(strides(v) for v in (grad, decay, own)),
+        *(*grad.shape, length),
+        options=_linear_options(decay, reset),
+    )
+    if reset is not None:
+        reset = F.pad(reset, (0, pieces * length - reset.shape[1])).flip(1)
+    return _linear_starts(product.flip(1), own.flip(1), None, reset, length).flip(1)
+
+
+def _launch_linear(
+    decay: Tensor,
+    value: Tensor,
+    initial: Tensor | None,
+    reset: Tensor | None,
+    reset_state: Tensor | None,
+    states: Tensor,
+    products: Tensor | None,
+    pieces: int,
+    length: int,
+) -> None:
+    """The states of all steps; with `products`, what each piece does to the state before it."""
+    launch(
+        _kernels()[2].linear_forward,
+        value,
+        pieces,
+        *(as_real(v) for v in (decay, value, initial, reset, reset_state, states, products)),
+        *(strides(v) for v in (decay, value, initial, states)),
+        *(*value.shape, length),
+        options=_linear_options(decay, reset) | {"CARRY": products is not None},
+    )
+
+
+def _linear_options(decay: Tensor, reset: Tensor | None) -> dict[str, Any]:
+    return {"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None, "WIDTH": 2 if decay.is_complex() else 1}
+
+
+def _kernels() -> tuple[ModuleType, ModuleType, ModuleType]:
+    """The kernels of the latch, of its backward pass and of the linear scan; importing them imports Triton."""
+    from remanent.ops.gpu import latch_backward_kernels, latch_kernels, linear_kernels
+
+    return latch_kernels, latch_backward_kernels, linear_kernels
