@@ -16,6 +16,7 @@ from remanent import UNITS, ModelConfig
 from remanent.distributed import Launch
 from remanent.tasks import TASKS, CopyFirst
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
+from remanent.training.outcome import record_run
 from result_records import record, write
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -251,11 +252,12 @@ def test_the_training_guide_lists_what_a_run_folder_holds(tmp_path):
     start_run(
         Experiment(task, model, TrainingConfig(steps=2, batch_size=2, checkpoint_every=1)), folder, progress=False
     )
+    record_run(folder)
     text = TRAINING_TEXT.split("## The run folder")[1].split("\n## ")[0]
     listed = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     found = {re.sub(r"step-\d+", "step-N", name) for name in found if not name.startswith("tensorboard/")}
-    assert found | {"tensorboard/", ".lock", "export/", "robustness/"} == listed
+    assert found | {"tensorboard/", ".lock", "resumed.json", "export/", "robustness/"} == listed
     assert (folder / "tensorboard").is_dir()
 
 

@@ -16,23 +16,26 @@ class TrainingConfig:
     """How a model is trained.
 
     Args:
-        steps: optimiser steps, at least 1.
-        batch_size: sequences a step, at least 1.
-        learning_rate: of AdamW, its highest value, above 0.
-        weight_decay: of AdamW, on matrices alone, at least 0.
-        warmup: the share of steps in which the learning rate rises from 0, in [0, 1); then it falls
+        steps: how many optimiser steps are taken, at least 1.
+        batch_size: sequences in a batch, of all processes together, at least 1.
+        learning_rate: the highest learning rate of AdamW, above 0.
+        weight_decay: the weight decay of AdamW, applied to matrices alone, at least 0.
+        warmup: the share of steps in which the learning rate rises from 0 in a line, in [0, 1); afterwards it falls
             to 0 as a cosine.
-        gradient_clip: the largest norm of the gradient, above 0.
-        anneal: whether epsilon of bistable units goes from 1 to 0 in training.
+        gradient_clip: the norm to which a larger gradient is scaled down, above 0.
+        anneal: whether the epsilon of bistable units goes from 1 to 0 in training.
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
-        anneal_ramp: the share of steps after that in which it falls to 0 in a line, in (0, 1].
-        checkpoint_every: steps between checkpoints, each with a look at up to 512 examples of the validation split.
-        batch_parts: in how many parts a batch is drawn, each from a seed of its own; `batch_size` must be a multiple.
-            Of several processes, each draws only the parts that hold its examples: with one part, all draw the whole.
-        keep_checkpoints: how many of the last are kept beside the best, at least 1: if one is damaged, a run goes on
-            from the one before.
-        seed: of the weights and of every batch.
-        threads: torch threads; the same number gives the same bits.
+        anneal_ramp: the share of steps after `anneal_hold` in which epsilon falls to 0 in a line, in (0, 1]; the two
+            shares sum to at most 1.
+        checkpoint_every: steps between checkpoints, at least 1; before each, up to 512 examples of the validation
+            split are scored.
+        batch_parts: in how many parts a batch is drawn, each with a seed of its own, at least 1; `batch_size` must be
+            a multiple. Of several processes, each draws only the parts that hold its examples: with one part, all of
+            them draw the whole batch.
+        keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if one is
+            damaged, a run resumes from the one before.
+        seed: the seed of the weights and of every batch, at least 0.
+        threads: how many threads torch uses, at least 1; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.
