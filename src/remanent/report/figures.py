@@ -115,7 +115,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
     else:
         top.imshow(x.T, aspect="auto", cmap="gray", extent=(0.5, len(x) + 0.5, x.shape[1] + 0.5, 0.5))
         top.set_ylabel("feature")
-    changed = h[1:] != h[:-1]
+    changed = np.vstack([np.zeros_like(h[:1], dtype=bool), h[1:] != h[:-1]])
     last_write = np.where(changed.any(0), len(changed) - changed[::-1].argmax(0), 0)
     bound = np.abs(h).max() or 1.0
     image = bottom.imshow(

@@ -8,19 +8,16 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 from remanent._options import check_at_least, check_range
 from remanent.records.identity import identity
 from remanent.records.lines import repair
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
+from remanent.sweep.board import Board, outcome_line
 from remanent.sweep.combinations import GridRun
 from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
 from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
-from remanent.tasks import METRICS
 from remanent.training.folder import read_experiment
 from remanent.training.variants import Variant
 
@@ -118,7 +115,7 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
     threads = max((run.experiment.training.threads for run in runs), default=1)
     workers = make_workers(options.workers, threads, options.gpus, options.address)
     try:
-        return _Grid(runs, options, workers, _Board(len(runs), progress)).run()
+        return _Grid(runs, options, workers, Board(len(runs), progress)).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("- the same command goes on with the grid") from None
     finally:
@@ -131,31 +128,10 @@ def statuses(runs: Sequence[GridRun], results: Path) -> dict[str, str]:
     return {run.id: found.get(run.id, "missing") for run in runs}
 
 
-class _Board:
-    """What is shown: a bar over all runs, with counts and names, and a line for each run that ends."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        self.console = Console(quiet=not shown, soft_wrap=True)
-        columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
-        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        self.progress = Progress(*columns, note, console=self.console, disable=not shown)
-        self.bar = self.progress.add_task("grid", total=total, note="")
-
-    def show(self, counts: Counter[str], working: Sequence[str]) -> None:
-        """Moves the bar."""
-        numbers = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "skipped"))
-        note = f"{numbers}; at work: {' '.join(working) or 'none'}"
-        self.progress.update(self.bar, completed=counts["done"] + counts["failed"] + counts["skipped"], note=note)
-
-    def say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        self.console.print(line, markup=False, highlight=False)
-
-
 class _Grid:
     """The state of a grid that is worked on."""
 
-    def __init__(self, runs: Sequence[GridRun], options: GridOptions, workers: Workers, board: _Board) -> None:
+    def __init__(self, runs: Sequence[GridRun], options: GridOptions, workers: Workers, board: Board) -> None:
         self.options, self.workers, self.board = options, workers, board
         self.pending = list(runs)
         self.working: dict[str, GridRun] = {}
@@ -273,19 +249,7 @@ class _Grid:
 
     def _count(self, run: GridRun, record: Record) -> None:
         self.counts[record.status] += 1
-        self.board.say(f"{run.name}: {_line(record)}")
-
-
-def _line(record: Record) -> str:
-    """A run's scores, or why it failed."""
-    if record.status == "failed":
-        return f"failed, {record.error}"
-    scores = ", ".join(
-        f"{'not finite' if test.score is None else format(test.score, '.4f')} at {test.length:,}"
-        for test in record.tests
-    )
-    seconds = f" ({record.seconds.train + record.seconds.test:.0f} s)" if record.seconds else ""
-    return f"{METRICS[record.metric].title} {scores} {record.length_name}{seconds}"
+        self.board.say(f"{run.name}: {outcome_line(record)}")
 
 
 def _check_folder(folder: Path, run: GridRun) -> None:
