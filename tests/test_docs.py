@@ -274,6 +274,15 @@ def test_the_picture_of_the_house_shows_its_rooms_and_only_uses_that_there_are()
         assert draw.PARTS[used].row <= draw.PARTS[user].row
 
 
+def test_contributing_names_files_that_there_are():
+    root = DOCS.parent
+    named = re.findall(r"`([\w/]+(?:\.py|\.md|/))`", (root / "CONTRIBUTING.md").read_text())
+    package = root / "src" / "remanent"
+    assert len(named) > 30
+    missing = [name for name in named if not any((place / name).exists() for place in (root, package))]
+    assert [name for name in missing if "/" in name.rstrip("/") or not list(package.rglob(name.rstrip("/")))] == []
+
+
 def test_the_glossary_is_in_order_and_has_the_terms_of_the_other_pages():
     terms = re.findall(r"^\*\*(.+?)\*\*", (DOCS / "glossary.md").read_text(), re.MULTILINE)
     assert terms == sorted(terms, key=str.lower)
