@@ -29,7 +29,7 @@ class Board:
     def show(self, counts: Counter[str], working: Sequence[str]) -> None:
         """Moves the bar."""
         numbers = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "skipped"))
-        note = f"{numbers}; at work: {' '.join(working) or 'none'}"
+        note = f"{numbers}; running: {' '.join(working) or 'none'}"
         self.progress.update(self.bar, completed=counts["done"] + counts["failed"] + counts["skipped"], note=note)
 
     def say(self, line: str) -> None:
