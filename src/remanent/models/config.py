@@ -6,8 +6,7 @@ from remanent._identity import OWN_COLUMN
 from remanent._options import check_at_least, check_choice, check_range
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
-from remanent.units import UNITS
-from remanent.units.bmru import LATCH_STATES
+from remanent.units import UNITS, initial_states
 
 CHOICES = {
     "encoder": ("linear", "embedding"),
@@ -16,7 +15,6 @@ CHOICES = {
     "head": ("last", "mean", "every"),
     "join": JOINS,
     "clock": CLOCKS,
-    "initial_state": LATCH_STATES,
 }
 
 
@@ -40,10 +38,11 @@ class ModelConfig:
         gate: whether a sigmoid of the block's input multiplies what the unit adds.
         dropout: the probability that a value which a block adds is left out in training, in [0, 1).
         head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
-        epsilon: of BMRUs, how much of the old state a write keeps, in [0, 1]; a CMRU's is 1.
-        surrogate_width: of bistable units, the surrogate gradient's width, above 0.
-        initial_state: of units that can learn it, "zeros" or "learned"; or "low", the negative state of a BMRU or
-            CMRU, whose state is then one bit from the start, beside which other units start at zeros.
+        epsilon: for units that training can anneal, such as the BMRU: how much of the old state a write keeps, in
+            [0, 1]. A CMRU is not annealed: its `epsilon` is 1.
+        surrogate_width: for units that latch, the width of the surrogate gradient, above 0.
+        initial_state: "zeros", "learned", or "low", the negative state of a BMRU or CMRU, whose state is then one bit
+            from the start. A unit without this initial state starts at zeros.
         num_heads: of attention, at least 1.
         clock: features of the step beside every unit's input, which vanish: "none", "sinusoid" or "decay"; see
             `Clock`.
@@ -86,6 +85,7 @@ class ModelConfig:
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        check_choice("initial_state", self.initial_state, initial_states())
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
         self._check_layers()
