@@ -353,14 +353,14 @@ def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks):
 
 
 @NEEDS_PROC
-def test_ctrl_c_ends_the_grid_and_says_how_to_go_on(tmp_path, forks):
+def test_ctrl_c_ends_the_grid_and_says_how_to_resume_it(tmp_path, forks):
     arguments = ["--seed", "0", "--set", LONG, "--quiet"]
     pid = forks.start(tmp_path, *arguments)
     eventually(lambda: checkpoints(tmp_path))
     child = descendants(pid)[0]
     os.kill(pid, signal.SIGINT)
     assert forks.wait(pid) == 130
-    assert "remanent: interrupted - the same command goes on with the grid" in (tmp_path / "err").read_text()
+    assert "remanent: interrupted - the same command resumes the grid" in (tmp_path / "err").read_text()
     assert is_over(child)
     assert forks.wait(forks.start(tmp_path, *arguments)) == 0
     check_each_once(tmp_path, 1)
