@@ -35,6 +35,7 @@ def test_trajectory_orders_channels_by_their_last_write(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
     assert figure.axes[0].get_title() == "t"
     assert trajectory(np.zeros((4, 8)), states, title="t").axes
+    assert trajectory(np.zeros((1, 1)), states[:1], title="one step").axes
 
 
 def test_response_draws_input_over_output_and_saves_the_same_bytes(tmp_path):

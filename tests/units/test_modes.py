@@ -12,6 +12,7 @@ from torch.export import Dim
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
+from cases import exhaustive
 from helpers import compiles
 from remanent import UNITS
 from unit_cases import CASES, D, M, case_id, each, exact, make, parts, stepped
@@ -30,12 +31,17 @@ def close(actual, expected, tolerance):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
 
 
+WHOLE = [pytest.param("inductor", BOTH, marks=exhaustive), ("inductor", {}), ("aot_eager", BOTH)]
+"""With C++ for one scan or for four; and the graphs of four, forward and backward, run as they are."""
+
+
 @compiles
 @pytest.mark.parametrize("name", UNITS)
-def test_compiles_whole_forward_and_backward(name):
+@pytest.mark.parametrize(("backend", "options"), WHOLE, ids=case_id)
+def test_compiles_whole_forward_and_backward(name, backend, options):
     torch.compiler.reset()
-    unit = make(name, dtype=torch.float32, **BOTH)
-    compiled = torch.compile(unit, fullgraph=True)
+    unit = make(name, dtype=torch.float32, **options)
+    compiled = torch.compile(unit, fullgraph=True, backend=backend)
     for T in (9, 12, 15):  # the second length compiles for any
         x, reset = batch(T=T, dtype=torch.float32)
         x.requires_grad_()

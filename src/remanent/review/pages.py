@@ -8,7 +8,7 @@ from pathlib import Path
 from remanent.report.figures import hysteresis_loop, trajectory
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
 from remanent.report.groups import Group, spread, summarise
-from remanent.report.memory import confusion_matrix, gradient_against_lag, learning_curves
+from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, learning_curves
 from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells

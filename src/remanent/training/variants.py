@@ -35,11 +35,11 @@ def experiment_for(
 
     Args:
         recipe: a name of `RECIPES`.
-        unit: as `ModelConfig.unit` reads it.
-        seed: of weights and batches.
-        overrides: dotted name (task.X, model.X, training.X) to value.
-        threads: of torch.
-        data_dir: a folder for a task that reads one.
+        unit: the unit, as `ModelConfig.unit` reads it.
+        seed: the seed of weights and batches.
+        overrides: what is changed: dotted name (task.X, model.X, training.X) to value.
+        threads: the number of torch threads.
+        data_dir: the folder of the data, for a task that reads one.
 
     Raises:
         ValueError: there is no such option, or a value is of another type or out of its range.

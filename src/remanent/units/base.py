@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -57,6 +57,9 @@ class RecurrentUnit(HookedLayers):
         ValueError: a size or option is out of its range; the message names the argument.
         TypeError: a size is not an int, or a flag not a bool.
     """
+
+    recurrence_type: ClassVar[type[Recurrence]]
+    """The class of a unit's equations, which says what the unit is and which options a model fills."""
 
     def __init__(
         self,
