@@ -39,9 +39,9 @@ from remanent.training.folder import (
     read_experiment,
     write_model,
 )
-from remanent.training.live import ShowMemory
 from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.tensorboard import ShowMemory
 
 
 def start_run(
