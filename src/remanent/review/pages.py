@@ -94,12 +94,12 @@ def _summary(by_unit: ByUnit) -> str:
     score = METRICS[task.metric]
     means = {unit: statistics.fmean(run.score for run in runs) for unit, runs in by_unit.items()}
     order = sorted(means, key=lambda unit: -means[unit] if score.more_is_better else means[unit])
-    told = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
+    found = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
     what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
     return (
-        f"{count} {noun} of {task.name}; {what} on test: {told}; by guessing {format_score(task.chance, task.metric)}."
+        f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {format_score(task.chance, task.metric)}."
     )
 
 

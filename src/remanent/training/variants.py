@@ -68,12 +68,12 @@ def experiment_for(
 
 
 def variant_of(experiment: Experiment, recipe: str | None = None) -> Variant:
-    """What a configuration changes in a recipe, beside unit, seed and options that do not count.
+    """The recipe of a configuration, and the options that differ from it, without unit, seed and uncounted options.
 
     Args:
         experiment: the configuration.
-        recipe: the recipe that it began from; None for the one of its task in which it changes the least. The name of
-            the task stands for a recipe where there is none.
+        recipe: the name of the recipe that it was made from; None for the recipe of its task from which it differs
+            least, or for the name of the task if that has no recipe.
 
     >>> variant_of(experiment_for("copy-first", "lru", 3, {"task.steps": 10}))
     Variant(recipe='copy-first', overrides={'task.steps': 10})

@@ -70,11 +70,11 @@ class Keyword(SpeechTask):
             Inputs (B, S + T, 13) and classes (B, S + T), T the longest clip.
         """
         data = self._data()
-        said = data.classes[data.train] == 1
+        spoken = data.classes[data.train] == 1
         drawn = torch.cat(
             [
-                _draw(data.train[said], batch_size // 2, generator),
-                _draw(data.train[~said], batch_size - batch_size // 2, generator),
+                _draw(data.train[spoken], batch_size // 2, generator),
+                _draw(data.train[~spoken], batch_size - batch_size // 2, generator),
             ]
         )
         return lay_out(data, drawn, data.classes[drawn], self.silence)
