@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence
 
-from remanent.ops.shards import final_state, place_in, refusal_announced
+from remanent.ops.collectives import place_in, refusal_announced
+from remanent.ops.shards import final_state
 from remanent.units import _time
 from remanent.units._checks import ShapeError, check_input, checked_reset
 from remanent.units._state import State
