@@ -6,15 +6,15 @@ python docs/draw_results.py [FILE ...] [--page PAGE]    # results/grid*.jsonl, d
 import argparse
 import re
 from pathlib import Path
-from typing import Any
 
 from remanent._files import replace_between, write_whole
+from remanent.records.record import Record
 from remanent.report.figures import save_figure
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
 from remanent.report.groups import Group, summarise
 from remanent.report.results import read_results
 from remanent.report.score_tables import caption, grid_commands, markdown_scores
-from remanent.report.tables import SCORES
+from remanent.tasks import METRICS
 
 ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
@@ -41,7 +41,7 @@ def section(group: Group, pictures: Path) -> str:
     """Heading, caption, table, pictures and commands of one group; the pictures are written."""
     pictures.mkdir(exist_ok=True)
     name = "results-" + re.sub(r"[^0-9a-z]+", "-", group.label.lower()).strip("-")
-    figures = {name: (draw_scores(group), f"{SCORES[group.metric].title} of every unit")}
+    figures = {name: (draw_scores(group), f"{METRICS[group.metric].title} of every unit")}
     if group.has_failing_lengths:
         figures[f"{name}-failing"] = (draw_failing_lengths(group), "failing length of every unit and seed")
     lines = [f"## {group.label}", "", caption(group), "", markdown_scores(group), ""]
@@ -51,14 +51,16 @@ def section(group: Group, pictures: Path) -> str:
     return "\n".join([*lines, "```console", *grid_commands(group), "```", ""])
 
 
-def made_by(records: list[dict[str, Any]]) -> str:
+def made_by(records: list[Record]) -> str:
     """On what machines, with what versions, and of what commits the records were made."""
     commits: dict[tuple[str, str], list[str]] = {}
     for record in records:
-        packages = ", ".join(f"{name} {version}" for name, version in record["packages"].items())
-        machine = f"{record['processor']} ({record['cores']} cores), {record['platform']}"
-        made_with = f"Python {record['python']}, {packages}"
-        commits.setdefault((machine, made_with), []).append(str(record.get("commit") or "unknown"))
+        by = record.versions
+        if by is None:
+            continue
+        packages = ", ".join(f"{name} {version}" for name, version in by.packages.items())
+        machine = f"{by.processor} ({by.cores} cores), {by.platform}"
+        commits.setdefault((machine, f"Python {by.python}, {packages}"), []).append(record.commit or "unknown")
     lines = ["## How it was made", ""]
     for (machine, made_with), of_runs in commits.items():
         said = ", ".join(f"`{commit}` ({of_runs.count(commit)})" for commit in dict.fromkeys(of_runs))

@@ -3,13 +3,15 @@
 import hashlib
 import json
 
-VERSIONS = {
-    "packages": {"remanent": "0.1.0", "torch": "2.13.0"},
-    "python": "3.11.7",
-    "platform": "Linux",
-    "processor": "AMD EPYC",
-    "cores": 2,
-}
+from remanent.records.record import LengthScore, Record, Seconds, Versions
+
+VERSIONS = Versions(
+    packages={"remanent": "0.1.0", "torch": "2.13.0"},
+    python="3.11.7",
+    platform="Linux",
+    processor="AMD EPYC",
+    cores=2,
+)
 
 
 def record(
@@ -35,31 +37,31 @@ def record(
     config = {"task": task, "model": {"unit": unit, "hidden_size": 64}, "training": training}
     named = {"recipe": recipe, "task": task, "model": config["model"], "training": training | {"threads": None}}
     done = status == "done"
-    tests = [{"length": length * 10**i, "examples": 512, "score": s} for i, s in enumerate(scores)] if done else []
-    return {
-        "id": hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16],
-        "recipe": recipe,
-        "unit": unit,
-        "seed": seed,
-        "set": overrides,
-        "status": status,
-        "error": None if done else "FloatingPointError: the loss must be finite, got nan",
-        "metric": metric,
-        "chance": 1.0 if metric == "mse" else 0.1,
-        "length_name": "steps",
-        "length": length,
-        "tests": tests,
-        "failing_length": failing,
-        "parameters": 12345,
-        "steps": training["steps"],
-        "seconds": {"train": 60.0 + seed, "test": 20.0},
-        "config": config,
-        "commit": commit,
-        **VERSIONS,
-    }
+    return Record(
+        id=hashlib.sha256(json.dumps(named, sort_keys=True).encode()).hexdigest()[:16],
+        recipe=recipe,
+        unit=unit,
+        seed=seed,
+        set=overrides,
+        status=status,
+        error=None if done else "FloatingPointError: the loss must be finite, got nan",
+        metric=metric,
+        chance=1.0 if metric == "mse" else 0.1,
+        length_name="steps",
+        length=length,
+        tests=tuple(LengthScore(length * 10**i, 512, score) for i, score in enumerate(scores)) if done else (),
+        failing_length=failing,
+        parameters=12345,
+        steps=training["steps"],
+        seconds=Seconds(60.0 + seed, 20.0),
+        config=config,
+        commit=commit,
+        versions=VERSIONS,
+    )
 
 
 def write(path, records, tail=""):
-    """A results file, with anything after its last line."""
-    path.write_text("".join(json.dumps(line) + "\n" for line in records) + tail)
+    """A results file of records or of plain values, with anything after its last line."""
+    lines = [json.dumps(each.to_dict() if isinstance(each, Record) else each) + "\n" for each in records]
+    path.write_text("".join(lines) + tail)
     return path

@@ -1,8 +1,11 @@
-"""The house: what an import costs, which way imports run, and that files stay short."""
+"""The house: what an import costs, which way imports run, what a room holds, and that files stay short."""
 
 import ast
+import re
 import subprocess
 import sys
+from collections import defaultdict
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -10,39 +13,68 @@ import pytest
 import remanent
 
 ROOT = Path(remanent.__file__).parent
-PARTS = {  # part: what it may import beside itself
-    "_files": set(),
-    "_machine": set(),
-    "_memory": set(),
-    "_options": set(),
-    "_plugins": set(),
-    "_results": {"_files"},
-    "_terminal": set(),
-    "ops": {"_options"},
-    "units": {"_options", "ops"},
-    "models": {"_files", "_options", "ops", "units"},
-    "tasks": {"_options"},
-    "training": {
-        "_files",
-        "_machine",
-        "_memory",
-        "_options",
-        "_plugins",
-        "_results",
-        "_terminal",
-        "ops",
-        "units",
-        "models",
-        "tasks",
-        "analysis",
-        "report",
-    },
-    "analysis": {"_options", "ops", "units", "models"},
-    "report": {"_files", "_results"},
-    "export": {"_files", "_options", "ops", "units", "models"},
-    "bench": {"_files", "_machine", "_memory", "_options", "ops", "units", "models", "tasks", "report", "export"},
+PARTS = (
+    *("ops", "units", "models", "tasks", "analysis", "records", "report"),
+    *("distributed", "training", "sweep", "review", "export", "bench", "demo", "cli"),
+)
+"""The parts of the package in the direction in which data flows: each may import those before it."""
+FREE = "base"
+"""The part of the modules with a leading underscore at the top: all may import them, and they import one another."""
+MOST_FILES = 15
+"""The most files that a room may hold, beside its `__init__.py`."""
+SHARED_NAMES = {
+    "base": "what all of a room's classes inherit: the units' and the tasks'",
+    "blocks": "the blocks of a model, and how each of them is written in C",
+    "checks": "the checks of a room's arguments",
+    "chip": "running a model on the emulated chip, and scoring what it answers there",
+    "feedback": "one scan: its public function, and its kernels for each processor",
+    "identity": "how an option declares whether it makes another run, and the hash of those that do",
+    "latch": "one scan: its public function, and its kernels for each processor",
+    "linear": "one scan: its public function, and its kernels for each processor",
+    "scans": "the scans: how they are timed, and how they are exported",
+    "shards": "the parts of a sequence that processes share: in the scans, in a model, timed",
+    "state": "the state of a unit, and of a model of them",
+    "transition": "one scan: its public function, and its kernels for each processor",
 }
+"""File names that stand in several rooms because they hold the same subject, each with that subject.
+
+A file of `cli` is named as its command is, and so may share the name of what the command calls; and ops/cpu and
+ops/gpu hold the same for two processors.
+"""
 MODULES = sorted(ROOT.rglob("*.py"))
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT.parent).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path): path for path in MODULES}
+
+
+def part_of(name):
+    part = name.split(".")[1]
+    return FREE if part.startswith("_") and part != "__main__" else part
+
+
+def imports_of(path):
+    """The modules of the package that a file imports, wherever in it and for whatever purpose."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports by a relative name in line {node.lineno}"
+            inner = [f"{node.module}.{alias.name}" for alias in node.names]
+            names = [name if name in NAMES else node.module for name in inner]
+        else:
+            continue
+        found |= {name for name in names if name in NAMES}
+    return found - {name_of(path)}
+
+
+ARROWS = {name: imports_of(path) for name, path in NAMES.items()}
+ROOMS = sorted({path.parent for path in MODULES})
 
 
 def run(code):
@@ -67,18 +99,38 @@ def test_the_core_runs_without_the_training_packages():
     assert run(code).strip() == "(2, 3)"
 
 
-@pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))
-def test_imports_run_one_way(path):
-    part = path.relative_to(ROOT).parts[0].removesuffix(".py")
-    if part not in PARTS:
-        return  # the command line and the demonstration may use everything
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-        names += [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-        for name in names:
-            if name.split(".")[0] == "remanent":
-                used = name.split(".")[1] if "." in name else "the package itself"
-                assert used in PARTS[part] | {part}, f"{path.name} imports {name}"
+@pytest.mark.parametrize("name", ARROWS)
+def test_imports_run_one_way(name):
+    if name in ("remanent", "remanent.__main__"):
+        return  # the door to the package, and the door to its command line
+    assert "remanent" not in ARROWS[name], f"{name} imports the package itself"
+    part = part_of(name)
+    assert part in (*PARTS, FREE), f"{name} is of no part: add it to PARTS where its data flow"
+    allowed = {FREE, part} | (set() if part == FREE else set(PARTS[: PARTS.index(part)]))
+    assert {used for used in ARROWS[name] if part_of(used) not in allowed} == set()
+
+
+def test_no_files_import_each_other_in_a_circle():
+    try:
+        TopologicalSorter(ARROWS).prepare()
+    except CycleError as error:
+        pytest.fail(" -> ".join(error.args[1]))
+
+
+@pytest.mark.parametrize("room", ROOMS, ids=lambda p: str(p.relative_to(ROOT.parent)))
+def test_a_room_is_not_crowded(room):
+    files = [path.name for path in room.glob("*.py") if path.name != "__init__.py"]
+    assert len(files) <= MOST_FILES, files
+
+
+def test_a_file_name_means_one_thing():
+    rooms = defaultdict(set)
+    for path in MODULES:
+        if path.stem not in ("__init__", "__main__") and path.parent.name != "cli":
+            name = str(path.relative_to(ROOT))
+            rooms[path.stem.removeprefix("_")].add(re.sub("^ops/(cpu|gpu)/", "ops/PROCESSOR/", name))
+    shared = {stem: sorted(paths) for stem, paths in rooms.items() if len(paths) > 1}
+    assert {stem: paths for stem, paths in shared.items() if stem not in SHARED_NAMES} == {}
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(ROOT)))

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from remanent.tasks._mfcc import FLOOR, tables
-from remanent.tasks._speech import COMMANDS_RATE, DIGITS_RATE, WORDS, SpeechTask
-from remanent.training.run import read_experiment
+from remanent.tasks.sounds.mfcc import FLOOR, tables
+from remanent.tasks.sounds.speech import COMMANDS_RATE, DIGITS_RATE, WORDS, SpeechTask
+from remanent.training.folder import read_experiment
 
 RATES = {"digits": DIGITS_RATE, "speech-commands": COMMANDS_RATE}
 FULL_SCALE = 32768

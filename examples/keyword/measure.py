@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from remanent.tasks import Keyword
-from remanent.tasks._clips import read_samples
-from remanent.tasks._speech import DIGITS_RATE, WORDS, _find_digits
-from remanent.training.run import read_experiment
+from remanent.tasks.sounds.clips import read_samples
+from remanent.tasks.sounds.speech import DIGITS_RATE, WORDS, find_digits
+from remanent.training.folder import read_experiment
 
 PAUSE = 0.5
 """Seconds of silence before and after each clip."""
@@ -62,7 +62,7 @@ def write_joined(path: Path, folder: str | None, split: str, *, noise: float | N
     Returns:
         What is said when.
     """
-    recordings = _find_digits(folder)
+    recordings = find_digits(folder)
     indices = range(5) if split == "test" else range(5, 10)
     spoken = sorted({name.rsplit("_", 1)[0] for name in recordings.names}, key=_speaker)
     names = [f"{name}_{index}.wav" for name in spoken for index in indices]

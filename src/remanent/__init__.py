@@ -3,7 +3,7 @@
 from importlib.metadata import version
 
 from remanent import models, ops, units
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
 from remanent.units import (
     BMRU,

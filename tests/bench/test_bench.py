@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from remanent.bench import SECTIONS, peers, run_bench
-from remanent.bench.runs import positive_inputs
+from remanent.bench.passes import positive_inputs
 from remanent.bench.timing import Case, add_ratios, measure, time_in_turn
 from remanent.cli import main
 
@@ -189,7 +189,7 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
 
 
 def test_reuse_is_refused_where_there_is_no_glibc(tmp_path, monkeypatch):
-    monkeypatch.setattr("remanent.bench.run.reuse_freed_memory", lambda: False)
+    monkeypatch.setattr("remanent.bench.sections.reuse_freed_memory", lambda: False)
     with pytest.raises(ValueError, match="`allocator` must be default without glibc, got 'reuse'"):
         run_bench(["streaming"], tmp_path / "b", allocator="reuse", quick=True)
     assert not (tmp_path / "b").exists()

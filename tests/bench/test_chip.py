@@ -12,9 +12,9 @@ from model_cases import make
 from remanent.bench import measure_chip
 from remanent.cli import main
 from remanent.export.chip import missing_tools
+from remanent.records.configuration import fitting
 from remanent.tasks import CopyFirst, FlipFlop, SequentialImage
 from remanent.training import Experiment, TrainingConfig, evaluate, start_run
-from remanent.training.config import fitting
 
 pytestmark = [
     pytest.mark.skipif(missing_tools() is not None, reason=f"needs {missing_tools()}"),

@@ -18,20 +18,19 @@ import numpy as np
 import pytest
 import torch
 
+from real_data import SPEECH, needs_speech
 from remanent.cli import main
 from remanent.export import export_c
 from remanent.export._fold import fold_states
 from remanent.export.c import step_outputs
 from remanent.models import ModelConfig, SequenceModel
 from remanent.models.quantize import quantized
+from remanent.records.configuration import Experiment, TrainingConfig, fitting
 from remanent.tasks import Keyword, SpokenDigits
-from remanent.tasks._mfcc import mfcc
-from remanent.training.config import Experiment, TrainingConfig, fitting
+from remanent.tasks.sounds.mfcc import mfcc
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "keyword"
-REAL = ROOT.parent / "shared" / "data" / "free-spoken-digit-dataset.zip"
-needs_real = pytest.mark.skipif(not REAL.is_file(), reason="the real spoken digits are not beside this clone")
 pytestmark = pytest.mark.skipif(
     shutil.which("gcc") is None or shutil.which("make") is None, reason="needs gcc and make"
 )
@@ -367,12 +366,12 @@ def test_features_agree_on_sounds_of_every_kind(dataset, rate, tmp_path):
     np.testing.assert_allclose(found[:, 13], np.concatenate([w.var(1) for w in windows]), rtol=1e-6, atol=1e-15)
 
 
-@needs_real
+@needs_speech
 def test_features_and_utterances_of_the_real_test_clips(tmp_path):
-    task = SpokenDigits(data_dir=str(REAL), standardise="set")
+    task = SpokenDigits(data_dir=str(SPEECH), standardise="set")
     program = frames_program(tmp_path, task)
     clips = []
-    with zipfile.ZipFile(REAL) as file:
+    with zipfile.ZipFile(SPEECH) as file:
         for name in sorted(file.namelist()):
             if re.search(r"_[0-4]\.wav$", name):
                 with wave.open(io.BytesIO(file.read(name))) as clip:

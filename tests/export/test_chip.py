@@ -1,24 +1,23 @@
 """Trained models in C: on every example of a test set, on this machine and on an emulated Cortex-M4."""
 
-import os
 import shutil
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from cases import exhaustive, rarely
 from model_cases import inputs, make
+from real_data import NO_SPEECH, SPEECH
 from remanent import ModelConfig
 from remanent.export import run_on_chip, write_c
 from remanent.export.c import run_module, step_outputs
 from remanent.export.chip import MOST_BYTES, missing_tools
+from remanent.records.configuration import fitting
 from remanent.tasks import SequentialImage, SpokenDigits
 from remanent.tasks.metrics import IGNORED
 from remanent.training import Experiment, TrainingConfig, evaluate, start_run
-from remanent.training.config import fitting
 
-SHARED = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 needs_chip = pytest.mark.skipif(missing_tools() is not None, reason=f"needs {missing_tools()}")
 
@@ -29,13 +28,14 @@ def digits():
 
 
 def spoken_digits():
-    place = os.environ.get("REMANENT_DATA") or SHARED
-    if not Path(place).is_dir():
-        pytest.skip("needs the Free Spoken Digit Dataset in REMANENT_DATA or beside the checkout")
-    return SpokenDigits(data_dir=str(place)), {"unit": "bmru", "initial_state": "low"}
+    if not SPEECH.is_file():
+        pytest.skip(NO_SPEECH)
+    return SpokenDigits(data_dir=str(SPEECH)), {"unit": "bmru", "initial_state": "low"}
 
 
-@pytest.fixture(scope="module", params=[digits, spoken_digits], ids=["digits", "spoken digits"])
+@pytest.fixture(
+    scope="module", params=[digits, pytest.param(spoken_digits, marks=exhaustive)], ids=["digits", "spoken digits"]
+)
 def trained(request, tmp_path_factory):
     """A small model after a short training, and the test split, each example whole."""
     torch.use_deterministic_algorithms(True)
@@ -94,12 +94,11 @@ def test_int8_loses_little(trained):
 
 
 @needs_chip
-@pytest.mark.parametrize("weights", ["float32", "int8"])
-def test_a_cortex_m4_decides_the_same(trained, weights):
+@pytest.mark.parametrize(("weights", "count"), [("float32", 100), ("int8", 100), rarely("float32", None)])
+def test_a_cortex_m4_decides_the_same(trained, weights, count):
     task, model, x, target = trained
     module = write_c(model, name="keyword", weights=weights)
-    if weights == "int8":
-        x, target = x[:100], target[:100]
+    x, target = x[:count], target[:count]
     sequences = [sequence.numpy() for sequence in x]
     runs = [run_on_chip(module, sequences[i : i + 100]) for i in range(0, len(sequences), 100)]
     y = torch.from_numpy(np.stack([outputs for run in runs for outputs in run.outputs]))

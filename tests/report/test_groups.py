@@ -1,10 +1,12 @@
 """Records are gathered by task, unit and overrides, and a column has a best only where it is clear."""
 
+import dataclasses
 import math
 
 import numpy as np
 import pytest
 
+from remanent.records.record import LengthScore
 from remanent.report.groups import Column, spread, summarise
 from result_records import record
 
@@ -56,8 +58,7 @@ def test_rows_hold_the_scores_of_their_seeds_in_order():
 
 def test_the_same_length_on_other_examples_is_another_column():
     line = record(scores=(0.5,))
-    line["tests"].append({"length": 300, "examples": 8, "score": 0.4})
-    (group,) = summarise([line])
+    (group,) = summarise([dataclasses.replace(line, tests=(*line.tests, LengthScore(300, 8, 0.4)))])
     assert group.columns == [Column(300, 8), AT_300]
     assert group.rows[0].scores(Column(300, 8)) == [0.4]
 
@@ -127,7 +128,7 @@ def test_what_does_not_belong_together_is_refused():
         summarise([record(), changed])
     assert summarise([record(), record(seed=1, threads=2)])
     other = record(unit="lru")
-    other["config"]["task"]["noise"] = 0.5
+    other.config["task"]["noise"] = 0.5
     with pytest.raises(
         ValueError, match=r"copy-first must share one configuration, got `task\.noise` of null and 0\.5"
     ):

@@ -5,28 +5,20 @@ import json
 import pytest
 
 from remanent.report.results import find_results, read_results
-from remanent.report.tables import SCORES
-from remanent.tasks.metrics import METRICS
 from result_records import record, write
-
-
-def test_scores_are_written_as_the_metrics_of_the_tasks_are():
-    assert list(SCORES) == list(METRICS)
-    for name, metric in METRICS.items():
-        assert (SCORES[name].title, SCORES[name].more_is_better) == (metric.title, metric.is_share)
 
 
 def test_the_last_line_of_an_id_wins_within_and_across_files(tmp_path):
     failed, done = record(status="failed"), record()
-    assert failed["id"] == done["id"]
+    assert failed.id == done.id
     path = write(tmp_path / "grid.jsonl", [failed, record(seed=1), done])
     records, notes = read_results([path])
-    assert [line["status"] for line in records] == ["done", "done"]
-    assert [line["seed"] for line in records] == [0, 1]
+    assert [line.status for line in records] == ["done", "done"]
+    assert [line.seed for line in records] == [0, 1]
     assert notes == []
     later = write(tmp_path / "later.jsonl", [record(scores=(0.25,))])
-    assert read_results([path, later])[0][0]["tests"][0]["score"] == 0.25
-    assert read_results([later, path])[0][0]["tests"][0]["score"] == 0.5
+    assert read_results([path, later])[0][0].tests[0].score == 0.25
+    assert read_results([later, path])[0][0].tests[0].score == 0.5
 
 
 @pytest.mark.parametrize("tail", ['{"id": "12', "\udcff", '{"id": "12\n\n'])
@@ -43,13 +35,13 @@ def test_a_last_line_that_was_cut_short_is_announced_and_left_alone(tmp_path, ta
 
 def test_a_whole_last_line_needs_no_newline(tmp_path):
     path = tmp_path / "grid.jsonl"
-    path.write_text(json.dumps(record()))
+    path.write_text(json.dumps(record().to_dict()))
     assert read_results([path]) == ([record()], [])
 
 
 def test_a_broken_line_elsewhere_is_named(tmp_path):
-    path = write(tmp_path / "grid.jsonl", [record()], tail='{"id": "12\n' + json.dumps(record(seed=1)))
-    with pytest.raises(ValueError, match=r"grid\.jsonl, line 2 must hold JSON, got '\{\"id\": \"12'"):
+    path = write(tmp_path / "grid.jsonl", [record()], tail='{"id": "12\n' + json.dumps(record(seed=1).to_dict()))
+    with pytest.raises(ValueError, match=r"grid\.jsonl, line 2 must hold a JSON object, got '\{\"id\": \"12'"):
         read_results([path])
 
 
@@ -57,7 +49,7 @@ def test_a_broken_line_elsewhere_is_named(tmp_path):
     ("change", "message"),
     [
         ({"status": "going"}, "line 1: `status` must be one of done, failed, got 'going'"),
-        ({"metric": "loss"}, "line 1: `metric` must be one of mse, accuracy, .*, got 'loss'"),
+        ({"metric": "loss"}, "`metric` must be one of mse, accuracy, .*, got 'loss'"),
         ({"seed": "0"}, "line 1: `seed` must be of type int, got '0'"),
         ({"seed": True}, "line 1: `seed` must be of type int, got True"),
         ({"tests": [{"length": 3}]}, r"line 1: `tests` must hold numbers `length` and `examples`, got \{'length': 3\}"),
@@ -68,20 +60,20 @@ def test_a_broken_line_elsewhere_is_named(tmp_path):
     ],
 )
 def test_a_value_that_no_record_can_have_is_named(tmp_path, change, message):
-    path = write(tmp_path / "grid.jsonl", [record() | change])
+    path = write(tmp_path / "grid.jsonl", [record().to_dict() | change])
     with pytest.raises(ValueError, match=message):
         read_results([path])
 
 
 def test_a_failed_run_needs_neither_parameters_nor_seconds(tmp_path):
-    path = write(tmp_path / "grid.jsonl", [record(status="failed") | {"parameters": None, "seconds": None}])
+    path = write(tmp_path / "grid.jsonl", [record(status="failed").to_dict() | {"parameters": None, "seconds": None}])
     assert len(read_results([path])[0]) == 1
 
 
 def test_a_file_of_one_broken_line_is_cut_short_only_if_it_begins_as_a_record(tmp_path):
     path = write(tmp_path / "grid.jsonl", [], tail='{"id')
     assert read_results([path]) == ([], [f"{path}, line 1 was cut short and is left out"])
-    with pytest.raises(ValueError, match=r"text\.jsonl, line 1 must hold JSON, got 'words'"):
+    with pytest.raises(ValueError, match=r"text\.jsonl, line 1 must hold a JSON object, got 'words'"):
         read_results([write(tmp_path / "text.jsonl", [], tail="words")])
 
 
@@ -96,7 +88,7 @@ def test_a_file_of_another_kind_is_passed_over_where_found_and_refused_where_nam
     assert find_results(tmp_path) == [second, grid]
     with pytest.raises(ValueError, match=r"memory\.jsonl, line 1 must be a record .* the key 'id', got recipe, mse"):
         read_results([other])
-    with pytest.raises(ValueError, match=r"list\.jsonl, line 1 must be a record .* the key 'id', got list"):
+    with pytest.raises(ValueError, match=r"list\.jsonl, line 1 must hold a JSON object, got '\[1, 2\]'"):
         read_results([tmp_path / "list.jsonl"])
-    with pytest.raises(FileNotFoundError, match=r"`FILE` must be a file, got .*absent"):
+    with pytest.raises(FileNotFoundError, match=r"`FILE` must be a file or the folder of a run, got .*absent"):
         read_results([tmp_path / "absent.jsonl"])

@@ -65,7 +65,7 @@ def test_a_unit_trained_in_two_ways_has_two_rows(runs, tmp_path):
 def test_results_of_the_grid_alone_make_a_report(tmp_path):
     file, out = tmp_path / "grid.jsonl", tmp_path / "report.html"
     records = [record("copy-first", unit, seed=seed) for unit in ("bmru", "lru") for seed in range(2)]
-    file.write_text("".join(json.dumps(r) + "\n" for r in records))
+    file.write_text("".join(json.dumps(r.to_dict()) + "\n" for r in records))
     assert main(["report", "-o", str(out), "--results", str(file)]) == 0
     text = html.unescape(out.read_text())
     assert "4 runs of a grid, in 1 table." in text
@@ -133,7 +133,9 @@ def test_bad_input_is_one_line_and_writes_nothing(runs, tmp_path, capsys):
     (unfinished / "model.safetensors").write_bytes((runs[0] / "model.safetensors").read_bytes())
     (unfinished / "metrics.jsonl").write_text('{"step": 1, "lo')
     assert "metrics.jsonl, line 1 must hold JSON" in fails([str(unfinished), "-o", str(out)], capsys)
-    assert "must be a file, got" in fails(["-o", str(out), "--results", str(tmp_path / "none.jsonl")], capsys)
+    assert "must be a file or the folder of a run, got" in fails(
+        ["-o", str(out), "--results", str(tmp_path / "none.jsonl")], capsys
+    )
     assert not out.exists()
 
 

@@ -8,12 +8,12 @@ import torch
 from remanent import ModelConfig, SequenceModel
 from remanent.models.perturb import perturbed
 from remanent.models.quantize import quantized
+from remanent.records.configuration import fitting
 from remanent.review import robustness
 from remanent.review.robustness import input_deviation
 from remanent.tasks import CopyFirst, Denoising, ListOps, Parity, SequentialImage
 from remanent.tasks.base import derive_seed, read_whole
 from remanent.training import evaluate
-from remanent.training.config import fitting
 from remanent.units import UNITS
 
 NUMBERS = [CopyFirst(steps=8), Denoising(20, 2), SequentialImage(padding=4)]

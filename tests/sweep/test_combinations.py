@@ -5,9 +5,11 @@ import itertools
 
 import pytest
 
-from remanent.sweep.combinations import combinations, experiment_for, identity, read_choices, read_seeds
+from remanent.records.identity import identity
+from remanent.sweep.combinations import combinations, read_choices, read_seeds
 from remanent.tasks import CopyFirst
 from remanent.training import RECIPES
+from remanent.training.variants import experiment_for
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Runs whose folders lie on storage that machines share: another goes on with them, and none does so twice."""
 
 import contextlib
+import dataclasses
 import importlib.util
 import json
 import os
@@ -13,13 +14,16 @@ from pathlib import Path
 
 import pytest
 
+from cases import rarely
 from remanent.cli import main
+from remanent.records.record import RECORD_FILE
 from remanent.sweep import jobs
-from remanent.sweep.combinations import GridRun, experiment_for
+from remanent.sweep.combinations import GridRun
 from remanent.sweep.grid import GridOptions
-from remanent.sweep.jobs import Job, work
-from remanent.sweep.storage import RECORD, Storage
+from remanent.sweep.jobs import Job, failure, work
+from remanent.sweep.storage import Storage
 from remanent.training import resume_run, start_run
+from remanent.training.variants import Variant, experiment_for
 
 CHANGES = {
     "task.steps": 2,
@@ -128,13 +132,11 @@ def test_half_a_file_of_one_that_broke_off_is_cleared_away(tmp_path, address):
 
 def job(tmp_path, address, **changes):
     values = {
-        "recipe": "copy-first",
-        "overrides": CHANGES,
+        "variant": Variant("copy-first", CHANGES),
         "config": RUN.experiment.to_dict(),
         "folder": str(tmp_path / "unused"),
         "results": str(tmp_path / "unused.jsonl"),
-        "known": 0,
-        "limit": 4,
+        "failing_limit": 4,
         "storage": address,
     }
     return Job(**(values | changes))
@@ -142,14 +144,13 @@ def job(tmp_path, address, **changes):
 
 def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, address, monkeypatch):
     assert work(job(tmp_path, address)) == 0
-    record = Storage(address, tmp_path).read(RECORD)
-    assert record["id"] == RUN.id
-    assert record["status"] == "done"
-    assert [test["length"] for test in record["tests"]] == [2, 20, 200, 2000]
+    record = Storage(address, tmp_path).read_record()
+    assert (record.id, record.status) == (RUN.id, "done")
+    assert [test.length for test in record.tests] == [2, 20, 200, 2000]
     assert not (tmp_path / "unused").exists()
     monkeypatch.setattr(jobs, "start_run", None)
     assert work(job(tmp_path, address)) == 0
-    assert Storage(address, tmp_path).read(RECORD) == record
+    assert Storage(address, tmp_path).read_record() == record
 
 
 def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkeypatch):
@@ -165,23 +166,18 @@ def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkey
     with pytest.raises(OSError, match="gone"):
         work(job(tmp_path, address))
     Storage(address, tmp_path).write("seconds.json", {"seconds": 1000.0})
-    notes = []
-    write = jobs.write_json
-    monkeypatch.setattr(
-        jobs, "write_json", lambda path, value: notes.append((path.name, value)) or write(path, value)
-    )
     assert work(job(tmp_path, address)) == 0
-    record = Storage(address, tmp_path).read(RECORD)
-    assert 1000 < record["seconds"]["train"] < 1200
+    record = Storage(address, tmp_path).read_record()
+    assert 1000 < record.seconds.train < 1200
 
 
 def test_a_run_that_failed_is_done_again_where_that_is_asked_for(tmp_path, address):
-    broken = job(tmp_path, address, config=RUN.experiment.to_dict(), limit=4)
-    Storage(address, tmp_path).write(RECORD, {"id": RUN.id, "status": "failed"})
+    broken = job(tmp_path, address)
+    Storage(address, tmp_path).write(RECORD_FILE, failure(broken, "it exploded").to_dict())
     assert work(broken) == 0
-    assert Storage(address, tmp_path).read(RECORD)["status"] == "failed"
-    assert work(broken._replace(known=1)) == 0
-    assert Storage(address, tmp_path).read(RECORD)["status"] == "done"
+    assert Storage(address, tmp_path).read_record().status == "failed"
+    assert work(dataclasses.replace(broken, known=1)) == 0
+    assert Storage(address, tmp_path).read_record().status == "done"
 
 
 @pytest.mark.parametrize(
@@ -245,8 +241,9 @@ def check_each_once(tmp_path, count):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")
-def test_a_grid_on_storage_goes_on_when_its_process_and_then_itself_is_killed(tmp_path):
-    command = grid("training.steps=400", "--storage", "storage", "--workers", "1", "--seed", "0:2")
+@pytest.mark.parametrize("runs", [1, rarely(2)])
+def test_a_grid_on_storage_goes_on_when_its_process_and_then_itself_is_killed(tmp_path, runs):
+    command = grid("training.steps=400", "--storage", "storage", "--workers", "1", "--seed", f"0:{runs}")
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     eventually(lambda: newest(tmp_path / "storage") > 50)
     parents = {int(p.name): _parent(p) for p in Path("/proc").iterdir() if p.name.isdigit()}
@@ -259,7 +256,7 @@ def test_a_grid_on_storage_goes_on_when_its_process_and_then_itself_is_killed(tm
     assert "the process was ended by SIGKILL; tried again" in said
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
-    check_each_once(tmp_path, 2)
+    check_each_once(tmp_path, runs)
     record = json.loads((tmp_path / "results" / "grid.jsonl").read_text().splitlines()[0])
     assert record["seconds"]["train"] > 0
 
@@ -272,7 +269,8 @@ def _parent(process):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
-def test_when_its_node_dies_a_run_goes_on_at_another_from_its_last_checkpoint(tmp_path, monkeypatch):
+@pytest.mark.parametrize("runs", [1, rarely(2)])
+def test_when_its_node_dies_a_run_goes_on_at_another_from_its_last_checkpoint(tmp_path, monkeypatch, runs):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
     monkeypatch.setenv("RAY_health_check_period_ms", "500")  # a node that is silent for so long is dead
@@ -283,7 +281,8 @@ def test_when_its_node_dies_a_run_goes_on_at_another_from_its_last_checkpoint(tm
     process = None
     try:
         node = cluster.add_node(num_cpus=1, resources={"first": 1})
-        command = grid("training.steps=400", "--storage", "storage", "--address", cluster.address, "--seed", "0:2")
+        where = ["--storage", "storage", "--address", cluster.address]
+        command = grid("training.steps=400", *where, "--seed", f"0:{runs}")
         process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         eventually(lambda: newest(tmp_path / "storage") > 50)
         cluster.remove_node(node, allow_graceful=False)
@@ -296,7 +295,7 @@ def test_when_its_node_dies_a_run_goes_on_at_another_from_its_last_checkpoint(tm
         if process is not None:
             process.kill()
         cluster.shutdown()
-    check_each_once(tmp_path, 2)
+    check_each_once(tmp_path, runs)
     assert reached > 50
     seeds = [json.loads(line)["seed"] for line in (tmp_path / "results" / "grid.jsonl").read_text().splitlines()]
-    assert sorted(seeds) == [0, 1]
+    assert sorted(seeds) == list(range(runs))

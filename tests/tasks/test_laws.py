@@ -1,12 +1,13 @@
 """Laws that every task keeps: batches and streams are what they say they are, and fixed."""
 
 import math
-from pathlib import Path
 
 import pytest
 import torch
 
+from real_data import SPEECH, needs_speech
 from remanent import ModelConfig, SequenceModel
+from remanent.records.configuration import fitting
 from remanent.tasks import (
     METRICS,
     TASKS,
@@ -25,9 +26,7 @@ from remanent.tasks import (
 )
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import IGNORED
-from remanent.training.config import fitting
 
-SPEECH = Path(__file__).parents[3] / "shared" / "data" / "free-spoken-digit-dataset.zip"
 SMALL = {
     "copy-first": CopyFirst(steps=12),
     "denoising": Denoising(steps=20, hold=5),
@@ -42,8 +41,7 @@ SMALL = {
     "keyword": Keyword(data_dir=str(SPEECH)),
     "characters": Characters(steps=12),
 }
-real_speech = pytest.mark.skipif(not SPEECH.is_file(), reason="the spoken digits are not beside this clone")
-ALL = [pytest.param(SMALL[name], marks=real_speech if name in ("spoken-digits", "keyword") else ()) for name in TASKS]
+ALL = [pytest.param(SMALL[name], marks=needs_speech if name in ("spoken-digits", "keyword") else ()) for name in TASKS]
 LONGER = 1234
 
 

@@ -3,16 +3,14 @@
 import gzip
 import os
 import struct
-from pathlib import Path
 
 import pytest
 import torch
 
+from real_data import MNIST, needs_mnist
 from remanent.tasks import CopyFirst, SequentialImage
-from remanent.tasks._images import load_digits
 from remanent.tasks.base import read_whole
-
-REAL_MNIST = Path(__file__).parents[3] / "shared" / "data" / "MNIST" / "raw"
+from remanent.tasks.images.image_sets import load_digits
 
 
 def generator(seed=0):
@@ -158,9 +156,9 @@ def test_a_fetched_file_of_another_content_is_refused(monkeypatch, tmp_path):
         SequentialImage("mnist").split_size("test")
 
 
-@pytest.mark.skipif(not REAL_MNIST.is_dir(), reason="the real MNIST files are not beside this clone")
+@needs_mnist
 def test_the_real_mnist():
-    task = SequentialImage("mnist", data_dir=os.fspath(REAL_MNIST))
+    task = SequentialImage("mnist", data_dir=os.fspath(MNIST))
     assert (task.split_size("validation"), task.split_size("test")) == (5000, 10_000)
     x, y = task.batch(64, generator())
     assert x.shape == (64, 28 + 136, 28)
@@ -168,11 +166,11 @@ def test_the_real_mnist():
     assert task.chance == pytest.approx(0.1135)
 
 
-@pytest.mark.skipif(not REAL_MNIST.is_dir(), reason="the real MNIST files are not beside this clone")
+@needs_mnist
 def test_the_hashes_are_those_of_the_real_files():
     import hashlib
 
-    from remanent.tasks._images import MNIST_FILES
+    from remanent.tasks.images.image_sets import MNIST_FILES
 
     for name, (_, sha256) in MNIST_FILES.items():
-        assert hashlib.sha256((REAL_MNIST / name).read_bytes()).hexdigest() == sha256
+        assert hashlib.sha256((MNIST / name).read_bytes()).hexdigest() == sha256

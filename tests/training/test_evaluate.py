@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from remanent import ModelConfig, SequenceModel
+from remanent.records.configuration import fitting
 from remanent.tasks import CopyFirst, Denoising, FlipFlop, Parity
 from remanent.tasks.base import read_whole
 from remanent.training import evaluate, failing_length
-from remanent.training.config import fitting
 
 
 class Counter(SequenceModel):

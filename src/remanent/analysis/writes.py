@@ -1,25 +1,26 @@
-"""How often latches are written, which never are, and how long they hold."""
+"""How often latches are written, which of them never are, and how long they hold."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from contextlib import ExitStack, contextmanager
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.units import RecurrentUnit
-from remanent.units.recurrence import Recurrence
+from remanent.units._hooks import LayerHook
+from remanent.units.recurrence import Params, Recurrence
 
 
 class Writes(NamedTuple):
-    """What is written in one layer of latches, over a batch and its time.
+    """The statistics of the writes in one layer of latches, over a batch and its time.
 
     Attributes:
-        name: which layer, such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone.
+        name: the name of the layer, such as "blocks.0.layer.units.0.l0", or "l0" in a unit alone.
         rate: the share of steps that write each channel, the mean of $z_t$, float64 (D,).
-        interval: the mean number of steps between a channel's writes, float64 (D,); NaN where none had two.
-        intervals: how many intervals, of all channels, are of 1, of 2 to 3, of 4 to 7 steps and so on, int64 (32,).
+        interval: the mean number of steps between two writes of a channel, float64 (D,); NaN if no sequence has two.
+        intervals: the number of intervals, over all channels, of 1, of 2 to 3, of 4 to 7 steps and so on, int64 (32,).
     """
 
     name: str
@@ -29,17 +30,17 @@ class Writes(NamedTuple):
 
     @property
     def never(self) -> Tensor:
-        """Which channels are never written, bool (D,): dead, they say nothing of the input."""
+        """The channels that are never written, bool (D,): they are dead, since they tell nothing about the input."""
         return self.rate == 0
 
     @property
     def always(self) -> Tensor:
-        """Which channels are written at every step, bool (D,): dead as memories, they hold nothing."""
+        """The channels that are written at every step, bool (D,): they are dead memories, since they hold nothing."""
         return self.rate == 1
 
     @property
     def dead(self) -> Tensor:
-        """Which channels are written never or always, bool (D,)."""
+        """The channels that are written never or always, bool (D,)."""
         return self.never | self.always
 
 
@@ -48,14 +49,14 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
     r"""Counts where latches are set, $z_t = [\,|c_t| \ge \beta_t\,]$, under a given input, in chunks of the time.
 
     Args:
-        module: a unit of one direction, or a model; units without set and hold are passed over.
+        module: a unit of one direction, or a model; units that do not set and hold are skipped.
         x: inputs, (B, T, M), or tokens (B, T).
 
     Returns:
-        One for each layer of latches, from the input upwards.
+        The statistics of each layer of latches, from the input upwards.
 
     Raises:
-        ValueError: nothing in `module` sets and holds, or a shape does not fit.
+        ValueError: no unit in `module` sets and holds, or a shape does not fit.
         TypeError: `module` is neither a unit nor a model.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495, for $z_t$.
@@ -79,32 +80,27 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
 
 @contextmanager
 def write_watch(module: nn.Module, seen: Callable[[str, Tensor], None]) -> Iterator[None]:
-    """Calls `seen` with a layer's name and its $z_t$, bool (B, T, D), whenever a layer of latches has run."""
-    watched: list[Recurrence] = []
-    for path, unit in module.named_modules():
-        if isinstance(unit, RecurrentUnit):
-            recurrence = unit.recurrence
-            recurrence.run = _watched(unit, path, recurrence.run, seen)  # type: ignore[method-assign]
-            watched.append(recurrence)
-    try:
+    """Calls `seen` with a layer's name and its $z_t$, bool (B, T, D), whenever a layer of latches runs in the context.
+
+    Args:
+        module: a unit, or any module that holds some.
+        seen: called with a name such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone, and $z_t$.
+    """
+    with ExitStack() as hooks:
+        for path, unit in module.named_modules():
+            if isinstance(unit, RecurrentUnit):
+                hooks.enter_context(unit.register_layer_hook(_write_hook(unit.recurrence, path, seen)))
         yield
-    finally:
-        for recurrence in watched:
-            del recurrence.run  # of the instance: the class's own is there again
 
 
-def _watched(unit: RecurrentUnit, path: str, run: Any, seen: Callable[[str, Tensor], None]) -> Any:
-    layers = {id(next(iter(unit._params(suffix).values()))): suffix[1:] for suffix in unit._suffixes()}
-
-    def watched(p: dict[str, Tensor], x: Tensor, *others: Any, group: Any = None) -> Any:
+def _write_hook(recurrence: Recurrence, path: str, seen: Callable[[str, Tensor], None]) -> LayerHook:
+    def hook(layer: str, p: Params, x: Tensor) -> None:
         with torch.no_grad():
-            z = unit.recurrence.writes(p, x)
+            z = recurrence.writes(p, x)
         if z is not None:
-            layer = layers[id(next(iter(p.values())))]
             seen(f"{path}.{layer}" if path else layer, z)
-        return run(p, x, *others) if group is None else run(p, x, *others, group=group)
 
-    return watched
+    return hook
 
 
 class _Counter:

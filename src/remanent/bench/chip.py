@@ -1,4 +1,4 @@
-"""A trained model on a Cortex-M4: its decisions beside torch's, and what a step costs there."""
+"""A trained model on a Cortex-M4: its decisions compared with those of torch, and the cost of a step."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,26 +12,26 @@ from remanent.export import run_on_chip, write_c
 from remanent.export.c import step_outputs
 from remanent.export.chip import MOST_BYTES, ChipRun, tool_versions
 from remanent.models import SequenceModel
-from remanent.tasks import METRICS, Task
+from remanent.tasks import METRICS, Task, read_whole
 
 
 class ChipScore(NamedTuple):
-    """What a model does on the chip, over examples of a task's test split.
+    """The scores and costs of a model on the chip, over examples of a task's test split.
 
     Attributes:
-        examples: how many.
-        steps: of a sequence; the longest, where they differ.
-        score: of the chip's outputs, by the task's metric.
-        torch_score: of those of the model as it was trained, in torch.
-        same: in how many examples what is scored (the decisions, the votes) is the same as in torch, for the weights
-            that the chip has; for a mean squared error, as near as 1e-4.
-        instructions: of a step, the mean.
-        most_instructions: of the longest step.
-        flash_bytes: code and weights, and what they need of the C library.
-        weight_bytes: of these, the weights.
-        state_bytes: RAM for the state of a stream.
-        stack_bytes: RAM that a step uses for a while.
-        versions: of the cross-compiler and the emulator.
+        examples: the number of examples.
+        steps: the number of steps of the longest sequence.
+        score: the task's metric of the chip's outputs.
+        torch_score: the task's metric of the outputs of torch, with the weights as they were trained.
+        same: the number of examples whose decisions (or votes) are the same as in torch with the weights of the
+            chip; for a mean squared error, whose errors are equal to 1e-4.
+        instructions: the mean number of instructions of a step.
+        most_instructions: the number of instructions of the longest step.
+        flash_bytes: the flash for code, weights, and the part of the C library that they need.
+        weight_bytes: the part of `flash_bytes` that the weights take.
+        state_bytes: the RAM for the state of a stream.
+        stack_bytes: the RAM for the stack during a step.
+        versions: the versions of the cross-compiler and the emulator, by name.
     """
 
     examples: int
@@ -51,19 +51,19 @@ class ChipScore(NamedTuple):
 def measure_chip(
     model: SequenceModel, task: Task, *, weights: str = "float32", examples: int | None = None
 ) -> ChipScore:
-    """Runs a model's C on an emulated Cortex-M4 over a task's test split; see `export.run_on_chip`.
+    """Runs the C of a model on an emulated Cortex-M4 over a task's test split; see `export.run_on_chip`.
 
     Args:
         model: a trained model.
-        task: its task.
-        weights: "float32" or "int8".
-        examples: only the first so many of the split; all if None.
+        task: the task that it was trained on.
+        weights: the weights on the chip, "float32" or "int8".
+        examples: how many examples of the split are run, from its beginning; all if None.
 
     Returns:
-        Scores and costs.
+        The scores and the costs.
 
     Raises:
-        ValueError: a value is out of its range, the model has no C, or a sequence is more than the flash holds.
+        ValueError: a value is out of its range, the model cannot be written in C, or a sequence does not fit the flash.
         FileNotFoundError: the cross-compiler or the emulator is missing.
     """
     size = task.split_size("test")
@@ -86,13 +86,11 @@ def measure_chip(
 
 
 def _batches(task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Examples, whole, so many at a time as the flash holds."""
+    """Whole examples in batches that the flash can hold."""
     start, stop = 0, 1
     while start < count:
-        chunks = list(task.stream("test", start, stop, task.length))
-        x = torch.cat([part for part, _ in chunks], dim=1)
-        targets = [target for _, target in chunks if target is not None]
-        yield x, torch.cat(targets, dim=1) if targets[0].dim() > 1 and len(targets) > 1 else targets[-1]
+        x, target = read_whole(task, "test", start, stop, task.length)
+        yield x, target
         start, stop = stop, min(count, stop + max(1, MOST_BYTES // (5 * x[0].numel())))
 
 
@@ -112,16 +110,16 @@ def _summary(
     each = [sum(len(y) for y in run.outputs) for run in runs]
     mean = sum(run.instructions * n for run, n in zip(runs, each, strict=True)) / sum(each)
     return ChipScore(
-        examples,
-        max(steps),
-        score,
-        torch_score,
-        same,
-        mean,
-        max(run.most_instructions for run in runs),
-        runs[0].flash_bytes,
-        weight_bytes,
-        runs[0].state_bytes,
-        max(run.stack_bytes for run in runs),
-        tool_versions(),
+        examples=examples,
+        steps=max(steps),
+        score=score,
+        torch_score=torch_score,
+        same=same,
+        instructions=mean,
+        most_instructions=max(run.most_instructions for run in runs),
+        flash_bytes=runs[0].flash_bytes,
+        weight_bytes=weight_bytes,
+        state_bytes=runs[0].state_bytes,
+        stack_bytes=max(run.stack_bytes for run in runs),
+        versions=tool_versions(),
     )

@@ -1,4 +1,4 @@
-"""Where and with what a benchmark ran: versions, processor, system."""
+"""The environment of a benchmark: versions, processor, system."""
 
 import os
 import platform
@@ -7,12 +7,12 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from remanent._machine import processor_name
+from remanent.bench.passes import usable_cores
 from remanent.bench.peers import PACKAGES
-from remanent.bench.runs import usable_cores
 
 
 def environment() -> dict[str, Any]:
-    """Versions, processor, system and date, as plain values."""
+    """The versions, processor, system and date, as plain values."""
     versions = {"python": platform.python_version()}
     for package in ("remanent", "torch", "numba", "numpy", *PACKAGES.values()):
         try:

@@ -1,4 +1,4 @@
-"""The section on whole layers: every unit beside torch's, and beside the projection that any of them needs."""
+"""The section on whole layers: every unit compared with those of torch, and with the projection that all need."""
 
 from collections.abc import Callable
 from functools import partial
@@ -8,16 +8,18 @@ import torch
 from torch import nn
 
 from remanent.bench import peers
-from remanent.bench.runs import layer_both, normal_inputs
+from remanent.bench.passes import layer_both, normal_inputs
 from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
 from remanent.units import UNITS
 
 SHAPES = ((8, 1024, 256), (8, 4096, 256))
+"""The shapes (B, T, D) that are timed."""
 QUICK_SHAPES = ((2, 32, 8),)
+"""The shapes (B, T, D) of a quick trial."""
 
 
 def time_layers(settings: Settings) -> list[Row]:
-    """Both passes of every layer, as the first of a model, whose input needs no gradient, and as a later one."""
+    """Times both passes of every layer, as the first of a model, whose input needs no gradient, and as a later one."""
     rows = []
     for (B, T, D), first in product(QUICK_SHAPES if settings.quick else SHAPES, (True, False)):
         x, grad, more = normal_inputs(3, B, T, D)

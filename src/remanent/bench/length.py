@@ -1,4 +1,4 @@
-"""The section on length: time and memory as sequences grow at a fixed number of steps in all."""
+"""The section on length: time and memory of longer and longer sequences, with B T fixed."""
 
 import subprocess
 import sys
@@ -8,20 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from remanent.bench import peers
-from remanent.bench.runs import latch_both, layer_both, linear_both, normal_inputs
+from remanent.bench.passes import latch_both, layer_both, linear_both, normal_inputs
 from remanent.bench.timing import Case, Row, Settings, measure
 from remanent.units import BMRU
 
 STEPS, WIDTH = 2**20, 64
+"""The steps of all sequences together, B T, and the width D."""
 LENGTHS = tuple(2**i for i in range(8, 21, 2))
+"""The lengths T that are timed."""
 QUICK_STEPS, QUICK_WIDTH, QUICK_LENGTHS = 2**14, 64, (16, 64)
+"""The sizes of a quick trial."""
 LONGEST = 20.0
-"""Seconds that a run of a layer with a loop over time may take."""
+"""The most seconds that a run of a layer with a loop over time may take; longer ones are skipped."""
 CASES = ("latch_scan", "linear_scan", "BMRU", "nn.GRU", "jax associative_scan", "mambapy pscan")
 
 
 def time_length(settings: Settings) -> list[Row]:
-    """Both passes and their memory at B T fixed; a loop over time is left out where it would take too long."""
+    """Times both passes and measures their memory; a loop over time is skipped where it would take too long."""
     steps, width = (QUICK_STEPS, QUICK_WIDTH) if settings.quick else (STEPS, WIDTH)
     lengths = QUICK_LENGTHS if settings.quick else LENGTHS
     rows: list[Row] = []
@@ -36,7 +39,7 @@ def time_length(settings: Settings) -> list[Row]:
 
 
 def prepare(name: str, value: Tensor, gate: Tensor, grad: Tensor) -> Callable[[], object]:
-    """What is timed under a name: `gate`, in (0, 1), is a threshold or a decay."""
+    """The run of both passes of the case of a name; `gate`, in (0, 1), is its threshold or decay."""
     D = value.shape[-1]
     torch.manual_seed(0)
     if name == "latch_scan":
@@ -51,9 +54,9 @@ def prepare(name: str, value: Tensor, gate: Tensor, grad: Tensor) -> Callable[[]
 
 
 def measure_memory(name: str, shape: tuple[int, int, int], settings: Settings) -> tuple[int | None, str]:
-    """The bytes that memory grows by above the inputs in both passes, in a new process; or None, and why."""
+    """The bytes that both passes need beside their inputs, measured in a new process; or None, and the reason."""
     arguments = [name, *map(str, shape), str(settings.threads), settings.allocator]
-    command = [sys.executable, "-m", "remanent.bench.memory", *arguments]
+    command = [sys.executable, "-m", "remanent.bench.peak_memory", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return int(done.stdout), ""
@@ -78,7 +81,7 @@ def _cases(shape: tuple[int, int, int], earlier: list[Row]) -> list[Case]:
 
 
 def _too_long(name: str, T: int, earlier: list[Row]) -> str | None:
-    """The reason to leave a length out, if the time of the last one, grown as the length does, is too long."""
+    """The reason to skip a length, if a time in proportion to that of the last length is too long; else None."""
     known = [row for row in earlier if row.case == name and row.median]
     if not known or not known[-1].median:
         return None

@@ -1,4 +1,4 @@
-"""First-order scans by others, each as a run of both passes; a package that is missing raises ModuleNotFoundError."""
+"""First-order scans of other packages, each as a run of both passes; a missing package raises ModuleNotFoundError."""
 
 import os
 from collections.abc import Callable
@@ -7,22 +7,22 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from remanent.bench.runs import both_passes, leaves_of, linear_both
+from remanent.bench.passes import both_passes, leaves_of, linear_both
 from remanent.bench.timing import Case, describe
 
 TOLERANCE = 1e-4
-"""How far values and gradients may be from those in float64, over the largest of them."""
+"""The largest error of values and gradients, relative to the largest of those in float64."""
 PACKAGES = {"mambapy": "mambapy", "minGRU_pytorch": "minGRU-pytorch", "jax": "jax", "jaxlib": "jaxlib"}
-"""Optional modules to the names of their packages."""
+"""The optional modules, each to the name of its package."""
 
 
 class Peer(NamedTuple):
     """A scan ready to run.
 
     Attributes:
-        run: computes the states and the gradients of decay and value.
-        read: turns what `run` returns into these three tensors.
-        logarithms: whether the gradients are those of the logarithms of decay and value.
+        run: a function that computes the states and the gradients of decay and value.
+        read: a function that turns the result of `run` into these three tensors.
+        logarithms: whether the gradients are with respect to the logarithms of decay and value.
     """
 
     run: Callable[[], Any]
@@ -31,7 +31,7 @@ class Peer(NamedTuple):
 
 
 def checked_case(name: str, decay: Tensor, value: Tensor, grad: Tensor, expected: tuple[Tensor, ...]) -> Case:
-    """A case of a scan, once it computed what is expected; otherwise one with the reason that it is not timed."""
+    """The case of a scan whose results are as expected; otherwise a case with the reason why it is not timed."""
     try:
         run, read, logarithms = SCANS[name](decay, value, grad)
         if logarithms:
@@ -45,13 +45,13 @@ def checked_case(name: str, decay: Tensor, value: Tensor, grad: Tensor, expected
 
 
 def reason(error: Exception) -> str:
-    """Why a peer cannot be run: not installed, or its error."""
+    """The reason why a peer cannot run: "not installed", or its error."""
     missing = (error.name or "").split(".")[0] if isinstance(error, ModuleNotFoundError) else ""
     return "not installed" if missing in PACKAGES else describe(error)
 
 
 def exact(decay: Tensor, value: Tensor, grad: Tensor) -> tuple[Tensor, ...]:
-    """The states and both gradients, computed in float64."""
+    """The states and both gradients, computed in float64 for comparison."""
     return linear_both(decay.double(), value.double(), grad.double())()
 
 
@@ -77,7 +77,7 @@ def _mambapy(decay: Tensor, value: Tensor, grad: Tensor) -> Peer:
 
 
 def _heinsen(decay: Tensor, value: Tensor, grad: Tensor) -> Peer:
-    """In the space of logarithms, which are inputs, as they are where the package uses it."""
+    """The scan in log space, whose inputs are logarithms, as the package itself uses it."""
     from minGRU_pytorch.minGRU import heinsen_associative_scan_log
 
     leaves = leaves_of(decay.log(), value.log())
@@ -128,7 +128,7 @@ def _jax_scan(decay: Tensor, value: Tensor, grad: Tensor) -> Peer:
 
 
 def _jax_peer(scan: Callable[[Any, Any], Any], decay: Tensor, value: Tensor, grad: Tensor) -> Peer:
-    """Compiled for these shapes before it is run; the arrays share the tensors' memory."""
+    """A scan that is compiled for these shapes before it runs; its arrays share the memory of the tensors."""
     jax = import_jax()
 
     def both(a: Any, v: Any, g: Any) -> Any:
@@ -144,11 +144,11 @@ def _jax_peer(scan: Callable[[Any, Any], Any], decay: Tensor, value: Tensor, gra
 
 
 def import_jax() -> Any:
-    """The package jax, on the CPU; its threads, set when it first runs, are as many as torch has then."""
+    """The package jax, on the CPU; when it first runs, it gets as many threads as torch has."""
     import jax
 
     before = os.environ.get("NPROC")
-    os.environ["NPROC"] = str(torch.get_num_threads())  # what its pool of threads reads
+    os.environ["NPROC"] = str(torch.get_num_threads())  # its thread pool reads this variable
     try:
         jax.config.update("jax_platforms", "cpu")  # type: ignore[no-untyped-call]
         jax.devices()
@@ -161,7 +161,7 @@ def import_jax() -> Any:
 
 
 def _combine(first: Any, second: Any) -> Any:
-    """One step after another, each (decay, value), as one step."""
+    """Two successive steps, each (decay, value), as one step."""
     return first[0] * second[0], second[0] * first[1] + second[1]
 
 
@@ -174,4 +174,4 @@ SCANS: dict[str, Callable[[Tensor, Tensor, Tensor], Peer]] = {
     "jax scan": _jax_scan,
     "Python loop": _python_loop,
 }
-"""Name to what makes the scan ready for a decay, a value and the gradient of the states."""
+"""Name to the function that prepares the scan for a decay, a value and the gradient of the states."""

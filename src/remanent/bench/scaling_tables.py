@@ -1,4 +1,4 @@
-"""The tables of docs/scaling.md: what the model of the cost says of 8 to 4,096 devices."""
+"""The tables of docs/scaling.md: the modelled cost of a training step on 8 to 4,096 devices."""
 
 import math
 
@@ -6,15 +6,17 @@ from remanent.bench.scaling import Device, Plan, count_layer, longest, step_cost
 from remanent.models import ModelConfig
 
 MODEL = ModelConfig(input_size=16, output_size=16, hidden_size=256, num_layers=4, unit="bmru", head="every")
-"""Of the tables: 4 blocks of 256 BMRUs."""
+"""The model of the tables: 4 blocks of 256 BMRUs."""
 ASSUMED = Device(products=2e14, copies=2.5e12, link=4e10, latency=1e-5, memory=80e9)
-"""A device of the tables: round figures below what makers promise, none of them measured here."""
+"""The device of the tables: round figures below data sheets, none of them measured here."""
 DEVICES = (8, 64, 512, 4096)
+"""The numbers of devices in the tables."""
 LENGTHS = (2**20, 2**25, 2**30)
+"""The lengths of sequences in the tables."""
 
 
 def scaling_table() -> str:
-    """The table of docs/scaling.md: one sequence a device, or one sequence shared by all, in Markdown."""
+    """The cost of a step with one sequence a device, and with one sequence that all share, in Markdown."""
     layer, layers = count_layer(MODEL), MODEL.num_layers
     lines = [
         "| devices | T | shared | memory a device | a step | of it sending | sent a device and layer by the scans |",
@@ -37,7 +39,7 @@ def scaling_table() -> str:
 
 
 def longest_table() -> str:
-    """How long sequences may be, in Markdown."""
+    """The longest sequences that fit the devices' memory, in Markdown."""
     layer, layers = count_layer(MODEL), MODEL.num_layers
     lines = ["| devices | one sequence each | one sequence in all |", "|---:|---:|---:|"]
     for devices in (1, *DEVICES):
@@ -49,7 +51,7 @@ def longest_table() -> str:
 
 
 def shown_bytes(count: float) -> str:
-    """With a unit, in powers of 1,000.
+    """A number of bytes with a unit, in powers of 1,000.
 
     >>> shown_bytes(0), shown_bytes(20_500), shown_bytes(1.5e13)
     ('0 B', '20.5 kB', '15 TB')
@@ -61,7 +63,7 @@ def shown_bytes(count: float) -> str:
 
 
 def shown_seconds(seconds: float) -> str:
-    """With a unit.
+    """A number of seconds with a unit.
 
     >>> shown_seconds(0.0123), shown_seconds(64.2)
     ('12.3 ms', '64.2 s')

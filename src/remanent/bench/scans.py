@@ -1,4 +1,4 @@
-"""Three sections on the scans alone: beside others' scans, against the floor that a copy sets, and over threads."""
+"""Three sections on the scans alone: compared with others, with a copy of the same bytes, and over threads."""
 
 import math
 
@@ -6,25 +6,31 @@ import torch
 from torch import Tensor
 
 from remanent.bench import peers
-from remanent.bench.runs import latch_both, layer_both, linear_both, normal_inputs, positive_inputs, usable_cores
+from remanent.bench.passes import latch_both, layer_both, linear_both, normal_inputs, positive_inputs, usable_cores
 from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
 from remanent.ops import latch_scan, linear_scan
 from remanent.units import BMRU
 
 SHAPES = ((8, 1024, 256), (4, 16384, 64), (16, 4096, 256))
+"""The shapes (B, T, D) of the section "scans"."""
 QUICK_SHAPES = ((2, 64, 8), (1, 256, 4))
+"""The shapes (B, T, D) of a quick trial of "scans" and "floor"."""
 FLOOR_SHAPES = ((16, 4096, 256), (4, 65536, 64), (1, 1048576, 64))
+"""The shapes (B, T, D) of the section "floor"."""
 THREADS_SHAPE = (16, 4096, 256)
+"""The shape (B, T, D) of the section "threads"."""
 QUICK_SHAPE = (2, 64, 8)
+"""The shape (B, T, D) of a quick trial of "threads"."""
 LATCH_FORWARD, LATCH_BACKWARD = 3, 5
-"""Arrays (B, T, D) that the passes of the latch move at least: two gates and the states; two gates, three gradients."""
+"""The arrays (B, T, D) that the latch must move: two gates and the states forward; two gates, three gradients back."""
 LINEAR_FORWARD, LINEAR_BACKWARD = 2, 3
+"""The arrays (B, T, D) that a linear scan with a decay (D,) must move: value and states; then states, two gradients."""
 COPY = 2
-"""What a copy moves: one array read, one written."""
+"""The arrays (B, T, D) that a copy moves: one is read and one written."""
 
 
 def time_scans(settings: Settings) -> list[Row]:
-    """Both passes of one first-order scan by us and by others, once their values were found equal."""
+    """Times both passes of a first-order scan, of this library and of those others that compute the same values."""
     rows = []
     for shape in QUICK_SHAPES if settings.quick else SHAPES:
         decay, value, grad = positive_inputs(*shape)
@@ -40,7 +46,7 @@ def time_scans(settings: Settings) -> list[Row]:
 
 
 def time_floor(settings: Settings) -> list[Row]:
-    """The scans against the time in which a copy moves the bytes that they must move at least."""
+    """Compares the scans with the time in which a copy moves the bytes that they must move."""
     rows: list[Row] = []
     for shape in QUICK_SHAPES if settings.quick else FLOOR_SHAPES:
         rows += _floor_group(shape, settings.repeats)
@@ -79,7 +85,7 @@ def _floor_cases(shape: tuple[int, int, int]) -> list[Case]:
 
 
 def time_threads(settings: Settings) -> list[Row]:
-    """Both passes of the scans and of a BMRU on 1, 2, 4, ... threads, up to the number of cores."""
+    """Times both passes of the scans and of a BMRU on 1, 2, 4, ... threads, up to the number of cores."""
     shape = QUICK_SHAPE if settings.quick else THREADS_SHAPE
     D = shape[-1]
     value, threshold, grad = normal_inputs(3, *shape)
@@ -99,5 +105,5 @@ def time_threads(settings: Settings) -> list[Row]:
 
 
 def sizes(shape: tuple[int, int, int]) -> dict[str, int]:
-    """A shape (B, T, D) with the names of its axes."""
+    """The sizes of a shape (B, T, D) by the names of its axes."""
     return dict(zip("BTD", shape, strict=True))

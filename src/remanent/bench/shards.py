@@ -6,31 +6,53 @@ from collections.abc import Callable
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.distributed as dist
 
-from remanent.bench.runs import latch_both, normal_inputs
+from remanent.bench.passes import latch_both, normal_inputs
 from remanent.bench.scaling import Device, Plan, count_layer, step_cost
 from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
 from remanent.models import ModelConfig, SequenceModel
 from remanent.ops import latch_scan
 
 PROCESSES = 2
+"""The number of processes that share the work."""
 BLOCKS, WIDTH, INPUT_SIZE = 2, 64, 16
+"""The sizes of the model whose training step is timed."""
 SHAPES = ((8, 4096), (2, 65536))
+"""The shapes (B, T) of the training step."""
 QUICK_SHAPES = ((2, 64),)
+"""The shapes (B, T) of a quick trial."""
 SCAN_SHAPE, QUICK_SCAN_SHAPE = (16, 4096, 256), (2, 64, 8)
-RATE = {"products": 512, "copies": 2**24, "link": 2**22}
-"""Of the three rates: the side of a matrix, and how many numbers are copied and sent."""
-QUICK_RATE = {"products": 32, "copies": 2**10, "link": 2**10}
+"""The shapes (B, T, D) of the latch scan, and of a quick trial of it."""
+
+
+class RateSizes(NamedTuple):
+    """The sizes with which the rates of a machine are measured.
+
+    Attributes:
+        products: the side of the square matrices that are multiplied.
+        copies: how many numbers are copied.
+        link: how many numbers are summed over the processes.
+    """
+
+    products: int
+    copies: int
+    link: int
+
+
+RATE_SIZES = RateSizes(products=512, copies=2**24, link=2**22)
+"""The sizes of a measurement."""
+QUICK_RATE_SIZES = RateSizes(products=32, copies=2**10, link=2**10)
+"""The sizes of a quick trial."""
 
 
 def time_shards(settings: Settings) -> list[Row]:
-    """Two processes of one thread each, beside one: the batch shared, the time shared; and what a model of it says.
+    """Times one process and two, of one thread each, which share the batch or the time; and compares the modelled cost.
 
-    Before each run both processes meet, and the run of both ends when both have ended.
+    Both processes meet before each run, and a shared run ends when both have ended.
     """
     context = multiprocessing.get_context("spawn")
     reader, writer = context.Pipe(duplex=False)
@@ -45,14 +67,14 @@ def time_shards(settings: Settings) -> list[Row]:
         try:
             found: list[Row] = reader.recv()
         except EOFError:
-            raise RuntimeError("the processes of the section shards ended before they had measured") from None
+            raise RuntimeError("the processes of the section shards ended before they sent their results") from None
         for process in started:
             process.join()
     return found
 
 
 def _work(rank: int, meeting: str, settings: Settings, writer: Connection) -> None:
-    """One of the processes; the first sends the rows."""
+    """Runs one of the processes, the first of which sends the rows."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{meeting}", rank=rank, world_size=PROCESSES)
     rows = _rates(rank, settings)
@@ -66,11 +88,11 @@ def _work(rank: int, meeting: str, settings: Settings, writer: Connection) -> No
 
 
 def _rates(rank: int, settings: Settings) -> list[Row]:
-    """What the model needs to know of the machine: products and copies of one process, and what two send."""
+    """The rates of the machine that the model of the cost needs: products, copies, and what two processes send."""
     sizes = _rate_sizes(settings)
-    a, b = torch.randn(2, sizes["products"], sizes["products"])
-    source, target = torch.randn(2, sizes["copies"])
-    sent, little = torch.randn(sizes["link"]), torch.zeros(1)
+    a, b = torch.randn(2, sizes.products, sizes.products)
+    source, target = torch.randn(2, sizes.copies)
+    sent, little = torch.randn(sizes.link), torch.zeros(1)
     cases = [
         Case("product of matrices", _on_first(rank, lambda: a @ b)),
         Case("copy", _on_first(rank, lambda: target.copy_(source))),
@@ -80,28 +102,28 @@ def _rates(rank: int, settings: Settings) -> list[Row]:
     return measure("shards", {"processes": PROCESSES}, cases, settings.repeats)
 
 
-def device_of(seconds: dict[str, float], sizes: dict[str, int] = RATE) -> Device:
-    """One process as the model of the cost sees it.
+def device_of(seconds: dict[str, float], sizes: RateSizes = RATE_SIZES) -> Device:
+    """One process as a device in the model of the cost.
 
     Args:
-        seconds: what the section's first cases took, by name.
-        sizes: of what they did.
+        seconds: the times of the section's first cases, by name.
+        sizes: the sizes with which they were measured.
     """
     return Device(
-        products=2 * sizes["products"] ** 3 / seconds["product of matrices"],
-        copies=2 * 4 * sizes["copies"] / seconds["copy"],
-        link=4 * sizes["link"] / seconds["sum over processes"],
+        products=2 * sizes.products**3 / seconds["product of matrices"],
+        copies=2 * 4 * sizes.copies / seconds["copy"],
+        link=4 * sizes.link / seconds["sum over processes"],
         latency=seconds["a number over processes"],
         memory=float("inf"),
     )
 
 
-def _rate_sizes(settings: Settings) -> dict[str, int]:
-    return QUICK_RATE if settings.quick else RATE
+def _rate_sizes(settings: Settings) -> RateSizes:
+    return QUICK_RATE_SIZES if settings.quick else RATE_SIZES
 
 
 def _steps(rank: int, B: int, T: int, device: Device, settings: Settings) -> list[Row]:
-    """A training step of a model of BMRUs."""
+    """Times a training step of a model of BMRUs."""
     config = ModelConfig(INPUT_SIZE, INPUT_SIZE, hidden_size=WIDTH, num_layers=BLOCKS, unit="bmru", head="every")
     torch.manual_seed(0)
     model, x = SequenceModel(config), torch.randn(B, T, INPUT_SIZE)
@@ -122,7 +144,7 @@ def _steps(rank: int, B: int, T: int, device: Device, settings: Settings) -> lis
 
 
 def _step(model: SequenceModel, x: torch.Tensor, group: Any, shared: bool) -> None:
-    """Both passes; the gradients are summed over the processes."""
+    """Runs both passes; where work is `shared`, the gradients are summed over the processes."""
     model.zero_grad()
     y, _ = model(x, group=group)
     y.square().mean().backward()
@@ -132,7 +154,7 @@ def _step(model: SequenceModel, x: torch.Tensor, group: Any, shared: bool) -> No
 
 
 def _scan(rank: int, B: int, T: int, D: int, settings: Settings) -> list[Row]:
-    """Both passes of the latch scan, whole and in two parts of time."""
+    """Times both passes of the latch scan, whole and in two parts of time."""
     candidate, threshold = normal_inputs(2, B, T, D)
     grad = torch.ones_like(candidate)
     mine = [value.tensor_split(PROCESSES, 1)[rank].contiguous() for value in (candidate, threshold, grad)]
@@ -151,7 +173,7 @@ def _scan(rank: int, B: int, T: int, D: int, settings: Settings) -> list[Row]:
 
 
 def _on_first(rank: int, run: Callable[[], object]) -> Callable[[], object]:
-    """The run on the first process, while the other waits."""
+    """The run on the first process alone, while the other one waits."""
 
     def alone() -> None:
         dist.barrier()
@@ -162,7 +184,7 @@ def _on_first(rank: int, run: Callable[[], object]) -> Callable[[], object]:
 
 
 def _on_both(run: Callable[[], object]) -> Callable[[], object]:
-    """The run on both."""
+    """The run on both processes."""
 
     def together() -> None:
         dist.barrier()

@@ -1,4 +1,4 @@
-"""The section on streaming: one more step after many, with a state of one size and with a cache that grows."""
+"""The section on streaming: one more step after many, with a state of constant size and with a growing cache."""
 
 from functools import partial
 
@@ -10,16 +10,21 @@ from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
 from remanent.models import ModelConfig, ModelState, SequenceModel
 
 CONTEXTS = tuple(2**i for i in range(4, 17, 2))
+"""The numbers of steps before the one that is timed."""
 QUICK_CONTEXTS = (16, 64, 256, 1024)
+"""The numbers of steps before, in a quick trial."""
 CHUNK = 512
-"""Steps that a context is filled by at a time."""
+"""The steps that the models read at a time on the way to a context."""
 LEAST_REPEATS = 50
+"""The fewest times that a step, which is short, is timed."""
 MODELS = ("bmru", "attention")
+"""The units of the models."""
 WIDTH, INPUT_SIZE, BLOCKS = 128, 16, 2
+"""The sizes of the models."""
 
 
 def time_streaming(settings: Settings) -> list[Row]:
-    """One step of a model of two blocks at a batch of 1, after contexts that grow."""
+    """Times one step of a model of two blocks at a batch of 1, after longer and longer contexts."""
     torch.manual_seed(0)
     models: dict[str, SequenceModel] = {}
     states: dict[str, ModelState | None] = {}
@@ -47,7 +52,7 @@ def time_streaming(settings: Settings) -> list[Row]:
 
 
 def _fill(model: SequenceModel, state: ModelState | None, steps: int) -> ModelState | None:
-    """The state after so many more steps."""
+    """The state after more steps of noise."""
     for x in torch.randn(1, steps, INPUT_SIZE).split(CHUNK, dim=1):
         _, state = model(x, state)
     return state

@@ -1,4 +1,4 @@
-"""Cases that are timed in turn, and the rows that come of it; what the cases compute stands in the sections."""
+"""Times cases in turn and gives their rows; the sections say what the cases compute."""
 
 import gc
 import statistics
@@ -9,17 +9,18 @@ from dataclasses import dataclass, field
 import torch
 
 MEASURED = "measured"
+"""The status of a row whose times were taken."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How everything is measured.
+    """How all sections measure.
 
     Args:
-        repeats: how often each case is timed, after one time that is not counted.
-        threads: of torch, and of jax.
-        quick: whether shapes are tiny: to try out, not to measure.
-        allocator: "default", or "reuse" where freed memory is kept.
+        repeats: how often each case is timed, after a first time that is not counted.
+        threads: the threads of torch, and of jax.
+        quick: whether shapes are tiny, for a trial instead of a measurement.
+        allocator: "default", or "reuse" if freed memory is kept.
     """
 
     repeats: int = 7
@@ -30,14 +31,14 @@ class Settings:
 
 @dataclass(frozen=True)
 class Case:
-    """Something to time.
+    """A function to time.
 
     Args:
-        name: what the row is called.
-        run: what is timed; None if it cannot or should not be.
-        status: why not, where `run` is None.
-        threads: of torch while it runs; None for those there are.
-        arrays: how many arrays of the case's shape a run must move at least; 0 if that is of no interest.
+        name: the name of the row.
+        run: the function; None if it cannot or should not be timed.
+        status: the reason why not, where `run` is None.
+        threads: the threads of torch while it runs; None for those that are set.
+        arrays: the number of arrays of the case's shape that a run must move; 0 if that is of no interest.
         twice: whether each timed run follows one that is not timed, which fills the caches after another case.
     """
 
@@ -54,21 +55,21 @@ class Row:
     """One line of a table: a case with its times, in seconds, or the reason that there are none.
 
     Attributes:
-        section: the section's name.
-        case: the case's name.
-        shape: the sizes, as the section calls them.
-        status: "measured", "not installed", or what else was in the way.
-        threads: of torch while it ran.
-        repeats: how many times were taken.
-        median: of the times.
-        min: the shortest.
-        q25: the lower quartile.
-        q75: the upper quartile.
-        bytes: what a run must move at least; of streaming, the size of the state.
-        floor_ratio: the time a copy takes for so many bytes, over the median.
-        peak_bytes: what the memory grew by, above the inputs.
-        note: what went wrong beside the times.
-        ratios: other quotients of medians, by what they are.
+        section: the name of the section.
+        case: the name of the case.
+        shape: the sizes, by the names that the section gives them.
+        status: "measured", "not installed", or the reason why there are no times.
+        threads: the threads of torch while it ran.
+        repeats: the number of times that were taken.
+        median: the median of the times.
+        min: the shortest time.
+        q25: the lower quartile of the times.
+        q75: the upper quartile of the times.
+        bytes: the bytes that a run must move; in "streaming", the size of the state.
+        floor_ratio: the time in which a copy moves `bytes`, over the median.
+        peak_bytes: the bytes by which the memory grew beside the inputs.
+        note: a problem that left the times as they are.
+        ratios: other quotients of medians, by their titles.
     """
 
     section: str
@@ -89,7 +90,7 @@ class Row:
 
 
 def measure(section: str, shape: dict[str, int], cases: Sequence[Case], repeats: int) -> list[Row]:
-    """Times cases in turn; one row a case, in their order."""
+    """Times cases in turn and gives a row for each, in their order."""
     threads = torch.get_num_threads()
     times, failures = time_in_turn(cases, repeats)
     rows = []
@@ -107,15 +108,15 @@ def measure(section: str, shape: dict[str, int], cases: Sequence[Case], repeats:
 def time_in_turn(
     cases: Sequence[Case], repeats: int, clock: Callable[[], float] = time.perf_counter
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """Runs every case once, uncounted, then every case once again, and so on, so that a slow spell hits all.
+    """Runs every case once without counting it, then all of them again and again, so that a slow spell hits all.
 
     Args:
-        cases: with names that differ; a case that raises is not run again.
-        repeats: how often each is timed.
-        clock: tells the seconds.
+        cases: the cases, each with a name of its own; a case that raises is not run again.
+        repeats: how often each case is timed.
+        clock: a function that gives the time in seconds.
 
     Returns:
-        The times of each case in seconds, and what the cases that failed raised, by name.
+        The times of each case in seconds, and the errors of the cases that failed, both by name.
     """
     times: dict[str, list[float]] = {case.name: [] for case in cases}
     failures: dict[str, str] = {}
@@ -146,7 +147,7 @@ def time_in_turn(
 
 
 def add_ratios(rows: Sequence[Row], name: str, base: str, *, inverse: bool = False) -> None:
-    """Adds to every row its median over that of the case `base`, or the inverse, where both were measured."""
+    """Adds to every row the ratio of its median to that of the case `base`, or the inverse, if both were measured."""
     found = next((row.median for row in rows if row.case == base), None)
     for row in rows:
         if found and row.median:
@@ -154,6 +155,6 @@ def add_ratios(rows: Sequence[Row], name: str, base: str, *, inverse: bool = Fal
 
 
 def describe(error: Exception) -> str:
-    """An error as a status: its type and its first line."""
+    """The status of a case that failed: the error's type and its first line."""
     lines = str(error).strip().splitlines()
     return f"error: {type(error).__name__}" + (f": {lines[0][:160]}" if lines else "")

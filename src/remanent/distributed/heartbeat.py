@@ -1,4 +1,4 @@
-"""Watches over the processes of a run: one that hangs or is lost ends it, and is named."""
+"""Heartbeats of the processes of a run: one that hangs or is lost ends the run, and is named."""
 
 import os
 import signal
@@ -17,38 +17,38 @@ from remanent.distributed.ranks import Ranks
 from remanent.ops.collectives import observe_collectives
 
 INTERVAL = 1.0
-"""Seconds between two signs of life."""
+"""The seconds between two heartbeats."""
 PATIENCE = 3.0
-"""Seconds without one after which a process is taken for dead or stopped."""
+"""The seconds without a heartbeat after which a process counts as dead or stopped."""
 POINTS = 1_000_000
-"""More than the points of a step that are counted."""
+"""The points that a step has in the count of progress; more than a step can reach."""
 HUNG = 70
-"""The exit status of a process that ended because another hung."""
+"""The exit status of a process that ended because another one hung."""
 
 
-class Sign(NamedTuple):
-    """A sign of life.
+class Beat(NamedTuple):
+    """What a process last wrote about itself.
 
     Attributes:
-        beats: how many there have been.
-        point: that the main thread came to.
+        beats: how many heartbeats it has sent.
+        point: the point that its main thread has reached.
     """
 
     beats: int
     point: int
 
 
-class Watch:
-    """Counts the points that each process comes to, which all do in the same order, and tells who is behind.
+class Heartbeat:
+    """Counts the points that each process reaches, in an order that all share, and names the processes that are behind.
 
-    A thread of each process writes down, in the store by which the processes met, that it lives and how far its
-    main thread has come: to a step, and in it to a collective. A process whose main thread has come no further for
-    the time-out of the launch reads what all have written, says which of them is behind, and ends. A process whose
-    launcher is gone is told to stop, as by SIGTERM.
+    A thread of each process writes its heartbeat and the point that its main thread has reached (a step, and a
+    collective in it) to the store by which the processes met. A process whose main thread has not advanced for the
+    launch's timeout reads what all have written, names those that are behind, and ends. A process whose launcher
+    has died stops as it does on SIGTERM.
 
     Args:
-        ranks: the processes.
-        advice: how to go on, which is told beside.
+        ranks: the processes of the run.
+        advice: how to resume the run; it ends every message.
     """
 
     def __init__(self, ranks: Ranks, advice: str) -> None:
@@ -59,39 +59,39 @@ class Watch:
         self.ended = threading.Event()
         self.store: Any = None
         if ranks.size > 1:
-            own: Any = _get_default_store()  # another connection, whose time-out is not that of the others
-            self.store = PrefixStore("watch", own.clone())
+            own: Any = _get_default_store()  # a connection of its own, since its timeout differs from the others'
+            self.store = PrefixStore("heartbeat", own.clone())
             self.store.set_timeout(timedelta(seconds=max(INTERVAL, min(10.0, ranks.launch.timeout))))
             self._write()
-            ranks.gather(None)  # whoever reads finds something
+            ranks.gather(None)  # from here on, every reader finds a heartbeat of every process
 
-    def enter(self, step: int) -> None:
-        """The main thread begins a step."""
+    def begin_step(self, step: int) -> None:
+        """Notes that the main thread begins a step."""
         self.point = step * POINTS
-        self.come()
+        self.advance()
 
-    def come(self) -> None:
-        """The main thread comes to the next point, beyond which it may have to wait for the others."""
+    def advance(self) -> None:
+        """Notes that the main thread reached the next point, after which it may have to wait for the others."""
         self.point += 1
         self.moved = time.monotonic()
 
     @contextmanager
-    def watching(self) -> Iterator[None]:
-        """Watches for the time of the context, where there is more than one process."""
+    def beating(self) -> Iterator[None]:
+        """Sends heartbeats within the context, where there is more than one process."""
         if self.store is None:
             yield
             return
         thread = threading.Thread(target=self._run, daemon=True)
         thread.start()
         try:
-            with observe_collectives(lambda _: self.come()):
+            with observe_collectives(lambda _: self.advance()):
                 yield
         finally:
             self.ended.set()
             thread.join(PATIENCE)
 
     def lost(self) -> str:
-        """Which processes no longer live, in words; "" where all do, or there is but one."""
+        """Which processes no longer live, in words; "" if all do, or if there is only one."""
         if self.store is None:
             return ""
         try:
@@ -99,20 +99,20 @@ class Watch:
             time.sleep(PATIENCE)
             now = self._read()
         except dist.DistError:
-            return "whoever started the processes, or rank 0, no longer answers"
+            return "the launcher, or rank 0, no longer answers"
         silent = [rank for rank in before if before[rank].beats == now[rank].beats]
         return f"{_named(silent)} lost or stopped in step {_step(now)}" if silent else ""
 
     def behind(self) -> str:
-        """Which processes did not come as far as the others, in words; "" where all came as far."""
+        """Which processes are behind the others, in words; "" if none is."""
         found = self._read()
-        ahead = max(sign.point for sign in found.values())
-        late = [rank for rank, sign in found.items() if sign.point < ahead]
+        ahead = max(beat.point for beat in found.values())
+        late = [rank for rank, beat in found.items() if beat.point < ahead]
         return f"{_named(late)} behind the others in step {_step(found)}" if late else ""
 
     def _run(self) -> None:
         while not self.ended.wait(INTERVAL):
-            if os.getppid() != self.parent:  # the launcher was killed, and with it all who would end this process
+            if os.getppid() != self.parent:  # the launcher, which would have ended this process, was killed
                 self.parent = os.getppid()
                 os.kill(os.getpid(), signal.SIGTERM)
             if time.monotonic() - self.moved > self.ranks.launch.timeout:
@@ -120,17 +120,17 @@ class Watch:
             try:
                 self._write()
             except dist.DistError:
-                continue  # what keeps the store is gone; the main thread will hear of it
+                continue  # the store's process is gone; the next collective of the main thread fails on its own
 
     def _write(self) -> None:
         self.beats += 1
         self.store.set(f"{self.ranks.rank}", f"{self.beats} {self.point}")
 
-    def _read(self) -> dict[int, "Sign"]:
-        """The last sign of life of each process."""
+    def _read(self) -> dict[int, Beat]:
+        """The last heartbeat of each process."""
         self._write()
         texts = self.store.multi_get([f"{rank}" for rank in range(self.ranks.size)])
-        return {rank: Sign(*map(int, text.split())) for rank, text in enumerate(texts)}
+        return {rank: Beat(*map(int, text.split())) for rank, text in enumerate(texts)}
 
     def _end(self) -> None:
         """Ends this process, whose main thread cannot be reached."""
@@ -144,5 +144,5 @@ def _named(ranks: list[int]) -> str:
     return f"rank {ranks[0]} was" if len(ranks) == 1 else f"ranks {', '.join(map(str, ranks))} were"
 
 
-def _step(signs: dict[int, Sign]) -> int:
-    return max(sign.point for sign in signs.values()) // POINTS
+def _step(beats: dict[int, Beat]) -> int:
+    return max(beat.point for beat in beats.values()) // POINTS

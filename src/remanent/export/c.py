@@ -12,12 +12,13 @@ from remanent._files import write_whole
 from remanent._options import check_choice
 from remanent.export._blocks import write_model
 from remanent.export._compare import Check, difference, inputs, judge
-from remanent.export._fold import fold_states
+from remanent.export._fold import fold_states, step_data
 from remanent.export._native import find_compiler, run_native
 from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
 from remanent.models import SequenceModel
 from remanent.models.quantize import quantized
+from remanent.units import UNITS, Recurrence
 
 SEQUENCES = (8, 200)
 """B and T of the sequences that the module is compared on."""
@@ -145,16 +146,23 @@ def _check_name(name: str) -> None:
 
 
 def _check_model(model: SequenceModel) -> None:
-    for names in model.config.layers:
-        for unit in names:
-            if unit not in WRITERS:
-                raise ValueError(f"`unit` must be made of {', '.join(WRITERS)} for C, got {unit}")
+    for names, block in zip(model.config.layers, model.blocks, strict=True):
+        for name, unit in zip(names, block.layer.units, strict=True):  # type: ignore[union-attr, arg-type]
+            step = step_data(unit)
+            if step is None or step.kind not in WRITERS:
+                came = name if step is None else f"{name}, whose step is of the kind {step.kind!r}"
+                raise ValueError(f"`unit` must be made of {', '.join(_units_with_c())} for C, got {came}")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
     for key, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise ValueError(f"`model` must hold finite weights, got another in {key}")
+
+
+def _units_with_c() -> list[str]:
+    kinds = {name: getattr(unit, "recurrence_type", Recurrence) for name, unit in UNITS.items()}
+    return [name for name, kind in kinds.items() if kind.step_data is not Recurrence.step_data]
 
 
 def _about(model: SequenceModel, name: str, weights: str) -> str:

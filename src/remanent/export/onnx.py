@@ -6,7 +6,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +20,7 @@ from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
-from remanent.units import LRU
-from remanent.units.lru import LRURecurrence
-from remanent.units.recurrence import Params
+from remanent.units import RecurrentUnit
 
 TRACED = (2, 9)
 """B and T that a graph is traced with."""
@@ -78,7 +75,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     for file in files:
         if file.exists():
             raise FileExistsError(f"`{file.name}` must not exist yet, got {file}; choose another name or folder")
-    model = _with_fixed_eigenvalues(model)
+    model = _frozen(model)
     graphs = [_trace(_Whole(model))] if len(files) == 1 else [_trace(_Whole(model)), _trace(_Step(model))]
     checks = [_compare_whole(model, graphs[0], files[0].name)]
     if len(graphs) > 1:
@@ -89,25 +86,12 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     return checks
 
 
-@dataclass(eq=False)
-class _FixedLRU(LRURecurrence):
-    """An LRU whose eigenvalues are numbers: another library's exponential is rounded otherwise, which adds up."""
-
-    pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
-
-    def eigenvalues(self, p: Params) -> Tensor:
-        """See `LRURecurrence`."""
-        return torch.view_as_complex(self.pairs)
-
-
-def _with_fixed_eigenvalues(model: SequenceModel) -> SequenceModel:
+def _frozen(model: SequenceModel) -> SequenceModel:
+    """A copy whose recurrences hold as numbers what their parameters determine."""
     model = copy.deepcopy(model).eval()
     for unit in model.modules():
-        if isinstance(unit, LRU):
-            old = unit.recurrence
-            assert isinstance(old, LRURecurrence)
-            p = {name: getattr(unit, f"{name}_l0").detach() for name in ("weight_ih", "nu_log", "theta_log")}
-            unit.recurrence = _FixedLRU(old.r_min, old.r_max, torch.view_as_real(old.eigenvalues(p)))
+        if isinstance(unit, RecurrentUnit):
+            unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))
     return model
 
 

@@ -1,6 +1,5 @@
 """The residual block around a layer of units, and the parts it is made of."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -11,15 +10,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
 from remanent.models.linear import RowLinear
-from remanent.units import UNITS, RecurrentUnit
-
-OPTIONS = {
-    "width": "surrogate_width",
-    "initial_state": "initial_state",
-    "r_min": "r_min",
-    "r_max": "r_max",
-}
-"""A unit's option to the configuration's field; a unit is given those that it takes."""
+from remanent.units import UNITS, Recurrence, RecurrentUnit
 
 
 class MLP(nn.Module):
@@ -109,10 +100,15 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
     input_size = config.hidden_size + config.clock_features
     if name == "attention":
         return Attention(input_size, hidden_size, num_heads=config.num_heads)
-    taken = inspect.signature(UNITS[name]).parameters
-    options: dict[str, Any] = {key: getattr(config, field) for key, field in OPTIONS.items() if key in taken}
-    if config.initial_state == "low" and name not in ("bmru", "cmru"):
+    kind = getattr(UNITS[name], "recurrence_type", Recurrence)
+    options: dict[str, Any] = {option: getattr(config, field) for option, field in kind.config_fields.items()}
+    if config.initial_state not in kind.initial_states:
         options.pop("initial_state", None)
-    if name == "bmru":
-        options["epsilon"] = config.epsilon
-    return UNITS[name](input_size, hidden_size, batch_first=True, **options)
+    if kind.annealed_option is not None:
+        options[kind.annealed_option] = config.epsilon
+    unit = UNITS[name](input_size, hidden_size, batch_first=True, **options)
+    made = type(unit.recurrence)
+    if made is not kind and (made.config_fields or made.annealed_option):
+        rule = f"`UNITS[{name!r}]` must declare `recurrence_type = {made.__name__}`, whose options a model fills"
+        raise TypeError(f"{rule}, got {kind.__name__}")
+    return unit

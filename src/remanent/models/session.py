@@ -1,19 +1,28 @@
 """A session: one endless batch of streams through a model, which holds the state between pushes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
+from remanent.models.config import ModelConfig
+from remanent.models.linear import RowLinear
 from remanent.models.state import ModelState, check_like, take_state, take_tensor
 
-if TYPE_CHECKING:
-    from remanent.models.sequence import SequenceModel
-
 RESTART = "restart"
+"""The name, among a session's tensors, of which streams start again at their next step."""
+
+
+class Streamed(Protocol):
+    """What a session reads of a model, which is a `SequenceModel`."""
+
+    config: ModelConfig
+    training: bool
+    head: RowLinear
+
+    def __call__(self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None) -> Any:
+        """The output, and the state that continues the sequence."""
 
 
 class Session:
@@ -37,7 +46,7 @@ class Session:
     torch.Size([1, 5, 2])
     """
 
-    def __init__(self, model: SequenceModel, batch_size: int = 1) -> None:
+    def __init__(self, model: Streamed, batch_size: int = 1) -> None:
         check_at_least("batch_size", batch_size, 1)
         if model.training and model.config.dropout > 0:
             raise ValueError("`model` must be in evaluation mode (`model.eval()`), got one in training, with dropout")

@@ -1,45 +1,44 @@
-"""Figures of a group of results: scores of all units over the length, and failing lengths."""
+"""Figures of a group of records: the scores of all units over the length, and their failing lengths."""
 
 from matplotlib.figure import Figure
 
 from remanent.report.curves import dots_by_name, score_against_length_with_spread
 from remanent.report.groups import Group, Row
-from remanent.report.tables import SCORES
+from remanent.tasks.metrics import METRICS
 
 LIMIT = 2**20
-"""The longest length at which the grid looks for a failure."""
+"""The longest length at which a grid searches for a failure."""
 
 
 def draw_scores(group: Group) -> Figure:
-    """Scores over the length, or, where there is one length alone, side by side."""
+    """Draws scores over the length, or side by side where there is only one length."""
     lengths = sorted({column.length for column in group.columns})
-    score = SCORES[group.metric]
+    metric = METRICS[group.metric]
     if len(lengths) > 1 and lengths[0] > 0:
         return score_against_length_with_spread(
             {row.label: scores_by_length(group, row) for row in group.rows},
             title=f"{group.label}, trained at {group.length:,}",
             length_name=group.length_name,
-            score_name=score.title,
+            score_name=metric.title,
             chance=group.chance,
             trained_at=group.length,
-            is_share=score.more_is_better,
+            is_share=metric.is_share,
         )
-    scale = 100 if score.more_is_better else 1
     points = {
-        row.label: [scale * value for values in scores_by_length(group, row).values() for value in values]
+        row.label: [metric.scale * value for values in scores_by_length(group, row).values() for value in values]
         for row in group.rows
     }
     return dots_by_name(
         points,
         title=group.label,
-        value_name=score.title + (", %" if score.more_is_better else ""),
-        marks={"chance": scale * group.chance},
+        value_name=metric.label,
+        marks={"chance": metric.scale * group.chance},
         logarithmic=False,
     )
 
 
 def draw_failing_lengths(group: Group) -> Figure:
-    """A dot for every seed of every unit."""
+    """Draws a dot for the failing length of every seed of every unit."""
     return dots_by_name(
         {row.label: row.failing_lengths for row in group.rows},
         title=f"{group.label}, trained at {group.length:,}",
@@ -50,5 +49,5 @@ def draw_failing_lengths(group: Group) -> Figure:
 
 
 def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
-    """A row's scores at every length, of the most examples where there are several."""
+    """The scores of a row at every length; of several tests at one length, that with the most examples."""
     return {c.length: row.scores(c) for c in group.columns if row.scores(c)}

@@ -1,4 +1,4 @@
-"""Records of the grid gathered into a group for every task, a row for every unit, with mean and spread over seeds."""
+"""Records gathered into groups, one for every task, with a row for every unit and its mean and spread over seeds."""
 
 import json
 import math
@@ -7,22 +7,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from remanent.report.results import Record
-from remanent.report.tables import SCORES
+from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
+from remanent.records.record import Record
+from remanent.tasks.metrics import METRICS
 
 LABELS = {("training.anneal", False): "without annealing"}
-"""Overrides that read better in words."""
+"""Options that are written in words in a label."""
 ORDER = (
     *("bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
 )
-"""How units stand in a table; others come after them, as the records name them."""
-NOT_SHOWN = ("task.data_dir", "training.threads", "training.keep_checkpoints", "training.seed", "model.unit")
-"""Keys that name no variant: they stand elsewhere in a record, or do not count as its configuration."""
+"""The order of units in a table; other units follow in the order in which the records name them."""
 
 
 class Column(NamedTuple):
-    """What a score was measured on: sequences of a length, and how many."""
+    """What a score was measured on: the length of the sequences, and their number."""
 
     length: int
     examples: int
@@ -30,7 +29,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """All runs of one unit with the same overrides on one task, by seed; none where they are missing."""
+    """The runs of one unit with the same options on one task, ordered by seed; none where they are missing."""
 
     unit: str
     overrides: Mapping[str, Any]
@@ -38,34 +37,38 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The unit, and in brackets what was set."""
+        """The unit, and in brackets the options that were changed."""
         return _label(self.unit, self.overrides)
 
     @property
     def done(self) -> tuple[Record, ...]:
-        """The runs that ended."""
-        return tuple(run for run in self.runs if run["status"] == "done")
+        """The runs that did not fail."""
+        return tuple(run for run in self.runs if run.status == "done")
 
     @property
     def state(self) -> str:
-        """Whether the row is "done" for a seed or more, all "failed", or "missing"."""
+        """The state: "done" where a run did not fail, "failed" where all did, "missing" where there are none."""
         return "done" if self.done else "failed" if self.runs else "missing"
 
     @property
     def failing_lengths(self) -> list[int]:
-        """The failing length of every seed that has one."""
-        return [run["failing_length"] for run in self.done if run["failing_length"] is not None]
+        """The failing lengths of all seeds that have one."""
+        return [run.failing_length for run in self.done if run.failing_length is not None]
+
+    @property
+    def training_seconds(self) -> float:
+        """The median over the runs that did not fail, of which there is at least one."""
+        return statistics.median(run.seconds.train for run in self.done if run.seconds)
 
     def scores(self, column: Column) -> list[float]:
-        """The score of every seed that was so tested, NaN where it was not finite."""
-        lines = [line for run in self.done for line in run["tests"]]
-        asked = [line["score"] for line in lines if Column(line["length"], line["examples"]) == column]
-        return [math.nan if score is None else score for score in asked]
+        """The score of every seed that was tested on a column; NaN where it was not finite."""
+        tests = [test for run in self.done for test in run.tests if Column(test.length, test.examples) == column]
+        return [math.nan if test.score is None else test.score for test in tests]
 
 
 @dataclass(frozen=True)
 class Group:
-    """One table: a recipe with the same options of its task, a row for every unit and what was set beside."""
+    """One table: a recipe with the same options of its task, and a row for every unit with its other options."""
 
     recipe: str
     overrides: Mapping[str, Any]
@@ -77,7 +80,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The recipe, and in brackets what was set of its task."""
+        """The recipe, and in brackets the options of its task that were changed."""
         return _label(self.recipe, self.overrides)
 
     @property
@@ -87,13 +90,13 @@ class Group:
 
     @property
     def columns(self) -> list[Column]:
-        """All that any row was tested on, from the shortest."""
-        return sorted({Column(line["length"], line["examples"]) for run in self.runs for line in run["tests"]})
+        """Everything that any row was tested on, from the shortest length."""
+        return sorted({Column(test.length, test.examples) for run in self.runs for test in run.tests})
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that any row has."""
-        return sorted({run["seed"] for run in self.runs})
+        """The seeds of all rows."""
+        return sorted({run.seed for run in self.runs})
 
     @property
     def has_failing_lengths(self) -> bool:
@@ -101,12 +104,12 @@ class Group:
         return any(row.failing_lengths for row in self.rows)
 
     def best(self, column: Column) -> Row | None:
-        """The row that is better than all others by more than either's spread; None where none is.
+        """The row that is better than every other by more than the spread of both; None where there is none.
 
-        What is no better than chance is never best. Rows of one seed have no spread: one that leads makes that
-        nothing is best, others are passed over.
+        A row that is no better than chance is never the best. A row of one seed has no spread: where it leads, no row
+        is the best, and elsewhere it is not compared.
         """
-        sign = 1 if SCORES[self.metric].more_is_better else -1
+        sign = 1 if METRICS[self.metric].more_is_better else -1
         spreads = {i: spread(row.scores(column)) for i, row in enumerate(self.rows) if row.scores(column)}
         if not spreads:
             return None
@@ -122,7 +125,7 @@ class Group:
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (of a sample; None of one value, or where not finite) over so many seeds."""
+    """Mean and sample standard deviation over seeds; the latter is None for one seed or a mean that is not finite."""
 
     mean: float
     std: float | None
@@ -143,28 +146,28 @@ def spread(values: Sequence[float]) -> Spread:
 def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -> list[Group]:
     """Gathers records into a group for every recipe and every setting of its task.
 
-    Units stand in `ORDER`, groups and other units in the order in which the records first name them, without
-    overrides first.
+    Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
+    without changed options come first.
 
     Args:
-        records: as `read_results` gives them.
-        recipes: those asked for; None for all.
+        records: the records, as `read_results` gives them.
+        recipes: the recipes to keep; None for all.
 
     Raises:
-        ValueError: a recipe is in no record, none is left, or records that belong together differ in
+        ValueError: a recipe is in no record, there are no records, or records of one group or row differ in
             metric, length, task or configuration.
     """
-    known = list(dict.fromkeys(record["recipe"] for record in records))
+    known = list(dict.fromkeys(record.recipe for record in records))
     if not known:
         raise ValueError("`FILE` must hold at least one record, got none")
     for name in recipes or ():
         if name not in known:
             raise ValueError(f"`--task` must be one of {', '.join(known)}, got {name!r}")
-    named = dict.fromkeys(record["unit"] for record in records)
+    named = dict.fromkeys(record.unit for record in records)
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        groups.setdefault((record["recipe"], _key(_split(record)[0])), []).append(record)
+        groups.setdefault((record.recipe, _key(_split(record)[0])), []).append(record)
     asked = [key for key in groups if not recipes or key[0] in recipes]
     asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
     return [_group(groups[key], units) for key in asked]
@@ -172,49 +175,51 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
 
 def _group(records: list[Record], units: Sequence[str]) -> Group:
     first, overrides = records[0], _split(records[0])[0]
-    name = _label(first["recipe"], overrides)
+    name = _label(first.recipe, overrides)
     for field in ("metric", "chance", "length_name", "length"):
-        values = list(dict.fromkeys(record[field] for record in records))
+        values = list(dict.fromkeys(getattr(record, field) for record in records))
         if len(values) > 1:
             raise ValueError(f"the records of {name} must share one `{field}`, got {', '.join(map(str, values))}")
     _check_same(records, name, ("task",))
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        rows.setdefault((record["unit"], _key(_split(record)[1])), []).append(record)
+        rows.setdefault((record.unit, _key(_split(record)[1])), []).append(record)
     made = []
     for runs in rows.values():
-        row = Row(runs[0]["unit"], _split(runs[0])[1], tuple(sorted(runs, key=lambda run: run["seed"])))
+        row = Row(runs[0].unit, _split(runs[0])[1], tuple(sorted(runs, key=lambda run: run.seed)))
         _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
         made.append(row)
     there = {row.unit for row in made}
     made += [Row(unit, {}, ()) for unit in units if unit not in there]
     made.sort(key=lambda row: (units.index(row.unit), bool(row.overrides)))
     return Group(
-        first["recipe"],
+        first.recipe,
         overrides,
-        first["metric"],
-        first["chance"],
-        first["length_name"],
-        first["length"],
+        first.metric,
+        first.chance,
+        first.length_name,
+        first.length,
         tuple(made),
     )
 
 
 def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> None:
-    """Raises where runs that one row or table joins were configured differently, as by recipes of two versions."""
+    """Raises where runs of one row or table have other configurations, as where a recipe changed between versions."""
+    hidden = options_that(UNCOUNTED, OWN_COLUMN)
     for table in tables:
-        configs = [record["config"].get(table, {}) for record in records]
+        configs = [record.config.get(table, {}) for record in records]
         for key in dict.fromkeys(key for config in configs for key in config):
             values = list(dict.fromkeys(json.dumps(config.get(key)) for config in configs))
-            if f"{table}.{key}" not in NOT_SHOWN and len(values) > 1:
+            if f"{table}.{key}" not in hidden and len(values) > 1:
                 raise ValueError(
                     f"the records of {name} must share one configuration, got `{table}.{key}` of {' and '.join(values)}"
                 )
 
 
 def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was set of the task, and of all else."""
-    shown = {key: value for key, value in sorted(record["set"].items()) if key not in NOT_SHOWN}
+    """The changed options of the task, and all other changed options."""
+    hidden = options_that(UNCOUNTED, OWN_COLUMN)
+    shown = {key: value for key, value in sorted(record.set.items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}
     return task, {key: value for key, value in shown.items() if key not in task}
 

@@ -1,4 +1,4 @@
-"""Groups of results as tables, in Markdown, CSV or LaTeX, and the commands that make them."""
+"""Groups of records as tables in Markdown, CSV or LaTeX, and the commands that make their runs."""
 
 import csv
 import io
@@ -9,11 +9,13 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
+from remanent.records.identity import UNCOUNTED, options_that
 from remanent.report.groups import Column, Group, Row, spread
-from remanent.report.tables import DASH, SCORES, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.tasks.metrics import METRICS
 
 DEFAULT_THREADS = 1
-"""Of `remanent grid`, which are not written out."""
+"""The threads of a run in `remanent grid`, which a command does not write out."""
 CSV_COLUMNS = (
     *("task", "task_set", "unit", "set", "status", "metric", "chance", "trained_length", "length", "examples"),
     *("mean", "std", "n", "best", "seeds", "failed", "failing_median", "failing_min", "failing_max"),
@@ -22,26 +24,26 @@ CSV_COLUMNS = (
 
 
 class Cell(NamedTuple):
-    """The text of a cell, and whether it is the best of its column."""
+    """The text of a cell, and whether its score is the best of its column."""
 
     text: str
     is_best: bool = False
 
 
 def render(groups: Sequence[Group], kind: str) -> str:
-    """All groups as text.
+    """Writes groups as text.
 
     Args:
-        groups: as `summarise` gives them.
+        groups: the groups, as `summarise` gives them.
         kind: one of `FORMATS`.
     """
     return FORMATS[kind](groups)
 
 
 def caption(group: Group) -> str:
-    """What a table holds, in two sentences."""
-    score = SCORES[group.metric]
-    title = score.title[0].upper() + score.title[1:] + (" in %" if score.more_is_better else "")
+    """A caption that says what the table holds, in one or two sentences."""
+    metric = METRICS[group.metric]
+    title = metric.title[0].upper() + metric.title[1:] + (" in %" if metric.is_share else "")
     chance = format_score(group.chance, group.metric)
     said = f"{title} by {group.length_name} (and number of test examples); "
     said += f"trained at {group.length:,}, chance {chance}."
@@ -52,7 +54,7 @@ def caption(group: Group) -> str:
 
 
 def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
-    """A header, and a row of cells for every row of a group."""
+    """The header of a table, and its cells for every row of a group."""
     columns = group.columns
     header = ["unit", *(f"{column.length:,} ({column.examples:,})" for column in columns)]
     header += ["failing length"] * group.has_failing_lengths
@@ -63,8 +65,8 @@ def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
         cells = [Cell(row.label), *(Cell(_score(row, column, group.metric), best[column] is row) for column in columns)]
         cells += [Cell(_failing(row))] * group.has_failing_lengths
         if row.done:
-            one, seconds = row.done[0], statistics.median(run["seconds"]["train"] for run in row.done)
-            cells += [Cell(f"{one['parameters']:,}"), Cell(f"{one['steps']:,}"), Cell(f"{seconds:,.0f}")]
+            one = row.done[0]
+            cells += [Cell(f"{one.parameters:,}"), Cell(f"{one.steps:,}"), Cell(f"{row.training_seconds:,.0f}")]
         else:
             cells += [Cell(DASH)] * 3
         rows.append([*cells, Cell(_seeds(row, group))])
@@ -72,17 +74,18 @@ def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
 
 
 def grid_commands(group: Group) -> list[str]:
-    """The commands that make the runs of a group: one for all units that share overrides and seeds.
+    """The commands that make the runs of a group, one for all units that share options and seeds.
 
     Returns:
         Lines for a shell, in the order of the rows.
     """
     seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
+    uncounted = options_that(UNCOUNTED)
     for run in group.runs:
-        overrides = {key: value for key, value in run["set"].items() if key != "task.data_dir"}
-        threads = run["config"].get("training", {}).get("threads", DEFAULT_THREADS)
+        overrides = {key: value for key, value in run.set.items() if key not in uncounted}
+        threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
         of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
-        of_units.setdefault(run["unit"], set()).add(run["seed"])
+        of_units.setdefault(run.unit, set()).add(run.seed)
     commands = []
     for (overrides_text, threads), of_units in seeds.items():
         units: dict[tuple[int, ...], list[str]] = {}
@@ -165,7 +168,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _csv(groups: Sequence[Group]) -> str:
-    """Long: a line for every row and length, with all digits, so that a program can go on with them."""
+    """A line for every row and length, with all digits, for other programs to read."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -200,10 +203,10 @@ def _csv_line(group: Group, row: Row, column: Column | None) -> dict[str, Any]:
         line |= {"failing_median": statistics.median(lengths)}
         line |= {"failing_min": min(lengths), "failing_max": max(lengths)}
     if row.done:
-        line |= {"parameters": row.done[0]["parameters"], "steps": row.done[0]["steps"]}
-        line |= {"seconds_train": statistics.median(run["seconds"]["train"] for run in row.done)}
+        line |= {"parameters": row.done[0].parameters, "steps": row.done[0].steps}
+        line |= {"seconds_train": row.training_seconds}
     return line
 
 
 FORMATS: dict[str, Callable[[Sequence[Group]], str]] = {"md": _markdown, "csv": _csv, "latex": _latex}
-"""Name to what writes groups so."""
+"""Name to a function that writes groups in this format."""

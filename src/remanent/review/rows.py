@@ -1,21 +1,19 @@
-"""Which runs a report may show together, and which of them make one row."""
+"""Which runs a report may show together, and which of them share a row."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from remanent.records.configuration import Experiment
+from remanent.records.identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, identity, options_that
 from remanent.review.measures import RunMeasures
-from remanent.sweep.combinations import identity
-from remanent.training.config import Experiment
-from remanent.training.run import load_run
+from remanent.training.folder import load_run
 
 ByUnit = dict[str, list[RunMeasures]]
-SAME_ROW = ("model.unit", "training.seed", "training.threads", "training.keep_checkpoints")
-"""What may differ between the runs of one row."""
 
 
 def by_way(measured: Sequence[RunMeasures]) -> ByUnit:
-    """The runs by unit; a unit that was trained in several ways stands there once for each, with what was other."""
+    """The runs by unit; a unit that was trained in several ways has an entry for each, named by its differences."""
     plain: dict[str, dict[str, Any]] = {}
     by_unit: ByUnit = {}
     for run in measured:
@@ -27,33 +25,41 @@ def by_way(measured: Sequence[RunMeasures]) -> ByUnit:
 
 
 def _ways(experiment: Experiment) -> dict[str, Any]:
-    """All of a configuration that may not differ between the seeds of one row."""
+    """The options of a configuration that must be the same for all seeds of a row."""
     config = experiment.to_dict()
     values = {f"{table}.{key}": value for table in ("model", "training") for key, value in config[table].items()}
-    return {key: value for key, value in values.items() if key not in SAME_ROW}
+    shared = options_that(UNCOUNTED, OWN_COLUMN)
+    return {key: value for key, value in values.items() if key not in shared}
 
 
 def check_runs(runs: Sequence[Path]) -> list[Experiment]:
-    """The configurations of the runs, which are all finished ones of one task, with the same options, and no two alike.
+    """Reads the configurations of runs that are finished, of one task with the same options, and all different.
 
     Raises:
         FileNotFoundError: a folder holds no finished run.
-        ValueError: the runs do not go together, or a file is corrupt.
+        ValueError: the runs cannot be shown together, or a file is corrupt.
     """
     experiments = [load_run(folder)[0] for folder in runs]
     seen: dict[tuple[str, int], Path] = {}
     for folder, experiment in zip(runs, experiments, strict=True):
         key = (identity(experiment.to_dict()), experiment.training.seed)
         if key in seen:
-            came = f"{seen[key]} and {folder}, of one configuration and seed"
-            raise ValueError(f"`RUN` must be different runs, got {came}")
+            raise ValueError(
+                f"`RUN` must be different runs, got {seen[key]} and {folder}, of one configuration and seed"
+            )
         seen[key] = folder
-        first, other = (
-            {k: v for k, v in e.to_dict()["task"].items() if k != "data_dir"} for e in (experiments[0], experiment)
-        )
+        first, other = _task_options(experiments[0]), _task_options(experiment)
         differing = [
             f"{k} {first.get(k)!r} and {other.get(k)!r}" for k in first | other if first.get(k) != other.get(k)
         ]
         if differing:
             raise ValueError(f"`RUN` must be runs of one task, got in {runs[0]} and {folder}: {', '.join(differing)}")
     return experiments
+
+
+def _task_options(experiment: Experiment) -> dict[str, Any]:
+    """What makes the task another one: its options, and what a user's file says instead of where it lies."""
+    skipped = options_that(UNCOUNTED, BY_CONTENT)
+    options = {k: v for k, v in experiment.to_dict()["task"].items() if f"task.{k}" not in skipped}
+    content = experiment.task.fingerprint
+    return options | ({"content": content} if content else {})

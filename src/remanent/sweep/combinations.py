@@ -1,20 +1,19 @@
-"""The runs of a grid: every combination of recipes, units, seeds and options, each with an identity."""
+"""The runs of a grid: every combination of recipes, units, seeds and options."""
 
 import dataclasses
 import difflib
-import hashlib
 import itertools
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from remanent._files import from_dict
 from remanent.models import ModelConfig
+from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.identity import identity
 from remanent.tasks import TASKS
-from remanent.training.config import Experiment, TrainingConfig, fitting, suiting
 from remanent.training.recipes import RECIPES
+from remanent.training.variants import experiment_for
 
 ELSEWHERE = {
     "model.unit": "--unit",
@@ -22,11 +21,9 @@ ELSEWHERE = {
     "training.threads": "--threads",
     "task.data_dir": "--data-dir",
 }
-"""Options that are not set by `--set`, and by what they are."""
-UNCOUNTED = ("task.data_dir", "task.path", "training.threads", "training.keep_checkpoints")
-"""Options that do not make another run."""
+"""Options that `--set` does not set, and the flags that set them."""
 Choices = dict[str, list[str]]
-"""An option's dotted name to its values, as they were written."""
+"""The values of each option, by its dotted name, as they were written on the command line."""
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class GridRun:
     """One run of a grid.
 
     Args:
-        recipe: its name in `RECIPES`.
-        overrides: what was changed in the recipe, dotted name to value.
+        recipe: the name of its recipe in `RECIPES`.
+        overrides: what is changed in the recipe: dotted name to value.
         experiment: the whole configuration.
 
     >>> run = GridRun("copy-first", {}, RECIPES["copy-first"]())
@@ -49,35 +46,13 @@ class GridRun:
 
     @cached_property
     def id(self) -> str:
-        """What the run is known by: its configuration, hashed."""
+        """The identity of the run, a hash of its configuration."""
         return identity(self.experiment.to_dict())
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of the run's folder."""
         return f"{self.recipe}-{self.experiment.model.unit}-{self.experiment.training.seed}-{self.id[:8]}"
-
-
-def identity(config: dict[str, Any]) -> str:
-    """16 hex digits of the hash of what a configuration says beside its defaults.
-
-    An option that is added later, with a default that changes nothing, so leaves a run what it was. Where data
-    lie, and how many threads run, do not count; what a text says does.
-
-    >>> identity(RECIPES["copy-first"]().to_dict()) == identity(RECIPES["copy-first"]().to_dict())
-    True
-    """
-    told = {}
-    for table, cls in (("task", TASKS[config["task"]["name"]]), ("model", ModelConfig), ("training", TrainingConfig)):
-        defaults = {field.name: field.default for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
-        values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in UNCOUNTED}
-        told[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
-    task = {key: value for key, value in config["task"].items() if key != "name"}
-    content = from_dict(TASKS[config["task"]["name"]], task, "the task").fingerprint
-    if content:
-        told["content"] = {"sha256": content}
-    text = json.dumps(told, sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
 def combinations(
@@ -89,18 +64,18 @@ def combinations(
     threads: int = 1,
     data_dir: str | None = None,
 ) -> list[GridRun]:
-    """Builds and checks every combination; one that comes twice is taken once.
+    """Builds and checks every combination; of equal ones, only the first is kept.
 
     Args:
-        tasks: names of recipes.
-        units: as `ModelConfig.unit` reads them.
-        seeds: of weights and batches.
+        tasks: the names of recipes.
+        units: the units, as `ModelConfig.unit` reads them.
+        seeds: the seeds of weights and batches.
         choices: options and their values, as `read_choices` gives them.
-        threads: of torch.
-        data_dir: a folder for the tasks that read one.
+        threads: the number of torch threads of each run.
+        data_dir: the folder of the data, for tasks that read one.
 
     Raises:
-        ValueError: a combination is not one; the message names it.
+        ValueError: a combination is not valid; the message names it.
     """
     for task in tasks:
         _check_recipe(task)
@@ -114,52 +89,8 @@ def combinations(
     return list(runs.values())
 
 
-def experiment_for(
-    recipe: str,
-    unit: str,
-    seed: int,
-    overrides: dict[str, Any],
-    *,
-    threads: int = 1,
-    data_dir: str | None = None,
-) -> Experiment:
-    """A recipe with another unit, seed and options; the model's sizes follow the task.
-
-    Args:
-        recipe: a name of `RECIPES`.
-        unit: as `ModelConfig.unit` reads it.
-        seed: of weights and batches.
-        overrides: dotted name (task.X, model.X, training.X) to value.
-        threads: of torch.
-        data_dir: a folder for a task that reads one.
-
-    Raises:
-        ValueError: there is no such option, or a value is of another type or out of its range.
-        TypeError: a count is not an int.
-
-    >>> experiment_for("copy-first", "lru", 3, {"task.steps": 10}).task.length
-    10
-    """
-    base = RECIPES[recipe]()
-    changes: dict[str, dict[str, Any]] = {"task": {}, "model": {}, "training": {}}
-    for key, value in overrides.items():
-        table, _, field = key.partition(".")
-        changes[table][field] = value
-    if data_dir is not None and hasattr(base.task, "data_dir"):
-        changes["task"]["data_dir"] = data_dir
-    task = from_dict(type(base.task), _fields(base.task) | changes["task"], f"the task {base.task.name}")
-    fit = fitting(task)
-    if fit["head"] == "last" and base.model.head == "mean":
-        del fit["head"]
-    model = _fields(base.model) | suiting(unit) | fit | changes["model"]
-    training = _fields(base.training) | {"seed": seed, "threads": threads} | changes["training"]
-    return Experiment(
-        task, from_dict(ModelConfig, model, "the model"), from_dict(TrainingConfig, training, "the training")
-    )
-
-
 def read_seeds(words: Sequence[str]) -> list[int]:
-    """Numbers, or ranges without their ends.
+    """Reads seeds: numbers, or ranges START:STOP without STOP.
 
     Raises:
         ValueError: a word is neither, or there is no seed in all.
@@ -182,10 +113,10 @@ def read_seeds(words: Sequence[str]) -> list[int]:
 
 
 def read_choices(words: Sequence[str]) -> Choices:
-    """Options and their values, written KEY=VALUE,VALUE.
+    """Reads options and their values, written KEY=VALUE,VALUE.
 
     Raises:
-        ValueError: a word is written otherwise, or its key is not one that is set so.
+        ValueError: a word is written in another way, or its key is set by another flag.
 
     >>> read_choices(["task.steps=300,1000"])
     {'task.steps': ['300', '1000']}
@@ -208,7 +139,7 @@ def read_choices(words: Sequence[str]) -> Choices:
 
 
 def _check_recipe(name: str) -> None:
-    """Raises unless there is such a recipe, and names those that may be meant."""
+    """Raises unless there is such a recipe; the error suggests similar names."""
     if name in RECIPES:
         return
     meant = [recipe for recipe, make in RECIPES.items() if name in TASKS and make().task.name == name]
@@ -223,7 +154,7 @@ def _products(choices: Choices) -> Iterator[dict[str, str]]:
 
 
 def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: int, data_dir: str | None) -> GridRun:
-    """One combination, whose errors begin with its name."""
+    """Builds one combination; its errors begin with its name."""
     task = type(RECIPES[recipe]().task)
     tables: dict[str, type] = {"task": task, "model": ModelConfig, "training": TrainingConfig}
     try:
@@ -237,7 +168,7 @@ def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: in
 
 
 def _typed(cls: type, name: str, text: str) -> Any:
-    """A YAML scalar as the field wants it: 1e-3 is a number here, though not in YAML, and "on" may be a word."""
+    """Reads a YAML scalar as the type of its field: 1e-3 is a number here, unlike in YAML, and "on" may be a word."""
     import yaml
 
     kind = {field.name: field.type for field in dataclasses.fields(cls)}.get(name)
@@ -252,8 +183,3 @@ def _typed(cls: type, name: str, text: str) -> Any:
         return yaml.safe_load(text)
     except yaml.YAMLError:
         return text
-
-
-def _fields(config: Any) -> dict[str, Any]:
-    """A configuration's fields, not copied deeply."""
-    return {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}

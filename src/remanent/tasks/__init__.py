@@ -1,19 +1,31 @@
-"""Memory tasks: data and how it is judged; they know no model."""
+"""Memory tasks: data and how answers are judged, without any model; and what a task of your own is made from."""
 
-from remanent.tasks.base import Task
+from remanent.tasks.automata.flip_flop import FlipFlop
+from remanent.tasks.automata.group_word import GroupWord
+from remanent.tasks.automata.parity import Parity
+from remanent.tasks.automata.words import WordTask
+from remanent.tasks.base import (
+    BLOCK,
+    GeneratedTask,
+    Stream,
+    Task,
+    blocks,
+    check_split,
+    example_generators,
+    noise_blocks,
+    read_whole,
+    then_empty,
+)
 from remanent.tasks.characters import Characters
 from remanent.tasks.copy_first import CopyFirst
 from remanent.tasks.delayed_integration import DelayedIntegration
 from remanent.tasks.denoising import Denoising
-from remanent.tasks.flip_flop import FlipFlop
-from remanent.tasks.group_word import GroupWord
-from remanent.tasks.keyword import Keyword
+from remanent.tasks.images.pathfinder import Pathfinder
+from remanent.tasks.images.sequential_image import SequentialImage
 from remanent.tasks.listops import ListOps
-from remanent.tasks.metrics import METRICS, Metric
-from remanent.tasks.parity import Parity
-from remanent.tasks.pathfinder import Pathfinder
-from remanent.tasks.sequential_image import SequentialImage
-from remanent.tasks.spoken_digits import SpokenDigits
+from remanent.tasks.metrics import IGNORED, METRICS, Metric
+from remanent.tasks.sounds.keyword import Keyword
+from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
 TASKS: dict[str, type[Task]] = {
     task.name: task
@@ -35,6 +47,8 @@ TASKS: dict[str, type[Task]] = {
 """Name to class, for configurations and the command line."""
 
 __all__ = [
+    "BLOCK",
+    "IGNORED",
     "METRICS",
     "TASKS",
     "Characters",
@@ -42,6 +56,7 @@ __all__ = [
     "DelayedIntegration",
     "Denoising",
     "FlipFlop",
+    "GeneratedTask",
     "GroupWord",
     "Keyword",
     "ListOps",
@@ -50,5 +65,13 @@ __all__ = [
     "Pathfinder",
     "SequentialImage",
     "SpokenDigits",
+    "Stream",
     "Task",
+    "WordTask",
+    "blocks",
+    "check_split",
+    "example_generators",
+    "noise_blocks",
+    "read_whole",
+    "then_empty",
 ]

@@ -13,32 +13,36 @@ from remanent._options import check_at_least, check_choice
 from remanent.tasks.metrics import IGNORED, METRICS
 
 SPLITS = ("validation", "test")
+"""The splits of every task; training batches are drawn without end."""
+
 BLOCK = 1000
-"""Steps in a chunk of an evaluation stream."""
+"""The number of steps in a chunk of an evaluation stream."""
 
 GENERATED = 512
-"""Examples in a split of a generated task."""
+"""The number of examples in each split of a generated task."""
 
 Stream = Iterator[tuple[Tensor, Tensor | None]]
 """Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
 
 
 class Task(ABC):
-    """A sequence to read, and what is to be said at every step or after the last.
+    """Sequences to read, and what a model must answer at every step or after the last one.
 
-    A task is a frozen dataclass of its options. Training batches come from a generator and never
-    end; validation and test hold fixed examples, the same on every machine.
+    A task is a frozen dataclass of its options. Training batches are drawn from a generator, without
+    end; validation and test hold fixed examples, which are the same on every machine. What is abstract here
+    may be a class attribute or a property of a subclass.
 
     Inputs are numbers, (B, T, M), or tokens, int64 (B, T). Targets are, where `head` is "last", one
     class, (B,), or values, (B, O); where it is "every", classes (B, T) or values (B, T, O), with
-    `IGNORED` or NaN where nothing is asked.
+    `IGNORED` or NaN at the steps that ask for nothing.
     """
 
     name: ClassVar[str]
+    """The name in `TASKS` and in configurations."""
     metric: ClassVar[str]
-    """One of `METRICS`."""
+    """The name of the score in `METRICS`."""
     length_name: ClassVar[str]
-    """What `length` counts."""
+    """What `length` counts, in words."""
     head: ClassVar[str] = "last"
     """Where a model answers: after the "last" step, or at "every" step."""
     tokens: ClassVar[bool] = False
@@ -46,12 +50,12 @@ class Task(ABC):
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
     endless: ClassVar[bool] = False
-    """Whether examples beyond the size of a split can be drawn, as many as one likes."""
+    """Whether any number of examples beyond the size of a split can be drawn."""
 
     @property
     @abstractmethod
     def length(self) -> int:
-        """The length trained at."""
+        """The length of the training sequences, in what `length_name` says."""
 
     @property
     @abstractmethod
@@ -61,7 +65,7 @@ class Task(ABC):
     @property
     @abstractmethod
     def output_size(self) -> int:
-        """Values to be said, or classes to choose from."""
+        """O, the number of values to answer with, or of classes to choose from."""
 
     @property
     @abstractmethod
@@ -75,12 +79,12 @@ class Task(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """The hash of a user's file that the task reads and that nothing else checks; "" where there is none."""
+        """The hash of a user's file that the task reads and that nothing else checks; "" if there is none."""
         return ""
 
     @property
     def longest(self) -> int | None:
-        """The longest length that `stream` takes; None where there is no end."""
+        """The longest length that `stream` accepts; None if there is no limit."""
         return None
 
     @abstractmethod
@@ -89,37 +93,37 @@ class Task(ABC):
 
     @abstractmethod
     def split_size(self, split: str) -> int:
-        """How many examples "validation" or "test" holds."""
+        """The number of examples in "validation" or "test"."""
 
     @abstractmethod
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The examples `start` to `stop` of a split at a length, whatever else is in the batch.
+        """Gives the examples `start` to `stop` of a split at a length, independent of what else is in the batch.
 
         Returns:
             An iterator over chunks that make up the whole sequences: inputs of at most `BLOCK` steps
             (or of one whole image or clip), and their targets; where `head` is "last", the target
-            comes with the last chunk and None with all others.
+            comes with the last chunk and all others come with None.
         """
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The training loss, a scalar: the mean over what is asked, of which there are `asked` in the target."""
+        """The training loss, a scalar: the mean over the values or classes that the target asks for."""
         if target.is_floating_point():
             asked = ~target.isnan()
             return F.mse_loss(output[asked], target[asked])
         return F.cross_entropy(output.flatten(0, -2), target.flatten(), ignore_index=IGNORED)
 
     def asked(self, target: Tensor) -> int:
-        """How many values or classes the loss is the mean of."""
+        """The number of values or classes that the loss is the mean of."""
         return int((~target.isnan() if target.is_floating_point() else target != IGNORED).sum())
 
 
 class GeneratedTask(Task):
-    """A task whose examples are drawn, as many as one likes; the first 512 of a seed make a split."""
+    """A task whose examples are drawn, any number of them; the first 512 make up a split."""
 
-    endless: ClassVar[bool] = True
+    endless = True
 
     def split_size(self, split: str) -> int:
-        """512 examples in either split."""
+        """512 examples in each split."""
         check_split(split)
         return GENERATED
 
@@ -135,13 +139,17 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def example_generators(task: Task, split: str, start: int, stop: int) -> list[torch.Generator]:
-    """A generator for each example of a generated task, seeded by its name, split and number alone."""
+    """A generator for each example `start` to `stop` of a generated task, seeded by task name, split and number."""
     check_split(split)
     return [torch.Generator().manual_seed(derive_seed(task.name, split, i)) for i in range(start, stop)]
 
 
 def blocks(length: int, least: int = 1) -> Iterator[int]:
-    """The sizes of the chunks that make up a length, each `BLOCK` steps but the last.
+    """The sizes of the chunks that make up a length: each is `BLOCK` steps, except the last.
+
+    Args:
+        length: the steps in all.
+        least: the smallest length that is allowed.
 
     Raises:
         ValueError: the length is below `least`.
@@ -154,7 +162,7 @@ def blocks(length: int, least: int = 1) -> Iterator[int]:
 
 
 def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tuple[Tensor, Tensor]:
-    """The examples of a split in one piece: inputs and targets, as `Task.batch` gives them.
+    """The examples `start` to `stop` of a split in one piece: inputs and targets in the form of `Task.batch`.
 
     >>> from remanent.tasks import CopyFirst
     >>> read_whole(CopyFirst(), "test", 0, 2, 1500)[0].shape
@@ -166,14 +174,14 @@ def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tu
 
 
 def then_empty(x: Tensor, sizes: list[int], target: Tensor) -> Stream:
-    """A whole piece (B, T, M), then empty steps in chunks of these sizes; the target comes last."""
+    """A stream of one whole piece (B, T, M), then empty steps in chunks of these sizes; the target comes last."""
     yield x, None if sizes else target
     for i, size in enumerate(sizes):
         yield x.new_zeros(x.shape[0], size, x.shape[2]), target if i == len(sizes) - 1 else None
 
 
 def noise_blocks(generators: list[torch.Generator], length: int, *features: int) -> Iterator[Tensor]:
-    """Normal noise (B, at most `BLOCK`, ...) up to a length, each example from its own generator.
+    """Normal noise up to a length in blocks (B, at most `BLOCK`, ...), each example from its own generator.
 
     Raises:
         ValueError: the length is below 1.
@@ -183,7 +191,7 @@ def noise_blocks(generators: list[torch.Generator], length: int, *features: int)
 
 
 def largest_share(classes: Tensor) -> float:
-    """The share of the most frequent class: what always saying it scores.
+    """The share of the most frequent class, which is the accuracy of always answering with it.
 
     >>> largest_share(torch.tensor([0, 2, 2, 1]))
     0.5

@@ -1,4 +1,4 @@
-"""How answers are scored: sums over the chunks of a sequence, so that any length needs the same memory."""
+"""How answers are scored and how a score is written: sums over chunks, so that any length needs the same memory."""
 
 import math
 from collections.abc import Callable
@@ -13,25 +13,43 @@ IGNORED = -100
 
 
 class Metric(NamedTuple):
-    """A score of whole sequences that can be added up in pieces.
+    """A score of whole sequences that can be added up in pieces, and how it is written.
 
     Attributes:
         tally: outputs and targets of a chunk to sums, (B, K), which add up over chunks.
         finish: the sums of whole sequences, (B, K), to a value and a weight for each, both (B,); the
             score is the mean of values by weights.
-        best: the score of a perfect model, 0 where less is better and 1 where more is.
-        title: how it is written in a table.
+        best: the score of a perfect model: 0 where less is better, 1 for a share of right answers, which is written in
+            percent, and any other number above 0 where more is better.
+        title: its name in a sentence.
+        digits: behind the point, where it is written; of a share, those of its percentage.
     """
 
     tally: Callable[[Tensor, Tensor], Tensor]
     finish: Callable[[Tensor], tuple[Tensor, Tensor]]
     best: float
     title: str
+    digits: int = 4
 
     @property
     def is_share(self) -> bool:
         """Whether the score is a share of right answers, in [0, 1], of which more is better."""
         return self.best == 1.0
+
+    @property
+    def more_is_better(self) -> bool:
+        """Whether the higher of two scores is the better one."""
+        return self.best > 0
+
+    @property
+    def scale(self) -> int:
+        """What a score is multiplied by where it is written or drawn: 100 for a share."""
+        return 100 if self.is_share else 1
+
+    @property
+    def label(self) -> str:
+        """The title with its unit, as a column or an axis has it."""
+        return self.title + (", %" if self.is_share else "")
 
 
 def _squared_errors(output: Tensor, target: Tensor) -> Tensor:
@@ -76,9 +94,9 @@ def _majority(tally: Tensor) -> tuple[Tensor, Tensor]:
 
 METRICS: dict[str, Metric] = {
     "mse": Metric(_squared_errors, _mean, 0.0, "mean squared error"),
-    "accuracy": Metric(_right_answers, _mean, 1.0, "accuracy"),
-    "sequence_accuracy": Metric(_right_answers, _all_right, 1.0, "sequences right at every step"),
-    "vote_accuracy": Metric(_votes, _majority, 1.0, "accuracy by majority vote over frames"),
-    "bits": Metric(_bits, _mean, 0.0, "bits per character"),
+    "accuracy": Metric(_right_answers, _mean, 1.0, "accuracy", digits=1),
+    "sequence_accuracy": Metric(_right_answers, _all_right, 1.0, "sequences right at every step", digits=1),
+    "vote_accuracy": Metric(_votes, _majority, 1.0, "accuracy by majority vote over frames", digits=1),
+    "bits": Metric(_bits, _mean, 0.0, "bits per character", digits=3),
 }
-"""Name to metric; a task names its own."""
+"""Name to metric. A task names its own; tables, figures and pages write its scores as it says here."""

@@ -3,14 +3,15 @@
 from collections.abc import Callable
 
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import BMRU, BMRUCell
+from remanent.units.bmru import BMRU, BMRUCell, LatchRecurrence
 from remanent.units.brc import BRC, NBRC, BRCCell, NBRCCell
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import RecurrentCell, make_cell
 from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
 from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
 from remanent.units.lru import LRU, LRUCell
 from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
-from remanent.units.recurrence import LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
+from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
+from remanent.units.step_data import STEPS, StepData
 from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell
 
 UNITS: dict[str, Callable[..., RecurrentUnit]] = {
@@ -43,6 +44,13 @@ CELLS: dict[str, Callable[..., RecurrentCell]] = {
 }
 """Name to the class that runs one step of the unit of that name."""
 
+
+def initial_states() -> tuple[str, ...]:
+    """Every initial state that a unit in `UNITS` has."""
+    kinds = [getattr(unit, "recurrence_type", Recurrence) for unit in UNITS.values()]
+    return tuple(dict.fromkeys(state for kind in kinds for state in kind.initial_states))
+
+
 __all__ = [
     "BMRU",
     "BRC",
@@ -53,6 +61,7 @@ __all__ = [
     "LRU",
     "LSTM",
     "NBRC",
+    "STEPS",
     "UNITS",
     "AlphaCMRU",
     "AlphaCMRUCell",
@@ -63,6 +72,8 @@ __all__ = [
     "GRUCell",
     "LRUCell",
     "LSTMCell",
+    "LatchGates",
+    "LatchRecurrence",
     "LinearRecurrence",
     "MinGRU",
     "MinGRUCell",
@@ -74,4 +85,7 @@ __all__ = [
     "RecurrentUnit",
     "ScanRecurrence",
     "StateIsOutput",
+    "StepData",
+    "initial_states",
+    "make_cell",
 ]

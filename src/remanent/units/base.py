@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -24,11 +24,12 @@ from remanent.units._checks import (
     checked_reset,
 )
 from remanent.units._forms import run_packed, run_shard
+from remanent.units._hooks import HookedLayers
 from remanent.units._state import State, join_state, own_state, split_state
 from remanent.units.recurrence import Params, Recurrence, describe
 
 
-class RecurrentUnit(nn.Module):
+class RecurrentUnit(HookedLayers):
     r"""Stacked, optionally bidirectional layers of a recurrence, with the interface of `torch.nn.GRU`.
 
     Parameters are named as in torch: `weight_ih_l0`, `bias_ih_l0`, ..., with `_reverse` after the layer
@@ -56,6 +57,9 @@ class RecurrentUnit(nn.Module):
         ValueError: a size or option is out of its range; the message names the argument.
         TypeError: a size is not an int, or a flag not a bool.
     """
+
+    recurrence_type: ClassVar[type[Recurrence]]
+    """The class of a unit's equations, which says what the unit is and which options a model fills."""
 
     def __init__(
         self,
@@ -181,6 +185,7 @@ class RecurrentUnit(nn.Module):
                 state = own if state is None or reset is None else torch.where(reset[:, None], own, state)
             if i > 0:
                 x = F.dropout(x, self.dropout, self.training)
+            self._call_layer_hooks(suffix, p, x)
             state = self.recurrence.advance(p, x, state)
             x = self.recurrence.readout(p, state, x)
             after.append(state)
@@ -255,6 +260,7 @@ class RecurrentUnit(nn.Module):
             p, backward = self._params(suffix), i % self._directions == 1
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
             source, cuts = (_time.backwards(x, lengths), reset_back) if backward else (x, reset)
+            self._call_layer_hooks(suffix, p, source)
             y, state = run(p, source, state, cuts, lengths)
             last.append(state)
             outputs.append(_time.backwards(y, lengths) if backward else y)

@@ -2,7 +2,8 @@
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from remanent._options import check_choice
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     Params,
@@ -27,9 +28,12 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
     """Gates that see the state, through a diagonal or a full matrix."""
 
     initial_state: str = "zeros"
+    scan_kind: ClassVar[str | None] = "feedback"
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({"initial_state": "initial_state"})
 
     def __post_init__(self) -> None:
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
 
     @abstractmethod
     def feedback_shape(self, D: int) -> tuple[int, ...]:
@@ -110,6 +114,8 @@ class BRC(RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = BRCRecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -129,28 +135,8 @@ class BRC(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class BRCCell(RecurrentCell):
-    """One step of a `BRC`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `BRC`.
-
-    >>> BRCCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(BRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+BRCCell = make_cell(BRC)
+"""One step of `BRC`, used like `torch.nn.GRUCell`; it takes the options of `BRC`."""
 
 
 class NBRC(RecurrentUnit):
@@ -176,6 +162,8 @@ class NBRC(RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = NBRCRecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -195,25 +183,5 @@ class NBRC(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class NBRCCell(RecurrentCell):
-    """One step of an `NBRC`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `NBRC`.
-
-    >>> NBRCCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(NBRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+NBRCCell = make_cell(NBRC)
+"""One step of `NBRC`, used like `torch.nn.GRUCell`; it takes the options of `NBRC`."""

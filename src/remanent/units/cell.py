@@ -1,11 +1,22 @@
 """One step of a recurrence as a module of its own, with the interface of `torch.nn.GRUCell`."""
 
+import dataclasses
+import re
+from typing import Any, get_type_hints
+
 import torch
 from torch import Tensor, nn
 
 from remanent.units._checks import check_flag, check_input, check_rank, check_size
 from remanent.units._state import State, join_state, own_state, split_state
+from remanent.units.base import RecurrentUnit
 from remanent.units.recurrence import Params, Recurrence, describe
+
+EXAMPLE = """
+    >>> NAME(4, 8)(torch.randn(2, 4)).shape
+    torch.Size([2, 8])
+    """
+"""The example in a cell's docstring, unless it has its own."""
 
 
 class RecurrentCell(nn.Module):
@@ -101,3 +112,88 @@ class RecurrentCell(nn.Module):
 
     def _weight(self, p: Params) -> Tensor:
         return p[next(iter(self._shapes))]
+
+
+def make_cell(
+    unit: type[RecurrentUnit], *, note: str = "", like: str = "torch.nn.GRUCell", example: str = EXAMPLE
+) -> Any:
+    """The class that runs one step of a unit: a `RecurrentCell` with the unit's options as keywords.
+
+    It is called as the unit with "Cell" after it, belongs to the unit's module, where it must be assigned to that name,
+    and has a signature and a docstring of its own, made from those of the unit and of `RecurrentCell`.
+
+    Args:
+        unit: the class of the unit, which declares its `recurrence_type`.
+        note: added to the first sentence of the docstring.
+        like: what it is used like.
+        example: a doctest for the docstring, in which NAME stands for the cell's name.
+
+    Returns:
+        The class; its type is left open, since its signature is made here.
+
+    >>> from remanent import BMRU
+    >>> make_cell(BMRU)
+    <class 'remanent.units.bmru.BMRUCell'>
+    """
+    name = f"{unit.__name__}Cell"
+    beside = [base for base in unit.__bases__ if not issubclass(base, nn.Module)]
+    members = {
+        "__init__": _constructor(unit.recurrence_type),
+        "__doc__": _document(unit, f"{like}`{note and '; '}{note}", example.replace("NAME", name)),
+        "__module__": unit.__module__,
+        "__qualname__": name,
+    }
+    return type(name, (*beside, RecurrentCell), members)
+
+
+def _constructor(kind: type[Recurrence]) -> Any:
+    """An `__init__` with the options of a recurrence as keywords, written as text as `dataclasses` writes one."""
+    assert dataclasses.is_dataclass(kind)
+    options = [option for option in dataclasses.fields(kind) if option.init]
+    names: dict[str, Any] = {"RecurrentCell": RecurrentCell, "_kind": kind}
+    keywords = []
+    for option in options:
+        required = option.default is dataclasses.MISSING
+        keywords.append(option.name if required else f"{option.name}=_{option.name}")
+        names[f"_{option.name}"] = option.default
+    arguments = ", ".join(["bias=True, device=None, dtype=None", *(["*", *keywords] if keywords else [])])
+    given = ", ".join(f"{option.name}={option.name}" for option in options)
+    text = f"""def __init__(self, input_size, hidden_size, {arguments}):
+    RecurrentCell.__init__(self, _kind({given}), input_size, hidden_size, bias, device, dtype)
+"""
+    exec(text, names)
+    shared, own = get_type_hints(RecurrentCell.__init__), get_type_hints(kind)
+    kinds = {name: shared[name] for name in shared if name not in ("recurrence", "return")}
+    kinds |= {option.name: own[option.name] for option in options}
+    names["__init__"].__annotations__ = kinds | {"return": None}
+    return names["__init__"]
+
+
+def _document(unit: type[RecurrentUnit], like: str, example: str) -> str | None:
+    """A cell's docstring, with each argument as `RecurrentCell` and the unit describe it; None without docstrings."""
+    if unit.__doc__ is None or RecurrentCell.__doc__ is None:
+        return None
+    assert dataclasses.is_dataclass(unit.recurrence_type)
+    own = {option.name for option in dataclasses.fields(unit.recurrence_type)}
+    arguments = [text for name, text in _described(RecurrentCell.__doc__, "Args").items() if name != "recurrence"]
+    arguments += [text for name, text in _described(unit.__doc__, "Args").items() if name in own]
+    raised = _described(RecurrentCell.__doc__, "Raises").values()
+    return "\n".join(
+        [
+            f"One step of `{unit.__name__}`, used like `{like}.",
+            "",
+            "    Args:",
+            *arguments,
+            "",
+            "    Raises:",
+            *raised,
+            example,
+        ]
+    )
+
+
+def _described(doc: str, section: str) -> dict[str, str]:
+    """What a section of a docstring in Google's style says of each name, with the lines as they stand there."""
+    lines = re.split(rf"^ *{section}:\n", doc, flags=re.MULTILINE)[1].split("\n\n")[0]
+    entries = re.split(r"^(?= {8}\w)", lines, flags=re.MULTILINE)
+    return {entry.split(":")[0].strip(): entry.rstrip() for entry in entries if entry.strip()}

@@ -1,15 +1,15 @@
 """The cumulative memory recurrent units: every write adds a step, and the gradient passes undamped."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence, initialise_latch
-from remanent.units.cell import RecurrentCell
-from remanent.units.recurrence import Params, gate_shapes, learned_shapes
+from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence
+from remanent.units.cell import make_cell
+from remanent.units.recurrence import INITIAL_STATES, Params
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
@@ -17,32 +17,23 @@ class CMRURecurrence(BMRURecurrence):
     """A latch whose writes add up."""
 
     epsilon: float = 1.0
+    annealed_option: ClassVar[str | None] = None
 
 
 @dataclass(eq=False)
 class AlphaCMRURecurrence(LatchRecurrence):
-    """A latch whose writes add up, and whose step is linear in the input."""
+    """A latch whose writes add up, and whose size of step is linear in the input."""
 
     epsilon: float = 1.0
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    annealed_option: ClassVar[str | None] = None
+    alpha_from_input: ClassVar[bool] = True
 
-    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
-        """See `Recurrence`."""
-        return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
-
-    def initialise(self, p: Params) -> None:
-        """See `AlphaCMRU`."""
+    def step_data(self, p: Params) -> StepData | None:
+        """A sum, whose steps are the last of the gates."""
         D = p["weight_ih"].shape[0] // 3
-        initialise_latch(p, p["weight_ih"].new_ones(D))
-        if "bias_ih" in p:
-            p["bias_ih"][2 * D :] = 1
-
-    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """Candidate, threshold and the size of a step."""
-        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
-
-    def alpha(self, p: Params) -> Tensor | None:
-        """None: it is a gate."""
-        return None
+        values = {"epsilon": self.epsilon_tensor.float()}
+        return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
 
 
 class CMRU(Annealed, RecurrentUnit):
@@ -74,6 +65,8 @@ class CMRU(Annealed, RecurrentUnit):
     True
     """
 
+    recurrence_type = CMRURecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -96,31 +89,8 @@ class CMRU(Annealed, RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class CMRUCell(Annealed, RecurrentCell):
-    """One step of a `CMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        epsilon: this and the rest as in `CMRU`.
-
-    >>> CMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 1.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        recurrence = CMRURecurrence(epsilon, width, initial_state)
-        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
+CMRUCell = make_cell(CMRU)
+"""One step of `CMRU`, used like `torch.nn.GRUCell`; it takes the options of `CMRU`."""
 
 
 class AlphaCMRU(Annealed, RecurrentUnit):
@@ -149,6 +119,8 @@ class AlphaCMRU(Annealed, RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = AlphaCMRURecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -171,28 +143,5 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class AlphaCMRUCell(Annealed, RecurrentCell):
-    """One step of an `AlphaCMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        epsilon: this and the rest as in `AlphaCMRU`.
-
-    >>> AlphaCMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 1.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state)
-        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
+AlphaCMRUCell = make_cell(AlphaCMRU)
+"""One step of `AlphaCMRU`, used like `torch.nn.GRUCell`; it takes the options of `AlphaCMRU`."""

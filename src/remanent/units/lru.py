@@ -1,7 +1,8 @@
 """The linear recurrent unit: a diagonal complex state-space layer, whose memory fades."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -9,8 +10,9 @@ from torch import Tensor
 from remanent._options import check_range
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import LinearRecurrence, Params
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
@@ -19,6 +21,7 @@ class LRURecurrence(LinearRecurrence):
 
     r_min: float = 0.9
     r_max: float = 0.999
+    config_fields = MappingProxyType({"r_min": "r_min", "r_max": "r_max"})
 
     def __post_init__(self) -> None:
         check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
@@ -70,6 +73,34 @@ class LRURecurrence(LinearRecurrence):
         read = row_linear(pairs, torch.stack([real_rows, -imaginary_rows], dim=2).flatten(1))
         return read + row_linear(x, p["weight_skip"])
 
+    def frozen(self, p: Params) -> "FrozenLRURecurrence":
+        """With the eigenvalues as numbers: what another library's exponential rounds differently would add up."""
+        return FrozenLRURecurrence(self.r_min, self.r_max, torch.view_as_real(self.eigenvalues(p).detach()))
+
+    def step_data(self, p: Params) -> StepData | None:
+        r"""A rotation by $\lambda$; $\gamma$ is a factor of the gates' weights."""
+        D = p["weight_skip"].shape[0]
+        real, imaginary = p["weight_ho"].chunk(2)
+        values = {
+            "eigenvalues": torch.view_as_real(self.eigenvalues(p)).T,
+            "read_real": real,
+            "read_imaginary": -imaginary,
+            "read_input": p["weight_skip"],
+        }
+        weight = p["weight_ih"] * p["gamma_log"].exp().repeat(2)[:, None]
+        return StepData("rotate", D, weight, None, values)
+
+
+@dataclass(eq=False)
+class FrozenLRURecurrence(LRURecurrence):
+    """An LRU whose eigenvalues are numbers, whatever its parameters say."""
+
+    pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
+
+    def eigenvalues(self, p: Params) -> Tensor:
+        """See `LRURecurrence`."""
+        return torch.view_as_complex(self.pairs)
+
 
 def _real_dtype(weight: Tensor) -> torch.dtype:
     """The dtype of the states' real and imaginary parts: half weights have states in float32."""
@@ -107,6 +138,8 @@ class LRU(RecurrentUnit):
     (torch.Size([2, 100, 8]), torch.complex64)
     """
 
+    recurrence_type = LRURecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -127,27 +160,13 @@ class LRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class LRUCell(RecurrentCell):
-    """One step of an `LRU`, used like `torch.nn.GRUCell`; the state is complex, `readout` gives the output.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        r_min: this and `r_max` as in `LRU`.
-
+LRUCell = make_cell(
+    LRU,
+    note="the state is complex, and `readout` gives the output",
+    example="""
     >>> cell, x = LRUCell(4, 8), torch.randn(2, 4)
     >>> cell.readout(cell(x), x).shape
     torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        r_min: float = 0.9,
-        r_max: float = 0.999,
-    ) -> None:
-        super().__init__(LRURecurrence(r_min, r_max), input_size, hidden_size, bias, device, dtype)
+    """,
+)
+"""One step of `LRU`, used like `torch.nn.GRUCell`, with the options of `LRU`; `readout` gives the output."""

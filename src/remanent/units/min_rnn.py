@@ -1,6 +1,8 @@
 """The minimal gated units, minGRU and minLSTM: linear in the state, their gates see the input alone."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import Tensor
 from remanent._options import check_choice
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,
@@ -19,6 +21,7 @@ from remanent.units.recurrence import (
     learned_shapes,
     uniform_,
 )
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
@@ -26,9 +29,11 @@ class MinRecurrence(LinearRecurrence, StateIsOutput):
     """A linear recurrence whose factor is a gate in (0, 1)."""
 
     initial_state: str = "zeros"
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({"initial_state": "initial_state"})
 
     def __post_init__(self) -> None:
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
 
     def initialise(self, p: Params) -> None:
         """Weights and biases as `torch.nn.Linear` draws them, the initial state at zero."""
@@ -48,6 +53,11 @@ class MinGRURecurrence(MinRecurrence):
         """What is kept of the state, and what is added."""
         candidate, update = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
         return torch.sigmoid(-update), torch.sigmoid(update) * candidate
+
+    def step_data(self, p: Params) -> StepData | None:
+        """A step towards the candidate."""
+        D = p["weight_ih"].shape[0] // 2
+        return StepData("min_gru", D, p["weight_ih"], p.get("bias_ih"), {}, self.start(p))
 
 
 class MinLSTMRecurrence(MinRecurrence):
@@ -89,6 +99,8 @@ class MinGRU(RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = MinGRURecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -108,28 +120,8 @@ class MinGRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class MinGRUCell(RecurrentCell):
-    """One step of a `MinGRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `MinGRU`.
-
-    >>> MinGRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(MinGRURecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+MinGRUCell = make_cell(MinGRU)
+"""One step of `MinGRU`, used like `torch.nn.GRUCell`; it takes the options of `MinGRU`."""
 
 
 class MinLSTM(RecurrentUnit):
@@ -157,6 +149,8 @@ class MinLSTM(RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = MinLSTMRecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -176,25 +170,5 @@ class MinLSTM(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class MinLSTMCell(RecurrentCell):
-    """One step of a `MinLSTM`, used like `torch.nn.GRUCell`: one state, and so one tensor.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `MinLSTM`.
-
-    >>> MinLSTMCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(MinLSTMRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+MinLSTMCell = make_cell(MinLSTM, note="its state is one tensor, unlike that of an LSTM")
+"""One step of `MinLSTM`, used like `torch.nn.GRUCell`, with the options of `MinLSTM`; its state is one tensor."""

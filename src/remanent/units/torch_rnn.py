@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.ops.operators import in_transforms
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
 
 
@@ -21,8 +22,11 @@ class TorchRecurrence(Recurrence):
     torch's cannot reset in mid-sequence, be compiled or exported for any length, or run under `torch.func`.
     """
 
-    cell = ""
-    num_gates = 0
+    cell: ClassVar[str]
+    """What `feedback_scan` calls the equations."""
+    num_gates: ClassVar[int]
+    """How many gates lie one below the other."""
+    scan_kind: ClassVar[str | None] = "feedback"
 
     @abstractmethod
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -128,6 +132,8 @@ class GRU(RecurrentUnit):
     torch.Size([100, 2, 8])
     """
 
+    recurrence_type = GRURecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -146,25 +152,8 @@ class GRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class GRUCell(RecurrentCell):
-    """One step of a `GRU`, as `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-
-    >>> GRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(GRURecurrence(), input_size, hidden_size, bias, device, dtype)
+GRUCell = make_cell(GRU)
+"""One step of `GRU`, used like `torch.nn.GRUCell`."""
 
 
 class LSTM(RecurrentUnit):
@@ -190,6 +179,8 @@ class LSTM(RecurrentUnit):
     (torch.Size([100, 2, 8]), torch.Size([1, 2, 8]))
     """
 
+    recurrence_type = LSTMRecurrence
+
     def __init__(
         self,
         input_size: int,
@@ -208,23 +199,13 @@ class LSTM(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class LSTMCell(RecurrentCell):
-    """One step of an `LSTM`, as `torch.nn.LSTMCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-
+LSTMCell = make_cell(
+    LSTM,
+    example="""
     >>> h, c = LSTMCell(4, 8)(torch.randn(2, 4))
     >>> h.shape, c.shape
     (torch.Size([2, 8]), torch.Size([2, 8]))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(LSTMRecurrence(), input_size, hidden_size, bias, device, dtype)
+    """,
+    like="torch.nn.LSTMCell",
+)
+"""One step of `LSTM`, used like `torch.nn.LSTMCell`."""

@@ -1,0 +1,162 @@
+"""The configuration of a run: its task, its model, and how it is trained."""
+
+import dataclasses
+from dataclasses import dataclass, field
+from typing import Any
+
+from remanent._files import from_dict
+from remanent._identity import OWN_COLUMN, UNCOUNTED
+from remanent._options import check_at_least, check_range
+from remanent.models import ModelConfig
+from remanent.tasks import TASKS, Task
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Args:
+        steps: the number of optimiser steps, at least 1.
+        batch_size: the number of sequences in a step, at least 1.
+        learning_rate: the highest learning rate of AdamW, above 0.
+        weight_decay: the weight decay of AdamW, for matrices only, at least 0.
+        warmup: the share of steps in which the learning rate rises from 0, in [0, 1); after it, the rate falls to 0 as
+            a cosine.
+        gradient_clip: the largest norm of the gradient, to which a larger one is scaled down, above 0.
+        anneal: whether the epsilon of bistable units is annealed from 1 to 0 during training.
+        anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
+        anneal_ramp: the share of steps after `anneal_hold` in which epsilon falls linearly to 0, in (0, 1].
+        checkpoint_every: the number of steps between checkpoints, before each of which up to 512 examples of the
+            validation split are scored, at least 1.
+        batch_parts: the number of parts in which a batch is drawn, each from a seed of its own; it must divide
+            `batch_size`. Each of several processes draws only the parts with its examples, or all of a single part.
+        keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
+            damaged, a run resumes from the one before.
+        seed: the seed of the weights and of every batch, at least 0.
+        threads: the number of torch threads, at least 1; the same number gives the same bits.
+
+    Raises:
+        ValueError: a value is out of its range.
+        TypeError: a count is not an int.
+    """
+
+    steps: int = 500
+    batch_size: int = 64
+    learning_rate: float = 6e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.1
+    gradient_clip: float = 1.0
+    anneal: bool = True
+    anneal_hold: float = 0.05
+    anneal_ramp: float = 0.6
+    checkpoint_every: int = 50
+    batch_parts: int = 1
+    keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
+    seed: int = field(default=0, metadata=OWN_COLUMN)
+    threads: int = field(default=2, metadata=UNCOUNTED)
+
+    def __post_init__(self) -> None:
+        for name in ("steps", "batch_size", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads"):
+            check_at_least(name, getattr(self, name), 1)
+        if self.batch_size % self.batch_parts:
+            raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
+        check_at_least("seed", self.seed, 0)
+        infinite = float("inf")
+        check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)
+        check_range("weight_decay", self.weight_decay, 0, infinite)
+        check_range("warmup", self.warmup, 0, 1, open_high=True)
+        check_range("gradient_clip", self.gradient_clip, 0, infinite, open_low=True)
+        check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
+        check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
+        if self.anneal and self.anneal_hold + self.anneal_ramp > 1:
+            total = self.anneal_hold + self.anneal_ramp
+            raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
+
+    def epsilon(self, step: int) -> float:
+        """Epsilon in a step: 1 at first, then falling linearly, then exactly 0."""
+        share = step / self.steps
+        if share < self.anneal_hold:
+            return 1.0
+        return max(0.0, 1.0 - (share - self.anneal_hold) / self.anneal_ramp)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A task, a model and how it is trained: all that a run depends on.
+
+    Args:
+        task: the task.
+        model: the configuration of the model, with the sizes of the task.
+        training: how the model is trained.
+
+    Raises:
+        ValueError: the model's sizes are not those of the task.
+    """
+
+    task: Task
+    model: ModelConfig
+    training: TrainingConfig
+
+    def __post_init__(self) -> None:
+        for name, asked in fitting(self.task).items():
+            given = getattr(self.model, name)
+            allowed = ("last", "mean") if asked == "last" else (asked,)
+            if given not in allowed:
+                rule = " or ".join(map(str, allowed))
+                raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
+        if self.training.anneal and self.model.epsilon:
+            raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
+
+    def to_dict(self) -> dict[str, Any]:
+        """The configuration as plain values, as config.json holds them."""
+        task = {"name": self.task.name, **dataclasses.asdict(self.task)}  # type: ignore[call-overload]
+        return {"task": task, "model": dataclasses.asdict(self.model), "training": dataclasses.asdict(self.training)}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Experiment":
+        """Reads the plain values of `to_dict`.
+
+        Args:
+            values: a table each for `task`, `model` and `training`.
+            where: the name of the configuration in errors.
+
+        Raises:
+            ValueError: a key or the task's name is unknown, or a value is out of its range.
+        """
+        for key in values:
+            if key not in ("task", "model", "training"):
+                raise ValueError(f"{where} has the unknown key {key!r}; the keys are task, model, training")
+        for key in ("task", "model", "training"):
+            if not isinstance(values.get(key), dict):
+                raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
+        task = dict(values["task"])
+        name = task.pop("name", None)
+        if name not in TASKS:
+            raise ValueError(f"{where}: `task.name` must be one of {', '.join(TASKS)}, got {name!r}")
+        return cls(
+            from_dict(TASKS[name], task, f"{where}: task"),
+            from_dict(ModelConfig, values["model"], f"{where}: model"),
+            from_dict(TrainingConfig, values["training"], f"{where}: training"),
+        )
+
+
+def fitting(task: Task) -> dict[str, Any]:
+    """The fields of a model's configuration that follow from the task."""
+    return {
+        "input_size": task.input_size,
+        "output_size": task.output_size,
+        "encoder": "embedding" if task.tokens else "linear",
+        "head": task.head,
+    }
+
+
+def suiting(unit: str) -> dict[str, Any]:
+    """The fields of a model's configuration that follow from the unit.
+
+    An LRU alone starts on the ring of its paper. Beside another unit it need not remember for long, and a short memory
+    cannot fade at a length that was not trained.
+    """
+    if "lru" not in unit.replace(",", "+").split("+"):
+        return {"unit": unit}
+    low, high = (0.9, 0.999) if unit == "lru" else (0.5, 0.95)
+    return {"unit": unit, "r_min": low, "r_max": high}

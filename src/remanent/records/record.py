@@ -1,0 +1,205 @@
+"""The record of a run: one dataclass, which is one line of a results file, with its only reader and its only writer."""
+
+import dataclasses
+import types
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from remanent.records.lines import append_line, encode_line, read_lines
+
+RECORD_FILE = "record.json"
+"""The file of a run's folder that holds its record, as one line."""
+STATUSES = ("done", "failed")
+
+
+@dataclass(frozen=True)
+class LengthScore:
+    """The score of a model at one length.
+
+    Attributes:
+        length: of the sequences, as the task counts.
+        examples: how many of the test split were scored.
+        score: of the task's metric; None where it is not finite, for which JSON has no number.
+    """
+
+    length: int
+    examples: int
+    score: float | None
+
+
+@dataclass(frozen=True)
+class Seconds:
+    """How long a run took: to train, and to test."""
+
+    train: float
+    test: float
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What made a number: packages with their versions, Python, the system and the machine."""
+
+    packages: dict[str, str]
+    python: str
+    platform: str
+    processor: str
+    cores: int | None
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a run that has ended.
+
+    Attributes:
+        id: the run's identity, the hash of its configuration.
+        recipe: the name of the recipe that it began from.
+        unit: as `ModelConfig.unit` reads it.
+        seed: of weights and batches.
+        set: what was changed in the recipe: dotted name to value.
+        status: "done" or "failed".
+        error: why it failed; None where it did not.
+        metric: the name of the task's metric.
+        chance: the metric of the best answer that ignores the input.
+        length_name: what lengths count.
+        length: the length trained at.
+        tests: the scores at all lengths that were tested.
+        failing_length: the longest at which all fresh words were right; None where it was not looked for.
+        parameters: how many numbers were trained; None where that is not known.
+        steps: training steps.
+        seconds: how long it took; None where that is not known.
+        config: the whole configuration, as `Experiment.to_dict` gives it.
+        commit: of the package's source; None outside a repository.
+        versions: what made the numbers; None where that is not known.
+    """
+
+    id: str
+    recipe: str
+    unit: str
+    seed: int
+    set: dict[str, Any]
+    status: str
+    error: str | None
+    metric: str
+    chance: float
+    length_name: str
+    length: int
+    tests: tuple[LengthScore, ...]
+    failing_length: int | None
+    parameters: int | None
+    steps: int
+    seconds: Seconds | None
+    config: dict[str, Any]
+    commit: str | None = None
+    versions: Versions | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values, as a line of a results file holds them; versions stand in the line itself."""
+        values = dataclasses.asdict(self)
+        versions = values.pop("versions") or {}
+        return values | {"tests": list(values["tests"])} | versions
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any], where: str) -> "Record":
+        """Checks what `to_dict` gave; keys that are not known are passed over.
+
+        Args:
+            values: plain values.
+            where: what an error calls them.
+
+        Raises:
+            ValueError: a key is missing, or a value is one that no record can have.
+        """
+        given, values = values, {"error": None, "parameters": None, "commit": None} | values
+        kinds = {name: kind for name, kind in typing.get_type_hints(cls).items() if name != "versions"}
+        for key, kind in kinds.items():
+            if key not in values:
+                raise ValueError(
+                    f"{where} must be a record of `remanent grid` with the key {key!r}, got {', '.join(given)}"
+                )
+            allowed = _plain_types(kind)
+            if not isinstance(values[key], allowed) or isinstance(values[key], bool):
+                raise ValueError(f"{where}: `{key}` must be of type {allowed[0].__name__}, got {values[key]!r}")
+        if values["status"] not in STATUSES:
+            raise ValueError(f"{where}: `status` must be one of {', '.join(STATUSES)}, got {values['status']!r}")
+        seconds = values["seconds"] or {}
+        needed = {"parameters": values["parameters"], "seconds.train": seconds.get("train")}
+        for key, value in needed.items() if values["status"] == "done" else ():
+            if not _is_number(value):
+                raise ValueError(f"{where}: `{key}` must be a number, got {value!r}")
+        return cls(
+            **{key: values[key] for key in kinds if key not in ("tests", "seconds")},
+            tests=tuple(_length_score(line, where) for line in values["tests"]),
+            seconds=Seconds(seconds["train"], seconds.get("test", 0.0)) if "train" in seconds else None,
+            versions=_versions(values),
+        )
+
+
+class Results(NamedTuple):
+    """The records of a file, and the number of its last line where that is broken and left out."""
+
+    records: list[Record]
+    broken: int | None
+
+
+def read_records(path: Path) -> Results:
+    """Reads a results file; one that does not exist yet holds no records.
+
+    Raises:
+        ValueError: a line before the last is broken, or one is no record; the message names the file and the line.
+    """
+    lines = read_lines(path)
+    records = [Record.from_dict(line.value, f"{path}, line {line.number}") for line in lines.whole]
+    return Results(records, lines.broken)
+
+
+def append_record(path: Path, record: Record) -> Path | None:
+    """Appends a record to a results file, to which other processes may append as well.
+
+    Returns:
+        Where a broken last line, which another process had left, was put; None if there was none.
+
+    Raises:
+        ValueError: a line before the last is broken.
+        OSError: the file cannot be written.
+    """
+    return append_line(path, record.to_dict())
+
+
+def encode_record(record: Record) -> bytes:
+    """A record as a results file of one line."""
+    return encode_line(record.to_dict())
+
+
+def _plain_types(kind: Any) -> tuple[type, ...]:
+    """The types that a field's values have in JSON, the first of them the one that an error names.
+
+    >>> _plain_types(int | None), _plain_types(float), _plain_types(tuple[LengthScore, ...]), _plain_types(Seconds)
+    ((<class 'int'>, <class 'NoneType'>), (<class 'float'>, <class 'int'>), (<class 'list'>,), (<class 'dict'>,))
+    """
+    if isinstance(kind, types.UnionType):
+        return tuple(plain for part in typing.get_args(kind) for plain in _plain_types(part))
+    kind = typing.get_origin(kind) or kind
+    if dataclasses.is_dataclass(kind):
+        return (dict,)
+    return {float: (float, int), tuple: (list,)}.get(kind, (kind,))
+
+
+def _length_score(line: Any, where: str) -> LengthScore:
+    if not isinstance(line, dict) or not _is_number(line.get("length")) or not _is_number(line.get("examples")):
+        raise ValueError(f"{where}: `tests` must hold numbers `length` and `examples`, got {line!r}")
+    if "score" not in line or not (line["score"] is None or _is_number(line["score"])):
+        raise ValueError(f"{where}: `score` must be a number, or null where not finite, got {line!r}")
+    return LengthScore(line["length"], line["examples"], line["score"])
+
+
+def _versions(values: dict[str, Any]) -> Versions | None:
+    names = [field.name for field in dataclasses.fields(Versions)]
+    if not all(name in values for name in names):
+        return None
+    return Versions(**{name: values[name] for name in names})
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
