@@ -9,8 +9,7 @@ import torch
 
 from model_cases import inputs, make
 from remanent.export import export_c, write_c
-from remanent.export._units import WRITERS
-from remanent.export.c import run_module, step_outputs
+from remanent.export.c import run_module, step_outputs, units_with_c
 from remanent.models.quantize import quantize_rows
 from remanent.units import UNITS
 
@@ -18,7 +17,7 @@ needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs g
 STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion")
 STRICT = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MODELS = [
-    *({"unit": unit, "initial_state": start} for unit in WRITERS for start in ("zeros", "learned", "low")),
+    *({"unit": unit, "initial_state": start} for unit in units_with_c() for start in ("zeros", "learned", "low")),
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
     {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
     {"unit": "lru", "mlp": "none", "norm": "none"},
@@ -137,7 +136,7 @@ def test_a_name_must_be_an_identifier(name, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
-@pytest.mark.parametrize("unit", [*sorted(set(UNITS) - set(WRITERS)), "attention"])
+@pytest.mark.parametrize("unit", [*sorted(set(UNITS) - set(units_with_c())), "attention"])
 def test_what_has_no_c_is_refused_by_name(unit, tmp_path):
     with pytest.raises(ValueError, match=rf"`unit` must be made of bmru, .* for C, got {unit}"):
         export_c(make(torch.float32, unit=f"bmru,{unit}", num_heads=2), tmp_path / "new")
