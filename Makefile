@@ -1,17 +1,21 @@
-# `make demo` and `make test` do all their set-up: a virtual environment with the pinned versions.
+# Every target does all its set-up: a virtual environment with the pinned versions.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test docs lint clean
+.PHONY: demo test test-all docs lint clean
 
 demo: $(READY)
 	$(BIN)/remanent demo
 
 test: $(READY)
 	$(BIN)/python -m pytest -n 2
+
+# What `make test` leaves out: the longest tests, and whole products of options of which it runs a part.
+test-all: $(READY)
+	$(BIN)/python -m pytest -n 2 -m exhaustive
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -42,7 +42,7 @@ PARTS = {
     "review": Part(2.5, 5, ("scores and pages of", "finished runs")),
     "export": Part(0, 4, ("ONNX, C99,", "the emulated chip")),
     "bench": Part(0, 5, ("speed and memory", "beside other packages")),
-    "demo": Part(2, 6, ("a small grid", "with a report")),
+    "demo": Part(2, 6, ("two small grids", "with a page each")),
     "cli": Part(0, 6, ("parses and calls;", "a command a file")),
 }
 """Every folder and public module of the package."""

@@ -16,6 +16,7 @@ from remanent import UNITS, ModelConfig
 from remanent.distributed import Launch
 from remanent.tasks import TASKS, CopyFirst
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
+from remanent.training.outcome import record_run
 from result_records import record, write
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -228,13 +229,13 @@ def test_the_ranges_of_the_training_guide_are_those_that_are_checked(cls):
             if taken is not None:
                 cls(**{**needed, name: taken})
             checked += 1
-    assert checked >= {TrainingConfig: 12, ModelConfig: 8, Launch: 3}[cls]
+    assert checked >= {TrainingConfig: 12, ModelConfig: 14, Launch: 3}[cls]
 
 
 def bounds(said, default):
     """The ends of the ranges in a description: (a value at the end that is taken, or None; one that is refused)."""
     number = r"(-?\d+(?:\.\d+)?)"
-    step = 1 if isinstance(default, int) or default is None else 1e-3
+    step = 1e-3 if isinstance(default, float) else 1
     kind = type(step)
     for low in re.findall(rf"at least {number}", said):
         yield (None if "multiple" in said or "even" in said else kind(low)), kind(low) - step
@@ -251,11 +252,12 @@ def test_the_training_guide_lists_what_a_run_folder_holds(tmp_path):
     start_run(
         Experiment(task, model, TrainingConfig(steps=2, batch_size=2, checkpoint_every=1)), folder, progress=False
     )
+    record_run(folder)
     text = TRAINING_TEXT.split("## The run folder")[1].split("\n## ")[0]
     listed = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     found = {re.sub(r"step-\d+", "step-N", name) for name in found if not name.startswith("tensorboard/")}
-    assert found | {"tensorboard/", ".lock", "export/", "robustness/"} == listed
+    assert found | {"tensorboard/", ".lock", "resumed.json", "export/", "robustness/"} == listed
     assert (folder / "tensorboard").is_dir()
 
 
@@ -270,6 +272,15 @@ def test_the_picture_of_the_house_shows_its_rooms_and_only_uses_that_there_are()
         text = "\n".join(path.read_text() for path in files if path.exists())
         assert re.search(rf"^ *(from|import) remanent(\.| import ){used}\b", text, re.MULTILINE), (used, user)
         assert draw.PARTS[used].row <= draw.PARTS[user].row
+
+
+def test_contributing_names_files_that_there_are():
+    root = DOCS.parent
+    named = re.findall(r"`([\w/]+(?:\.py|\.md|/))`", (root / "CONTRIBUTING.md").read_text())
+    package = root / "src" / "remanent"
+    assert len(named) > 30
+    missing = [name for name in named if not any((place / name).exists() for place in (root, package))]
+    assert [name for name in missing if "/" in name.rstrip("/") or not list(package.rglob(name.rstrip("/")))] == []
 
 
 def test_the_glossary_is_in_order_and_has_the_terms_of_the_other_pages():

@@ -1,4 +1,4 @@
-"""How the C library hands out memory: an option for a whole process."""
+"""How the C library allocates memory, as an option for the whole process."""
 
 import ctypes
 import sys
@@ -8,13 +8,13 @@ _PAD = 64 * 2**20
 
 
 def reuse_freed_memory() -> bool:
-    """Makes the process keep the memory of freed tensors for the next ones, where the C library is glibc.
+    """Makes the process keep the memory of freed tensors for new ones, if the C library is glibc.
 
-    By default, glibc returns large blocks to the system as they are freed, and the first touch of each new page
-    costs a fault: a tensor of tens of MB takes several times as long to fill as its memory takes to write, in
-    every operation of torch. Afterwards the process does not shrink: it keeps what it needed at its peak (up to
-    2 GiB at the end of its memory). Call it before the first large tensor; the commands `remanent train`,
-    `evaluate` and `demo` do. It is for the whole process, and there is no way back.
+    By default, glibc returns large blocks to the system as they are freed, and the first access to each new page
+    costs a page fault, so that filling a tensor of tens of MB takes several times as long as writing to memory in use,
+    in every operation of torch. After the call, the process no longer shrinks: it keeps the memory of its peak (up to
+    2 GiB at the end of its memory). Call it before the first large tensor, as the commands `remanent train`,
+    `evaluate` and `demo` do. It affects the whole process and cannot be undone.
 
     Returns:
         Whether it took effect; False without glibc.

@@ -1,4 +1,4 @@
-"""`remanent list`: units, tasks and recipes."""
+"""`remanent list`: lists units, tasks and recipes."""
 
 import json
 from typing import Any
@@ -11,7 +11,7 @@ from remanent.units import UNITS
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Shows units, tasks and recipes.")
+    parser = make_parser("Lists units, tasks and recipes.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 

@@ -100,7 +100,7 @@ class Heartbeat:
             time.sleep(PATIENCE)
             now = self._read()
         except dist.DistError:
-            return "whoever started the processes, or rank 0, no longer answers"
+            return "the launcher, or rank 0, no longer answers"
         silent = [rank for rank in before if before[rank].beats == now[rank].beats]
         return f"{_named(silent)} lost or stopped in step {_step(now)}" if silent else ""
 

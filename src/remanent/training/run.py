@@ -39,9 +39,9 @@ from remanent.training.folder import (
     read_experiment,
     write_model,
 )
-from remanent.training.live import ShowMemory
 from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.tensorboard import ShowMemory
 
 
 def start_run(
@@ -138,6 +138,7 @@ def _fit(
     *,
     resumed: bool = False,
 ) -> SequenceModel:
+    """Trains from the last checkpoint, or from the first step if there is none, and writes the model."""
     config, advice = experiment.training, ranks.launch.advice(folder, ranks.local_size)
     checkpoints = Checkpoints(folder / CHECKPOINTS_FOLDER, identity(experiment.to_dict()))
     checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
@@ -145,17 +146,8 @@ def _fit(
         ranks.first_does(lambda: note_resumed(folder))
     ranks.first_does(lambda: cut_metrics(folder, step))
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
-    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
-    if ranks.rank == 0:
-        callbacks.append(MetricsFile(folder / METRICS_FILE, config))
-    callbacks.append(WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint))
-    if config.anneal:
-        callbacks.append(AnnealEpsilon(config))
-    if ranks.rank == 0 and ranks.launch.strategy != "fsdp":
-        callbacks.append(ShowMemory(experiment))
-    if progress and ranks.rank == 0:
-        callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
-    module = ExperimentModule(experiment, ranks)
+    writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
+    module, data = ExperimentModule(experiment, ranks), TaskData(experiment.task, config, ranks)
     with _quiet(config.threads):
         trainer = pl.Trainer(
             **place(ranks),
@@ -166,14 +158,13 @@ def _fit(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             logger=TensorBoardLogger(folder, name=TENSORBOARD_FOLDER, version="", purge_step=step),
-            callbacks=callbacks,
+            callbacks=_callbacks(experiment, folder, progress, ranks, heartbeat, writer),
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
             enable_model_summary=False,
             deterministic=True,
         )
-        data = TaskData(experiment.task, config, ranks)
         try:
             with heartbeat.beating(), losses_named(heartbeat, advice):
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
@@ -187,6 +178,29 @@ def _fit(
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {config.steps}; {advice}")
     ranks.first_does(lambda: write_model(folder, experiment, weights, module.model.epsilon))
     return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
+
+
+def _callbacks(
+    experiment: Experiment,
+    folder: Path,
+    progress: bool,
+    ranks: Ranks,
+    heartbeat: Heartbeat,
+    writer: WriteCheckpoint,
+) -> list[pl.Callback]:
+    """What happens between steps on this process, in this order: the first process alone writes and shows."""
+    config, first = experiment.training, ranks.rank == 0
+    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
+    if first:
+        callbacks.append(MetricsFile(folder / METRICS_FILE, config))
+    callbacks.append(writer)
+    if config.anneal:
+        callbacks.append(AnnealEpsilon(config))
+    if first and ranks.launch.strategy != "fsdp":
+        callbacks.append(ShowMemory(experiment))
+    if first and progress:
+        callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
+    return callbacks
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""How long a run has trained, from the times of its files, without the pauses between an interruption and a resume."""
+"""The training time of a run, from the times of its files, without the pauses before it was resumed."""
 
 import time
 from pathlib import Path

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from real_data import SPEECH, needs_speech
-from remanent.tasks import _speech
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import IGNORED, METRICS
+from remanent.tasks.sounds import speech
 from remanent.tasks.sounds.clips import read_samples
 from remanent.tasks.sounds.keyword import Keyword
 from remanent.tasks.sounds.mfcc import mfcc, standardise
@@ -196,7 +196,7 @@ def test_a_set_is_standardised_by_constants_of_its_training_clips(make, digits):
 
 def test_a_set_and_its_clips_are_read_once_and_not_mixed(digits, monkeypatch):
     read = []
-    monkeypatch.setattr(_speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
+    monkeypatch.setattr(speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
     tasks = [make(data_dir=digits, check=False, standardise=how) for how in ("clip", "set", "clip") for make in TASKS]
     clip, _, whole, _, again, _ = seen = [read_whole(task, "test", 0, 60, 0)[0] for task in tasks]
     assert sorted(read) == sorted(set(read))
@@ -210,7 +210,7 @@ def test_a_set_and_its_clips_are_read_once_and_not_mixed(digits, monkeypatch):
 def test_speech_commands_are_standardised_by_the_training_clips_of_the_words_asked_for(tmp_path, monkeypatch):
     write_commands(tmp_path / "speech_commands_v0.02")
     read = []
-    monkeypatch.setattr(_speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
+    monkeypatch.setattr(speech, "read_samples", lambda *args: read.append(args[1]) or read_samples(*args))
     task = SpokenDigits("speech-commands", data_dir=str(tmp_path), standardise="set")
     training = np.concatenate(
         [mfcc(np.array(tone(word, 0, index, 16_000)) / 32768, 16_000) for word in range(10) for index in (3, 4, 5)]

@@ -10,7 +10,7 @@ from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.models import ModelConfig, SequenceModel
 from remanent.tasks import CopyFirst
-from remanent.training import RECIPES, live, start_run
+from remanent.training import RECIPES, start_run, tensorboard
 
 
 def experiment(unit):
@@ -26,7 +26,7 @@ def experiment(unit):
 )
 def test_pictures_and_counts_come_at_their_steps_and_change_no_bit(tmp_path, monkeypatch, unit, images, counted):
     plain = start_run(experiment(unit), tmp_path / "plain", progress=False)
-    monkeypatch.setattr(live, "EVERY", 2)
+    monkeypatch.setattr(tensorboard, "EVERY", 2)
     seen = start_run(experiment(unit), tmp_path / "seen", progress=False)
     for name, value in plain.state_dict().items():
         assert torch.equal(value, seen.state_dict()[name]), name
@@ -71,7 +71,7 @@ def test_which_models_have_latches(unit, has):
 
 def test_the_bar_shows_the_key_figures_in_eighty_columns(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(live, "EVERY", 2)
+    monkeypatch.setattr(tensorboard, "EVERY", 2)
     start_run(experiment("bmru+lru"), tmp_path / "run", progress=True)
     *_, bar, note = capsys.readouterr().out.rstrip().splitlines()
     assert bar.startswith("copy-first bmru+lru")

@@ -1,4 +1,4 @@
-"""Figures of what a model holds and learns: gradients against lag, learning curves, confusions, loops of any unit."""
+"""Figures of how a model learns and remembers: gradients over lags, learning curves, confusions, input branches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,11 +10,12 @@ from remanent.report.curves import looks_of, scale_scores, spines_off
 
 
 def gradient_against_lag(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str) -> Figure:
-    """The norm of the gradient that reaches back, over the lag, both on logarithmic axes, a line for each unit.
+    """Draws the norm of the gradient over the lag, on logarithmic axes, a line for each unit.
 
     Args:
-        curves: name to lags (K,) and norms (K,); what is 0 is not drawn, and the name then says from which lag on.
-        title: what was done.
+        curves: for each name, lags (K,) and norms (K,); a norm of 0 is not drawn, and the legend says from which lag on
+            it is 0.
+        title: the title of the figure.
     """
     figure, axes = spines_off(4.2)
     for name, (colour, marker, style) in looks_of(curves).items():
@@ -35,13 +36,13 @@ def gradient_against_lag(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, t
 def learning_curves(
     curves: Mapping[str, Mapping[int, Sequence[float]]], *, title: str, score_name: str, is_share: bool, chance: float
 ) -> Figure:
-    """Mean scores over training, a line for each name, in a band from the lowest seed to the highest.
+    """Draws mean scores over training, a line for each name, in a band from the lowest seed to the highest.
 
     Args:
-        curves: name to step to a score for every seed.
-        title: what was trained.
-        score_name: what the score is.
-        is_share: whether the scores are shares, drawn in percent, and not errors, drawn on a logarithmic axis.
+        curves: for each name and each step, the score of every seed.
+        title: the title of the figure.
+        score_name: the name of the score.
+        is_share: True where the scores are shares, drawn in percent; else the axis is logarithmic.
         chance: the score of the best answer that ignores the input, drawn dashed.
     """
     figure, axes = spines_off(4.2)
@@ -60,12 +61,12 @@ def learning_curves(
 
 
 def confusion_matrix(counts: ArrayLike, *, title: str, names: Sequence[str] | None = None) -> Figure:
-    """How often each class was taken for each, a row for what it is and a column for what was said.
+    """Draws how often each class was answered for each: a row for the true class, a column for the answer.
 
     Args:
-        counts: (C, C).
-        title: what was classified.
-        names: of the classes; their numbers if None.
+        counts: the counts, (C, C).
+        title: the title of the figure.
+        names: the names of the classes; their numbers if None.
     """
     table = np.asarray(counts)
     classes = len(table)
@@ -86,12 +87,12 @@ def confusion_matrix(counts: ArrayLike, *, title: str, names: Sequence[str] | No
 
 
 def input_branches(sweep: ArrayLike, output: ArrayLike, *, title: str) -> Figure:
-    """What a channel puts out while the input goes up and down: one branch where memory fades, two where it lasts.
+    """Draws the output of a channel while its input goes up and down: two branches where memory lasts, else one.
 
     Args:
-        sweep: (2 N,), up in its first half and down in its second.
-        output: at each of its points, (2 N,).
-        title: which channel.
+        sweep: the input, (2 N,), up in its first half and down in its second.
+        output: the output at each point of the sweep, (2 N,).
+        title: the title of the figure.
     """
     figure, axes = spines_off(4.0)
     s, y = np.asarray(sweep), np.asarray(output)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanent.report.memory import confusion_matrix, gradient_against_lag, input_branches, learning_curves
+from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, input_branches, learning_curves
 
 
 def test_gradients_that_vanish_are_said_and_not_drawn():

@@ -108,7 +108,7 @@ def test_without_a_folder_the_error_says_what_to_do(monkeypatch):
             r"0\.npy:1 must be a folder, a file, a number and a class 0 or 1, got 'imgs/0 sam",
         ),
         (b"\nimgs/0 sample_0.png 0 2\n", r"0\.npy:2 must be a folder, a file, a number and a class 0 or 1, got 'imgs"),
-        (b"imgs/0 sample_99.png 0 1\n", r"0\.npy:1 must name an image that is there, got .*sample_99\.png"),
+        (b"imgs/0 sample_99.png 0 1\n", r"0\.npy:1 must name an image that exists, got .*sample_99\.png"),
         (b"\x93NUMPY\x01\x00", r"0\.npy must be text in UTF-8, got"),
     ],
 )
