@@ -99,7 +99,7 @@ def _summary(by_unit: ByUnit) -> str:
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
     return (
-        f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {format_score(task.chance, task.metric)}."
+        f"{count} {noun} of {task.name}; {what} on test: {found}; guessing: {format_score(task.chance, task.metric)}."
     )
 
 
