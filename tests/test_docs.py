@@ -235,7 +235,7 @@ def test_the_ranges_of_the_training_guide_are_those_that_are_checked(cls):
 def bounds(said, default):
     """The ends of the ranges in a description: (a value at the end that is taken, or None; one that is refused)."""
     number = r"(-?\d+(?:\.\d+)?)"
-    step = 1 if isinstance(default, int) or default is None else 1e-3
+    step = 1e-3 if isinstance(default, float) else 1
     kind = type(step)
     for low in re.findall(rf"at least {number}", said):
         yield (None if "multiple" in said or "even" in said else kind(low)), kind(low) - step

@@ -1,11 +1,14 @@
 """Every Python block of the README runs, and every command in it is one that the parser knows."""
 
+import contextlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cases import rarely
 from remanent.cli import main
 from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
@@ -38,6 +41,31 @@ COMMANDS = commands("\n".join(path.read_text() for path in (README, *PAGES)))
 
 
 GRID = ["grid", "--task", "copy-first"]
+LONG = (
+    "bench --threads 2 --allocator reuse --out bench",
+    "train copy-first --devices 4",
+    "train copy-first --devices 4 --strategy fsdp",
+    "train copy-first --devices 4 --time-shards 4",
+    "grid --task copy-first flip-flop --unit bmru lru bmru+lru --seed 0:3",
+)
+"""Commands whose sections, shares or parts another command has too; `make test-all` runs them."""
+assert set(LONG) <= set(map(" ".join, COMMANDS))
+
+
+@pytest.fixture(scope="module")
+def make_once(tmp_path_factory):
+    """Copies into the working folder what a command leaves there; each command is run once."""
+    made = {}
+
+    def make(*command):
+        if command not in made:
+            folder = tmp_path_factory.mktemp("made")
+            with contextlib.chdir(folder):
+                assert main(list(command)) == 0
+            made[command] = folder
+        shutil.copytree(made[command], Path(), dirs_exist_ok=True)
+
+    return make
 
 
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
@@ -52,8 +80,8 @@ def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
     assert "torch.equal" in first
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_run(command, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [rarely(c) if " ".join(c) in LONG else c for c in COMMANDS], ids=" ".join)
+def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
     """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
     tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--model.hidden_size=4"]
@@ -61,7 +89,7 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     run = runs[0] if runs else None
     for run in runs:
         recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)
-        assert main(["train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}"]) == 0
+        make_once("train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}")
         assert Path(run).is_dir()
     if "--data-dir" in command:
         assert main(command) == 2
@@ -76,7 +104,7 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
         options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
         grid = [word for word in command if not word.startswith("task.steps")] if command[0] == "grid" else GRID
-        assert main([*grid, *tiny, "--set", *options]) == 0
+        make_once(*grid, *tiny, "--set", *options)
     if command[0] == "grid":
         return
     if command[0] == "chip" and missing_tools():

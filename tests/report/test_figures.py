@@ -3,18 +3,7 @@
 import numpy as np
 import pytest
 
-from remanent.report.figures import error_against_length, growth, hysteresis_loop, response, save_figure, trajectory
-
-
-def test_error_against_length_draws_every_score_and_chance():
-    scores = {"bmru": {10: 0.1, 100: 0.2}, "lru": {10: 0.3, 100: 4.0}}
-    figure = error_against_length(scores, title="t", length_name="steps", score_name="mean squared error", chance=1.0)
-    (axes,) = figure.axes
-    drawn = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
-    assert list(drawn["bmru"]) == [0.1, 0.2]
-    assert list(drawn["lru"]) == [0.3, 4.0]
-    assert list(drawn["chance"]) == [1.0, 1.0]
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+from remanent.report.figures import growth, hysteresis_loop, response, save_figure, trajectory
 
 
 def test_hysteresis_loop_marks_both_thresholds():

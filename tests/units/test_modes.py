@@ -12,7 +12,7 @@ from torch.export import Dim
 from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
-from cases import exhaustive
+from cases import rarely
 from helpers import compiles
 from remanent import UNITS
 from unit_cases import CASES, D, M, case_id, each, exact, make, parts, stepped
@@ -31,13 +31,15 @@ def close(actual, expected, tolerance):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
 
 
-WHOLE = [pytest.param("inductor", BOTH, marks=exhaustive), ("inductor", {}), ("aot_eager", BOTH)]
-"""With C++ for one scan or for four; and the graphs of four, forward and backward, run as they are."""
+COMPILED = [
+    *((name, "aot_eager", BOTH) for name in UNITS),  # the graphs, forward and backward, run as they are
+    *((name, "inductor", {}) for name in ("bmru", "lru", "nbrc")),  # as C++: one unit of every kind of scan
+    *(rarely(name, "inductor", BOTH) for name in UNITS),
+]
 
 
 @compiles
-@pytest.mark.parametrize("name", UNITS)
-@pytest.mark.parametrize(("backend", "options"), WHOLE, ids=case_id)
+@pytest.mark.parametrize(("name", "backend", "options"), COMPILED, ids=case_id)
 def test_compiles_whole_forward_and_backward(name, backend, options):
     torch.compiler.reset()
     unit = make(name, dtype=torch.float32, **options)
@@ -72,8 +74,11 @@ def test_epsilon_changes_without_a_new_compilation(name):
             assert torch.equal(compiled(x)[0], unit(x)[0])
 
 
-@pytest.mark.parametrize("name", UNITS)
-@pytest.mark.parametrize("masked", [False, True])
+EXPORTED = [(name, True) for name in UNITS]
+EXPORTED += [(name, False) if name in ("bmru", "lru", "nbrc") else rarely(name, False) for name in UNITS]
+
+
+@pytest.mark.parametrize(("name", "masked"), EXPORTED)
 def test_exports_for_any_batch_and_length(name, masked):
     unit = make(name, **BOTH)
 
