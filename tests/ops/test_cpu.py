@@ -1,5 +1,6 @@
 """The CPU kernels on several threads, processes and layouts: nothing depends on who does the work."""
 
+import importlib
 import multiprocessing
 import subprocess
 import sys
@@ -11,8 +12,9 @@ import torch
 
 from helpers import assert_close
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
-from remanent.ops.cpu import cut, launch
+from remanent.ops.cpu import cut
 from remanent.ops.cpu import threads as teams
+from remanent.ops.cpu.arrays import LatchArrays, LinearArrays
 
 SHAPES = [
     (1, 5000, 7),
@@ -275,6 +277,14 @@ def test_kernels_are_compiled_once_for_all_processes_and_shapes(tmp_path):
     assert len(counts[0]) == 3  # the probe, forward, backward
 
 
+@pytest.mark.parametrize(
+    ("name", "arrays"), [("latch_kernels", LatchArrays), ("linear_kernels", LinearArrays)], ids=["latch", "linear"]
+)
+def test_kernels_find_arrays_where_they_are_put(name, arrays):
+    kernels = importlib.import_module(f"remanent.ops.cpu.{name}")
+    assert [getattr(kernels, field.upper()) for field in arrays._fields] == list(range(len(arrays._fields)))
+
+
 def test_a_place_without_a_cache_still_runs(monkeypatch):
     import numba
 
@@ -286,7 +296,9 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
         return made(*args, **options)
 
     monkeypatch.setattr(numba, "cfunc", without_cache)
-    kernel = teams.compiled.__wrapped__(launch._kernels().probe, torch.float32)
+    from remanent.ops.cpu.kernels import probe
+
+    kernel = teams.compiled.__wrapped__(probe, torch.float32)
     assert kernel.address
 
 

@@ -5,8 +5,8 @@ import torch
 
 from helpers import assert_close
 from remanent.ops import feedback_scan, feedback_step
-from remanent.ops._feedback import CELLS, SIZES
-from remanent.ops.feedback import BACKENDS, _operator
+from remanent.ops.feedback import BACKENDS
+from remanent.ops.feedback_cells import CELLS
 
 D = 5
 WAYS = [(cell, diagonal) for cell in CELLS for diagonal in (False, True)]
@@ -15,7 +15,7 @@ ways = pytest.mark.parametrize(("cell", "diagonal"), WAYS)
 
 def case(cell, diagonal, T, *, dtype=torch.float64, B=3):
     torch.manual_seed(T)
-    gates, fed, parts = SIZES[cell]
+    gates, fed, parts = CELLS[cell].value, CELLS[cell].fed, CELLS[cell].state
     tensors = {
         "value": torch.randn(B, T, gates * D, dtype=dtype),
         "weight": torch.randn((fed * D,) if diagonal else (fed * D, D), dtype=dtype),
@@ -57,7 +57,7 @@ def test_gradcheck_and_opcheck(cell, diagonal):
 
     assert torch.autograd.gradcheck(run, tuple(inputs[name] for name in order))
     names = ("value", "weight", "bias", "h0", "reset", "reset_state")
-    torch.library.opcheck(_operator, (*(inputs[name] for name in names), cell))
+    torch.library.opcheck(torch.ops.remanent.feedback_scan.default, (*(inputs[name] for name in names), cell))
 
 
 @ways
