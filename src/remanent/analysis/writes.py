@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.units import RecurrentUnit
-from remanent.units._hooks import LayerHook
+from remanent.units._stack import LayerHook
 from remanent.units.recurrence import Params, Recurrence
 
 

@@ -151,7 +151,7 @@ def _check_model(model: SequenceModel) -> None:
             step = step_data(unit)
             if step is None or step.kind not in WRITERS:
                 came = name if step is None else f"{name}, whose step is of the kind {step.kind!r}"
-                raise ValueError(f"`unit` must be made of {', '.join(_units_with_c())} for C, got {came}")
+                raise ValueError(f"`unit` must be made of {', '.join(units_with_c())} for C, got {came}")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
@@ -160,7 +160,8 @@ def _check_model(model: SequenceModel) -> None:
             raise ValueError(f"`model` must hold finite weights, got another in {key}")
 
 
-def _units_with_c() -> list[str]:
+def units_with_c() -> list[str]:
+    """The units of `UNITS` that C can be written for."""
     kinds = {name: getattr(unit, "recurrence_type", Recurrence) for name, unit in UNITS.items()}
     return [name for name, kind in kinds.items() if kind.step_data is not Recurrence.step_data]
 

@@ -25,12 +25,12 @@ class RecurrentCell(nn.Module):
     The parameters have the names of the sequence unit's, without the layer: `weight_ih` for `weight_ih_l0`.
 
     Args:
-        recurrence: the equations; a class for each unit gives its own.
-        input_size: M, at least 1.
-        hidden_size: D, at least 1.
+        recurrence: the equations, which the class of each cell gives.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
         bias: whether the gates have biases.
-        device: where the parameters are made.
-        dtype: their dtype.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
 
     Raises:
         ValueError: a size or option is out of its range; the message names the argument.
@@ -94,7 +94,7 @@ class RecurrentCell(nn.Module):
         return self.recurrence.readout(self._params(), state, input)
 
     def reset_parameters(self) -> None:
-        """Draws all parameters anew."""
+        """Draws all parameters again."""
         with torch.no_grad():
             self.recurrence.initialise(self._params())
 

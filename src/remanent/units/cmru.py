@@ -51,8 +51,21 @@ class CMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        epsilon: this and the rest as in `BMRU`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the cumulative unit.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
+            $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
@@ -106,8 +119,21 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        epsilon: this and the rest as in `BMRU`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: with 1 writes add up, with 0 a write
+            replaces the state.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.

@@ -108,9 +108,19 @@ class FQBMRU(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0 or 1 at random; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        width: the surrogate gradient's $a > 0$.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the candidate has a bias.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around each threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `width` or `initial_state` is out of its range.

@@ -110,7 +110,8 @@ def _real_dtype(weight: Tensor) -> torch.dtype:
 class LRU(RecurrentUnit):
     r"""Linear recurrent unit: $h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t$, $y_t = \mathrm{Re}(C h_t) + D x_t$.
 
-    The state is complex, $\lambda = \exp(-\exp(\nu) + i \exp(\theta))$, so $|\lambda| < 1$ always.
+    The state is complex, $\lambda = \exp(-\exp(\nu) + i \exp(\theta))$, so $|\lambda| < 1$ always. Its dtype is
+    complex64, or complex128 for parameters of float64.
 
     Attributes:
         weight_ih_l0: (2 D, M), the real rows of $B$, then the imaginary.
@@ -121,11 +122,19 @@ class LRU(RecurrentUnit):
         weight_skip_l0: (D, M), the direct path that the paper calls $D$.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`; D is the number of complex
-            states and of outputs. There is no bias, whatever `bias` says; states are complex64, or complex128 for
-            float64.
-        r_min: the ring's inner radius, in [0, `r_max`).
-        r_max: the ring's outer radius, in (`r_min`, 1).
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the complex states and the outputs, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: accepted, as by the other units; an LRU has no biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        r_min: the inner radius of the ring on which eigenvalues start, in [0, `r_max`).
+        r_max: the outer radius, in (`r_min`, 1); memory fades in about 1 / (1 - `r_max`) steps.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or radius is out of its range.

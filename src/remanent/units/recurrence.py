@@ -112,7 +112,10 @@ class Recurrence(ABC):
         return None
 
     def step_data(self, p: Params) -> StepData | None:
-        """One step as plain data, from which programs without torch are written; None where no such form is known."""
+        """One step as plain data, from which programs without torch are written; None where no such form is known.
+
+        A subclass that changes the equations changes this as well.
+        """
         return None
 
     def frozen(self, p: Params) -> "Recurrence":
