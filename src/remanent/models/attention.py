@@ -1,4 +1,4 @@
-"""Causal self-attention with a cache of keys and values, behind the interface of a unit: the baseline that rereads."""
+"""Causal self-attention with a cache of keys and values, behind the interface of a unit, as a baseline."""
 
 from typing import NamedTuple
 
