@@ -14,7 +14,7 @@ import torch.distributed as dist
 
 from remanent import UNITS, ModelConfig
 from remanent.distributed import Launch
-from remanent.tasks import TASKS, CopyFirst
+from remanent.tasks import METRICS, TASKS, CopyFirst
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
 from remanent.training.outcome import record_run
 from result_records import record, write
@@ -75,6 +75,7 @@ def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
         UNITS.pop("leaky", None)
         TASKS.pop("maximum", None)
         RECIPES.pop("maximum", None)
+        METRICS.pop("absolute_error", None)
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 

@@ -488,6 +488,7 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{folder} is finished; score it with `remanent evaluate {folder}`.\n"
     assert len(losses(folder)) == 60
+    assert json.loads((folder / "record.json").read_text())["recipe"] == "copy-first"
 
 
 def test_processes_whose_launcher_is_killed_write_a_checkpoint_and_end(tmp_path):

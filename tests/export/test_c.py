@@ -124,7 +124,7 @@ def test_a_module_that_differs_is_not_written(tmp_path, monkeypatch):
 
 
 def test_without_a_compiler_it_is_written_and_says_so(tmp_path, monkeypatch):
-    monkeypatch.setattr("remanent.export._native.shutil.which", lambda name: None)
+    monkeypatch.setenv("PATH", "")
     module = export_c(make(torch.float32), tmp_path / "new", name="mine")
     assert module.check is None
     assert sorted(path.name for path in (tmp_path / "new").iterdir()) == ["mine.c", "mine.h"]

@@ -10,6 +10,7 @@ import warnings
 import pytest
 import torch
 
+from cases import crossed
 from helpers import assert_close
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
 from remanent.ops.cpu import cut
@@ -55,9 +56,7 @@ def both(scan, *tensors, reset=None, **more):
     return states.detach(), torch.autograd.grad(states, wanted, weights)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+@crossed(epsilon=[0.0, 0.3], reset=[False, True], shape=SHAPES)
 def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsilon):
     gates, alpha, more = inputs_of(shape, reset=reset)
     states, grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="cpu", **more)
@@ -67,10 +66,7 @@ def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsil
         assert_close(grad, wanted, 1e-12, "gradient")
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("moves", [False, True], ids=["fixed", "moving"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True], shape=SHAPES)
 def test_linear_is_the_same_on_any_number_of_threads(threads, shape, reset, moves, dtype):
     gates, decay, more = inputs_of(shape, reset=reset)
     candidate, threshold = gates.chunk(2, dim=-1)

@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cases import crossed
 from helpers import assert_close
 from remanent.ops import feedback_scan, feedback_step
 from remanent.ops.feedback import BACKENDS
@@ -26,10 +27,12 @@ def case(cell, diagonal, T, *, dtype=torch.float64, B=3):
     return {name: value.requires_grad_() for name, value in tensors.items()} | {"reset": torch.rand(B, T) < 0.3}
 
 
-@ways
-@pytest.mark.parametrize("T", [1, 2, 63, 64, 65])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("without", [(), ("reset", "reset_state"), ("reset_state",), ("bias",)], ids=str)
+@crossed(
+    without=[(), ("reset", "reset_state"), ("reset_state",), ("bias",)],
+    dtype=[torch.float64, torch.float32],
+    T=[1, 2, 63, 64, 65],
+    cell__diagonal=WAYS,
+)
 def test_backends_give_the_same_values_and_gradients(cell, diagonal, T, dtype, without):
     inputs = case(cell, diagonal, T, dtype=dtype) | dict.fromkeys(without)
     wanted = {name: value for name, value in inputs.items() if value is not None and value.requires_grad}

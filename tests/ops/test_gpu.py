@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from cases import rarely
 from helpers import assert_close
 from remanent.ops import latch_scan, linear_scan
 from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
@@ -18,7 +19,7 @@ NAMES = [
     f"remanent.ops.gpu.{name}" for name in ("kernels", "latch_kernels", "latch_backward_kernels", "linear_kernels")
 ]
 LENGTHS = [(1, 512, True), (2, 1, False), (63, 1, True), (64, 512, False), (65, 1, True), (65, 512, False)]
-LENGTHS += [(200, 1, True), (200, 512, True), (200, 512, False)]
+LENGTHS += [rarely(200, 1, True), (200, 512, True), rarely(200, 512, False)]
 REAL = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 TOLERANCE = REAL | {torch.complex64: 1e-5, torch.complex128: 1e-12}
 PIECES = pytest.mark.parametrize("fill", [1, 512], ids=["whole", "pieces"])
@@ -271,8 +272,18 @@ def test_linear_equals_reference_in_any_dtype(dtype, broadcast):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("layout", ["joint", "time-first", "channels-first"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [
+        (torch.complex128, "joint"),
+        (torch.float32, "time-first"),
+        (torch.complex128, "channels-first"),
+        rarely(torch.float32, "joint"),
+        rarely(torch.complex128, "time-first"),
+        rarely(torch.float32, "channels-first"),
+    ],
+    ids=str,
+)
 def test_linear_reads_and_writes_strided_tensors(dtype, layout):
     check_linear(linear_case(70, dtype, reset=True, broadcast=False, layout=layout), layout=layout)
 

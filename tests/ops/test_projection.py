@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from cases import crossed
 from remanent.ops import plain_products, row_linear
 
 
@@ -16,10 +17,12 @@ def set_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("inputs", [1, 5, 17, 64, 256])
-@pytest.mark.parametrize("outputs", [1, 6, 14, 64, 130, 512])
-@pytest.mark.parametrize("threads", [1, 2])
+@crossed(
+    threads=[1, 2],
+    outputs=[1, 6, 14, 64, 130, 512],
+    inputs=[1, 5, 17, 64, 256],
+    dtype=[torch.float32, torch.float64, torch.bfloat16, torch.float16],
+)
 def test_a_row_does_not_depend_on_its_company(dtype, inputs, outputs, threads, set_threads):
     set_threads(threads)
     torch.manual_seed(0)

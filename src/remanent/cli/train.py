@@ -63,6 +63,8 @@ def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
 
 def _experiment(options: Any) -> "Experiment":
     """The recipe with the options that differ from it; the model's sizes follow the task, as in a grid."""
+    from remanent._identity import OWN_COLUMN
+    from remanent.records.identity import options_that
     from remanent.training import RECIPES
     from remanent.training.variants import experiment_for
 
@@ -76,7 +78,7 @@ def _experiment(options: Any) -> "Experiment":
     }
     unit, seed = options.model.unit, options.training.seed
     threads = overrides.pop("training.threads", base.training.threads)
-    for key in ("model.unit", "training.seed"):
+    for key in options_that(OWN_COLUMN):
         overrides.pop(key, None)
     return experiment_for(options.recipe, unit, seed, overrides, threads=threads, data_dir=options.data_dir)
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
+from remanent._identity import OWN_COLUMN, UNCOUNTED
+from remanent.records.identity import options_that
 from remanent.records.record import Record
 from remanent.tasks.metrics import METRICS
 

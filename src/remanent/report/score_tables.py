@@ -9,7 +9,8 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from remanent.records.identity import UNCOUNTED, options_that
+from remanent._identity import UNCOUNTED
+from remanent.records.identity import options_that
 from remanent.report.groups import Column, Group, Row, spread
 from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
 from remanent.tasks.metrics import METRICS

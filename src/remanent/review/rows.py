@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED
 from remanent.records.configuration import Experiment
-from remanent.records.identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, identity, options_that
+from remanent.records.identity import identity, options_that
 from remanent.review.measures import RunMeasures
 from remanent.training.folder import load_run
 

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from remanent._files import from_dict
+from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
-from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
+from remanent.records.identity import options_that
 from remanent.training.recipes import RECIPES
 
 
