@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.units import UNITS, Recurrence, RecurrentUnit
 
 

@@ -13,7 +13,7 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
 from remanent.ops.collectives import refusal_announced

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.models.config import ModelConfig
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.models.state import ModelState, check_like, take_state, take_tensor
 
 RESTART = "restart"
