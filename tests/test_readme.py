@@ -45,7 +45,10 @@ LONG = (
     "bench --threads 2 --allocator reuse --out bench",
     "train copy-first --devices 4",
     "train copy-first --devices 4 --strategy fsdp",
+    "train copy-first --devices 4 --time-shards 2",
     "train copy-first --devices 4 --time-shards 4",
+    "export runs/digits-bmru+lru-1 --out models --name digits",
+    "robustness runs/digits-bmru+lru-1 --draws 20 --noise 0.1 0.3 --bits 8 6 4 --out robustness-digits",
     "grid --task copy-first flip-flop --unit bmru lru bmru+lru --seed 0:3",
 )
 """Commands whose sections, shares or parts another command has too; `make test-all` runs them."""

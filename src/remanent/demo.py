@@ -63,7 +63,8 @@ def run_demo(
         write_report([folder / "runs" / run.name for run in runs], folder / f"{recipe}.html", results=[results])
     pages = " and ".join(str(folder / f"{recipe}.html") for recipe in grids)
     minutes = (time.monotonic() - began) / 60
-    console.print(f"Open {pages} in a browser to see what they remember ({minutes:.1f} minutes).", highlight=False)
+    line = f"Open {pages} in a browser to see what they remember ({minutes:.1f} minutes)."
+    console.print(line, highlight=False, soft_wrap=True)  # a path stays in one piece
     return folder
 
 

@@ -8,7 +8,6 @@ import torch
 from cases import crossed, rarely
 from helpers import assert_close
 from remanent.ops import latch_scan, latch_step
-from remanent.ops._latch import _operator
 from remanent.ops.latch import BACKENDS
 
 FAST = ["portable", "cpu"]
@@ -92,7 +91,7 @@ def test_opcheck(backend, reset):
     order = ("candidate", "threshold", "alpha", "h0")
     epsilon = torch.tensor(0.3, dtype=torch.float64)
     args = (*(inputs[k] for k in order), epsilon, 1.0, inputs.get("reset"), inputs.get("reset_state"), backend)
-    torch.library.opcheck(_operator, args)
+    torch.library.opcheck(torch.ops.remanent.latch_scan.default, args)
 
 
 @pytest.mark.parametrize("backend", RUNS)

@@ -8,7 +8,7 @@ import torch
 from cases import crossed
 from helpers import assert_close
 from remanent.ops import linear_scan
-from remanent.ops.linear import BACKENDS, _operator
+from remanent.ops.linear import BACKENDS
 
 FAST = ["portable", "cpu"]
 RUNS = ["reference", *FAST]
@@ -96,7 +96,7 @@ def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
 def test_opcheck(backend, dtype, reset):
     inputs = {k: v if v.dtype == torch.bool else v.requires_grad_() for k, v in case(9, dtype, reset=reset).items()}
     args = (*(inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")), backend)
-    torch.library.opcheck(_operator, args)
+    torch.library.opcheck(torch.ops.remanent.linear_scan.default, args)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

@@ -173,7 +173,7 @@ def test_what_one_process_refuses_raises_on_every_process(crew):
     ):
         inputs = [*[good] * (size - 1), bad]
         *others, last = crew.run(shard_calls.run_with, inputs, [*[{}] * (size - 1), options])
-        rule = f"every process of `group` must be given what fits, got an error on rank {size - 1}"
+        rule = f"every process of `group` must be given valid arguments, got an error on rank {size - 1}"
         assert others == [("ValueError", rule)] * (size - 1)
         assert last[1].startswith(message)
 

@@ -101,18 +101,19 @@ def test_whoever_lost_a_run_to_another_notices_and_writes_nothing(tmp_path, addr
 def test_a_copy_that_breaks_off_leaves_what_the_index_lists(tmp_path, address, monkeypatch):
     storage = Storage(address, tmp_path / "a")
     storage.claim()
-    put, puts = storage._put, []
+    pipe, written = storage.files.pipe_file, []
 
-    def limited(name, value):
-        puts.append(name)
-        if len(puts) > 9:
+    def limited(path, value):
+        written.append(path)
+        if len(written) > 9:
             raise OSError("the network is gone")
-        put(name, value)
+        pipe(path, value)
 
-    monkeypatch.setattr(storage, "_put", limited)
-    with pytest.raises(OSError, match="the network is gone"):
-        start_run(RUN.experiment, tmp_path / "a", progress=False, after_checkpoint=storage.copy)
-    assert any(name.endswith("step-10.ckpt") for name in puts)
+    with monkeypatch.context() as network:
+        network.setattr(storage.files, "pipe_file", limited)
+        with pytest.raises(OSError, match="the network is gone"):
+            start_run(RUN.experiment, tmp_path / "a", progress=False, after_checkpoint=storage.copy)
+    assert any("step-10.ckpt" in path for path in written)
     other = Storage(address, tmp_path / "b")
     other.claim()
     assert other.fetch()
@@ -125,7 +126,7 @@ def test_a_copy_that_breaks_off_leaves_what_the_index_lists(tmp_path, address, m
 def test_half_a_file_of_one_that_broke_off_is_cleared_away(tmp_path, address):
     storage = Storage(address, tmp_path / "a")
     storage.claim()
-    storage.files.pipe_file(storage._path(".config.json.of-another"), b"{")
+    storage.files.pipe_file(f"{storage.root}/.config.json.of-another", b"{")
     Storage(address, tmp_path / "b").claim()
     assert not [path for path in storage.files.find(storage.root) if Path(path).name.startswith(".")]
 

@@ -8,7 +8,7 @@ import unit_cases
 from helpers import assert_close
 from remanent import UNITS
 
-SHARED = ("bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm")
+SHARED = tuple(name for name in UNITS if unit_cases.kind(name).shares_time)
 B, T = 3, 9
 CUTS = {2: (0, 9, 9), 4: (0, 0, 3, 8, 9)}
 OPTIONS = [{"num_layers": 2}, {"initial_state": "learned"}, {"initial_state": "low"}, {"checkpoint": True}]
@@ -21,7 +21,7 @@ CASES = [
 
 
 def test_every_unit_shares_its_time_or_says_that_it_does_not():
-    assert tuple(name for name in UNITS if unit_cases.make(name).recurrence.shares_time) == SHARED
+    assert tuple(name for name in UNITS if unit_cases.kind(name).scan_kind in ("latch", "linear")) == SHARED
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=unit_cases.case_id)

@@ -7,7 +7,8 @@ from torch import Tensor
 
 from remanent.models.clock import Clock
 from remanent.ops import linear_scan
-from remanent.ops.shards import final_state, place_in
+from remanent.ops.collectives import place_in
+from remanent.ops.shards import final_state
 
 
 def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | None, group: Any) -> tuple[Tensor, Tensor]:

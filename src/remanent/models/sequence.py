@@ -16,7 +16,7 @@ from remanent.models.config import ModelConfig
 from remanent.models.linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
-from remanent.ops.shards import refusal_announced
+from remanent.ops.collectives import refusal_announced
 from remanent.units import Recurrence, RecurrentUnit
 
 CONFIG_FILE = "model.json"

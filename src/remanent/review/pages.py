@@ -98,9 +98,8 @@ def _summary(by_unit: ByUnit) -> str:
     what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
-    return (
-        f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {format_score(task.chance, task.metric)}."
-    )
+    chance = format_score(task.chance, task.metric)
+    return f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {chance}."
 
 
 def _scores(by_unit: ByUnit) -> Section:

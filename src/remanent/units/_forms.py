@@ -6,7 +6,8 @@ from typing import Any
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from remanent.ops.shards import final_state, place_in, refusal_announced
+from remanent.ops.collectives import place_in, refusal_announced
+from remanent.ops.shards import final_state
 from remanent.units._checks import ShapeError, check_input, checked_reset
 from remanent.units._stack import StackedLayers
 from remanent.units._state import State

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops.reference import SPAN, compute_dtype
+from remanent.ops.arguments import SPAN, compute_dtype
 
 FILL = 512
 """Programs that fill a device other than CUDA."""

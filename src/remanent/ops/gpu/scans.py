@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
 from remanent.ops.gpu.launch import (
     LATCH_BACKWARD_STEPS,
     as_real,
@@ -29,23 +30,14 @@ from remanent.ops.gpu.launch import (
     sums,
     sums_or_rows,
 )
-from remanent.ops.reference import SPAN
 
 
-def latch_forward(
-    candidate: Tensor,
-    threshold: Tensor,
-    alpha: Tensor,
-    h0: Tensor | None,
-    epsilon: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-) -> None:
-    """Fills the states (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
+def latch_forward(gates: Gates, initial_states: InitialStates, epsilon: float, states: Tensor) -> None:
+    """Fills the states of the latch, (B, T, D)."""
     if states.numel() == 0:
         return
-    candidate, threshold, alpha = (channels_last(v) for v in (candidate, threshold, alpha))
+    candidate, threshold, alpha = (channels_last(v) for v in gates)
+    h0, reset, reset_state = initial_states
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
     pieces, length = cut(candidate, whole=epsilon != 0)
     inputs = (candidate, threshold, alpha)
@@ -69,23 +61,21 @@ def latch_forward(
 def latch_backward(
     grad: Tensor,
     starts: Tensor,
-    candidate: Tensor,
-    threshold: Tensor,
-    alpha: Tensor,
-    h0: Tensor | None,
+    gates: Gates,
+    initial_states: InitialStates,
     epsilon: float,
     width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, Tensor, Tensor, Tensor, Tensor],
+    gradients: LatchGradients,
 ) -> None:
-    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state, in their shapes and dtypes.
+    """Fills the gradients of the latch from that of its states.
 
-    The states are computed again from `starts` (B, T // SPAN + 2, D), one for each span of time.
+    The states are computed again from `starts`, (B, T // SPAN + 2, D), one for each span of time.
     """
-    if candidate.numel() == 0:
+    grads = (*gradients.gates, gradients.h0, gradients.reset_state)
+    if grad.numel() == 0:
         return give_zeros(grads)
-    grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, candidate, threshold, alpha))
+    grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, *gates))
+    _, reset, reset_state = initial_states
     reset_state, reset = contiguous(reset_state), reset_bytes(reset)
     pieces, length = cut(candidate, whole=epsilon != 0)
     inputs = (candidate, threshold, alpha)
@@ -110,17 +100,11 @@ def latch_backward(
     return None
 
 
-def linear_forward(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-) -> None:
-    """Fills the states (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
+def linear_forward(decay: Tensor, value: Tensor, initial_states: InitialStates, states: Tensor) -> None:
+    """Fills the states of the linear recurrence, (B, T, D)."""
     if states.numel() == 0:
         return
+    h0, reset, reset_state = initial_states
     decay, value = channels_last(decay), channels_last(value)
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
     pieces, length = cut(value)
@@ -135,17 +119,12 @@ def linear_forward(
 
 
 def linear_backward(
-    grad: Tensor,
-    states: Tensor,
-    decay: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, Tensor, Tensor, Tensor],
+    grad: Tensor, states: Tensor, decay: Tensor, initial_states: InitialStates, grads: LinearGradients
 ) -> None:
-    """Fills the gradients of decay, value, h0 and reset_state, in their shapes and dtypes."""
+    """Fills the gradients of the linear recurrence from its states and their gradient."""
     if grad.numel() == 0:
         return give_zeros(grads)
+    h0, reset, reset_state = initial_states
     grad, states, decay = (channels_last(v) for v in (grad, states, decay))
     h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
     pieces, length = cut(grad)
