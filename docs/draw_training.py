@@ -33,20 +33,20 @@ def main() -> None:
 
 def recipe_table() -> str:
     """A row for each recipe: what it asks, and how large its model and its training are."""
-    lines = ["| recipe | what it trains | width, blocks | steps | rate |", "|---|---|--:|--:|--:|"]
+    lines = ["| recipe | what it trains | width, blocks | steps |", "|---|---|--:|--:|"]
     for name, recipe in RECIPES.items():
         experiment = recipe()
         model, training = experiment.model, experiment.training
         said = (inspect.getdoc(recipe) or "").splitlines()[0]
         size = f"{model.hidden_size}, {model.num_layers}"
-        lines.append(f"| `{name}` | {said} | {size} | {training.steps:,} | {training.learning_rate:g} |")
+        lines.append(f"| `{name}` | {said} | {size} | {training.steps:,} |")
     return "\n".join(lines)
 
 
 def field_table(cls: type) -> str:
     """A row for each field of a dataclass: its default, and what its docstring says of it."""
     described = described_arguments(cls)
-    lines = ["| field | default | meaning and range |", "|---|---|---|"]
+    lines = ["| field | default | meaning and range |", "|---|:-:|---|"]
     for field in dataclasses.fields(cls):  # type: ignore[arg-type]
         default = "required" if field.default is dataclasses.MISSING else f"`{field.default}`"
         lines.append(f"| `{field.name}` | {default} | {described[field.name]} |")

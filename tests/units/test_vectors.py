@@ -11,15 +11,8 @@ from remanent import CELLS, UNITS
 from unit_cases import equations, stepped
 
 DATA = Path(__file__).parents[1] / "data"
-GATES = {  # the case's names of the rows of a projection, one gate below the other
-    "bmru": ["candidate", "threshold"],
-    "cmru": ["candidate", "threshold"],
-    "alpha_cmru": ["candidate", "threshold", "scale"],
-    "fq_bmru": ["candidate"],
-    "min_gru": ["candidate", "gate"],
-    "brc": ["r", "z", "h"],
-    "nbrc": ["r", "z", "h"],
-}
+GATES = {"min_gru": ["candidate", "gate"]}
+"""The rows of a projection, one gate below the other, where they are not in the order of the file."""
 OPTIONS = {"option.eps": "epsilon", "option.a": "width"}
 """The cases' names of options."""
 
@@ -48,7 +41,6 @@ def test_the_cases_are_all_there():
     assert {"lru", "min_gru", "brc", "nbrc"} <= set(CASES)
     assert CASES["bmru_epsilon"] == ("bmru", {"epsilon": 0.3})
     assert CASES["bmru_surrogate_width"] == ("bmru", {"width": 2.5})
-    assert all(name in GATES or name == "lru" for name, _ in CASES.values())
 
 
 def arranged(name, values):
@@ -59,9 +51,10 @@ def arranged(name, values):
             "weight_ho": torch.cat([values.pop("C_re"), values.pop("C_im")]),
             "weight_skip": values.pop("D"),
         } | values
+    gates = GATES.get(name, [key.removeprefix("W_") for key in values if key.startswith("W_")])
     joined = {
-        "weight_ih": torch.cat([values.pop(f"W_{gate}") for gate in GATES[name]]),
-        "bias_ih": torch.cat([values.pop(f"b_{gate}") for gate in GATES[name]]),
+        "weight_ih": torch.cat([values.pop(f"W_{gate}") for gate in gates]),
+        "bias_ih": torch.cat([values.pop(f"b_{gate}") for gate in gates]),
     }
     if "U_r" in values:
         joined["weight_hh"] = torch.cat([values.pop("U_r"), values.pop("U_z")])

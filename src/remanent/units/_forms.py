@@ -9,8 +9,7 @@ from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_
 from remanent.ops.collectives import place_in, refusal_announced
 from remanent.ops.shards import final_state
 from remanent.units._checks import ShapeError, check_input, checked_reset
-from remanent.units._stack import StackedLayers
-from remanent.units._state import State
+from remanent.units._stack import StackedLayers, State
 
 
 def run_packed(

@@ -11,8 +11,7 @@ from torch.utils.hooks import RemovableHandle
 
 from remanent.units._checks import ShapeError, check_input, check_rank, check_step_reset
 from remanent.units._forms import run_packed, run_shard
-from remanent.units._stack import LayerHook, StackedLayers
-from remanent.units._state import State, own_state
+from remanent.units._stack import LayerHook, StackedLayers, State, own_state
 from remanent.units.recurrence import Recurrence, describe
 
 
@@ -45,7 +44,7 @@ class RecurrentUnit(StackedLayers):
     """
 
     recurrence_type: ClassVar[type[Recurrence]]
-    """The class of a unit's equations, which says what the unit is and which options a model fills."""
+    """The class of a unit's equations, which declares what the unit is and which options a model fills."""
 
     def forward(
         self,

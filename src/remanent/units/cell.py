@@ -1,6 +1,7 @@
 """One step of a recurrence as a module of its own, with the interface of `torch.nn.GRUCell`."""
 
 import dataclasses
+import inspect
 import re
 from typing import Any, get_type_hints
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent.units._checks import check_flag, check_input, check_rank, check_size
-from remanent.units._state import State, join_state, own_state, split_state
+from remanent.units._stack import State, join_state, own_state, split_state
 from remanent.units.base import RecurrentUnit
 from remanent.units.recurrence import Params, Recurrence, describe
 
@@ -68,7 +69,7 @@ class RecurrentCell(nn.Module):
                 initial state, zeros or learned, if None.
 
         Returns:
-            The state after the step, in the form of `hx`; `readout` gives the output where it is another.
+            The state after the step, in the form of `hx`; `readout` computes the output where it differs.
 
         Raises:
             ValueError: a shape or device does not fit; the message names the argument.
@@ -124,8 +125,8 @@ def make_cell(
 
     Args:
         unit: the class of the unit, which declares its `recurrence_type`.
-        note: added to the first sentence of the docstring.
-        like: what it is used like.
+        note: an addition to the first sentence of the docstring.
+        like: the class of torch that it is used like.
         example: a doctest for the docstring, in which NAME stands for the cell's name.
 
     Returns:
@@ -171,29 +172,28 @@ def _constructor(kind: type[Recurrence]) -> Any:
 
 def _document(unit: type[RecurrentUnit], like: str, example: str) -> str | None:
     """A cell's docstring, with each argument as `RecurrentCell` and the unit describe it; None without docstrings."""
-    if unit.__doc__ is None or RecurrentCell.__doc__ is None:
+    if RecurrentCell.__doc__ is None:
         return None
     assert dataclasses.is_dataclass(unit.recurrence_type)
-    own = {option.name for option in dataclasses.fields(unit.recurrence_type)}
-    arguments = [text for name, text in _described(RecurrentCell.__doc__, "Args").items() if name != "recurrence"]
-    arguments += [text for name, text in _described(unit.__doc__, "Args").items() if name in own]
-    raised = _described(RecurrentCell.__doc__, "Raises").values()
-    return "\n".join(
-        [
-            f"One step of `{unit.__name__}`, used like `{like}.",
-            "",
-            "    Args:",
-            *arguments,
-            "",
-            "    Raises:",
-            *raised,
-            example,
-        ]
-    )
+    options = {option.name for option in dataclasses.fields(unit.recurrence_type)}
+    shared, own = _described(RecurrentCell.__doc__, "Args"), _described(unit.__doc__ or "", "Args")
+    lines = [
+        f"One step of `{unit.__name__}`, used like `{like}.",
+        "",
+        "Args:",
+        *(text for name, text in shared.items() if name != "recurrence"),
+        *(text for name, text in own.items() if name in options),
+        "",
+        "Raises:",
+        *_described(RecurrentCell.__doc__, "Raises").values(),
+        "",
+        inspect.cleandoc(example),
+    ]
+    return "\n".join(lines)
 
 
 def _described(doc: str, section: str) -> dict[str, str]:
-    """What a section of a docstring in Google's style says of each name, with the lines as they stand there."""
-    lines = re.split(rf"^ *{section}:\n", doc, flags=re.MULTILINE)[1].split("\n\n")[0]
-    entries = re.split(r"^(?= {8}\w)", lines, flags=re.MULTILINE)
+    """Each name in a section of a docstring in Google's style, with the lines that describe it."""
+    _, _, rest = inspect.cleandoc(doc).partition(f"\n{section}:\n")
+    entries = re.split(r"^(?= {4}\w)", rest.partition("\n\n")[0], flags=re.MULTILINE)
     return {entry.split(":")[0].strip(): entry.rstrip() for entry in entries if entry.strip()}
