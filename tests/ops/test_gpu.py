@@ -42,7 +42,7 @@ def interpreted():
         for name in NAMES:
             sys.modules.pop(name, None)
         sys.modules.update(loaded)
-    return tuple(modules[1:])
+    return scans.Kernels(*modules[1:])
 
 
 @pytest.fixture

@@ -90,8 +90,8 @@ def input_loop(
     _check_sweep(unit, channel, points)
     check_at_least("hold", hold, 1)
     if not isinstance(direction, Tensor) or direction.shape != (unit.input_size,):
-        came = tuple(direction.shape) if isinstance(direction, Tensor) else type(direction).__name__
-        raise ValueError(f"`direction` must be a tensor of shape (M={unit.input_size},), got {came}")
+        found = tuple(direction.shape) if isinstance(direction, Tensor) else type(direction).__name__
+        raise ValueError(f"`direction` must be a tensor of shape (M={unit.input_size},), got {found}")
     sweep = _sweep(points, direction.dtype).to(direction.device)
     x = (sweep[:, None] * direction).repeat_interleave(hold, dim=0)
     y, _ = run(unit, x[None])

@@ -1,4 +1,4 @@
-"""What a model's memory looks like on its task, in plain values: for pictures while it trains, and for the report."""
+"""A model's memory on its task in plain values, for pictures during training and in the report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -60,7 +60,7 @@ def example_inputs(task: Task) -> Tensor:
 def first_loop(model: SequenceModel, writes: list[Writes]) -> Loop | None:
     """The loop of the busiest channel of the first layer of latches that has one; None without any.
 
-    The busiest is the one that `writes` of the model say is written most often, but not at every step.
+    The busiest is the one that is written most often according to `writes`, but not at every step.
     """
     for i, units in enumerate(_units(model)):
         for j, unit in enumerate(units):

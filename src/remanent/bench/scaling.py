@@ -15,13 +15,13 @@ from remanent.models import ModelConfig, SequenceModel
 from remanent.units import RecurrentUnit
 
 NUMBER = 4
-"""Bytes of a float32."""
+"""The bytes of a float32."""
 PASSES = 3
-"""Products of a backward pass cost twice those of a forward pass."""
+"""The products of both passes over those of a forward pass: a backward pass costs twice as much."""
 TOUCHES = 4
-"""What the backward pass keeps is written and read once, and so is its gradient."""
+"""How often each kept value is moved: it is written and read once, and so is its gradient."""
 OPTIMISER_COPIES = 4
-"""Of each weight: itself, its gradient, and the two means of AdamW."""
+"""The numbers held for each weight: itself, its gradient, and the two means of AdamW."""
 ROUNDS = {"ddp": 2, "fsdp": 3}
 """How often the weights go round in a step: their gradients out and their sums back; with parts, the weights too."""
 SCANNED = {"latch": LATCH_FORWARD + LATCH_BACKWARD, "linear": LINEAR_FORWARD + LINEAR_BACKWARD}
@@ -97,7 +97,7 @@ class Layer(NamedTuple):
         kept: bytes that the forward pass keeps for the backward pass, a step of a sequence.
         scanned: bytes that the scans must move at least in both passes, a step of a sequence.
         state: bytes of the states of a sequence.
-        flags: bytes that a device hands to the others beside states: what must agree, and whether it had a step.
+        flags: bytes that a device sends to the others besides states: what must agree, and whether it had a step.
         scans: how many.
     """
 
@@ -247,7 +247,7 @@ def _kept(model: nn.Module, steps: int) -> int:
 
 @contextmanager
 def _counting(own: set[int]) -> Iterator[dict[int, int]]:
-    """Storage to bytes, of all that is kept within, each once; they stay alive, lest another takes their place."""
+    """Storage to bytes of all that is kept within, each once; they stay alive, so that no other takes their place."""
     kept: dict[int, int] = {}
     alive = []
 

@@ -27,7 +27,7 @@ def write_model(source: Source, model: SequenceModel) -> None:
     if model.clock is not None:
         clock = source.buffer("clock", config.clock_size)
         table = source.vector("clock_table", model.clock.table[:-1])
-        time = source.field("time", "uint32_t", 0, "steps since the start, at most those that the clock tells apart")
+        time = source.field("time", "uint32_t", 0, "steps since the start, at most as many as the clock distinguishes")
         source.init.append(f"{time} = 0;")
         source.call("clock_features", clock, table, time, model.clock.span, config.clock_size)
         source.step.append(f"{time} += {time} < {model.clock.span};")
@@ -155,7 +155,7 @@ def _add_values(source: Source, out: str, states: States, size: int) -> None:
 
 
 def _norm(source: Source, name: str, norm: Any, x: str, out: str, room: int) -> str:
-    """Where the normed values lie: in a buffer, or where they were if there is no norm."""
+    """The place of the normed values: a buffer, or that of `x` if there is no norm."""
     if isinstance(norm, nn.Identity):
         return x
     out = source.buffer(out, room)

@@ -1,4 +1,4 @@
-"""A model whose packed states are bits: what a state is multiplied by goes into the weights that read it."""
+"""A model whose packed states are bits: the factor of a state is moved into the weights that read it."""
 
 import copy
 from typing import Any, NamedTuple
@@ -34,7 +34,7 @@ def fold_states(model: SequenceModel) -> SequenceModel:
     r"""A copy in which packed states are $\pm 1/2$ (BMRU) or 0 and 1 (FQ-BMRU), and which gives the same outputs.
 
     The width of their range, $2 \alpha$ or $\alpha$, becomes a factor of the columns that read them. Units whose
-    outputs are summed share columns, and keep theirs.
+    outputs are summed share columns, and are left as they are.
 
     Raises:
         ValueError: a learned initial state cannot be expressed in units of an $\alpha$ of 0.

@@ -11,9 +11,9 @@ from remanent.ops.feedback_cells import CELLS, feed
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Operator to the function that says it in torch's own operators, from its arguments by position.
+    """Operator to the function that expresses it by torch's own operators, from its arguments by position.
 
-    A graph for whole sequences has no resets; what only a backward pass or a backend asks for is left unread.
+    A graph for whole sequences has no resets; arguments for a backward pass or a backend alone are ignored.
     """
     return {
         torch.ops.remanent.latch_scan.default: _latch,

@@ -1,4 +1,4 @@
-"""The steps of units in C: for each kind, its constants, its state, the lines of a step, and where its outputs lie."""
+"""The steps of units in C: for each kind, its constants, its state, the lines of a step, and its outputs."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -8,7 +8,7 @@ from remanent.units import StepData
 
 
 class States(NamedTuple):
-    """Where the states or outputs of a unit lie.
+    """The place and the form of a unit's states or outputs.
 
     Attributes:
         kind: "signs" and "ones" are bits, set for a high state, else for a low one, which is its negative or 0;
@@ -27,7 +27,7 @@ class States(NamedTuple):
 
 
 def _latch(source: Source, name: str, step: StepData, x: str) -> States:
-    """A bit a channel; where states start at zeros or as learned, another that says whether one was written."""
+    """A bit a channel; where states start at zeros or as learned, another bit for whether it was written."""
     D = step.hidden_size
     gates = _gates(source, name, step, x)
     high = source.field(name, "uint8_t", (D + 7) // 8, f"{D} states, a bit each: set where positive")
@@ -42,7 +42,7 @@ def _latch(source: Source, name: str, step: StepData, x: str) -> States:
 
 
 def _latch_between(source: Source, name: str, step: StepData, x: str) -> States:
-    """A bit a channel, at first 0; where states start as learned, another that says whether one was written."""
+    """A bit a channel, at first 0; where states start as learned, another bit for whether it was written."""
     D = step.hidden_size
     bounds = [source.vector(f"{name}_{bound}", step.values[bound]) for bound in ("lower", "upper")]
     gates = _gates(source, name, step, x)
@@ -98,7 +98,7 @@ WRITERS: dict[str, Callable[[Source, str, StepData, str], States]] = {
     "min_gru": _min_gru,
     "rotate": _rotate,
 }
-"""Kind of step to what writes it in C."""
+"""Kind of step to the function that writes it in C."""
 
 
 def _gates(source: Source, name: str, step: StepData, x: str) -> str:

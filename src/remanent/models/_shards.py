@@ -1,4 +1,4 @@
-"""What a model adds up over time beside its units' states, where time is shared out among processes."""
+"""The sums over time that a model keeps apart from its units' states, where processes share the time."""
 
 from typing import Any
 

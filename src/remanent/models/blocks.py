@@ -1,4 +1,4 @@
-"""The residual block around a layer of units, and the parts it is made of."""
+"""The residual block around a layer of units, and its parts."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.units import UNITS, Recurrence, RecurrentUnit
 
 
@@ -62,7 +62,7 @@ class Block(nn.Module):
         clock: Tensor | None = None,
         group: Any = None,
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, hidden_size), with the layer's state in and out, and a clock's features (B, T, C) beside."""
+        """Runs (B, T, hidden_size), with the layer's state in and out; `clock` has a clock's features (B, T, C)."""
         normed = self.norm(x)
         y, state = self.layer(_beside(normed, clock), state, reset=reset, group=group)
         return self._add(x, normed, y), state
@@ -70,7 +70,7 @@ class Block(nn.Module):
     def step(
         self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs one step, (B, hidden_size), with a clock's features (B, C) beside."""
+        """Runs one step, (B, hidden_size); `clock` has a clock's features (B, C)."""
         normed = self.norm(x_t)
         y, state = self.layer.step(_beside(normed, clock), state, reset=reset)
         return self._add(x_t, normed, y), state
@@ -90,7 +90,7 @@ def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """The norm that a configuration asks for, over the width."""
+    """The norm over the width that a configuration chooses."""
     if config.norm == "rms":
         return nn.RMSNorm(config.hidden_size)
     return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()

@@ -101,7 +101,7 @@ class ModelConfig:
 
     @property
     def clock_features(self) -> int:
-        """How many features a unit is given beside its normed input."""
+        """How many features of the clock a unit gets in addition to its normed input."""
         return 0 if self.clock == "none" else self.clock_size
 
     @property

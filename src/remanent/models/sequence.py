@@ -13,7 +13,7 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
 from remanent.ops.collectives import refusal_announced
@@ -68,8 +68,8 @@ class SequenceModel(nn.Module):
         Returns:
             The output, (B, T, output_size) where the head reads every step, else (B, output_size)
             after the last step; and the state that continues the sequence. With a `group`, the output of
-            this process's steps, or, on every process, after the last step of all; and on every process
-            the state after it. A gradient of what all processes get is summed over them.
+            this process's steps, or, on every process, that after the last step of all; and, on every
+            process, the state after it. The gradient of a value that all processes get is summed over them.
 
         Raises:
             ValueError: a shape or device does not fit; the message names the argument.
@@ -133,7 +133,7 @@ class SequenceModel(nn.Module):
 
     @property
     def recurrences(self) -> list[Recurrence]:
-        """The equations of every recurrent unit, block by block, which say what the unit is; attention has none."""
+        """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
         units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
         return [unit.recurrence for unit in units if isinstance(unit, RecurrentUnit)]
 
@@ -232,8 +232,8 @@ class SequenceModel(nn.Module):
             raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
         units = [len(names) for names in self.config.layers]
         if [len(layer) for layer in state.layers] != units:
-            came = [len(layer) for layer in state.layers]
-            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {came}")
+            found = [len(layer) for layer in state.layers]
+            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
         if (state.time is None) != (self.clock is None):
             has = "no clock" if self.clock is None else "a clock"
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")

@@ -44,7 +44,7 @@ class RecurrentUnit(StackedLayers):
     """
 
     recurrence_type: ClassVar[type[Recurrence]]
-    """The class of a unit's equations, which says what the unit is and which options a model fills."""
+    """The class of a unit's equations, which declares what the unit is and which options a model fills."""
 
     def forward(
         self,

@@ -69,7 +69,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         return gate_shapes(parts, M, D, bias) | alpha | learned_shapes(self.initial_state, D)
 
     def initialise(self, p: Params) -> None:
-        """Weights as `torch.nn.Linear` draws them, biases 0, but 1 for threshold and size; the state at random sign."""
+        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign."""
         rows, M = p["weight_ih"].shape
         D = rows // (3 if self.alpha_from_input else 2)
         p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
@@ -140,7 +140,7 @@ class BMRURecurrence(LatchRecurrence):
     """A latch whose size of step is learned, one for each channel."""
 
     def step_data(self, p: Params) -> StepData | None:
-        """A latch without `epsilon`, else a sum that is kept in part."""
+        """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""
         kind, values = "latch", {"alpha": p["alpha"]}
         if self.epsilon > 0:
             kind, values = "accumulate", values | {"epsilon": self.epsilon_tensor.float()}
@@ -149,7 +149,7 @@ class BMRURecurrence(LatchRecurrence):
 
 
 class Annealed:
-    """What units and cells of latches have beside the others: an `epsilon` that may be changed between steps."""
+    """The attribute `epsilon` of units and cells that latch, which may be changed between steps."""
 
     recurrence: Any  # a LatchRecurrence
 
@@ -175,9 +175,9 @@ class BMRU(Annealed, RecurrentUnit):
         bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
         alpha_l0: (D,), the size of a written state, at first 1.
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
-        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as
-            training by annealing does. It is no parameter and no part of the `state_dict`: a copy, such as
-            an average over training, keeps its own and is annealed with the rest.
+        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing
+            does in training. It is not a parameter and not part of the `state_dict`: a copy, such as an
+            average of the weights over training, has its own, which must be annealed as well.
 
     Args:
         input_size: M, the features of a step, at least 1.

@@ -1,4 +1,4 @@
-"""The bistable recurrent cells: multistable by feedback, and therefore one step after another."""
+"""The bistable recurrent cells: multistable by feedback, and therefore run one step after another."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -51,7 +51,7 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
             p["h0"].zero_()
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What the input adds to the two gates and the candidate."""
+        """What the input contributes to the two gates and the candidate."""
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
     def scan(
@@ -72,7 +72,7 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
 
 
 class BRCRecurrence(FeedbackRecurrence):
-    """Each channel sees itself alone."""
+    """Each channel sees its own state alone."""
 
     def feedback_shape(self, D: int) -> tuple[int, ...]:
         """A diagonal for each gate."""
@@ -80,7 +80,7 @@ class BRCRecurrence(FeedbackRecurrence):
 
 
 class NBRCRecurrence(FeedbackRecurrence):
-    """Each channel sees all."""
+    """Each channel sees the states of all channels."""
 
     def feedback_shape(self, D: int) -> tuple[int, ...]:
         """A matrix for each gate."""

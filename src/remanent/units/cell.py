@@ -69,7 +69,7 @@ class RecurrentCell(nn.Module):
                 initial state, zeros or learned, if None.
 
         Returns:
-            The state after the step, in the form of `hx`; `readout` gives the output where it is another.
+            The state after the step, in the form of `hx`; `readout` computes the output where it differs.
 
         Raises:
             ValueError: a shape or device does not fit; the message names the argument.
@@ -125,8 +125,8 @@ def make_cell(
 
     Args:
         unit: the class of the unit, which declares its `recurrence_type`.
-        note: added to the first sentence of the docstring.
-        like: what it is used like.
+        note: an addition to the first sentence of the docstring.
+        like: the class of torch that it is used like.
         example: a doctest for the docstring, in which NAME stands for the cell's name.
 
     Returns:
@@ -193,7 +193,7 @@ def _document(unit: type[RecurrentUnit], like: str, example: str) -> str | None:
 
 
 def _described(doc: str, section: str) -> dict[str, str]:
-    """What a section of a docstring in Google's style says of each name, with the lines as they stand there."""
+    """Each name in a section of a docstring in Google's style, with the lines that describe it."""
     _, _, rest = inspect.cleandoc(doc).partition(f"\n{section}:\n")
     entries = re.split(r"^(?= {4}\w)", rest.partition("\n\n")[0], flags=re.MULTILINE)
     return {entry.split(":")[0].strip(): entry.rstrip() for entry in entries if entry.strip()}

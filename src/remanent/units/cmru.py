@@ -1,4 +1,4 @@
-"""The cumulative memory recurrent units: every write adds a step, and the gradient passes undamped."""
+"""The cumulative memory recurrent units: every write adds a step, and the gradient passes through time undamped."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,7 +30,7 @@ class AlphaCMRURecurrence(LatchRecurrence):
     alpha_from_input: ClassVar[bool] = True
 
     def step_data(self, p: Params) -> StepData | None:
-        """A sum, whose steps are the last of the gates."""
+        """An accumulator, whose steps are the last of the gates."""
         D = p["weight_ih"].shape[0] // 3
         values = {"epsilon": self.epsilon_tensor.float()}
         return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))

@@ -67,7 +67,7 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
             p["h0"].copy_(torch.rand_like(p["h0"]).round())
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, 0 or 1, and what is added, 0 or alpha."""
+        """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""
         candidate = row_linear(x, p["weight_ih"], p.get("bias_ih")).relu()
         low, high = _band(p)
         set_low = write_gate(low, candidate, self.width)

@@ -17,7 +17,7 @@ from remanent.units.step_data import StepData
 
 @dataclass(eq=False)
 class LRURecurrence(LinearRecurrence):
-    """A complex linear recurrence between two linear maps, which read and write complex numbers as they lie."""
+    """A complex linear recurrence between two linear maps, which read and write complex numbers as pairs."""
 
     r_min: float = 0.9
     r_max: float = 0.999
@@ -54,7 +54,7 @@ class LRURecurrence(LinearRecurrence):
         return torch.complex128 if dtype == torch.float64 else torch.complex64
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor, and what is added."""
+        """The factor of the state, and what is added to it."""
         dtype = _real_dtype(p["weight_ih"])
         gamma = p["gamma_log"].to(dtype).exp()
         weight = gamma.to(p["weight_ih"].dtype)[:, None] * p["weight_ih"].unflatten(0, (2, -1))
@@ -74,7 +74,7 @@ class LRURecurrence(LinearRecurrence):
         return read + row_linear(x, p["weight_skip"])
 
     def frozen(self, p: Params) -> "FrozenLRURecurrence":
-        """With the eigenvalues as numbers: what another library's exponential rounds differently would add up."""
+        """With the eigenvalues as numbers: another library rounds exponentials differently, which would add up."""
         return FrozenLRURecurrence(self.r_min, self.r_max, torch.view_as_real(self.eigenvalues(p).detach()))
 
     def step_data(self, p: Params) -> StepData | None:
@@ -93,7 +93,7 @@ class LRURecurrence(LinearRecurrence):
 
 @dataclass(eq=False)
 class FrozenLRURecurrence(LRURecurrence):
-    """An LRU whose eigenvalues are numbers, whatever its parameters say."""
+    """An LRU whose eigenvalues are fixed numbers, in place of those that the parameters give."""
 
     pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
 

@@ -1,4 +1,4 @@
-"""The minimal gated units, minGRU and minLSTM: linear in the state, their gates see the input alone."""
+"""The minimal gated units, minGRU and minLSTM: linear in the state, with gates that see the input alone."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -50,7 +50,7 @@ class MinGRURecurrence(MinRecurrence):
         return gate_shapes(2, M, D, bias) | learned_shapes(self.initial_state, D)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, and what is added."""
+        """The factor of the state, and what is added to it."""
         candidate, update = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
         return torch.sigmoid(-update), torch.sigmoid(update) * candidate
 
@@ -68,7 +68,7 @@ class MinLSTMRecurrence(MinRecurrence):
         return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, and what is added; f / (f + i) by logarithms, for both may be tiny."""
+        """The factor of the state, and what is added; f / (f + i) by logarithms, since both may be tiny."""
         candidate, forget, write = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(3, dim=-1)
         balance = F.logsigmoid(forget) - F.logsigmoid(write)
         return torch.sigmoid(balance), torch.sigmoid(-balance) * candidate

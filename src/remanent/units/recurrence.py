@@ -1,6 +1,6 @@
 """What a unit computes: the equations of one layer in one direction, as functions of its parameters.
 
-The machine around them (layers, directions, batches, packing, checks) is in `base.py` and `cell.py`.
+What surrounds them (layers, directions, batches, packing, checks) is in `base.py` and `cell.py`.
 """
 
 import dataclasses
@@ -41,8 +41,8 @@ class Recurrence(ABC):
     """The equations of one layer in one direction, and, as data, what such a unit is and can do.
 
     A subclass is a dataclass whose fields are the unit's options. States are tensors (B, W), where W is
-    `state_parts` times D. Models, training, measures and exports ask for what is declared here, never for a unit's
-    name or class, so that a unit of your own is treated as the built-in ones are.
+    `state_parts` times D. Models, training, measures and exports read what is declared here, never a unit's name or
+    class, so that a unit of your own is treated like a built-in one.
     """
 
     state_parts: ClassVar[int] = 1
@@ -84,7 +84,7 @@ class Recurrence(ABC):
     ) -> tuple[Tensor, Tensor]:
         """A sequence (B, T, M) from the state (B, W) to outputs (B, T, D) and the state at the last real step.
 
-        What is put out beyond `lengths` (B,) is arbitrary, but finite where the input is.
+        Outputs beyond `lengths` (B,) are arbitrary, but finite where the input is.
         """
 
     @abstractmethod
@@ -121,7 +121,7 @@ class Recurrence(ABC):
     def frozen(self, p: Params) -> "Recurrence":
         """The same equations for these parameters alone, with what the parameters determine stored as numbers.
 
-        An export asks for it, since another library may round an exponential differently. By default the recurrence
+        An export needs it, since another library may round an exponential differently. By default the recurrence
         itself, for equations that have nothing to store.
         """
         return self
@@ -151,7 +151,7 @@ class ScanRecurrence(Recurrence):
     ) -> Tensor:
         """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true.
 
-        With a `group`, which is given where `shares_time` says so, of this process's steps.
+        With a `group`, which only units with `shares_time` are given, those of this process's steps.
         """
 
     @abstractmethod

@@ -38,7 +38,7 @@ class TorchRecurrence(Recurrence):
         return {"weight_ih": (N, M), "weight_hh": (N, D)} | ({"bias_ih": (N,), "bias_hh": (N,)} if bias else {})
 
     def initialise(self, p: Params) -> None:
-        """As torch draws them."""
+        """Draws weights and biases as torch does."""
         uniform_(p, 1 / math.sqrt(p["weight_hh"].shape[1]))
 
     def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
@@ -51,7 +51,7 @@ class TorchRecurrence(Recurrence):
         """See `Recurrence`."""
         dtype = p["weight_ih"].dtype
         traced = torch.compiler.is_compiling() or in_transforms()
-        hidden_end = lengths is not None and self.state_parts > 1  # torch does not tell a cell's state at every step
+        hidden_end = lengths is not None and self.state_parts > 1  # torch returns a cell's state at the last step alone
         if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
             states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
@@ -67,7 +67,7 @@ class TorchRecurrence(Recurrence):
 
 
 def _lacks_half(x: Tensor) -> bool:
-    """Whether autocast asks torch's fused LSTM for a half type that this processor has no instructions for."""
+    """Whether autocast requests a half type for which this processor has no instructions in torch's fused LSTM."""
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
     brain = torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -113,7 +113,7 @@ class LSTMRecurrence(TorchRecurrence):
 class GRU(RecurrentUnit):
     r"""torch's gated recurrent unit, with resets and lengths: $h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}$.
 
-    It runs `torch.gru`; with `reset`, and compiled, exported or under `torch.func`, the same
+    It runs `torch.gru`. With `reset`, and compiled, exported or under `torch.func`, it runs the same
     equations one step after another.
 
     Attributes:
@@ -169,8 +169,8 @@ GRUCell = make_cell(GRU)
 class LSTM(RecurrentUnit):
     r"""torch's long short-term memory, with resets and lengths; its state is a tuple (h, c), without `proj_size`.
 
-    It runs `torch.lstm`; with `reset`, lengths or packing, and compiled, exported or under `torch.func`, the
-    same equations one step after another.
+    It runs `torch.lstm`. With `reset`, lengths or packing, and compiled, exported or under `torch.func`, it
+    runs the same equations one step after another.
 
     Attributes:
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.LSTM`, whose `state_dict` loads.

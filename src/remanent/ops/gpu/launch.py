@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops.arguments import SPAN, compute_dtype
+from remanent.ops.gpu.arrays import LatchArrays, LinearArrays
 
 FILL = 512
 """Programs that fill a device other than CUDA."""
@@ -36,15 +37,36 @@ def interpreted() -> bool:
     return os.environ.get("TRITON_INTERPRET") == "1" and usable()
 
 
-def launch(kernel: Any, like: Tensor, pieces: int, *args: Any, options: dict[str, Any]) -> None:
-    """Runs a kernel on the device of `like` (B, T, D); no fused multiply-add, which would change bits."""
+def launch(
+    kernel: Any,
+    like: Tensor,
+    pieces: int,
+    length: int,
+    arrays: LatchArrays | LinearArrays,
+    options: dict[str, Any],
+) -> None:
+    """Runs a kernel, without the fused multiply-add, which would change bits.
+
+    Args:
+        kernel: the kernel.
+        like: a sequence (B, T, D) on the device.
+        pieces: the number of pieces that time is cut into.
+        length: the steps of a piece.
+        arrays: the kernel gets those that it names, and the strides and `_MOVES` of those for which it names them.
+        options: other arguments of the kernel, by name; they may replace STEPS.
+    """
     import triton.language as tl
 
-    block = _block(like)
+    B, T, D = like.shape
     dtype = tl.float64 if like.dtype in (torch.float64, torch.complex128) else tl.float32
-    sizes = {"STEPS": STEPS, "BLOCK": block, "DTYPE": dtype} | options
+    arguments = {"B": B, "T": T, "D": D, "length": length, "STEPS": STEPS, "BLOCK": _block(like), "DTYPE": dtype}
+    for name, array in arrays._asdict().items():
+        arguments |= {name: as_real(array), f"{name}_strides": strides(array)}
+        arguments |= {f"{name.upper()}_MOVES": array is not None and array.dim() == 3}
+    arguments |= {"RESET": arrays.reset is not None} | options
+    wanted = {name: arguments[name] for name in kernel.arg_names}
     with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
-        kernel[(_programs(like) * pieces,)](*args, **sizes, num_warps=1, enable_fp_fusion=False)
+        kernel[(_programs(like) * pieces,)](**wanted, num_warps=1, enable_fp_fusion=False)
 
 
 def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:
