@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from cases import rarely
+from cases import exhaustive, rarely
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.sweep.combinations import combinations, read_choices
@@ -404,9 +404,9 @@ def test_when_the_grid_is_killed_its_processes_end_too(tmp_path, begin):
 
 @NEEDS_PROC
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
-@pytest.mark.parametrize(("workers", "runs"), [(1, 2), rarely(2, 3)])
-def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin, workers, runs):
-    arguments = ["--workers", str(workers), "--seed", f"0:{runs}", "--set", LONG]
+@exhaustive  # Ray starts twice; test_storage.py has another loss of a worker
+def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin):
+    arguments = ["--workers", "2", "--seed", "0:3", "--set", LONG]
     process = begin(*arguments)
 
     def named(name):
@@ -422,4 +422,4 @@ def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_kil
     assert process.wait() == -signal.SIGKILL
     eventually(lambda: all(map(is_over, children)), 60)
     assert begin(*arguments).wait() == 0
-    check_each_once(tmp_path, runs)
+    check_each_once(tmp_path, 3)
