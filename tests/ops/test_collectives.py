@@ -15,7 +15,7 @@ def group():
     dist.destroy_process_group()
 
 
-def test_observers_are_told_of_every_collective_while_their_context_lasts(group):
+def test_observers_are_called_before_every_collective_while_their_context_lasts(group):
     def scan():
         latch_scan(torch.ones(1, 2, 3), torch.ones(3), torch.ones(3), group=group)
 

@@ -47,7 +47,7 @@ def interpreted():
 
 @pytest.fixture
 def kernels(interpreted, monkeypatch):
-    monkeypatch.setattr(scans, "_kernels", lambda: interpreted)
+    monkeypatch.setattr(scans, "kernels", lambda: interpreted)
 
 
 def draws(seed, dtype, layout="plain"):

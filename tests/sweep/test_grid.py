@@ -323,7 +323,7 @@ def test_a_grid_takes_over_what_another_had_claimed_when_it_is_killed(tmp_path, 
 
 
 @NEEDS_PROC
-def test_a_run_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path, forks):
+def test_a_run_whose_process_is_killed_is_resumed_from_its_checkpoint(tmp_path, forks):
     pid = forks.start(tmp_path, "--seed", "0", "--set", LONG)
     checkpoint = eventually(lambda: checkpoints(tmp_path))[0]
     os.kill(descendants(pid)[0], signal.SIGKILL)

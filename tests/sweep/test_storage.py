@@ -1,4 +1,4 @@
-"""Runs whose folders lie on storage that machines share: another goes on with them, and none does so twice."""
+"""Runs whose folders lie on storage that machines share: another machine resumes them, and none is done twice."""
 
 import contextlib
 import dataclasses
@@ -62,7 +62,7 @@ def break_off(storage, after):
     return copy
 
 
-def test_another_machine_goes_on_with_a_run_to_the_same_bits(tmp_path, address):
+def test_another_machine_resumes_a_run_to_the_same_bits(tmp_path, address):
     start_run(RUN.experiment, tmp_path / "whole", progress=False)
     first = Storage(address, tmp_path / "a")
     assert not first.fetch()
@@ -84,7 +84,7 @@ def test_another_machine_goes_on_with_a_run_to_the_same_bits(tmp_path, address):
     assert content(tmp_path / "c") == content(tmp_path / "b")
 
 
-def test_whoever_lost_a_run_to_another_notices_and_writes_nothing(tmp_path, address):
+def test_a_process_whose_run_was_taken_over_notices_and_writes_nothing(tmp_path, address):
     first = Storage(address, tmp_path / "a")
     first.claim()
     with pytest.raises(BrokenOffError):
@@ -154,7 +154,7 @@ def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, addre
     assert Storage(address, tmp_path).read_record() == record
 
 
-def test_a_job_that_goes_on_counts_the_seconds_of_both(tmp_path, address, monkeypatch):
+def test_a_job_that_is_resumed_counts_the_seconds_of_both(tmp_path, address, monkeypatch):
     real, seen = Storage.copy, []
 
     def copy(self):
@@ -243,7 +243,7 @@ def check_each_once(tmp_path, count):
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")
 @pytest.mark.parametrize("runs", [1, rarely(2)])
-def test_a_grid_on_storage_goes_on_when_its_process_and_then_itself_is_killed(tmp_path, runs):
+def test_a_grid_on_storage_is_resumed_when_its_process_and_then_itself_is_killed(tmp_path, runs):
     command = grid("training.steps=400", "--storage", "storage", "--workers", "1", "--seed", f"0:{runs}")
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
     eventually(lambda: newest(tmp_path / "storage") > 50)
@@ -271,7 +271,7 @@ def _parent(process):
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
 @pytest.mark.parametrize("runs", [1, rarely(2)])
-def test_when_its_node_dies_a_run_goes_on_at_another_from_its_last_checkpoint(tmp_path, monkeypatch, runs):
+def test_when_its_node_dies_a_run_is_resumed_on_another_from_its_last_checkpoint(tmp_path, monkeypatch, runs):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
     monkeypatch.setenv("RAY_health_check_period_ms", "500")  # a node that is silent for so long is dead

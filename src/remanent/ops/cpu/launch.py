@@ -42,9 +42,11 @@ def run(
 ) -> None:
     """Calls a kernel with what `kernels.py` describes."""
     fixed = sum(1 << i for i, array in enumerate(arrays) if array is not None and array.dim() == 1)
-    header = [0, cut.tasks, cut.T, cut.D, cut.block, cut.blocks, cut.piece, cut.pieces, SPAN, fixed, 0]
-    numbers = np.array([epsilon, width]).view(np.int64).tolist()
-    arguments = np.array(sum(map(_layout, arrays), (*header, *numbers)), dtype=np.int64)
+    numbers = [0, cut.tasks, cut.T, cut.D, cut.block, cut.blocks, cut.piece, cut.pieces, SPAN, fixed, 0]
+    numbers += np.array([epsilon, width]).view(np.int64).tolist()
+    for array in arrays:
+        numbers += (0, 0, 0) if array is None else _layout(array)
+    arguments = np.array(numbers, dtype=np.int64)
     compiled = threads.compiled(kernel, arrays.reset_state.dtype)
     threads.run(compiled, arguments, min(cut.workers, max(cut.tasks, 1)))
 
@@ -89,10 +91,8 @@ def deliver(out: Tensor | None, wanted: Tensor) -> None:
         wanted.copy_(out)
 
 
-def _layout(array: Tensor | None) -> tuple[int, int, int]:
+def _layout(array: Tensor) -> tuple[int, int, int]:
     """Address and strides over batch and time of (B, T, D), (B, T) for a mask, or (D,)."""
-    if array is None:
-        return 0, 0, 0
     if array.dim() == 1:
         return array.data_ptr(), 0, 0
     return array.data_ptr(), array.stride(0), array.stride(1)

@@ -47,7 +47,7 @@ def linear_forward(args):
 
 
 def linear_carry(args):
-    """What each piece leaves behind by itself, and the factor on what came before it."""
+    """What each piece leaves behind by itself, and the factor on the state before it."""
     h = header(args)
     while True:
         task = take(h)

@@ -46,7 +46,7 @@ def latch_forward(gates: Gates, initial_states: InitialStates, epsilon: float, s
     out = rows_like(states)
     arrays = LatchArrays(*inputs, reset, reset_state, initial=initial, states=out)
     options = {"epsilon": epsilon, "CUMULATIVE": epsilon != 0}
-    launch(_kernels().latch.latch_forward, candidate, pieces, length, arrays, options)
+    launch(kernels().latch.latch_forward, candidate, pieces, length, arrays, options)
     give(out, states)
 
 
@@ -92,7 +92,7 @@ def latch_backward(
     )
     options = {"epsilon": epsilon, "width": width, "CUMULATIVE": epsilon != 0}
     options |= {"SPAN": SPAN, "STEPS": LATCH_BACKWARD_STEPS}
-    launch(_kernels().latch_backward.latch_backward, candidate, pieces, length, arrays, options)
+    launch(kernels().latch_backward.latch_backward, candidate, pieces, length, arrays, options)
     for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
         give(out, wanted)
     return None
@@ -144,7 +144,7 @@ def linear_backward(
         grad_h0=grad_h0,
         grad_reset_state=reset_sums,
     )
-    launch(_kernels().linear.linear_backward, grad, pieces, length, arrays, _width(decay))
+    launch(kernels().linear.linear_backward, grad, pieces, length, arrays, _width(decay))
     for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
         give(out, wanted)
     return None
@@ -164,7 +164,7 @@ def _latch_starts(
     last = piece_tensor(candidate, pieces)
     found = torch.empty(last.shape, dtype=torch.int8, device=last.device)
     arrays = LatchArrays(candidate, threshold, alpha, reset, reset_state, last=last, found=found)
-    launch(_kernels().latch.latch_last_write, candidate, pieces, length, arrays, {})
+    launch(kernels().latch.latch_last_write, candidate, pieces, length, arrays, {})
     first = torch.zeros_like(last[:, :1]) if h0 is None else h0[:, None].to(last.dtype)
     choices = torch.cat([first, last[:, :-1]], dim=1)
     order = torch.arange(1, pieces, device=last.device)[:, None]
@@ -179,7 +179,7 @@ def _latch_carried(
     own = piece_tensor(candidate, pieces)
     whole = torch.empty(own.shape, dtype=torch.int8, device=own.device)
     arrays = LatchArrays(candidate, threshold, reset=reset, grad=grad, carried=own, whole=whole)
-    launch(_kernels().latch_backward.latch_adjoint_carry, candidate, pieces, length, arrays, {})
+    launch(kernels().latch_backward.latch_adjoint_carry, candidate, pieces, length, arrays, {})
     passes = whole != 0
     reach = 1
     while reach < pieces:
@@ -208,7 +208,7 @@ def _linear_carried(grad: Tensor, decay: Tensor, reset: Tensor | None, pieces: i
     """What later pieces give to the last state of each piece, (B, pieces, D)."""
     own, product = piece_tensor(grad, pieces), piece_tensor(grad, pieces)
     arrays = LinearArrays(decay, reset=reset, grad=grad, carried=own, products=product)
-    launch(_kernels().linear.linear_adjoint_carry, grad, pieces, length, arrays, _width(decay))
+    launch(kernels().linear.linear_adjoint_carry, grad, pieces, length, arrays, _width(decay))
     if reset is not None:
         reset = F.pad(reset, (0, pieces * length - reset.shape[1])).flip(1)
     return _linear_starts(product.flip(1), own.flip(1), None, reset, length).flip(1)
@@ -218,7 +218,7 @@ def _launch_linear(arrays: LinearArrays, pieces: int, length: int) -> None:
     """Fills the states of all steps; with `products`, what each piece does to the state before it."""
     assert arrays.value is not None
     options = _width(arrays.decay) | {"CARRY": arrays.products is not None}
-    launch(_kernels().linear.linear_forward, arrays.value, pieces, length, arrays, options)
+    launch(kernels().linear.linear_forward, arrays.value, pieces, length, arrays, options)
 
 
 def _width(decay: Tensor) -> dict[str, Any]:
@@ -234,7 +234,7 @@ class Kernels(NamedTuple):
     linear: ModuleType
 
 
-def _kernels() -> Kernels:
+def kernels() -> Kernels:
     """Importing the kernels imports Triton."""
     from remanent.ops.gpu import latch_backward_kernels, latch_kernels, linear_kernels
 
