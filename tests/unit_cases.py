@@ -73,6 +73,11 @@ def exact(name, options):
     return equations(name, options).exact_states
 
 
+def finite(name, options):
+    """Whether every written state is a number of the parameters, which no product of matrices rounds."""
+    return equations(name, options).finite_states
+
+
 def stepped(unit, x, h=None, reset=None):
     """What a unit puts out step by step, (B, T, D), and its last state."""
     outputs = []

@@ -305,11 +305,34 @@ def test_non_contiguous_input_gives_the_same(name, options):
 
 def test_the_table_holds_every_unit_and_option():
     assert {name for name, _ in CASES} == set(UNITS) == set(CELLS)
-    assert len(UNITS) >= 11
+    assert list(UNITS)[:11] == list(DECLARED)
     for name in UNITS:
         seen = set(itertools.chain.from_iterable(options for unit, options in CASES if unit == name))
         assert seen == {"bias", "num_layers", "dropout", "bidirectional"} | own_options(name)
         assert set(kind(name).initial_states) - {"zeros"} <= {options.get("initial_state") for _, options in CASES}
+
+
+DECLARED = {  # scan, latches, shares time, annealed option, initial states, exact states, finite states
+    "bmru": ("latch", True, True, "epsilon", ("zeros", "learned", "low"), True, True),
+    "cmru": ("latch", True, True, None, ("zeros", "learned", "low"), False, False),
+    "alpha_cmru": ("latch", True, True, None, ("zeros", "learned"), False, False),
+    "fq_bmru": ("linear", True, True, None, ("zeros", "learned"), True, True),
+    "lru": ("linear", False, True, None, (), False, False),
+    "min_gru": ("linear", False, True, None, ("zeros", "learned"), False, False),
+    "min_lstm": ("linear", False, True, None, ("zeros", "learned"), False, False),
+    "brc": ("feedback", False, False, None, ("zeros", "learned"), False, False),
+    "nbrc": ("feedback", False, False, None, ("zeros", "learned"), False, False),
+    "gru": ("feedback", False, False, None, (), False, False),
+    "lstm": ("feedback", False, False, None, (), False, False),
+}
+"""What the built-in units declare; the tests derive their cases from it, so it is written out once."""
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_built_in_units_declare_what_they_are(name):
+    says = make(name).recurrence
+    found = (says.scan_kind, says.latches, says.shares_time, says.annealed_option, says.initial_states)
+    assert (*found, says.exact_states, says.finite_states) == DECLARED[name]
 
 
 @every

@@ -15,7 +15,7 @@ from torch.utils.checkpoint import checkpoint
 from cases import rarely
 from helpers import compiles
 from remanent import UNITS
-from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, exact, make, parts, stepped
+from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, finite, make, parts, stepped
 
 every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
 BOTH = {"num_layers": 2, "bidirectional": True}
@@ -53,8 +53,8 @@ def test_compiles_whole_forward_and_backward(name, backend, options):
             loss = y.square().sum() + sum(v.abs().sum() for v in parts(h_n))
             results.append((y, h_n, torch.autograd.grad(loss, [x, *unit.parameters()])))
         (y, h_n, grads), (expected, h_expected, grads_expected) = results
-        close(y, expected, 0 if exact(name, {}) else 1e-5)
-        close(h_n, h_expected, 0 if exact(name, {}) else 1e-5)
+        close(y, expected, 0 if finite(name, {}) else 1e-5)
+        close(h_n, h_expected, 0 if finite(name, {}) else 1e-5)
         close(grads, grads_expected, 1e-4)
 
 
@@ -106,8 +106,8 @@ def test_exports_for_any_batch_and_length(name, masked):
         lengths = torch.randint(1, steps + 1, (size,))
         y, h_n = program.module()(x, hx, reset, lengths)
         expected, h_expected = Model()(x, hx, reset, lengths)
-        close(y, expected, 0 if exact(name, {}) else 1e-12)
-        close(h_n, h_expected, 0 if exact(name, {}) else 1e-12)
+        close(y, expected, 0 if finite(name, {}) else 1e-12)
+        close(h_n, h_expected, 0 if finite(name, {}) else 1e-12)
 
 
 @every
@@ -118,7 +118,7 @@ def test_autocast_projects_in_bfloat16_and_keeps_states_whole(name, options):
         again, _ = unit(x.bfloat16(), h_n)
         if not unit.bidirectional:
             y_steps, _ = stepped(unit, x, reset=reset)
-            close(y_steps, y, 0 if exact(name, options) else 0.02)
+            close(y_steps, y, 0 if finite(name, options) else 0.02)
     assert y.dtype == again.dtype == torch.float32
     assert all(v.dtype == unit.state_dtype for v in parts(h_n))
     y.square().sum().backward()
@@ -151,8 +151,8 @@ def test_an_ensemble_by_vmap_equals_its_members(name, options):
         for i, member in enumerate(members):
             own = cuts if dims is None else cuts[i]
             expected, h_expected = member(xs[i], reset=own)
-            close(y[i], expected, 0 if exact(name, options) else 1e-10)
-            close(each(lambda v, i=i: v[i], h_n), h_expected, 0 if exact(name, options) else 1e-10)
+            close(y[i], expected, 0 if finite(name, options) else 1e-10)
+            close(each(lambda v, i=i: v[i], h_n), h_expected, 0 if finite(name, options) else 1e-10)
             named = dict(member.named_parameters())
             wanted = torch.autograd.grad(expected.square().sum(), list(named.values()), allow_unused=True)
             for key, value in zip(named, wanted, strict=True):
@@ -172,7 +172,7 @@ def test_per_sample_gradients_and_steps_by_vmap(name):
     for key, value in whole.items():
         close(each_one[key].sum(0), value, 1e-10)
     stepped = vmap(lambda x_t: unit.step(x_t)[0])(x[:, 0])
-    close(stepped, unit.step(x[:, 0])[0], 0 if exact(name, {}) else 1e-12)
+    close(stepped, unit.step(x[:, 0])[0], 0 if finite(name, {}) else 1e-12)
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -253,7 +253,7 @@ def test_any_subset_of_parameters_may_be_frozen(name):
     for frozen, (key, parameter) in enumerate(named):
         parameter.requires_grad_(False)
         y, _ = unit(x)
-        close(y, expected, 0 if exact(name, {}) else 1e-12)
+        close(y, expected, 0 if finite(name, {}) else 1e-12)
         rest = [p for _, p in named if p.requires_grad]
         grads = torch.autograd.grad((y * weight).sum(), rest, allow_unused=True)
         for g, w in zip(grads, [w for i, w in enumerate(whole) if i != frozen], strict=True):
@@ -340,9 +340,9 @@ def test_inference_mode_and_no_grad_give_the_same(name):
     unit, (x, _) = make(name, **BOTH), batch()
     expected, _ = unit(x)
     with torch.no_grad():
-        close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)
+        close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
     with torch.inference_mode():
-        close(unit(x)[0], expected, 0 if exact(name, {}) else 1e-12)
+        close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import torch  # noqa: F401 (for the examples)
 from torch import Tensor
 
 from remanent._options import check_range
@@ -291,9 +292,7 @@ def _scan_shard(call: LatchCall) -> tuple[Tensor, Tensor]:
 
 
 def _adjoint_shard(grad: Tensor, starts: Tensor, call: LatchCall) -> Any:
-    if call.backend == "reference":
-        return by_autograd(_run, grad, call)
-    return _gradients(grad, starts, call)
+    return by_autograd(_run, grad, call) if call.backend == "reference" else _gradients(grad, starts, call)
 
 
 _SHARDED = ShardedScan(_scan_shard, latch_kept, _adjoint_shard)
