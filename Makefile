@@ -1,11 +1,11 @@
-# `make demo` and `make test` do all their set-up: a virtual environment with the pinned versions.
+# Every target does all its set-up: a virtual environment with the pinned versions.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-.PHONY: demo test gpu docs lint clean
+.PHONY: demo test test-all gpu docs lint clean
 
 demo: $(READY)
 	$(BIN)/remanent demo
@@ -16,6 +16,10 @@ test: $(READY)
 # on a machine with a GPU: needs torch, triton and numba, and nothing else
 gpu:
 	PYTHONPATH=src $(PYTHON) -m remanent.bench.gpu
+
+# What `make test` leaves out: the longest tests, and whole products of options of which it runs a part.
+test-all: $(READY)
+	$(BIN)/python -m pytest -n 2 -m exhaustive
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

@@ -11,7 +11,7 @@ from torch import Tensor
 from remanent import BMRU, GRU, LRU, MinGRU
 from remanent.analysis import gradient_by_lag
 from remanent.report.figures import save_figure
-from remanent.report.memory import gradient_against_lag
+from remanent.report.memory_figures import gradient_against_lag
 from remanent.units import RecurrentUnit
 
 M, D, B, T = 8, 32, 16, 1000

@@ -1,5 +1,7 @@
 """Shows the examples in docstrings as code: a section of its own, where they stand as plain doctests."""
 
+import importlib
+import inspect
 import re
 from typing import Any
 
@@ -12,7 +14,9 @@ class Doctests(griffe.Extension):
     """Puts the doctests of a docstring under "Examples:"."""
 
     def on_object(self, *, obj: Any, **_: Any) -> None:
-        """Changes one docstring."""
+        """Changes one docstring; a cell gets that of its class, which is made when the module is imported."""
+        if obj.is_attribute and str(obj.value).startswith("make_cell("):
+            obj.docstring.value = inspect.getdoc(getattr(importlib.import_module(obj.module.path), obj.name))
         if obj.docstring is None or ">>> " not in obj.docstring.value or "Examples:" in obj.docstring.value:
             return
         text = obj.docstring.value

@@ -1,4 +1,4 @@
-"""What the site's pages are given as they are built: equations as MathML, and the latch that a reader can draw for."""
+"""What is added to the pages as the site is built: equations as MathML, the latch to draw for, files from elsewhere."""
 
 import html
 import re
@@ -6,11 +6,31 @@ from pathlib import Path
 from typing import Any
 
 from latex2mathml.converter import convert
+from mkdocs.structure.files import File
 
-PARTS = Path(__file__).parents[1] / "src" / "remanent" / "report" / "page_parts"
+ROOT = Path(__file__).parents[1]
+PARTS = ROOT / "src" / "remanent" / "report" / "page_parts"
 LATCH = "<!-- latch -->"
+BENCH = "results/bench"
+"""Where the pictures of speed.md lie, which the page shows from there on GitHub too."""
+CONTRIBUTING = "<!-- CONTRIBUTING.md -->"
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAYED = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
+
+
+def on_files(files: Any, config: Any) -> Any:
+    """Adds the pictures that lie beside their numbers."""
+    for path in sorted((ROOT / BENCH).glob("*.png")):
+        files.append(File.generated(config, f"pictures/bench/{path.name}", abs_src_path=str(path)))
+    return files
+
+
+def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
+    """Puts CONTRIBUTING.md in place of its mark, and turns links to the repository into links within the site."""
+    if CONTRIBUTING in markdown:
+        text = (ROOT / "CONTRIBUTING.md").read_text().replace("](docs/", "](")
+        markdown = markdown.replace(CONTRIBUTING, text)
+    return markdown.replace(f"](../{BENCH}/", "](pictures/bench/")
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:

@@ -7,6 +7,8 @@ import numpy as np
 import pytest
 import torch
 
+from crew import crew  # noqa: F401 (a fixture of several files)
+
 torch.set_num_threads(1)  # tests run side by side
 DATA = Path(__file__).parent / "data"
 

@@ -1,4 +1,4 @@
-"""Processes that stand by for a test module, joined in a gloo group: each call runs on all of them at once."""
+"""Processes that stand by for the tests, joined in a gloo group: each call runs on all of them at once."""
 
 import multiprocessing
 import tempfile
@@ -13,6 +13,13 @@ PATIENCE = 300.0
 """Seconds after which a call is taken for a hang."""
 
 
+def forkserver():
+    """The server of which the processes of all tests are forked: it imports what they need once."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["team", "crew", "shard_calls"])
+    return context
+
+
 class Crew:
     """So many processes, each with one thread.
 
@@ -22,7 +29,7 @@ class Crew:
 
     def __init__(self, size):
         self.folder = tempfile.TemporaryDirectory()
-        context = multiprocessing.get_context("spawn")
+        context = forkserver()
         pipes = [context.Pipe() for _ in range(size)]
         self.pipes = [ours for ours, _ in pipes]
         meeting = str(Path(self.folder.name) / "meeting")
@@ -50,7 +57,7 @@ class Crew:
         self.folder.cleanup()
 
 
-@pytest.fixture(scope="module", params=[2, 4])
+@pytest.fixture(scope="session", params=[2, 4])
 def crew(request):
     """Two processes, and four."""
     if not dist.is_available():

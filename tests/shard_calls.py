@@ -1,14 +1,13 @@
 """What the processes of a crew do in the tests of scans that are shared out in time."""
 
-from contextlib import contextmanager
-
 import torch
 import torch.distributed as dist
 
 import model_cases
 import unit_cases
 from remanent import SequenceModel
-from remanent.ops import latch_scan, latch_scan_joint, linear_scan, shards
+from remanent.ops import latch_scan, latch_scan_joint, linear_scan
+from remanent.ops.collectives import observe_collectives
 
 SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
@@ -53,7 +52,8 @@ def run_in_mesh(rank, size, inputs, cuts):
 
 def bytes_sent(rank, size, inputs, cuts):
     """What a scan and its backward pass hand to the collectives, in bytes."""
-    with counting() as sent:
+    sent = []
+    with observe_collectives(sent.append):
         states = latch_scan(
             **{k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}, group=dist.group.WORLD
         )
@@ -65,25 +65,10 @@ def bytes_sent(rank, size, inputs, cuts):
 def model_bytes(rank, size, config, batch, steps):
     """What a training step of a model hands to the collectives of its scans, in bytes."""
     x = torch.randn(batch, steps, config.input_size).tensor_split(size, dim=1)[rank]
-    with counting() as sent:
+    sent = []
+    with observe_collectives(sent.append):
         SequenceModel(config)(x, group=dist.group.WORLD)[0].sum().backward()
     return sum(sent)
-
-
-@contextmanager
-def counting():
-    """A list of what is handed to the collectives meanwhile, in bytes."""
-    sent, plain = [], shards.ALL_GATHER
-
-    def counted(found, given, **options):
-        sent.append(given.numel() * given.element_size())
-        return plain(found, given, **options)
-
-    shards.ALL_GATHER = counted
-    try:
-        yield sent
-    finally:
-        shards.ALL_GATHER = plain
 
 
 def run_in_a_part(rank, size):

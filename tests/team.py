@@ -1,7 +1,6 @@
 """Processes that train one run together, each started as a launcher would, and killed as a test likes."""
 
 import contextlib
-import multiprocessing
 import os
 import signal
 import socket
@@ -11,6 +10,7 @@ from multiprocessing.connection import wait
 
 import torch
 
+from crew import forkserver
 from remanent._terminal import Terminated
 from remanent.distributed import Launch
 from remanent.training import Experiment, resume_run, start_run
@@ -29,8 +29,7 @@ class Team:
     """
 
     def __init__(self, size, target, *arguments):
-        context = multiprocessing.get_context("forkserver")
-        context.set_forkserver_preload(["team"])
+        context = forkserver()
         with socket.socket() as free:
             free.bind(("localhost", 0))
             port = free.getsockname()[1]

@@ -249,7 +249,7 @@ def test_table_imports_no_training(tmp_path):
         (["export", "nowhere"], "the run's folder must exist, got nowhere"),
         (["export", "taken"], "`config.json` must be a file in taken, got none"),
         (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, c, got 'tflite'"),
-        (["export", "taken", "--weights", "int8"], "`--weights` must be float32 but for --format c, got int8"),
+        (["export", "taken", "--weights", "int8"], "`--weights` must be float32 unless --format is c, got int8"),
         (["chip", "nowhere"], "the run's folder must exist, got nowhere"),
         (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
         (["table"], "`FILE` must be given where results/ holds no records of `remanent grid`"),

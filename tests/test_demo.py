@@ -1,34 +1,45 @@
-"""The demonstration, made small: the same code, fewer steps and shorter tests."""
+"""The demonstration, made small: the same code, with fewer steps and shorter sequences."""
 
-import json
+import html
 
 import pytest
 
 from remanent import demo
-from remanent.demo import UNITS, Trial, run_demo
+from remanent.demo import GRIDS, UNITS, run_demo
+from remanent.report.results import read_results
+from remanent.report.tables import format_score
+from remanent.training import load_run
+from remanent.training.variants import experiment_for
 
-SMALL = (
-    Trial("copy-first", "Copy the first input", ((300, 6), (300, 4), (1_100, 4))),
-    Trial("digits", "Name a digit after empty steps", ((136, 6), (136, 4), (1_360, 4))),
-)
+TINY = {"training.steps": ["2"], "training.batch_size": ["2"], "model.hidden_size": ["2"]}
+SMALL = {"copy-first": TINY | {"task.steps": ["1"]}, "digits": TINY | {"task.padding": ["1"]}}
 
 
-def test_the_whole_demo_made_small(tmp_path):
-    folder = run_demo(tmp_path / "demo", trials=SMALL, steps=2, progress=False)
-    text = (folder / "report.md").read_text()
-    lines = [json.loads(line) for line in (folder / "results.jsonl").read_text().splitlines()]
-    assert len(lines) == 2 * len(UNITS) * 3
-    assert {line["unit"] for line in lines} == set(UNITS)
-    for trial in SMALL:
-        for figure in ("length", "hysteresis", "states"):
-            name = f"{trial.recipe}-{figure}.png"
-            assert f"({name})" in text
-            assert (folder / name).read_bytes().startswith(b"\x89PNG")
-    for line in lines:
-        shown = f"{100 * line['accuracy']:.1f} %" if "accuracy" in line else f"{line['mse']:.4f}"
-        assert f" {shown} |" in text
-    widths = {line["config"]["model"]["hidden_size"] for line in lines}
-    assert widths == {64}
+@pytest.fixture
+def small(tmp_path, capsys):
+    """The folder of a small demonstration, and what was printed, without line breaks."""
+    folder = run_demo(tmp_path / "demo", seed=3, grids=SMALL)
+    return folder, " ".join(capsys.readouterr().out.split())
+
+
+def test_the_whole_demo_made_small(small):
+    folder, shown = small
+    assert list(SMALL) == list(GRIDS)
+    for recipe in SMALL:
+        records, notes = read_results([folder / f"{recipe}.jsonl"])
+        page = html.unescape((folder / f"{recipe}.html").read_text())
+        assert notes == []
+        assert [(record.unit, record.seed) for record in records] == [(unit, 3) for unit in UNITS]
+        for record in records:
+            assert [test.length for test in record.tests] == [1, 10, 100, 1000]
+            said = [format_score(test.score, record.metric) for test in record.tests]
+            assert f"from {said[0]} to {said[-1]} for {record.unit} (" in shown
+            assert all(f">{text.removesuffix(' %')}<" in page for text in said)
+            experiment, _ = load_run(folder / "runs" / f"{recipe}-{record.unit}-3-{record.id[:8]}")
+            assert experiment == experiment_for(recipe, record.unit, 3, record.set, threads=2)
+        assert f"From 1 to 1,000 {records[0].length_name}, the " in shown
+        assert page.count("<figure><img") >= 6
+    assert f"Open {folder}/copy-first.html and {folder}/digits.html in a browser" in shown
 
 
 def test_an_existing_folder_is_never_reused(tmp_path, monkeypatch):

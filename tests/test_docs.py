@@ -1,5 +1,6 @@
-"""The table of the units is whole, its examples run, its pictures show what they should; results are as measured."""
+"""The pages say what the code does: tables, examples, pictures; results are as measured."""
 
+import dataclasses
 import importlib.util
 import re
 import subprocess
@@ -11,9 +12,11 @@ import pytest
 import torch
 import torch.distributed as dist
 
-from remanent import UNITS
-from remanent.tasks import TASKS
-from remanent.training import RECIPES
+from remanent import UNITS, ModelConfig
+from remanent.distributed import Launch
+from remanent.tasks import METRICS, TASKS, CopyFirst
+from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
+from remanent.training.outcome import record_run
 from result_records import record, write
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -21,7 +24,9 @@ TEXT = (DOCS / "units.md").read_text()
 TASKS_TEXT = (DOCS / "tasks.md").read_text()
 EXPORT_TEXT = (DOCS / "export.md").read_text()
 SCALING_TEXT = (DOCS / "scaling.md").read_text()
+TRAINING_TEXT = (DOCS / "training.md").read_text()
 NAMES = (*UNITS, "attention")
+REGISTRIES = (UNITS, TASKS, RECIPES, METRICS)
 
 
 def load(name):
@@ -58,18 +63,20 @@ def draw_results():
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
-def test_python_blocks_run_one_after_the_other(page, tmp_path):
+def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     text = page.read_text()
     if "onnxruntime" in text:
         pytest.importorskip("onnxscript", reason="needs the extra onnx")
     names = {"__name__": "docs_md", "folder": tmp_path}
+    before = [set(registry) for registry in REGISTRIES]
     try:
         for block in re.findall(r"^ *```python\n(.*?)```", text, re.DOTALL | re.MULTILINE):
             exec(compile(textwrap.dedent(block), page.name, "exec"), names)
     finally:
-        UNITS.pop("leaky", None)
-        TASKS.pop("maximum", None)
-        RECIPES.pop("maximum", None)
+        for registry, known in zip(REGISTRIES, before, strict=True):
+            for name in registry.keys() - known:
+                del registry[name]
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
 
@@ -91,7 +98,7 @@ def test_every_task_has_a_row_that_says_what_its_class_does():
 
 
 def test_every_unit_has_a_row_and_a_picture():
-    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", TEXT, re.MULTILINE)
+    rows = re.findall(r"^\| `(\w+)` \|(.*)\|$", TEXT.split("\n## ")[0], re.MULTILINE)
     assert [name for name, _ in rows] == [*(unit.__name__ for unit in UNITS.values()), "Attention"]
     for name, row in rows:
         cells = [cell.strip() for cell in re.split(r"(?<!\\)\|", row)]
@@ -201,6 +208,88 @@ def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path):
     assert [(rank, steps) for rank, steps, _ in found[2]] == [("0", "500"), ("1", "500")]
     for _, _, shared in found[2]:
         assert float(shared) == pytest.approx(float(alone), rel=1e-4)
+
+
+def test_the_tables_of_the_training_guide_are_what_the_code_says(tmp_path, monkeypatch):
+    page = tmp_path / "training.md"
+    page.write_text(TRAINING_TEXT)
+    monkeypatch.setattr("sys.argv", ["draw_training.py", "--page", str(page)])
+    draw = load("draw_training")
+    draw.main()
+    assert page.read_text() == TRAINING_TEXT, "run `python docs/draw_training.py`"
+
+
+@pytest.mark.parametrize("cls", [TrainingConfig, ModelConfig, Launch])
+def test_the_ranges_of_the_training_guide_are_those_that_are_checked(cls):
+    """A value just out of a described range is rejected, and the end of a closed range is taken."""
+    needed = {TrainingConfig: {"anneal": False}, ModelConfig: {"input_size": 1, "output_size": 1}, Launch: {}}[cls]
+    checked = 0
+    for name, said in load("draw_training").described_arguments(cls).items():
+        for taken, refused in bounds(said, {f.name: f.default for f in dataclasses.fields(cls)}[name]):
+            with pytest.raises(ValueError, match=name):
+                cls(**{**needed, name: refused})
+            if taken is not None:
+                cls(**{**needed, name: taken})
+            checked += 1
+    assert checked >= {TrainingConfig: 12, ModelConfig: 14, Launch: 3}[cls]
+
+
+def bounds(said, default):
+    """The ends of the ranges in a description: (a value at the end that is taken, or None; one that is refused)."""
+    number = r"(-?\d+(?:\.\d+)?)"
+    step = 1e-3 if isinstance(default, float) else 1
+    kind = type(step)
+    for low in re.findall(rf"at least {number}", said):
+        yield (None if "multiple" in said or "even" in said else kind(low)), kind(low) - step
+    for low in re.findall(rf"above {number}", said):
+        yield None, kind(low)
+    for open_low, low, high, open_high in re.findall(rf"in ([\[(]){number}, {number}([\])])", said):
+        yield (None if open_low == "(" else kind(low)), kind(low) if open_low == "(" else kind(low) - step
+        yield (None if open_high == ")" else kind(high)), kind(high) if open_high == ")" else kind(high) + step
+
+
+def test_the_training_guide_lists_what_a_run_folder_holds(tmp_path):
+    task, model = CopyFirst(steps=4), ModelConfig(input_size=1, output_size=1, hidden_size=4)
+    folder = tmp_path / "run"
+    start_run(
+        Experiment(task, model, TrainingConfig(steps=2, batch_size=2, checkpoint_every=1)), folder, progress=False
+    )
+    record_run(folder)
+    text = TRAINING_TEXT.split("## The run folder")[1].split("\n## ")[0]
+    listed = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)}
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
+    found = {re.sub(r"step-\d+", "step-N", name) for name in found if not name.startswith("tensorboard/")}
+    assert found | {"tensorboard/", ".lock", "resumed.json", "export/", "robustness/"} == listed
+    assert (folder / "tensorboard").is_dir()
+
+
+def test_the_picture_of_the_house_shows_its_rooms_and_only_uses_that_there_are():
+    draw = load("draw_house")
+    assert draw.PICTURE.read_text() == draw.picture(), "run `python docs/draw_house.py`"
+    package = DOCS.parent / "src" / "remanent"
+    rooms = {path.stem for path in package.iterdir() if path.is_dir() or path.suffix == ".py"}
+    assert set(draw.PARTS) == {name for name in rooms if not name.startswith("_") and name != "py"}
+    for used, user in draw.ARROWS:
+        files = [package / f"{user}.py", *(package / user).rglob("*.py")]
+        text = "\n".join(path.read_text() for path in files if path.exists())
+        assert re.search(rf"^ *(from|import) remanent(\.| import ){used}\b", text, re.MULTILINE), (used, user)
+        assert draw.PARTS[used].row <= draw.PARTS[user].row
+
+
+def test_contributing_names_files_that_there_are():
+    root = DOCS.parent
+    named = re.findall(r"`([\w/]+(?:\.py|\.md|/))`", (root / "CONTRIBUTING.md").read_text())
+    package = root / "src" / "remanent"
+    assert len(named) > 30
+    missing = [name for name in named if not any((place / name).exists() for place in (root, package))]
+    assert [name for name in missing if "/" in name.rstrip("/") or not list(package.rglob(name.rstrip("/")))] == []
+
+
+def test_the_glossary_is_in_order_and_has_the_terms_of_the_other_pages():
+    terms = re.findall(r"^\*\*(.+?)\*\*", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+    assert terms == sorted(terms, key=str.lower)
+    needed = ["annealing", "candidate", "clock", "epsilon", "latch", "hold", "horizon", "threshold", "write", "vaa"]
+    assert {*needed, "failing length", "surrogate gradient"} <= {term.lower() for term in terms}
 
 
 @pytest.mark.skipif(not (DOCS.parent / "results").is_dir(), reason="the results are not here")

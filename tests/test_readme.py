@@ -1,17 +1,22 @@
 """Every Python block of the README runs, and every command in it is one that the parser knows."""
 
+import contextlib
 import re
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
 
+from cases import rarely
 from remanent.cli import main
 from remanent.export.chip import missing_tools
 from remanent.training import RECIPES
 
 README = Path(__file__).parents[1] / "README.md"
-PAGES = [README.parent / "docs" / name for name in ("index.md", "memory.md", "speed.md", "export.md", "scaling.md")]
+PAGES = [
+    README.parent / "docs" / f"{name}.md" for name in ("index", "training", "memory", "speed", "export", "scaling")
+]
 ELSEWHERE = ("keyword", "--address")
 """What needs recordings or a cluster; other tests run it, and `test_site.py` parses the command."""
 
@@ -21,7 +26,8 @@ def blocks(text):
 
 
 def commands(text):
-    lines = [line for language, block in blocks(text) if language == "console" for line in block.splitlines()]
+    found = [block.replace("\\\n", " ") for language, block in blocks(text) if language == "console"]
+    lines = [line for block in found for line in block.splitlines()]
     said = dict.fromkeys(line.removeprefix("$ ").partition("  #")[0].rstrip() for line in lines)
     return [
         shlex.split(line)[1:]
@@ -35,6 +41,34 @@ COMMANDS = commands("\n".join(path.read_text() for path in (README, *PAGES)))
 
 
 GRID = ["grid", "--task", "copy-first"]
+LONG = (
+    "bench --threads 2 --allocator reuse --out bench",
+    "train copy-first --devices 4",
+    "train copy-first --devices 4 --strategy fsdp",
+    "train copy-first --devices 4 --time-shards 2",
+    "train copy-first --devices 4 --time-shards 4",
+    "export runs/digits-bmru+lru-1 --out models --name digits",
+    "robustness runs/digits-bmru+lru-1 --draws 20 --noise 0.1 0.3 --bits 8 6 4 --out robustness-digits",
+    "grid --task copy-first flip-flop --unit bmru lru bmru+lru --seed 0:3",
+)
+"""Commands whose sections, shares or parts another command has too; `make test-all` runs them."""
+assert set(LONG) <= set(map(" ".join, COMMANDS))
+
+
+@pytest.fixture(scope="module")
+def make_once(tmp_path_factory):
+    """Copies into the working folder what a command leaves there; each command is run once."""
+    made = {}
+
+    def make(*command):
+        if command not in made:
+            folder = tmp_path_factory.mktemp("made")
+            with contextlib.chdir(folder):
+                assert main(list(command)) == 0
+            made[command] = folder
+        shutil.copytree(made[command], Path(), dirs_exist_ok=True)
+
+    return make
 
 
 @pytest.mark.parametrize("block", [block for language, block in BLOCKS if language == "python"])
@@ -49,8 +83,8 @@ def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
     assert "torch.equal" in first
 
 
-@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
-def test_commands_run(command, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("command", [rarely(c) if " ".join(c) in LONG else c for c in COMMANDS], ids=" ".join)
+def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
     """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
     tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--model.hidden_size=4"]
@@ -58,7 +92,7 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     run = runs[0] if runs else None
     for run in runs:
         recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)
-        assert main(["train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}"]) == 0
+        make_once("train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}")
         assert Path(run).is_dir()
     if "--data-dir" in command:
         assert main(command) == 2
@@ -69,11 +103,11 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys):
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
         command = [*command, *tiny]
-    if command[0] in ("grid", "table") or "--results" in command:
+    if command[0] == "grid" or (command[0] == "table" and not runs) or "--results" in command:
         options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
         grid = [word for word in command if not word.startswith("task.steps")] if command[0] == "grid" else GRID
-        assert main([*grid, *tiny, "--set", *options]) == 0
+        make_once(*grid, *tiny, "--set", *options)
     if command[0] == "grid":
         return
     if command[0] == "chip" and missing_tools():
@@ -89,3 +123,23 @@ def test_make_targets_exist():
     assert targets == ["demo", "test", "docs"]
     for target in targets:
         assert f"\n{target}: " in makefile
+    told = re.findall(r"^make ([\w-]+)", (README.parent / "CONTRIBUTING.md").read_text(), re.MULTILINE)
+    assert set(told) == set(re.findall(r"^([a-z][\w-]*):", makefile, re.MULTILINE)) - {"clean"}
+
+
+def test_the_readme_is_short_and_its_links_lead_somewhere():
+    text = README.read_text()
+    assert len(text.split()) < 1500
+    for page in (README, README.parent / "CONTRIBUTING.md"):
+        for target, _, anchor in re.findall(r"\]\(((?!https?:)[^)#]+)(#([\w-]+))?\)", page.read_text()):
+            assert (README.parent / target).exists(), f"{page.name} links to {target}"
+            if anchor:
+                assert anchor in anchors((README.parent / target).read_text()), (
+                    f"{page.name} links to {target}#{anchor}"
+                )
+
+
+def anchors(text):
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}

@@ -1,11 +1,11 @@
 """The units and the options that every law is tested over."""
 
+import dataclasses
+
 import torch
 
 from remanent import UNITS
 
-LATCHES = ("bmru", "cmru", "alpha_cmru")
-LEARN = ("bmru", "cmru", "alpha_cmru", "fq_bmru", "min_gru", "min_lstm", "brc", "nbrc")
 SHARED = [
     {},
     {"bias": False},
@@ -13,15 +13,33 @@ SHARED = [
     {"bidirectional": True},
     {"num_layers": 2, "bidirectional": True},
 ]
-OWN = {
-    **{name: [{"epsilon": e} for e in (0.0, 0.4, 1.0)] + [{"width": 2.5}] for name in LATCHES},
-    "fq_bmru": [{"width": 2.5}],
-    "lru": [{"r_min": 0.2, "r_max": 0.5}],
+OPTIONS = [*({"epsilon": e} for e in (0.0, 0.4, 1.0)), {"width": 2.5}, {"r_min": 0.2, "r_max": 0.5}]
+"""Values of the options that units have of their own; a unit is tested with those that it has."""
+STARTS = {
+    "learned": [{"initial_state": "learned"}, {"initial_state": "learned", "num_layers": 2, "bidirectional": True}],
+    "low": [{"initial_state": "low"}, {"initial_state": "low", "bidirectional": True}],
 }
-LOW = [{"initial_state": "low"}, {"initial_state": "low", "bidirectional": True}]
-LEARNED = [{"initial_state": "learned"}, {"initial_state": "learned", "num_layers": 2, "bidirectional": True}]
-STARTS = {name: LEARNED + (LOW if name in ("bmru", "cmru") else []) for name in LEARN}
-CASES = [(name, options) for name in UNITS for options in (*SHARED, *OWN.get(name, []), *STARTS.get(name, []))]
+
+
+def kind(name):
+    """The class of a unit's equations."""
+    return UNITS[name].recurrence_type
+
+
+def own_options(name):
+    """The options that a unit has beside those of all units."""
+    return {option.name for option in dataclasses.fields(kind(name))}
+
+
+def cases_of(name):
+    """The options that a unit is tested with."""
+    own = [options for options in OPTIONS if set(options) <= own_options(name)]
+    starts = [options for start in kind(name).initial_states for options in STARTS.get(start, [])]
+    return [*SHARED, *own, *starts]
+
+
+WITH_EPSILON = [name for name in UNITS if "epsilon" in own_options(name)]
+CASES = [(name, options) for name in UNITS for options in cases_of(name)]
 ONE_WAY = [(name, options) for name, options in CASES if not options.get("bidirectional")]
 TWO_WAY = [(name, options) for name, options in CASES if options.get("bidirectional")]
 M, D = 4, 6
@@ -45,9 +63,19 @@ def make(name, *, seed=0, dtype=torch.float64, batch_first=True, **options):
     return unit
 
 
+def equations(name, options):
+    """A unit's equations with those of some options that are its own."""
+    return kind(name)(**{key: value for key, value in options.items() if key in own_options(name)})
+
+
 def exact(name, options):
     """Whether every state is set or held, never computed."""
-    return name == "fq_bmru" or (name == "bmru" and options.get("epsilon", 0) == 0)
+    return equations(name, options).exact_states
+
+
+def finite(name, options):
+    """Whether every written state is a number of the parameters, which no product of matrices rounds."""
+    return equations(name, options).finite_states
 
 
 def stepped(unit, x, h=None, reset=None):

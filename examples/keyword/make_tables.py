@@ -8,7 +8,7 @@ import numpy as np
 
 from remanent.tasks.sounds.mfcc import FLOOR, tables
 from remanent.tasks.sounds.speech import COMMANDS_RATE, DIGITS_RATE, WORDS, SpeechTask
-from remanent.training.run import read_experiment
+from remanent.training.folder import read_experiment
 
 RATES = {"digits": DIGITS_RATE, "speech-commands": COMMANDS_RATE}
 FULL_SCALE = 32768

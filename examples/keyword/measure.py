@@ -14,7 +14,7 @@ import numpy as np
 from remanent.tasks import Keyword
 from remanent.tasks.sounds.clips import read_samples
 from remanent.tasks.sounds.speech import DIGITS_RATE, WORDS, find_digits
-from remanent.training.run import read_experiment
+from remanent.training.folder import read_experiment
 
 PAUSE = 0.5
 """Seconds of silence before and after each clip."""

@@ -1,4 +1,4 @@
-"""Files and configurations: written whole and then renamed, read with errors that name what is wrong."""
+"""Files and configurations: written whole or not at all, and read with errors that name the problem."""
 
 import dataclasses
 import json
@@ -14,7 +14,7 @@ Config = TypeVar("Config")
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Writes a file so that it is there whole or not at all, whenever the process ends.
+    """Writes a file so that it exists whole or not at all, whenever the process ends.
 
     Raises:
         OSError: the folder cannot be written.
@@ -33,10 +33,17 @@ def write_whole(path: Path, content: bytes) -> None:
 
 
 def replace_between(text: str, begin: str, end: str, content: str, page: Path) -> str:
-    """A page's text with other content between two marks.
+    """Replaces the content between two marks in the text of a page.
+
+    Args:
+        text: the text of the page.
+        begin: the mark before the content.
+        end: the mark after the content.
+        content: the new content.
+        page: the file of the page, for the error.
 
     Raises:
-        ValueError: it does not hold each mark once, in this order.
+        ValueError: the text does not hold each mark once, in this order.
 
     >>> replace_between("a <b> c <d> e", "<b>", "<d>", "new", Path("page.md"))
     'a <b>\\n\\nnew\\n<d> e'
@@ -48,10 +55,10 @@ def replace_between(text: str, begin: str, end: str, content: str, page: Path) -
 
 @contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Fills a folder that is there whole or not at all: gives a hidden one beside it, which takes its name at the end.
+    """Makes a folder that exists whole or not at all: gives a hidden folder beside it, which is renamed at the end.
 
     Raises:
-        OSError: the folder around it cannot be written, or it has come to hold something meanwhile.
+        OSError: the folder around it cannot be written, or another process has made the folder meanwhile.
     """
     staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
     try:
@@ -87,12 +94,12 @@ def read_json(path: Path) -> dict[str, Any]:
 
 
 def from_dict(cls: type[Config], values: dict[str, Any], where: str) -> Config:
-    """Builds a configuration from a dict, and refuses keys that it does not have.
+    """Builds a configuration from a dict, and rejects unknown keys.
 
     Args:
         cls: a dataclass that checks its own values.
-        values: its fields.
-        where: what the error calls the dict.
+        values: the values of its fields, by name.
+        where: the name of the dict in errors.
 
     Raises:
         ValueError: a key is unknown or missing, or a value is of another type.

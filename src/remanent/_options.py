@@ -1,4 +1,4 @@
-"""Checks of plain options: whole numbers, ranges, choices; an error names the option, the rule and what came."""
+"""Checks of plain options: whole numbers, ranges, choices; an error names the option, the rule and the value."""
 
 import math
 from collections.abc import Collection
@@ -17,7 +17,7 @@ def check_at_least(name: str, value: int, least: int) -> None:
 def check_range(
     name: str, value: float, low: float, high: float, *, open_low: bool = False, open_high: bool = False
 ) -> None:
-    """Raises unless an option is a finite number between `low` and `high`, without an end that is open."""
+    """Raises unless an option is a finite number in the range from `low` to `high`, without its open ends."""
     if not isinstance(value, int | float | torch.SymFloat | torch.SymInt) or isinstance(value, bool):
         raise TypeError(f"`{name}` must be a number, got {type(value).__name__}")
     open_high = open_high or high == math.inf
@@ -29,6 +29,6 @@ def check_range(
 
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
-    """Raises unless an option is among its choices."""
+    """Raises unless an option is one of its choices."""
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")

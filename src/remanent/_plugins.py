@@ -7,10 +7,10 @@ from pathlib import Path
 
 
 def import_modules(names: Iterable[str]) -> None:
-    """Imports modules, installed ones or those in the working directory; once imported they stay.
+    """Imports modules that are installed or in the working directory; they stay imported.
 
     Raises:
-        ValueError: there is no such module.
+        ValueError: a module does not exist.
     """
     for name in names:
         if (here := str(Path.cwd())) not in sys.path:

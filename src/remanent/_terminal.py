@@ -1,17 +1,18 @@
-"""What a command says on stderr, and how it ends when it is told to."""
+"""Lines on stderr, and the exception that ends a command on SIGTERM."""
 
 import signal
 import sys
 
 
 class Terminated(SystemExit):
-    """A run that was told to end by SIGTERM, and that can go on.
+    """The end of a run by SIGTERM, from which it can be resumed.
 
     Args:
-        message: how far it came, and how to go on.
+        message: the last step of the run, and how to resume it.
     """
 
     STATUS = 128 + signal.SIGTERM
+    """The exit status of a process that SIGTERM ended."""
 
     def __init__(self, message: str) -> None:
         super().__init__(self.STATUS)
@@ -22,6 +23,6 @@ class Terminated(SystemExit):
 
 
 def write_line(text: str) -> None:
-    """Writes a line in one piece, so that those of several processes stay apart; `print` writes its end separately."""
+    """Writes a line in one piece, so that lines of several processes do not mix; `print` writes its end separately."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()

@@ -54,7 +54,7 @@ def test_bad_arguments_are_refused_by_name():
         hysteresis_curve(BMRU(1, 2), 0, span=1)
     with pytest.raises(ValueError, match="`points` must be at least 2, got 1"):
         hysteresis_curve(BMRU(1, 2), 0, points=1)
-    with pytest.raises(TypeError, match="`unit` must be a BMRU, CMRU or AlphaCMRU, got LRU"):
+    with pytest.raises(TypeError, match="`unit` must run a latch's scan, as BMRU, CMRU and AlphaCMRU do, got LRU"):
         hysteresis_curve(LRU(1, 2), 0)
     with pytest.raises(TypeError, match="`unit` must be a RecurrentUnit, got Linear"):
         input_loop(torch.nn.Linear(1, 1), 0, torch.ones(1))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from cases import rarely
 from model_cases import RECURRENT, inputs, make
 from remanent.export import export_onnx
 from remanent.export._compare import judge
@@ -14,11 +15,12 @@ ort = pytest.importorskip("onnxruntime", reason="needs the extra onnx")
 pytest.importorskip("onnxscript", reason="needs the extra onnx")
 
 MODELS = [
-    {"head": "every", "hidden_size": 64, "num_layers": 2},
+    rarely({"head": "every", "hidden_size": 64, "num_layers": 2}),
     {"unit": RECURRENT, "hidden_size": 3 * len(UNITS), "num_layers": 1, "encoder": "embedding", "input_size": 11},
     {"unit": "bmru+lru", "head": "mean", "norm": "layer", "mlp": "gelu", "gate": True, "initial_state": "learned"},
     {"unit": "lru,fq_bmru", "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "norm": "none", "mlp": "none"},
-    {"unit": "attention", "num_heads": 2, "head": "every"},
+    {"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 1},
+    rarely({"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 2}),
 ]
 
 

@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import shard_calls
-from crew import crew  # noqa: F401 (a fixture)
 from helpers import assert_close
 from model_cases import inputs, make
 
@@ -19,7 +18,7 @@ MODELS = [
 
 
 @pytest.mark.parametrize("options", MODELS, ids=lambda o: ",".join(f"{k}={v}" for k, v in o.items()))
-def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):  # noqa: F811
+def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):
     model = make(**options)
     x, before = inputs(model, T=T), model(inputs(model, T=3))[1].detach()
     reset = torch.rand(3, T, generator=torch.Generator().manual_seed(2)) < 0.2
@@ -42,7 +41,7 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):  
             assert_close(sum(share[name] for share in shares), grad, 1e-11, name)
 
 
-def test_what_does_not_share_its_time_or_does_not_fit_raises_everywhere(crew):  # noqa: F811
+def test_what_does_not_share_its_time_or_does_not_fit_raises_everywhere(crew):
     size = len(crew.pipes)
     good = torch.zeros(2, 3, 3, dtype=torch.float64)
     for options, x, message in (

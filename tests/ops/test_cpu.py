@@ -1,5 +1,6 @@
 """The CPU kernels on several threads, processes and layouts: nothing depends on who does the work."""
 
+import importlib
 import multiprocessing
 import subprocess
 import sys
@@ -9,10 +10,12 @@ import warnings
 import pytest
 import torch
 
+from cases import crossed
 from helpers import assert_close
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
-from remanent.ops.cpu import cut, launch
+from remanent.ops.cpu import cut
 from remanent.ops.cpu import threads as teams
+from remanent.ops.cpu.arrays import LatchArrays, LinearArrays
 
 SHAPES = [
     (1, 5000, 7),
@@ -53,9 +56,7 @@ def both(scan, *tensors, reset=None, **more):
     return states.detach(), torch.autograd.grad(states, wanted, weights)
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+@crossed(epsilon=[0.0, 0.3], reset=[False, True], shape=SHAPES)
 def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsilon):
     gates, alpha, more = inputs_of(shape, reset=reset)
     states, grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="cpu", **more)
@@ -65,10 +66,7 @@ def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsil
         assert_close(grad, wanted, 1e-12, "gradient")
 
 
-@pytest.mark.parametrize("shape", SHAPES, ids=str)
-@pytest.mark.parametrize("reset", [False, True])
-@pytest.mark.parametrize("moves", [False, True], ids=["fixed", "moving"])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
+@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True], shape=SHAPES)
 def test_linear_is_the_same_on_any_number_of_threads(threads, shape, reset, moves, dtype):
     gates, decay, more = inputs_of(shape, reset=reset)
     candidate, threshold = gates.chunk(2, dim=-1)
@@ -228,9 +226,9 @@ def test_a_forked_child_and_dataloader_workers_scan_after_their_parent_did(threa
 def test_python_threads_stand_in_where_torch_has_no_team(threads, monkeypatch):
     gates, alpha, more = inputs_of((1, 5000, 7))
     expected = latch_scan_joint(gates, alpha, more["h0"], backend="cpu")
-    monkeypatch.setattr(teams._Process, "forked", True)
+    monkeypatch.setattr(teams.Process, "forked", True)
     assert torch.equal(latch_scan_joint(gates, alpha, more["h0"], backend="cpu"), expected)
-    assert teams._Process.pool is not None
+    assert teams.Process.pool is not None
 
 
 def run_apart(code, **environment):
@@ -275,6 +273,14 @@ def test_kernels_are_compiled_once_for_all_processes_and_shapes(tmp_path):
     assert len(counts[0]) == 3  # the probe, forward, backward
 
 
+@pytest.mark.parametrize(
+    ("name", "arrays"), [("latch_kernels", LatchArrays), ("linear_kernels", LinearArrays)], ids=["latch", "linear"]
+)
+def test_kernels_find_arrays_where_they_are_put(name, arrays):
+    kernels = importlib.import_module(f"remanent.ops.cpu.{name}")
+    assert [getattr(kernels, field.upper()) for field in arrays._fields] == list(range(len(arrays._fields)))
+
+
 def test_a_place_without_a_cache_still_runs(monkeypatch):
     import numba
 
@@ -286,7 +292,9 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
         return made(*args, **options)
 
     monkeypatch.setattr(numba, "cfunc", without_cache)
-    kernel = teams.compiled.__wrapped__(launch._kernels().probe, torch.float32)
+    from remanent.ops.cpu.kernels import probe
+
+    kernel = teams.compiled.__wrapped__(probe, torch.float32)
     assert kernel.address
 
 

@@ -3,10 +3,11 @@
 import pytest
 import torch
 
+from cases import crossed
 from helpers import assert_close
 from remanent.ops import feedback_scan, feedback_step
-from remanent.ops._feedback import CELLS, SIZES
-from remanent.ops.feedback import BACKENDS, _operator
+from remanent.ops.feedback import BACKENDS
+from remanent.ops.feedback_cells import CELLS
 
 D = 5
 WAYS = [(cell, diagonal) for cell in CELLS for diagonal in (False, True)]
@@ -15,7 +16,7 @@ ways = pytest.mark.parametrize(("cell", "diagonal"), WAYS)
 
 def case(cell, diagonal, T, *, dtype=torch.float64, B=3):
     torch.manual_seed(T)
-    gates, fed, parts = SIZES[cell]
+    gates, fed, parts = CELLS[cell].value, CELLS[cell].fed, CELLS[cell].state
     tensors = {
         "value": torch.randn(B, T, gates * D, dtype=dtype),
         "weight": torch.randn((fed * D,) if diagonal else (fed * D, D), dtype=dtype),
@@ -26,10 +27,12 @@ def case(cell, diagonal, T, *, dtype=torch.float64, B=3):
     return {name: value.requires_grad_() for name, value in tensors.items()} | {"reset": torch.rand(B, T) < 0.3}
 
 
-@ways
-@pytest.mark.parametrize("T", [1, 2, 63, 64, 65])
-@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
-@pytest.mark.parametrize("without", [(), ("reset", "reset_state"), ("reset_state",), ("bias",)], ids=str)
+@crossed(
+    without=[(), ("reset", "reset_state"), ("reset_state",), ("bias",)],
+    dtype=[torch.float64, torch.float32],
+    T=[1, 2, 63, 64, 65],
+    cell__diagonal=WAYS,
+)
 def test_backends_give_the_same_values_and_gradients(cell, diagonal, T, dtype, without):
     inputs = case(cell, diagonal, T, dtype=dtype) | dict.fromkeys(without)
     wanted = {name: value for name, value in inputs.items() if value is not None and value.requires_grad}
@@ -57,7 +60,7 @@ def test_gradcheck_and_opcheck(cell, diagonal):
 
     assert torch.autograd.gradcheck(run, tuple(inputs[name] for name in order))
     names = ("value", "weight", "bias", "h0", "reset", "reset_state")
-    torch.library.opcheck(_operator, (*(inputs[name] for name in names), cell))
+    torch.library.opcheck(torch.ops.remanent.feedback_scan.default, (*(inputs[name] for name in names), cell))
 
 
 @ways

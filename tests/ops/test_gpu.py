@@ -7,8 +7,10 @@ import sys
 import pytest
 import torch
 
+from cases import rarely
 from helpers import assert_close
 from remanent.ops import latch_scan, linear_scan
+from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
 from remanent.ops.gpu import launch, scans
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
@@ -17,7 +19,7 @@ NAMES = [
     f"remanent.ops.gpu.{name}" for name in ("kernels", "latch_kernels", "latch_backward_kernels", "linear_kernels")
 ]
 LENGTHS = [(1, 512, True), (2, 1, False), (63, 1, True), (64, 512, False), (65, 1, True), (65, 512, False)]
-LENGTHS += [(200, 1, True), (200, 512, True), (200, 512, False)]
+LENGTHS += [rarely(200, 1, True), (200, 512, True), rarely(200, 512, False)]
 REAL = {torch.float32: 1e-5, torch.float64: 1e-12, torch.bfloat16: 2e-2, torch.float16: 2e-3}
 TOLERANCE = REAL | {torch.complex64: 1e-5, torch.complex128: 1e-12}
 PIECES = pytest.mark.parametrize("fill", [1, 512], ids=["whole", "pieces"])
@@ -40,12 +42,12 @@ def interpreted():
         for name in NAMES:
             sys.modules.pop(name, None)
         sys.modules.update(loaded)
-    return tuple(modules[1:])
+    return scans.Kernels(*modules[1:])
 
 
 @pytest.fixture
 def kernels(interpreted, monkeypatch):
-    monkeypatch.setattr(scans, "_kernels", lambda: interpreted)
+    monkeypatch.setattr(scans, "kernels", lambda: interpreted)
 
 
 def draws(seed, dtype, layout="plain"):
@@ -111,35 +113,39 @@ def expected(scan, inputs, grad, **options):
     return states.detach(), {k: v.grad for k, v in leaves.items() if v.dtype != torch.bool}
 
 
+def initial_of(inputs):
+    return InitialStates(*(inputs.get(name) for name in InitialStates._fields))
+
+
 def run_latch(inputs, grad, *, epsilon=0.0, width=1.0, layout="plain", device="cpu"):
     grad = grad.to(device)
     inputs = {k: v.to(device) if device != "cpu" else v for k, v in inputs.items()}
-    candidate, threshold, alpha, h0, reset, reset_state = (
-        inputs.get(k) for k in ("candidate", "threshold", "alpha", "h0", "reset", "reset_state")
-    )
-    B, T, D = candidate.shape
-    options = {"dtype": candidate.dtype, "layout": layout, "device": device}
+    gates = Gates(inputs["candidate"], inputs["threshold"], inputs["alpha"])
+    initial = initial_of(inputs)
+    B, T, D = gates.candidate.shape
+    options = {"dtype": gates.candidate.dtype, "layout": layout, "device": device}
     states = nan_like(B, T, D, **options)
-    scans.latch_forward(candidate, threshold, alpha, h0, epsilon, reset, reset_state, states)
-    shapes = (candidate.shape, threshold.shape, alpha.shape, (B, D), (D,))
-    grads = tuple(nan_like(*shape, **options) for shape in shapes)
-    first = torch.zeros_like(states[:, 0]) if h0 is None else h0
-    starts = torch.cat([first[:, None], states[:, scans.SPAN - 1 : -1 : scans.SPAN]], dim=1)
-    scans.latch_backward(grad, starts, candidate, threshold, alpha, h0, epsilon, width, reset, reset_state, grads)
-    return states, dict(zip(("candidate", "threshold", "alpha", "h0", "reset_state"), grads, strict=True))
+    scans.latch_forward(gates, initial, epsilon, states)
+    of_gates = Gates(*(nan_like(*gate.shape, **options) for gate in gates))
+    grads = LatchGradients(of_gates, nan_like(B, D, **options), nan_like(D, **options))
+    first = torch.zeros_like(states[:, 0]) if initial.h0 is None else initial.h0
+    starts = torch.cat([first[:, None], states[:, SPAN - 1 : -1 : SPAN]], dim=1)
+    scans.latch_backward(grad, starts, gates, initial, epsilon, width, grads)
+    return states, of_gates._asdict() | {"h0": grads.h0, "reset_state": grads.reset_state}
 
 
 def run_linear(inputs, grad, *, layout="plain", device="cpu"):
     grad = grad.to(device)
     inputs = {k: v.to(device) if device != "cpu" else v for k, v in inputs.items()}
-    decay, value, h0, reset, reset_state = (inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state"))
+    decay, value, initial = inputs["decay"], inputs["value"], initial_of(inputs)
     B, T, D = value.shape
     options = {"dtype": value.dtype, "layout": layout, "device": device}
     states = nan_like(B, T, D, **options)
-    scans.linear_forward(decay, value, h0, reset, reset_state, states)
-    grads = tuple(nan_like(*shape, **options) for shape in (decay.shape, value.shape, (B, D), (D,)))
-    scans.linear_backward(grad, states, decay, h0, reset, reset_state, grads)
-    return states, dict(zip(("decay", "value", "h0", "reset_state"), grads, strict=True))
+    scans.linear_forward(decay, value, initial, states)
+    shapes = (decay.shape, value.shape, (B, D), (D,))
+    grads = LinearGradients(*(nan_like(*shape, **options) for shape in shapes))
+    scans.linear_backward(grad, states, decay, initial, grads)
+    return states, grads._asdict()
 
 
 def check_latch(inputs, *, epsilon=0.0, layout="plain", device="cpu"):
@@ -245,7 +251,8 @@ def test_a_write_keeps_nothing_and_a_nan_holds(fill, monkeypatch):
     threshold, states = torch.ones(1, 200, 1), torch.full((1, 200, 1), 5.0)
     threshold[:, 180] = 0.0
     h0 = torch.full((1, 1), torch.inf)
-    scans.latch_forward(candidate, threshold, torch.tensor([0.7]), h0, 0.0, None, None, states)
+    gates, initial = Gates(candidate, threshold, torch.tensor([0.7])), InitialStates(h0, None, None)
+    scans.latch_forward(gates, initial, 0.0, states)
     wanted = torch.tensor([torch.inf] * 70 + [-0.7] * 30 + [0.7] * 100).view(1, 200, 1)
     assert torch.equal(states, wanted)
 
@@ -265,8 +272,18 @@ def test_linear_equals_reference_in_any_dtype(dtype, broadcast):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("layout", ["joint", "time-first", "channels-first"])
-@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128], ids=str)
+@pytest.mark.parametrize(
+    ("dtype", "layout"),
+    [
+        (torch.complex128, "joint"),
+        (torch.float32, "time-first"),
+        (torch.complex128, "channels-first"),
+        rarely(torch.float32, "joint"),
+        rarely(torch.complex128, "time-first"),
+        rarely(torch.float32, "channels-first"),
+    ],
+    ids=str,
+)
 def test_linear_reads_and_writes_strided_tensors(dtype, layout):
     check_linear(linear_case(70, dtype, reset=True, broadcast=False, layout=layout), layout=layout)
 

@@ -1,11 +1,14 @@
 """The linear scan: every backend equals the reference, real and complex, to the second derivative."""
 
+from functools import lru_cache
+
 import pytest
 import torch
 
+from cases import crossed
 from helpers import assert_close
 from remanent.ops import linear_scan
-from remanent.ops.linear import BACKENDS, _operator
+from remanent.ops.linear import BACKENDS
 
 FAST = ["portable", "cpu"]
 RUNS = ["reference", *FAST]
@@ -47,16 +50,25 @@ def run(inputs, backend):
     return states.detach(), {k: v.grad for k, v in leaves.items() if v.dtype != torch.bool}
 
 
-@pytest.mark.parametrize("backend", FAST)
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("T", [1, 2, 63, 64, 65, 1000])
-@pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
-@pytest.mark.parametrize("permuted", [False, True], ids=["contiguous", "permuted"])
+@lru_cache(4)
+def reference(T, dtype, reset, permuted, broadcast):
+    """A case and what the reference makes of it, once for all backends, which change fastest."""
+    inputs = case(T, dtype, reset=reset, permuted=permuted, broadcast=broadcast)
+    return inputs, run(inputs, "reference")
+
+
+@crossed(
+    together=3,
+    dtype=list(TOLERANCE),
+    T=[1, 2, 63, 64, 65, 1000],
+    reset=[False, True],
+    permuted=[False, True],
+    backend=FAST,
+)
 def test_backend_equals_reference(backend, dtype, T, reset, permuted):
     for broadcast in (True, False):
-        inputs = case(T, dtype, reset=reset, permuted=permuted, broadcast=broadcast)
+        inputs, (expected, expected_grads) = reference(T, dtype, reset, permuted, broadcast)
         states, grads = run(inputs, backend)
-        expected, expected_grads = run(inputs, "reference")
         assert_close(states, expected, TOLERANCE[dtype], "states")
         for name, grad in grads.items():
             assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
@@ -84,7 +96,7 @@ def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
 def test_opcheck(backend, dtype, reset):
     inputs = {k: v if v.dtype == torch.bool else v.requires_grad_() for k, v in case(9, dtype, reset=reset).items()}
     args = (*(inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")), backend)
-    torch.library.opcheck(_operator, args)
+    torch.library.opcheck(torch.ops.remanent.linear_scan.default, args)
 
 
 @pytest.mark.parametrize("backend", ["reference", "cpu"])

@@ -1,10 +1,13 @@
 """The row-exact linear map: a row has the same bits alone as among any number of others."""
 
+import threading
+
 import pytest
 import torch
 import torch.nn.functional as F
 
-from remanent.ops import row_linear
+from cases import crossed
+from remanent.ops import plain_products, row_linear
 
 
 @pytest.fixture
@@ -14,10 +17,12 @@ def set_threads():
     torch.set_num_threads(before)
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
-@pytest.mark.parametrize("inputs", [1, 5, 17, 64, 256])
-@pytest.mark.parametrize("outputs", [1, 6, 14, 64, 130, 512])
-@pytest.mark.parametrize("threads", [1, 2])
+@crossed(
+    threads=[1, 2],
+    outputs=[1, 6, 14, 64, 130, 512],
+    inputs=[1, 5, 17, 64, 256],
+    dtype=[torch.float32, torch.float64, torch.bfloat16, torch.float16],
+)
 def test_a_row_does_not_depend_on_its_company(dtype, inputs, outputs, threads, set_threads):
     set_threads(threads)
     torch.manual_seed(0)
@@ -40,3 +45,26 @@ def test_it_is_a_linear_map_with_its_gradients(shape):
     torch.testing.assert_close(row_linear(*leaves), expected, rtol=1e-12, atol=1e-12)
     for grad, wanted in zip(grads, torch.autograd.grad((expected * weights).sum(), leaves), strict=True):
         torch.testing.assert_close(grad, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_plain_products_last_for_their_context_and_their_thread_alone():
+    def is_plain():
+        with torch.profiler.profile() as profile:
+            row_linear(torch.ones(3, 5), torch.ones(2, 5))
+        return not any("pad" in event.name for event in profile.events())
+
+    def stop():
+        with plain_products():
+            raise RuntimeError("stopped")
+
+    seen = []
+    assert not is_plain()
+    with plain_products():
+        with pytest.raises(RuntimeError, match="stopped"):
+            stop()
+        assert is_plain()
+        thread = threading.Thread(target=lambda: seen.append(is_plain()))
+        thread.start()
+        thread.join()
+    assert not is_plain()
+    assert seen == [False]

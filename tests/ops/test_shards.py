@@ -4,7 +4,6 @@ import pytest
 import torch
 
 import shard_calls
-from crew import crew  # noqa: F401 (a fixture)
 from helpers import assert_close
 from remanent.ops import latch_scan, linear_scan
 
@@ -59,7 +58,7 @@ def check(processes, scan, inputs, options, tolerance, *, exact, cuts=None):
 @pytest.mark.parametrize("backend", ["reference", "portable", "cpu"])
 @pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
 @pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
-def test_a_latch_has_the_states_and_gradients_of_one_process(crew, backend, reset, epsilon):  # noqa: F811
+def test_a_latch_has_the_states_and_gradients_of_one_process(crew, backend, reset, epsilon):
     for broadcast in (True, False):
         inputs = latch_inputs(broadcast=broadcast, reset=reset)
         options = {"epsilon": epsilon, "width": 1.5, "backend": backend}
@@ -69,13 +68,13 @@ def test_a_latch_has_the_states_and_gradients_of_one_process(crew, backend, rese
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
-def test_a_latch_is_exact_in_every_dtype(crew, dtype):  # noqa: F811
+def test_a_latch_is_exact_in_every_dtype(crew, dtype):
     tolerance = {torch.float32: 1e-6, torch.bfloat16: 2e-2, torch.float16: 2e-3}[dtype]
     inputs = latch_inputs(broadcast=False, reset=True, dtype=dtype)
     check(crew, "latch", inputs, {}, tolerance, exact=True)
 
 
-def test_a_state_that_is_not_finite_ends_where_it_is_written_over(crew):  # noqa: F811
+def test_a_state_that_is_not_finite_ends_where_it_is_written_over(crew):
     """Held by the first shard, written over in the second."""
     inputs = latch_inputs(broadcast=True, reset=False)
     inputs["candidate"][:, :4], inputs["threshold"] = 0.1, torch.full((D,), 0.5, dtype=torch.float64)
@@ -85,7 +84,7 @@ def test_a_state_that_is_not_finite_ends_where_it_is_written_over(crew):  # noqa
     assert torch.equal(torch.cat([states for states, _ in parts], 1), latch_scan(**inputs))
 
 
-def test_gates_side_by_side(crew):  # noqa: F811
+def test_gates_side_by_side(crew):
     for width in (2, 3):
         inputs = {"gates": draw(B, T, width * D), "h0": draw(B, D), "reset": resets(), "reset_state": draw(D)}
         if width == 2:
@@ -96,7 +95,7 @@ def test_gates_side_by_side(crew):  # noqa: F811
 @pytest.mark.parametrize("backend", ["reference", "portable", "cpu"])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.complex64, torch.complex128], ids=str)
 @pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
-def test_a_linear_scan_has_them_too(crew, backend, dtype, reset):  # noqa: F811
+def test_a_linear_scan_has_them_too(crew, backend, dtype, reset):
     for decay in ((D,), (B, T, D)):
         inputs = {"decay": draw(*decay).to(dtype), "value": draw(B, T, D).to(dtype), "h0": draw(B, D).to(dtype)}
         if dtype.is_complex:
@@ -107,14 +106,14 @@ def test_a_linear_scan_has_them_too(crew, backend, dtype, reset):  # noqa: F811
         check(crew, "linear", inputs, {"backend": backend}, tolerance, exact=False)
 
 
-def test_a_linear_scan_that_sets_or_holds_is_exact(crew):  # noqa: F811
+def test_a_linear_scan_that_sets_or_holds_is_exact(crew):
     decay = (draw(B, T, D) > 0).double()
     check(
         crew, "linear", {"decay": decay, "value": (1 - decay) * draw(B, T, D), "h0": draw(B, D)}, {}, 1e-12, exact=True
     )
 
 
-def test_long_shards(crew):  # noqa: F811
+def test_long_shards(crew):
     """Longer than the pieces in which what is kept is worked out."""
     T, size = 10_000, len(crew.pipes)
     cuts = tuple(round(T * (i / size) ** 2) for i in range(size + 1))
@@ -125,12 +124,12 @@ def test_long_shards(crew):  # noqa: F811
     check(crew, "linear", linear, {}, 1e-10, exact=False, cuts=[cuts])
 
 
-def test_a_mesh_of_one_dimension_is_a_group(crew):  # noqa: F811
+def test_a_mesh_of_one_dimension_is_a_group(crew):
     inputs = latch_inputs(broadcast=False, reset=True)
     assert all(crew.run(shard_calls.run_in_mesh, inputs, CUTS[len(crew.pipes)][0]))
 
 
-def test_what_is_sent_does_not_depend_on_time(crew):  # noqa: F811
+def test_what_is_sent_does_not_depend_on_time(crew):
     """Two numbers forward and one backward for each (B, D), and eight that must agree."""
     size = len(crew.pipes)
     for T in (9, 9000):
@@ -144,7 +143,7 @@ def test_what_is_sent_does_not_depend_on_time(crew):  # noqa: F811
             assert backward == [B * D * 4]
 
 
-def test_what_does_not_fit_together_raises_on_every_process(crew):  # noqa: F811
+def test_what_does_not_fit_together_raises_on_every_process(crew):
     size = len(crew.pipes)
     good = latch_inputs(broadcast=True, reset=False)
     wide = {"candidate": draw(B, T, D + 1), "threshold": draw(D + 1), "alpha": draw(D + 1)}
@@ -161,7 +160,7 @@ def test_what_does_not_fit_together_raises_on_every_process(crew):  # noqa: F811
         assert found == [("ValueError", f"every process of `group` must be given {message}")] * size
 
 
-def test_what_one_process_refuses_raises_on_every_process(crew):  # noqa: F811
+def test_what_one_process_refuses_raises_on_every_process(crew):
     size = len(crew.pipes)
     good = latch_inputs(broadcast=True, reset=False)
     for bad, options, message in (
@@ -174,12 +173,12 @@ def test_what_one_process_refuses_raises_on_every_process(crew):  # noqa: F811
     ):
         inputs = [*[good] * (size - 1), bad]
         *others, last = crew.run(shard_calls.run_with, inputs, [*[{}] * (size - 1), options])
-        rule = f"every process of `group` must be given what fits, got an error on rank {size - 1}"
+        rule = f"every process of `group` must be given valid arguments, got an error on rank {size - 1}"
         assert others == [("ValueError", rule)] * (size - 1)
         assert last[1].startswith(message)
 
 
-def test_a_group_must_be_one_that_the_process_is_in(crew):  # noqa: F811
+def test_a_group_must_be_one_that_the_process_is_in(crew):
     *others, last = crew.run(shard_calls.run_in_a_part)
     assert others[0] == [1.0, 1.0]
     assert last == ("ValueError", "`group` must be one that this process is in, got one that it is not in")

@@ -8,8 +8,9 @@ from typing import ClassVar
 
 import pytest
 
+from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED
 from remanent.records.configuration import Experiment, TrainingConfig
-from remanent.records.identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, identity, options_that
+from remanent.records.identity import identity, options_that
 from remanent.tasks import TASKS, Characters, CopyFirst
 from remanent.training import RECIPES
 

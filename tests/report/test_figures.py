@@ -3,18 +3,7 @@
 import numpy as np
 import pytest
 
-from remanent.report.figures import error_against_length, growth, hysteresis_loop, response, save_figure, trajectory
-
-
-def test_error_against_length_draws_every_score_and_chance():
-    scores = {"bmru": {10: 0.1, 100: 0.2}, "lru": {10: 0.3, 100: 4.0}}
-    figure = error_against_length(scores, title="t", length_name="steps", score_name="mean squared error", chance=1.0)
-    (axes,) = figure.axes
-    drawn = {line.get_label(): line.get_ydata() for line in axes.get_lines()}
-    assert list(drawn["bmru"]) == [0.1, 0.2]
-    assert list(drawn["lru"]) == [0.3, 4.0]
-    assert list(drawn["chance"]) == [1.0, 1.0]
-    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+from remanent.report.figures import growth, hysteresis_loop, response, save_figure, trajectory
 
 
 def test_hysteresis_loop_marks_both_thresholds():
@@ -35,6 +24,7 @@ def test_trajectory_orders_channels_by_their_last_write(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["figure.png"]
     assert figure.axes[0].get_title() == "t"
     assert trajectory(np.zeros((4, 8)), states, title="t").axes
+    assert trajectory(np.zeros((1, 1)), states[:1], title="one step").axes
 
 
 def test_response_draws_input_over_output_and_saves_the_same_bytes(tmp_path):

@@ -1,4 +1,4 @@
-"""The page in a browser: the latch obeys its equation, by mouse, keys and sliders; nothing is asked of a network."""
+"""The page in a browser: the latch obeys its equation, by mouse, keys and sliders; it works offline."""
 
 import random
 import re

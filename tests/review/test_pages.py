@@ -133,7 +133,9 @@ def test_bad_input_is_one_line_and_writes_nothing(runs, tmp_path, capsys):
     (unfinished / "model.safetensors").write_bytes((runs[0] / "model.safetensors").read_bytes())
     (unfinished / "metrics.jsonl").write_text('{"step": 1, "lo')
     assert "metrics.jsonl, line 1 must hold JSON" in fails([str(unfinished), "-o", str(out)], capsys)
-    assert "must be a file, got" in fails(["-o", str(out), "--results", str(tmp_path / "none.jsonl")], capsys)
+    assert "must be a file or the folder of a run, got" in fails(
+        ["-o", str(out), "--results", str(tmp_path / "none.jsonl")], capsys
+    )
     assert not out.exists()
 
 

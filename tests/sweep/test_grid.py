@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from cases import exhaustive, rarely
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.sweep.combinations import combinations, read_choices
@@ -276,10 +277,11 @@ def check_each_once(folder, count):
     assert (folder / "results" / "grid.jsonl").read_bytes().endswith(b"\n")
 
 
-def test_a_grid_that_is_killed_ten_times_does_each_run_once(tmp_path, forks):
+@pytest.mark.parametrize("kills", [3, rarely(10)])
+def test_a_grid_that_is_killed_many_times_does_each_run_once(tmp_path, forks, kills):
     draw = random.Random(0)
     arguments = ["--seed", "0:3", "--unit", "bmru", "lru", "--set", "training.steps=40", "--quiet"]
-    for _ in range(10):
+    for _ in range(kills):
         pid = forks.start(tmp_path, *arguments)
         time.sleep(draw.uniform(0.2, 2.5))
         with contextlib.suppress(ProcessLookupError):
@@ -321,7 +323,7 @@ def test_a_grid_takes_over_what_another_had_claimed_when_it_is_killed(tmp_path, 
 
 
 @NEEDS_PROC
-def test_a_run_whose_process_is_killed_goes_on_from_its_checkpoint(tmp_path, forks):
+def test_a_run_whose_process_is_killed_is_resumed_from_its_checkpoint(tmp_path, forks):
     pid = forks.start(tmp_path, "--seed", "0", "--set", LONG)
     checkpoint = eventually(lambda: checkpoints(tmp_path))[0]
     os.kill(descendants(pid)[0], signal.SIGKILL)
@@ -351,14 +353,14 @@ def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks):
 
 
 @NEEDS_PROC
-def test_ctrl_c_ends_the_grid_and_says_how_to_go_on(tmp_path, forks):
+def test_ctrl_c_ends_the_grid_and_says_how_to_resume_it(tmp_path, forks):
     arguments = ["--seed", "0", "--set", LONG, "--quiet"]
     pid = forks.start(tmp_path, *arguments)
     eventually(lambda: checkpoints(tmp_path))
     child = descendants(pid)[0]
     os.kill(pid, signal.SIGINT)
     assert forks.wait(pid) == 130
-    assert "remanent: interrupted - the same command goes on with the grid" in (tmp_path / "err").read_text()
+    assert "remanent: interrupted - the same command resumes the grid" in (tmp_path / "err").read_text()
     assert is_over(child)
     assert forks.wait(forks.start(tmp_path, *arguments)) == 0
     check_each_once(tmp_path, 1)
@@ -402,6 +404,7 @@ def test_when_the_grid_is_killed_its_processes_end_too(tmp_path, begin):
 
 @NEEDS_PROC
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
+@exhaustive  # Ray starts twice; test_storage.py has another loss of a worker
 def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin):
     arguments = ["--workers", "2", "--seed", "0:3", "--set", LONG]
     process = begin(*arguments)

@@ -86,7 +86,7 @@ def test_a_run_goes_on_from_the_one_before_a_damaged_one_to_the_same_bits(tmp_pa
     else:
         path.write_bytes(content[:-100] if damage == "cut" else content)
     problem = r"cannot be read \(No such" if damage == "gone" else "has another checksum than it was written with"
-    message = rf"a checkpoint is damaged: .*step-24.ckpt {problem}.*; the run goes on from step 20"
+    message = rf"a checkpoint is damaged: .*step-24.ckpt {problem}.*; the run resumes from step 20"
     with pytest.warns(UserWarning, match=message):
         resume_run(tmp_path / "run", progress=False)
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == expected
@@ -100,7 +100,10 @@ def test_where_none_is_whole_the_run_is_refused_and_left_as_it_is(tmp_path):
     for path in (tmp_path / "run" / "checkpoints").glob("*.ckpt"):
         path.write_bytes(b"no")
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    message = r"checkpoints must hold a whole checkpoint, got .*step-24.ckpt has another checksum .* and .*; start anew"
+    message = (
+        r"checkpoints must hold a whole checkpoint, got .*step-24.ckpt has another checksum .* and .*; "
+        r"start the run again in another folder"
+    )
     with pytest.raises(ValueError, match=message):
         resume_run(tmp_path / "run", progress=False)
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before

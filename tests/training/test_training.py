@@ -164,7 +164,7 @@ def test_a_failed_write_leaves_no_folder(tmp_path, monkeypatch):
     def fail(*args):
         raise OSError("disk full")
 
-    monkeypatch.setattr("remanent.training.run.write_json", fail)
+    monkeypatch.setattr("remanent.training.folder.write_json", fail)
     with pytest.raises(OSError, match="disk full"):
         start_run(TINY, tmp_path / "run", progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -202,7 +202,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_does(tmp_path, monkeypatch):
         return loss(self, output, target)
 
     monkeypatch.setattr(CopyFirst, "loss", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="go on with `remanent train --resume"):
+    with pytest.raises(KeyboardInterrupt, match="resume with `remanent train --resume"):
         start_run(TINY, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "model.json").exists()
     resume_run(tmp_path / "run", progress=False)

@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from remanent import BMRU, CELLS, CMRU, FQBMRU, LRU, UNITS
-from unit_cases import CASES, D, M, case_id, each, make, parts
+from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, equations, kind, make, parts
 
 
 @pytest.mark.parametrize("name", UNITS)
@@ -61,7 +61,7 @@ def test_the_last_states_lie_as_in_torch(name):
     unit = make(name, num_layers=2, bidirectional=True)
     x = torch.randn(3, 7, M, dtype=torch.float64)
     y, h_n = unit(x)
-    if name == "lru":  # its output is not its state
+    if unit.state_dtype.is_complex:  # its output is not its state
         return
     last = parts(h_n)[0].view(2, 2, 3, D)
     assert torch.equal(y[:, -1, :D], last[1, 0])
@@ -93,7 +93,7 @@ def test_real_zeros_begin_any_unit(name):
     """Code written for other units begins with real zeros, for an LRU's complex state too."""
     unit, x = UNITS[name](M, D, num_layers=2), torch.randn(5, 3, M)
     zeros = torch.zeros(2, 3, D)
-    hx = (zeros, zeros) if name == "lstm" else zeros
+    hx = (zeros,) * kind(name).state_parts if kind(name).state_parts > 1 else zeros
     assert torch.equal(unit(x, hx)[0], unit(x)[0])
     cell = CELLS[name](M, D)
     assert torch.equal(parts(cell(x[0], each(lambda v: v[0], hx)))[0], parts(cell(x[0]))[0])
@@ -195,7 +195,11 @@ CALLS = {
         r"`hx` must have shape \(1, B=2, D=6\), got \(1, 3, 6\)",
     ),
 }
-ONE_STATE = [name for name in UNITS if name not in ("lru", "lstm")]  # the others' are complex, or two
+ONE_STATE = [  # the others' are complex, or two
+    name
+    for name in UNITS
+    if kind(name).state_parts == 1 and not equations(name, {}).state_dtype(torch.float32).is_complex
+]
 
 
 @pytest.mark.parametrize("name", ONE_STATE)
@@ -382,8 +386,7 @@ def test_bad_cells_are_refused_by_name(name):
         CELLS[name](M, 0)
 
 
-STATES = dict.fromkeys(("alpha_cmru", "fq_bmru", "min_gru", "min_lstm", "brc", "nbrc"), "zeros, learned")
-STATES |= dict.fromkeys(("bmru", "cmru"), "zeros, learned, low")
+STATES = {name: ", ".join(kind(name).initial_states) for name in UNITS if kind(name).initial_states}
 
 
 @pytest.mark.parametrize("kinds", [UNITS, CELLS], ids=["unit", "cell"])
@@ -409,7 +412,7 @@ def test_bad_options_are_refused_by_name(kinds, name, options, error, message):
         kinds[name](M, D, **options)
 
 
-@pytest.mark.parametrize("name", ["bmru", "cmru", "alpha_cmru"])
+@pytest.mark.parametrize("name", WITH_EPSILON)
 def test_epsilon_changes_between_steps_and_is_no_part_of_the_state_dict(name):
     unit, x = make(name, epsilon=1.0), torch.randn(2, 40, M, dtype=torch.float64)
     for epsilon in (1.0, 0.5, 0.0):
@@ -466,7 +469,7 @@ def test_repr_shows_what_is_not_default():
 
 @pytest.mark.parametrize("name", UNITS)
 def test_learned_initial_states_get_gradients_and_are_used_after_a_reset(name):
-    if name in ("lru", "gru", "lstm"):
+    if not kind(name).initial_states:
         with pytest.raises(TypeError, match="initial_state"):
             UNITS[name](M, D, initial_state="learned")
         return

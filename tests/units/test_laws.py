@@ -6,8 +6,23 @@ import pytest
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from remanent import UNITS
-from unit_cases import CASES, ONE_WAY, TWO_WAY, D, M, case_id, each, exact, make, parts, random_state, stepped
+from remanent import CELLS, UNITS
+from unit_cases import (
+    CASES,
+    ONE_WAY,
+    TWO_WAY,
+    D,
+    M,
+    case_id,
+    each,
+    exact,
+    kind,
+    make,
+    own_options,
+    parts,
+    random_state,
+    stepped,
+)
 
 every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
 one_way = pytest.mark.parametrize(("name", "options"), ONE_WAY, ids=case_id)
@@ -289,9 +304,56 @@ def test_non_contiguous_input_gives_the_same(name, options):
 
 
 def test_the_table_holds_every_unit_and_option():
-    assert {name for name, _ in CASES} == set(UNITS)
-    assert len(UNITS) == 11
-    seen = set(itertools.chain.from_iterable(options for _, options in CASES))
-    assert seen == {
-        *("bias", "num_layers", "dropout", "bidirectional", "epsilon", "width", "initial_state", "r_min", "r_max")
-    }
+    assert {name for name, _ in CASES} == set(UNITS) == set(CELLS)
+    assert list(UNITS)[:11] == list(DECLARED)
+    for name in UNITS:
+        seen = set(itertools.chain.from_iterable(options for unit, options in CASES if unit == name))
+        assert seen == {"bias", "num_layers", "dropout", "bidirectional"} | own_options(name)
+        assert set(kind(name).initial_states) - {"zeros"} <= {options.get("initial_state") for _, options in CASES}
+
+
+DECLARED = {  # scan, latches, shares time, annealed option, initial states, exact states, finite states
+    "bmru": ("latch", True, True, "epsilon", ("zeros", "learned", "low"), True, True),
+    "cmru": ("latch", True, True, None, ("zeros", "learned", "low"), False, False),
+    "alpha_cmru": ("latch", True, True, None, ("zeros", "learned"), False, False),
+    "fq_bmru": ("linear", True, True, None, ("zeros", "learned"), True, True),
+    "lru": ("linear", False, True, None, (), False, False),
+    "min_gru": ("linear", False, True, None, ("zeros", "learned"), False, False),
+    "min_lstm": ("linear", False, True, None, ("zeros", "learned"), False, False),
+    "brc": ("feedback", False, False, None, ("zeros", "learned"), False, False),
+    "nbrc": ("feedback", False, False, None, ("zeros", "learned"), False, False),
+    "gru": ("feedback", False, False, None, (), False, False),
+    "lstm": ("feedback", False, False, None, (), False, False),
+}
+"""What the built-in units declare; the tests derive their cases from it, so it is written out once."""
+
+
+@pytest.mark.parametrize("name", DECLARED)
+def test_the_built_in_units_declare_what_they_are(name):
+    says = make(name).recurrence
+    found = (says.scan_kind, says.latches, says.shares_time, says.annealed_option, says.initial_states)
+    assert (*found, says.exact_states, says.finite_states) == DECLARED[name]
+
+
+@every
+def test_a_unit_is_what_it_says(name, options):
+    """It latches, its states are finitely many, and options change, where its equations say so."""
+    unit, x = make(name, **options), 3 * sequence(4, 200)
+    says = unit.recurrence
+    p = unit._params("_l0")
+    assert says.latches == (says.writes(p, x) is not None)
+    assert (says.scan_kind == "latch") == (says.latch_gates(p, x) is not None)
+    assert says.exact_states or not says.finite_states
+    if says.finite_states:
+        own = {key: value for key, value in options.items() if key in own_options(name)}
+        one = make(name, **own)
+        assert all(len(channel.unique()) <= 3 for channel in one(x)[0].flatten(0, 1).unbind(1))
+    if says.annealed_option is not None:
+        says.set_option(says.annealed_option, 1.0)
+        assert getattr(says, says.annealed_option) == 1
+        assert not says.exact_states
+        with pytest.raises(ValueError, match=rf"`{says.annealed_option}` must be in \[0, 1\], got 2"):
+            says.set_option(says.annealed_option, 2.0)
+        assert getattr(says, says.annealed_option) == 1
+    with pytest.raises(TypeError, match="no_such_option"):
+        says.set_option("no_such_option", 1)

@@ -5,11 +5,10 @@ import torch
 
 import shard_calls
 import unit_cases
-from crew import crew  # noqa: F401 (a fixture)
 from helpers import assert_close
 from remanent import UNITS
 
-SHARED = ("bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm")
+SHARED = tuple(name for name in UNITS if unit_cases.kind(name).shares_time)
 B, T = 3, 9
 CUTS = {2: (0, 9, 9), 4: (0, 0, 3, 8, 9)}
 OPTIONS = [{"num_layers": 2}, {"initial_state": "learned"}, {"initial_state": "low"}, {"checkpoint": True}]
@@ -22,11 +21,11 @@ CASES = [
 
 
 def test_every_unit_shares_its_time_or_says_that_it_does_not():
-    assert tuple(name for name in UNITS if unit_cases.make(name).recurrence.shares_time) == SHARED
+    assert tuple(name for name in UNITS if unit_cases.kind(name).scan_kind in ("latch", "linear")) == SHARED
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=unit_cases.case_id)
-def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, options):  # noqa: F811
+def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, options):
     torch.manual_seed(1)
     x, reset = torch.randn(B, T, unit_cases.M, dtype=torch.float64), torch.rand(B, T) < 0.15
     reset[0] = False
@@ -47,13 +46,13 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
 
 
 @pytest.mark.parametrize("name", sorted(set(UNITS) - set(SHARED)))
-def test_a_cell_whose_gates_see_the_state_is_refused(crew, name):  # noqa: F811
+def test_a_cell_whose_gates_see_the_state_is_refused(crew, name):
     rule = f"`group` must be None for {UNITS[name].__name__}, whose time is not shared, got one"
     found = crew.run(shard_calls.call_unit, name, {}, (B, 2, unit_cases.M), {})
     assert found == [("ValueError", rule)] * len(crew.pipes)
 
 
-def test_what_is_not_shared_or_does_not_fit_raises_everywhere(crew):  # noqa: F811
+def test_what_is_not_shared_or_does_not_fit_raises_everywhere(crew):
     size = len(crew.pipes)
     rule = "`group` must be None with two directions, `lengths` or a PackedSequence, got one"
     for options, arguments in (({"bidirectional": True}, {}), ({}, {"lengths": torch.tensor([1, 2, 2])})):

@@ -1,7 +1,7 @@
-"""Measures of a unit, or of a trained model: what it can hold, for how long, and what training sees of it."""
+"""Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
-from remanent.analysis.gradients import gradient_by_lag
+from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
 from remanent.analysis.hysteresis import hysteresis_curve, input_loop
 from remanent.analysis.trajectory import state_trajectory
@@ -9,6 +9,7 @@ from remanent.analysis.writes import Writes, write_statistics, write_watch
 
 __all__ = [
     "Attractors",
+    "LagGradient",
     "Writes",
     "find_attractors",
     "gradient_by_lag",

@@ -1,4 +1,4 @@
-"""One way to run whatever is measured: a unit or a model, batch first, with everything that it carries."""
+"""How measures run a unit or a model alike: batch first, with the whole state that it carries."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,14 +13,14 @@ from remanent.models.state import ModelState
 from remanent.units import RecurrentUnit
 
 Probed = RecurrentUnit | SequenceModel
-"""What a measure takes: one unit, or a model of them, such as `SequenceModel.load` gives of a run's folder."""
+"""What can be measured: a unit, or a model such as `SequenceModel.load` reads from the folder of a run."""
 
 CHUNK = 4096
-"""Steps that a measure takes at a time where it need not hold the whole sequence."""
+"""The number of steps that a measure reads at a time where it does not need the whole sequence."""
 
 
 def check_probed(module: Any) -> None:
-    """Raises unless a module is a unit of one direction or a model, whose state does not grow."""
+    """Raises unless a module is a unit of one direction, or a model whose state does not grow."""
     if not isinstance(module, Probed):
         raise TypeError(f"`module` must be a RecurrentUnit or a SequenceModel, got {type(module).__name__}")
     if isinstance(module, RecurrentUnit) and module.bidirectional:
@@ -32,7 +32,7 @@ def check_probed(module: Any) -> None:
 
 
 def check_sequences(module: Probed, name: str, x: Any) -> None:
-    """Raises unless inputs are (B, T, M), or tokens (B, T), with a sequence and a step, as the module takes them."""
+    """Raises unless inputs fit the module: (B, T, M) or tokens (B, T), of at least one sequence and one step."""
     if not isinstance(x, Tensor):
         raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
     tokens = isinstance(module, SequenceModel) and module.config.encoder == "embedding"
@@ -51,7 +51,7 @@ def check_sequences(module: Probed, name: str, x: Any) -> None:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Lets a module drop nothing for the time of the context."""
+    """Puts a module into evaluation mode within the context, so that it drops nothing."""
     training = [part for part in module.modules() if part.training]
     module.eval()
     try:
@@ -62,7 +62,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def run(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """Inputs (B, T, ...) to outputs, batch first as well, and what goes on."""
+    """Runs a module on inputs (B, T, ...): its outputs, batch first as well, and its state after the last step."""
     if isinstance(module, RecurrentUnit) and not module.batch_first:
         y, state = module(x.transpose(0, 1), state)
         return y.transpose(0, 1), state
@@ -71,24 +71,24 @@ def run(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
 
 
 def memories(state: Any) -> list[Tensor]:
-    """The states of the units alone, (1 or L, B, W) each: of a model without the sums and counts of its head."""
+    """The states of the units, (1 or L, B, W) each, without the sums and counts of a model's head."""
     return tree_leaves(state.layers if isinstance(state, ModelState) else state)
 
 
 def flat(state: Any) -> Tensor:
-    """The states of all units of each sequence as one real row, (B, W)."""
+    """The states of all units, one real row for each sequence, (B, W)."""
     parts = [torch.view_as_real(part).flatten(2) if part.is_complex() else part for part in memories(state)]
     return torch.cat([part.transpose(0, 1).flatten(1) for part in parts], dim=1)
 
 
 def carried(state: Any) -> list[Tensor]:
-    """Every tensor of a state through which a gradient passes."""
+    """All tensors of a state that gradients can pass through."""
     parts = [part for part in tree_leaves(state) if isinstance(part, Tensor)]
     return [part for part in parts if part.is_floating_point() or part.is_complex()]
 
 
 def detached(state: Any) -> Any:
-    """The same state at the start of a graph."""
+    """The same state as the start of a new graph."""
 
     def leaf(part: Tensor) -> Tensor:
         differentiable = part.is_floating_point() or part.is_complex()
@@ -98,6 +98,6 @@ def detached(state: Any) -> Any:
 
 
 def pieces(start: int, stop: int, size: int) -> Iterator[tuple[int, int]]:
-    """From `start` to `stop` in pieces of at most `size`."""
+    """The steps from `start` to `stop` in pieces of at most `size`, each as its own start and stop."""
     for left in range(start, stop, size):
         yield left, min(left + size, stop)

@@ -1,4 +1,4 @@
-"""Where the states of a unit or model come to rest, and how many such places there are."""
+"""The attractors of a unit or a model: where its states come to rest, and how many such points there are."""
 
 from typing import NamedTuple
 
@@ -9,17 +9,18 @@ from remanent._options import check_at_least, check_range
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, flat, pieces, run
 
 TOLERANCE = 1e-4
+"""The distance below which two states count as the same."""
 
 
 class Attractors(NamedTuple):
-    """What `find_attractors` found.
+    """The result of `find_attractors`.
 
     Attributes:
-        states: where each of the n sequences came to rest, (n, W): the states of all units in a row.
-        points: the distinct ones, (K, W), in the order in which they were met.
-        basins: how many of the n came to rest at each, int64 (K,).
-        labels: which of the points each came to rest at, int64 (n,).
-        movement: how far the last step moved each of the states, (n,); 0 at a fixed point.
+        states: the state in which each of the n sequences came to rest, of all units in a row, (n, W).
+        points: the distinct states among them, (K, W), in the order in which they were found.
+        basins: the number of sequences that came to rest at each point, int64 (K,).
+        labels: the number of the point at which each sequence came to rest, int64 (n,).
+        movement: the distance that each state moved in the last step, (n,); 0 at a fixed point.
         vaa: the share of distinct attractors, in [1 / n, 1].
     """
 
@@ -35,23 +36,24 @@ class Attractors(NamedTuple):
 def find_attractors(
     module: Probed, warm_up: Tensor, constant: Tensor, *, settle: int = 10_000, tolerance: float = TOLERANCE
 ) -> Attractors:
-    r"""Brings n states about by n sequences, leaves them under one constant input, and says which are distinct.
+    r"""Runs n sequences, lets their states settle under one constant input, and tells which states are distinct.
 
-    A unit whose memory fades comes to one fixed point, whatever came before, and $\mathrm{VAA} = 1 / n$; n latches
-    hold up to $2^n$ of them.
+    A unit whose memory fades reaches one fixed point, whatever it has read, and $\mathrm{VAA} = 1 / n$; n latches
+    hold up to $2^n$ distinct states.
 
     Args:
         module: a unit of one direction, or a model.
-        warm_up: the sequences, (n, T, M), at random for one; tokens (n, T) for a model of tokens.
-        constant: the input afterwards, (M,), zeros for one; one token () for a model of tokens.
-        settle: steps under it, at least 1. A memory that fades slowly needs many: read `movement`.
-        tolerance: the distance below which two states are the same, above 0.
+        warm_up: the sequences, (n, T, M), for example at random; tokens (n, T) for a model of tokens.
+        constant: the input after them, (M,), for example zeros; a token () for a model of tokens.
+        settle: the number of steps under the constant input, at least 1. A memory that fades slowly needs many: check
+            `movement`.
+        tolerance: the distance below which two states count as the same, above 0.
 
     Raises:
         ValueError: an argument is out of its range or does not fit.
         TypeError: `module` is neither a unit nor a model.
 
-    Source: Lambrechts, De Geeter et al. (2023), Neural Networks 166, for VAA; there, as here, 1e-4.
+    Source: Lambrechts, De Geeter et al. (2023), Neural Networks 166, for VAA and its tolerance of 1e-4.
 
     >>> from remanent import LRU
     >>> find_attractors(LRU(3, 8), torch.randn(20, 10, 3), torch.zeros(3)).vaa
@@ -92,12 +94,13 @@ def vaa(states: Tensor, *, tolerance: float = TOLERANCE) -> float:
     r"""The share of distinct attractors, $\frac1n \sum_i 1 / \#\{j : \|h_i - h_j\| < \tau\}$, in [1 / n, 1].
 
     Args:
-        states: where n sequences came to rest, real (n, W), n at least 1; one that is not finite is like no other.
-        tolerance: $\tau$, above 0.
+        states: the states in which n sequences came to rest, real (n, W), n at least 1; a state that is not finite
+            equals no other.
+        tolerance: $\tau$, the distance below which two states count as the same, above 0.
 
     Raises:
         ValueError: `states` has another shape, or `tolerance` is not above 0.
-        TypeError: `states` is no tensor of real numbers.
+        TypeError: `states` is not a tensor of real numbers.
 
     Source: Lambrechts, De Geeter et al. (2023), Neural Networks 166.
 
@@ -110,7 +113,7 @@ def vaa(states: Tensor, *, tolerance: float = TOLERANCE) -> float:
 
 
 def _distinct(states: Tensor, tolerance: float) -> tuple[Tensor, Tensor]:
-    """The states that are not near one met before, and which of them each is nearest to in that sense."""
+    """The states that are not near an earlier one, and for each state the number of the one that it is near."""
     labels = torch.full((len(states),), -1, device=states.device)
     chosen: list[int] = []
     for i in range(len(states)):
@@ -128,8 +131,8 @@ def _distance(states: Tensor, state: Tensor) -> Tensor:
 
 def _check_states(states: Tensor, tolerance: float) -> None:
     if not isinstance(states, Tensor) or not states.is_floating_point():
-        came = states.dtype if isinstance(states, Tensor) else type(states).__name__
-        raise TypeError(f"`states` must be a tensor of real numbers, got {came}")
+        given = states.dtype if isinstance(states, Tensor) else type(states).__name__
+        raise TypeError(f"`states` must be a tensor of real numbers, got {given}")
     if states.dim() != 2 or len(states) == 0:
         raise ValueError(f"`states` must have shape (n, W) with n at least 1, got {tuple(states.shape)}")
     check_range("tolerance", tolerance, 0, float("inf"), open_low=True)

@@ -1,8 +1,8 @@
-"""How much of a gradient reaches back in time."""
+"""How far a gradient reaches back in time."""
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,27 +21,40 @@ from remanent.analysis._probe import (
 )
 
 
+class LagGradient(NamedTuple):
+    """The result of `gradient_by_lag`.
+
+    Attributes:
+        lags: the steps before the last one, k, int64 (K,).
+        norms: the norm of the gradient over the states of all units at each lag, the mean over the batch, (K,).
+    """
+
+    lags: Tensor
+    norms: Tensor
+
+
 def gradient_by_lag(
     module: Probed,
     x: Tensor,
     lags: Sequence[int] | None = None,
     *,
     loss: Callable[[Tensor], Tensor] | None = None,
-) -> tuple[Tensor, Tensor]:
+) -> LagGradient:
     r"""The norm $\|\partial L_T / \partial h_{T-k}\|$ of the gradient of a loss at the last step, over the lag $k$.
 
-    It says how far training can see. A latch with `epsilon` 0 passes a gradient on only while it holds, and through
-    its surrogate where it is written; with `epsilon` 1 it passes undamped; a linear unit damps it by its eigenvalues.
-    It is taken piece by piece, backwards, so that memory does not grow with T.
+    It shows how far back training can see. A latch with `epsilon` 0 passes a gradient on while it holds, and through
+    its surrogate where it is written; with `epsilon` 1 the gradient passes undamped; a linear unit damps it by its
+    eigenvalues. The gradient is computed piece by piece, backwards, so that memory does not grow with T.
 
     Args:
-        module: a unit of one direction, or a model; its parameters' gradients are left alone.
+        module: a unit of one direction, or a model; the `grad` of its parameters is not touched.
         x: inputs, (B, T, M), or tokens (B, T).
-        lags: k, each in [1, T - 1] and above the one before; by default the powers of two that fit, and T - 1.
-        loss: from the output after the last step, (B, W), to the loss of each sequence, (B,); its sum by default.
+        lags: k, a rising list of ints in [1, T - 1]; if None, the powers of two that fit, and T - 1.
+        loss: a function from the output after the last step, (B, W), to the loss of each sequence, (B,); if None, the
+            sum of the output.
 
     Returns:
-        The lags, int64 (K,), and the norm over the states of all units at each, the mean over the batch, (K,).
+        The lags, and the norm of the gradient at each.
 
     Raises:
         ValueError: the lags are out of their range or order, T is 1, or a shape does not fit.
@@ -63,13 +76,13 @@ def gradient_by_lag(
     cuts = [left for a, b in pairwise(edges) for left, _ in pieces(a, b, CHUNK)] + [T]
     with evaluating(module):
         norms = _pull_back(module, x, cuts, loss)
-    return torch.tensor(chosen), torch.stack([norms[k] for k in chosen])
+    return LagGradient(torch.tensor(chosen), torch.stack([norms[k] for k in chosen]))
 
 
 def _pull_back(
     module: Probed, x: Tensor, cuts: list[int], loss: Callable[[Tensor], Tensor] | None
 ) -> dict[int, Tensor]:
-    """The norm at each cut but the last, by lag: states forwards, then the gradient from piece to piece backwards."""
+    """The norm at each cut except the last, by lag: states go forwards, then the gradient backwards, piece by piece."""
     T = cuts[-1]
     state = None
     with torch.no_grad():
@@ -92,7 +105,7 @@ def _pull_back(
 
 
 def _pull(targets: list[Tensor], sources: list[Tensor], gradients: list[Tensor] | None) -> list[Tensor]:
-    """The gradients of the sources, zeros where nothing flows."""
+    """The gradients of the sources, zeros where no gradient flows."""
     linked = [i for i, target in enumerate(targets) if target.requires_grad]
     if not linked:
         return [torch.zeros_like(source) for source in sources]
@@ -103,9 +116,9 @@ def _pull(targets: list[Tensor], sources: list[Tensor], gradients: list[Tensor] 
 
 
 def _norm(gradients: list[Tensor], sources: list[Tensor], state: Any) -> Tensor:
-    """Over the units' states of each sequence, the mean over the batch."""
-    kept = {id(part) for part in memories(state)}
-    squares = [g.abs().square().sum(dim=(0, 2)) for g, s in zip(gradients, sources, strict=True) if id(s) in kept]
+    """The norm over the states of the units, a mean over the batch."""
+    of = dict(zip(sources, gradients, strict=True))  # as a key, a tensor equals only itself
+    squares = [of[part].abs().square().sum(dim=(0, 2)) for part in memories(state) if part in of]
     return torch.stack(squares).sum(0).sqrt().mean()
 
 
@@ -113,9 +126,9 @@ def _summed(loss: Callable[[Tensor], Tensor] | None, last: Tensor) -> Tensor:
     if loss is None:
         return last.sum()
     value = loss(last)
-    came = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-    if came != last.shape[:1]:
-        raise ValueError(f"`loss` must give a number for each sequence, ({len(last)},), got {came}")
+    given = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+    if given != last.shape[:1]:
+        raise ValueError(f"`loss` must give a number for each sequence, ({len(last)},), got {given}")
     return value.sum()
 
 

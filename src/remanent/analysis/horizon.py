@@ -1,4 +1,4 @@
-"""For how long one written bit is read right."""
+"""The memory horizon: for how long a written bit can be read."""
 
 from collections.abc import Callable
 from typing import Any
@@ -12,9 +12,9 @@ from remanent.analysis.trajectory import answering, every_output
 from remanent.models import SequenceModel
 
 STEPS = 1024
-"""How many are taken, and drawn, at a time."""
+"""The number of steps that are drawn and read at a time."""
 Noise = Callable[[int, int, torch.Generator], Tensor]
-"""From a batch size, a number of steps and a generator to inputs (B, T, M), or tokens (B, T)."""
+"""A function from a batch size B, a number of steps T and a generator to inputs (B, T, M), or tokens (B, T)."""
 
 
 @torch.no_grad()
@@ -28,33 +28,34 @@ def memory_horizon(
     cap: int = 2**20,
     seed: int = 0,
 ) -> Tensor:
-    r"""The longest T at which a bit written at the first step is still read right, under random inputs.
+    r"""The longest T at which a bit written at the first step is still read correctly, under random inputs.
 
-    Each of the sequences is run twice, with either input at its first step and the same noise after it. Let $y^\pm_t$
-    be what all units put out, or what a model answers. The reader is fixed at the write: it takes
+    Each sequence runs twice, with one of two inputs at its first step and the same noise after it. Let $y^\pm_t$
+    be the outputs of all units, or the answers of a model. The reader is fixed at the write: it takes
     $d = y^+_1 - y^-_1$ and the middle $m$ between the two, and reads the sign of $d \cdot (y_t - m)$. The horizon is
-    the last step before the first at which either bit is read wrong; a perfect latch, which the noise cannot write,
-    has the cap. A state that turns, as an LRU's does, is read wrong once it has turned, also where it has not faded.
+    the last step before either bit is first read wrong; a perfect latch, which the noise cannot write,
+    reaches the cap. A state that rotates, as that of an LRU does, is read wrong once it has rotated, even if it has
+    not faded.
 
     Args:
         module: a unit of one direction, or a model.
-        write: the input at the first step, (2, M), one row for either bit; tokens (2,) for a model of tokens.
-        noise: the inputs afterwards: the standard deviation of normal ones, finite, or a function, which is asked for
+        write: the inputs at the first step, (2, M), a row for each bit; tokens (2,) for a model of tokens.
+        noise: the inputs after it: the finite standard deviation of normal inputs, or a function that gives
             up to 1,024 steps at a time. Tokens need a function.
-        read: "units", the outputs of all of them; or "answer", what the model's head says, which a trained model
-            has learned to keep clear of all else that its units do.
-        sequences: n, at least 1.
-        cap: the longest T tried, at least 1; memory does not grow with it.
-        seed: of the noise.
+        read: "units" for the outputs of all units; or "answer" for the output of a model's head, which training has
+            made independent of whatever else its units do.
+        sequences: n, the number of sequences, at least 1.
+        cap: the longest T that is tried, at least 1; memory does not grow with it.
+        seed: the seed of the noise.
 
     Returns:
-        The horizon of each sequence, int64 (n,), in [0, cap]; 0 where the two writes put out the same.
+        The horizon of each sequence, int64 (n,), in [0, cap]; 0 where both writes have the same output.
 
     Raises:
         ValueError: an argument is out of its range or does not fit.
         TypeError: `module` is neither a unit nor a model.
 
-    The definition is ours: the failing length of a task with one bit, without a task.
+    The definition is that of this library: the failing length of a task with one bit, without a task.
 
     >>> from remanent import BMRU
     >>> unit = BMRU(1, 1)
@@ -66,8 +67,8 @@ def memory_horizon(
     for name, value in (("sequences", sequences), ("cap", cap)):
         check_at_least(name, value, 1)
     if not isinstance(write, Tensor) or write.dim() == 0 or len(write) != 2:
-        came = f"shape {tuple(write.shape)}" if isinstance(write, Tensor) else type(write).__name__
-        raise ValueError(f"`write` must be a tensor of two rows, one for either bit, got {came}")
+        given = f"shape {tuple(write.shape)}" if isinstance(write, Tensor) else type(write).__name__
+        raise ValueError(f"`write` must be a tensor of two rows, one for each bit, got {given}")
     check_sequences(module, "write", write[:, None])
     check_choice("read", read, ("units", "answer"))
     look = every_output
@@ -101,9 +102,9 @@ def memory_horizon(
 
 
 def _check_noise(x: Any, shape: tuple[int, ...]) -> None:
-    came = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
-    if came != shape:
-        raise ValueError(f"`noise` must give inputs of shape {shape}, got {came}")
+    given = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+    if given != shape:
+        raise ValueError(f"`noise` must give inputs of shape {shape}, got {given}")
 
 
 def _normal(scale: Any, write: Tensor) -> Noise:

@@ -7,7 +7,7 @@ from remanent._options import check_at_least
 from remanent.analysis._probe import check_probed, run
 from remanent.ops import latch_scan
 from remanent.units import RecurrentUnit
-from remanent.units.bmru import LatchRecurrence
+from remanent.units.recurrence import LatchGates
 
 
 @torch.no_grad()
@@ -17,9 +17,9 @@ def hysteresis_curve(
     r"""Sweeps one channel's candidate up and down and records its state: corners at $\pm\beta$, height $2\alpha$.
 
     Args:
-        unit: a `BMRU`, `CMRU` or `AlphaCMRU`, of which the first layer is taken, with the threshold and size that it
-            has at zero input; of a BMRU $\beta = |b_\beta|$. Its `epsilon` is its own: above 0 writes add up, and the
-            sweep is no closed loop. For other units see `input_loop`.
+        unit: a unit that runs `latch_scan`, such as `BMRU`, `CMRU` or `AlphaCMRU`. Its first layer is taken, with the
+            threshold and the size that it has at zero input: for a BMRU $\beta = |b_\beta|$. `epsilon` is that of the
+            unit: above 0 writes add up, and the sweep is no closed loop. For other units see `input_loop`.
         channel: in [0, D).
         points: steps of each sweep, at least 2.
         span: the sweep ends at this many thresholds on either side, above 1.
@@ -38,20 +38,19 @@ def hysteresis_curve(
     >>> threshold, state.unique().tolist()
     (1.0, [-1.0, 1.0])
     """
-    recurrence = getattr(unit, "recurrence", None)
-    if not isinstance(recurrence, LatchRecurrence):
-        raise TypeError(f"`unit` must be a BMRU, CMRU or AlphaCMRU, got {type(unit).__name__}; see `input_loop`")
+    gates = gates_at_zero(unit)
+    if gates is None:
+        rule = "`unit` must run a latch's scan, as BMRU, CMRU and AlphaCMRU do"
+        raise TypeError(f"{rule}, got {type(unit).__name__}; see `input_loop`")
     _check_sweep(unit, channel, points)
     if not unit.bias:
         raise ValueError("`unit` must have biases, since its threshold is taken at zero input, got bias=False")
     if not span > 1:
         raise ValueError(f"`span` must be above 1, got {span}")
-    weight = unit.all_weights[0][0]
-    _, thresholds, alphas = recurrence.split_gates(unit._params("_l0"), weight.new_zeros(1, unit.input_size))
-    threshold = thresholds[0, channel].abs().reshape(1)
-    alpha = alphas.flatten()[channel].reshape(1)
+    threshold = gates.threshold[0, channel].abs().reshape(1)
+    alpha = gates.alpha.flatten()[channel].reshape(1)
     candidate = _sweep(points, alpha.dtype).to(alpha.device) * span * threshold.clamp(min=1e-6)
-    state = latch_scan(candidate.reshape(1, -1, 1), threshold, alpha, epsilon=recurrence.epsilon)
+    state = latch_scan(candidate.reshape(1, -1, 1), threshold, alpha, epsilon=gates.epsilon)
     return candidate, state.flatten(), threshold.item()
 
 
@@ -62,7 +61,7 @@ def input_loop(
     r"""Sweeps the input $s\,d$ up from $s = -1$ to 1 and down again, and records what one channel puts out.
 
     Under a sweep slow enough (a large `hold`), a unit whose memory fades has one branch: up and down meet. A
-    multistable one has two, and between its thresholds says which way it came.
+    multistable one has two: between its thresholds, the output depends on the direction of the sweep.
 
     Args:
         unit: any unit of one direction.
@@ -91,12 +90,19 @@ def input_loop(
     _check_sweep(unit, channel, points)
     check_at_least("hold", hold, 1)
     if not isinstance(direction, Tensor) or direction.shape != (unit.input_size,):
-        came = tuple(direction.shape) if isinstance(direction, Tensor) else type(direction).__name__
-        raise ValueError(f"`direction` must be a tensor of shape (M={unit.input_size},), got {came}")
+        found = tuple(direction.shape) if isinstance(direction, Tensor) else type(direction).__name__
+        raise ValueError(f"`direction` must be a tensor of shape (M={unit.input_size},), got {found}")
     sweep = _sweep(points, direction.dtype).to(direction.device)
     x = (sweep[:, None] * direction).repeat_interleave(hold, dim=0)
     y, _ = run(unit, x[None])
     return sweep, y[0, hold - 1 :: hold, channel]
+
+
+def gates_at_zero(unit: object) -> LatchGates | None:
+    """What the first layer of a unit gives `latch_scan` at zero input, (1, D); None for a unit with another scan."""
+    if not isinstance(unit, RecurrentUnit):
+        return None
+    return unit.recurrence.latch_gates(unit._params("_l0"), unit.all_weights[0][0].new_zeros(1, unit.input_size))
 
 
 def _sweep(points: int, dtype: torch.dtype) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a model's memory looks like on its task, in plain values: for pictures while it trains, and for the report."""
+"""A model's memory on its task in plain values, for pictures during training and in the report."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,15 +7,15 @@ import torch
 from torch import Tensor
 
 from remanent.analysis import Writes, hysteresis_curve, state_trajectory
+from remanent.analysis.hysteresis import gates_at_zero
 from remanent.models import SequenceModel
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
-from remanent.units.bmru import LatchRecurrence
 
 EXAMPLES = 8
-"""Of the validation split, how many are looked at."""
+"""How many sequences of the validation split are looked at."""
 STEPS = 1000
-"""How much of a sequence is."""
+"""How many steps of a sequence are looked at."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +56,15 @@ def example_inputs(task: Task) -> Tensor:
     return read_whole(task, split, 0, min(EXAMPLES, task.split_size(split)), task.length)[0][:, :STEPS]
 
 
+@torch.no_grad()
 def first_loop(model: SequenceModel, writes: list[Writes]) -> Loop | None:
     """The loop of the busiest channel of the first layer of latches that has one; None without any.
 
-    The busiest is the one that `writes` of the model say is written most often, but not at every step.
+    The busiest is the one that is written most often according to `writes`, but not at every step.
     """
     for i, units in enumerate(_units(model)):
         for j, unit in enumerate(units):
-            if not isinstance(getattr(unit, "recurrence", None), LatchRecurrence):
+            if gates_at_zero(unit) is None:
                 continue
             rate = next(w.rate for w in writes if w.name == f"blocks.{i}.layer.units.{j}.l0")
             channel = int(torch.where(rate < 1, rate, -1).argmax())
@@ -88,18 +89,8 @@ def write_summary(writes: list[Writes]) -> dict[str, float]:
 
 
 def has_latches(model: SequenceModel) -> bool:
-    """Whether writes can be counted: any unit sets and holds, and none is attention."""
-    units = [unit for units in _units(model) for unit in units]
-    return not model.attends and any(_sets(unit) for unit in units)
-
-
-def _sets(unit: Any) -> bool:
-    recurrence = getattr(unit, "recurrence", None)
-    if recurrence is None:
-        return False
-    with torch.no_grad():
-        x = next(unit.parameters()).new_zeros(1, unit.input_size)
-        return recurrence.writes(unit._params("_l0"), x) is not None
+    """Whether writes can be counted: any unit latches, and none is attention."""
+    return not model.attends and any(recurrence.latches for recurrence in model.recurrences)
 
 
 def _units(model: SequenceModel) -> list[Any]:

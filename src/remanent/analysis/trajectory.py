@@ -1,4 +1,4 @@
-"""What units put out over time under a given input."""
+"""The outputs of units over time, under a given input."""
 
 import copy
 import dataclasses
@@ -15,20 +15,20 @@ from remanent.models import SequenceModel
 
 @torch.no_grad()
 def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: int = 0) -> Tensor:
-    """What one unit of a model puts out at every step.
+    """The outputs of one unit of a model at every step.
 
     Args:
         model: any model.
-        x: inputs, (B, T, M), taken in chunks, but for attention, which sees all of them at once.
-        block: which block, counted from the input.
-        unit: which of its units, as `ModelConfig.unit` names them.
+        x: inputs, (B, T, M), or tokens (B, T), read in chunks, or in one piece by a model with attention.
+        block: the number of the block, from 0 at the input.
+        unit: the number of the unit in the block, from 0, in the order of `ModelConfig.unit`.
 
     Returns:
         The unit's outputs, (B, T, D); of a BMRU these are its states.
 
     Raises:
         ValueError: there is no such block or unit, or a shape does not fit.
-        TypeError: `model` is no SequenceModel, or `x` no tensor of its dtype.
+        TypeError: `model` is not a SequenceModel, or `x` is not a tensor of its dtype.
 
     >>> from remanent import ModelConfig
     >>> state_trajectory(SequenceModel(ModelConfig(1, 1, hidden_size=8)), torch.randn(2, 30, 1)).shape
@@ -51,14 +51,14 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
 
 
 def answering(model: SequenceModel) -> SequenceModel:
-    """The same model, of the same weights, with its head at every step."""
+    """A model that shares the weights of the given one and answers at every step."""
     other = copy.copy(model)
     other.config = dataclasses.replace(model.config, head="every")
     return other
 
 
 def every_output(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, Any]:
-    """What all units put out at every step of a chunk, side by side (B, T, W), and what goes on."""
+    """The outputs of all units at every step of a chunk, side by side (B, T, W), and the state after it."""
     if not isinstance(module, SequenceModel):
         return run(module, x, state)
     units = [unit for block in module.blocks for unit in block.layer.units]  # type: ignore[union-attr]
@@ -69,7 +69,7 @@ def every_output(module: Probed, x: Tensor, state: Any = None) -> tuple[Tensor, 
 
 @contextmanager
 def _outputs_of(units: list[Any]) -> Iterator[list[Tensor]]:
-    """A list to which each unit's outputs come as it runs."""
+    """A list to which the outputs of each unit are added as it runs within the context."""
     seen: list[Tensor] = []
     handles = [unit.register_forward_hook(lambda _, __, output: seen.append(output[0])) for unit in units]
     try:

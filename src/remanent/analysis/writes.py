@@ -1,4 +1,4 @@
-"""How often latches are written, which never are, and how long they hold."""
+"""How often latches are written, which of them never are, and how long they hold."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -9,18 +9,18 @@ from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.units import RecurrentUnit
-from remanent.units._hooks import LayerHook
+from remanent.units._stack import LayerHook
 from remanent.units.recurrence import Params, Recurrence
 
 
 class Writes(NamedTuple):
-    """What is written in one layer of latches, over a batch and its time.
+    """The statistics of the writes in one layer of latches, over a batch and its time.
 
     Attributes:
-        name: which layer, such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone.
+        name: the name of the layer, such as "blocks.0.layer.units.0.l0", or "l0" in a unit alone.
         rate: the share of steps that write each channel, the mean of $z_t$, float64 (D,).
-        interval: the mean number of steps between a channel's writes, float64 (D,); NaN where none had two.
-        intervals: how many intervals, of all channels, are of 1, of 2 to 3, of 4 to 7 steps and so on, int64 (32,).
+        interval: the mean number of steps between two writes of a channel, float64 (D,); NaN if no sequence has two.
+        intervals: the number of intervals, over all channels, of 1, of 2 to 3, of 4 to 7 steps and so on, int64 (32,).
     """
 
     name: str
@@ -30,17 +30,17 @@ class Writes(NamedTuple):
 
     @property
     def never(self) -> Tensor:
-        """Which channels are never written, bool (D,): dead, they say nothing of the input."""
+        """The channels that are never written, bool (D,): they are dead, since they tell nothing about the input."""
         return self.rate == 0
 
     @property
     def always(self) -> Tensor:
-        """Which channels are written at every step, bool (D,): dead as memories, they hold nothing."""
+        """The channels that are written at every step, bool (D,): they are dead memories, since they hold nothing."""
         return self.rate == 1
 
     @property
     def dead(self) -> Tensor:
-        """Which channels are written never or always, bool (D,)."""
+        """The channels that are written never or always, bool (D,)."""
         return self.never | self.always
 
 
@@ -49,14 +49,14 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
     r"""Counts where latches are set, $z_t = [\,|c_t| \ge \beta_t\,]$, under a given input, in chunks of the time.
 
     Args:
-        module: a unit of one direction, or a model; units without set and hold are passed over.
+        module: a unit of one direction, or a model; units that do not set and hold are skipped.
         x: inputs, (B, T, M), or tokens (B, T).
 
     Returns:
-        One for each layer of latches, from the input upwards.
+        The statistics of each layer of latches, from the input upwards.
 
     Raises:
-        ValueError: nothing in `module` sets and holds, or a shape does not fit.
+        ValueError: no unit in `module` sets and holds, or a shape does not fit.
         TypeError: `module` is neither a unit nor a model.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495, for $z_t$.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent.bench.length import prepare
 from remanent.bench.passes import normal_inputs
 

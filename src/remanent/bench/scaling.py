@@ -12,19 +12,20 @@ from torch import nn
 from remanent._options import check_at_least, check_choice
 from remanent.bench.scans import LATCH_BACKWARD, LATCH_FORWARD, LINEAR_BACKWARD, LINEAR_FORWARD
 from remanent.models import ModelConfig, SequenceModel
-from remanent.units import LRU, RecurrentUnit
-from remanent.units.bmru import LatchRecurrence
+from remanent.units import RecurrentUnit
 
 NUMBER = 4
-"""Bytes of a float32."""
+"""The bytes of a float32."""
 PASSES = 3
-"""Products of a backward pass cost twice those of a forward pass."""
+"""The products of both passes over those of a forward pass: a backward pass costs twice as much."""
 TOUCHES = 4
-"""What the backward pass keeps is written and read once, and so is its gradient."""
+"""How often each kept value is moved: it is written and read once, and so is its gradient."""
 OPTIMISER_COPIES = 4
-"""Of each weight: itself, its gradient, and the two means of AdamW."""
+"""The numbers held for each weight: itself, its gradient, and the two means of AdamW."""
 ROUNDS = {"ddp": 2, "fsdp": 3}
 """How often the weights go round in a step: their gradients out and their sums back; with parts, the weights too."""
+SCANNED = {"latch": LATCH_FORWARD + LATCH_BACKWARD, "linear": LINEAR_FORWARD + LINEAR_BACKWARD}
+"""Kind of scan to how many arrays of the size of the states it reads and writes in both passes."""
 AGREEMENT = 64
 """Bytes by which the processes of a sharded scan agree on what it is."""
 
@@ -96,7 +97,7 @@ class Layer(NamedTuple):
         kept: bytes that the forward pass keeps for the backward pass, a step of a sequence.
         scanned: bytes that the scans must move at least in both passes, a step of a sequence.
         state: bytes of the states of a sequence.
-        flags: bytes that a device hands to the others beside states: what must agree, and whether it had a step.
+        flags: bytes that a device sends to the others besides states: what must agree, and whether it had a step.
         scans: how many.
     """
 
@@ -220,9 +221,11 @@ def longest(layer: Layer, layers: int, plan: Plan, device: Device) -> int:
 
 
 def _scanned(unit: RecurrentUnit) -> int:
-    latch = isinstance(unit.recurrence, LatchRecurrence)
-    arrays = LATCH_FORWARD + LATCH_BACKWARD if latch else LINEAR_FORWARD + LINEAR_BACKWARD
-    return arrays * _state(unit)
+    kind = unit.recurrence.scan_kind
+    if kind not in SCANNED:
+        rule = f"run one of the scans {', '.join(SCANNED)}, whose cost is known"
+        raise ValueError(f"`unit` must {rule}, got {type(unit).__name__}")
+    return SCANNED[kind] * _state(unit)
 
 
 def _state(unit: RecurrentUnit) -> int:
@@ -230,8 +233,8 @@ def _state(unit: RecurrentUnit) -> int:
 
 
 def _element(unit: RecurrentUnit) -> int:
-    """Bytes of one number of a state, which of an LRU is complex."""
-    return NUMBER * (2 if isinstance(unit, LRU) else 1)
+    """Bytes of one number of a state, which is complex for an LRU."""
+    return unit.recurrence.state_dtype(torch.float32).itemsize
 
 
 def _kept(model: nn.Module, steps: int) -> int:
@@ -244,7 +247,7 @@ def _kept(model: nn.Module, steps: int) -> int:
 
 @contextmanager
 def _counting(own: set[int]) -> Iterator[dict[int, int]]:
-    """Storage to bytes, of all that is kept within, each once; they stay alive, lest another takes their place."""
+    """Storage to bytes of all that is kept within, each once; they stay alive, so that no other takes their place."""
     kept: dict[int, int] = {}
     alive = []
 

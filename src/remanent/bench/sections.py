@@ -8,8 +8,8 @@ from typing import Any
 
 import torch
 
+from remanent._allocator import reuse_freed_memory
 from remanent._files import write_json
-from remanent._memory import reuse_freed_memory
 from remanent._options import check_at_least, check_choice
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers

@@ -1,4 +1,4 @@
-"""The command line: parses and calls; a command a file."""
+"""The command line: each command is a file that parses arguments and calls the library."""
 
 import argparse
 import os
@@ -8,7 +8,7 @@ from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NamedTuple
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent._terminal import Terminated, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
@@ -18,7 +18,7 @@ DESCRIPTION = "Recurrent units that never forget."
 
 
 class Command(NamedTuple):
-    """A module with `parser(arguments)` and `run(options)`, and what `remanent --help` says of it."""
+    """A module with `parser(arguments)` and `run(options)`, its line in `remanent --help`, and whether it trains."""
 
     module: ModuleType
     help: str
@@ -26,26 +26,26 @@ class Command(NamedTuple):
 
 
 COMMANDS = {
-    "train": Command(train, "train a recipe, or go on with a run", trains=True),
+    "train": Command(train, "train a recipe, or resume a run", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
     "robustness": Command(robustness, "score a run under noise and with weights of few bits", trains=True),
-    "export": Command(export, "write a run's model for another runtime"),
-    "chip": Command(chip, "run a run's model on an emulated Cortex-M4, and say what it costs"),
-    "grid": Command(grid, "train and test every combination, each once", trains=True),
-    "list": Command(listing, "show units, tasks and recipes"),
-    "demo": Command(demo, "train and test three small models, and write a report", trains=True),
-    "bench": Command(bench, "time scans and layers beside others' packages"),
-    "report": Command(report, "write a page of HTML about runs and their memory", trains=True),
-    "table": Command(table, "show what the grid measured"),
+    "export": Command(export, "export the model of a run for another runtime"),
+    "chip": Command(chip, "run a model on an emulated Cortex-M4, and measure what it costs"),
+    "grid": Command(grid, "train and test every combination of options, each once", trains=True),
+    "list": Command(listing, "list units, tasks and recipes"),
+    "demo": Command(demo, "train and test three small models on two tasks, and show what they remember", trains=True),
+    "bench": Command(bench, "time scans and layers beside other packages"),
+    "report": Command(report, "write an HTML page about runs and their memory", trains=True),
+    "table": Command(table, "show results of grids and runs as tables"),
 }
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Runs one command; what the user got wrong is one line on stderr, and the status 2."""
+    """Runs one command; an error of the user becomes one line on stderr, and the status 2."""
     shown, warnings.showwarning = warnings.showwarning, _show_warning  # type: ignore[assignment]
     try:
         return _main(sys.argv[1:] if arguments is None else arguments)
-    except BrokenPipeError:  # whoever read the output, as `head` does, has had enough
+    except BrokenPipeError:  # a reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
@@ -64,12 +64,12 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _self() -> str:
-    """Who speaks, also where several processes share a run."""
+    """The name before a message: the program, and the rank where several processes share a run."""
     return "remanent" + (f": rank {os.environ['RANK']}" if "RANK" in os.environ else "")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:
-    """A line without the place in the source, which says nothing to a user."""
+    """Writes a warning without its place in the source, which means nothing to a user."""
     write_line(f"remanent: warning: {message}")
 
 
@@ -77,10 +77,12 @@ def _main(arguments: list[str]) -> int:
     given = list(arguments)
     modules, arguments = _take_imports(arguments)
     parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
-    parser.add_argument("--import", metavar="MODULE", help="a module of yours that registers units, tasks or recipes")
+    parser.add_argument(
+        "--import", metavar="MODULE", help="your module that registers units, tasks, metrics or recipes"
+    )
     commands = parser.add_subcommands(dest="command")
     for name, command in COMMANDS.items():
-        asked = name in arguments  # the others' parsers would import all of training
+        asked = name in arguments  # the parsers of the others would import all of training
         commands.add_subcommand(
             name, command.module.parser(arguments) if asked else make_parser(command.help), help=command.help
         )
@@ -94,7 +96,7 @@ def _main(arguments: list[str]) -> int:
 
 
 def _take_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """The modules to import, which stand before the command, and the other arguments."""
+    """Imports the modules that are named before the command; returns their names, and the other arguments."""
     modules: list[str] = []
     while arguments[:1] == ["--import"]:
         if len(arguments) < 2:

@@ -1,4 +1,4 @@
-"""What the commands share: a parser that raises, and tasks that read from the user's folder."""
+"""Helpers that the commands share: a parser that raises errors, and tasks that read from the user's folder."""
 
 import dataclasses
 from typing import Any
@@ -7,14 +7,14 @@ from remanent.tasks import Task
 
 
 def make_parser(description: str, prog: str | None = None, version: str | None = None) -> Any:
-    """A parser whose errors are raised, so that the user gets one line and not a page of usage."""
+    """A parser that raises its errors, so that the user gets one line instead of a page of usage."""
     from jsonargparse import ArgumentParser
 
     return ArgumentParser(prog=prog, description=description, version=version, exit_on_error=False)
 
 
 def with_data(task: Task, data_dir: str | None) -> Task:
-    """The task, reading from the folder that the user named."""
+    """The task, which reads its data from the folder that the user named."""
     if data_dir is None:
         return task
     if not hasattr(task, "data_dir"):

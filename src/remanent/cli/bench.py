@@ -1,4 +1,4 @@
-"""`remanent bench`: scans and layers beside other packages."""
+"""`remanent bench`: times scans and layers beside other packages."""
 
 from pathlib import Path
 from typing import Any
@@ -14,19 +14,29 @@ def parser(arguments: list[str]) -> Any:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="sections: scans, floor, layers, threads, streaming, length, shards; all if none",
+        help="sections: scans, floor, layers, threads, streaming, length, shards (default: all); "
+        "or gpu, alone or with right, fast, learn: the parts of the bench on a GPU",
     )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")
     parser.add_argument("--repeats", type=int, default=7, help="how often each case is timed")
-    parser.add_argument("--threads", type=int | None, default=None, help="of torch and jax (as many as torch has)")
-    parser.add_argument("--quick", action="store_true", help="tiny shapes, to try out")
-    parser.add_argument("--allocator", type=str, default="default", help="default, or reuse: keep freed memory (glibc)")
+    parser.add_argument(
+        "--threads", type=int | None, default=None, help="threads of torch and jax (default: those of torch)"
+    )
+    parser.add_argument("--quick", action="store_true", help="use tiny shapes, to try it out")
+    parser.add_argument(
+        "--allocator", type=str, default="default", help="default, or reuse: freed memory is kept (glibc)"
+    )
     return parser
 
 
 def run(options: Any) -> int:
     """Runs the command."""
     from remanent.bench import run_bench
+
+    if options.names[:1] == ["gpu"]:
+        from remanent.bench.gpu import Settings, run_gpu
+
+        return run_gpu(options.names[1:], options.out, settings=Settings(tiny=options.quick))
 
     run_bench(
         options.names,

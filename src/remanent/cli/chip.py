@@ -1,4 +1,4 @@
-"""`remanent chip`: what a finished run's model does and costs on a Cortex-M4."""
+"""`remanent chip`: runs the model of a finished run on an emulated Cortex-M4, and measures what it costs."""
 
 import json
 from pathlib import Path
@@ -9,11 +9,16 @@ from remanent.cli._shared import make_parser, with_data
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Runs a finished run's C on an emulated Cortex-M4, over its test split.")
+    parser = make_parser("Runs the C code of a finished run on an emulated Cortex-M4, over the test split.")
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--weights", type=str, default="float32", help="float32, or int8 with a scale a row")
-    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the test split")
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--weights", type=str, default="float32", help="float32, or int8 with a scale for each row")
+    parser.add_argument(
+        "--examples",
+        type=int | None,
+        default=None,
+        help="the number of examples, the first of the test split (default: all)",
+    )
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
     parser.add_argument("--json", action="store_true", help="print a line of JSON")
     return parser
 

@@ -1,4 +1,4 @@
-"""`remanent evaluate`: a finished run's score at any length."""
+"""`remanent evaluate`: scores a finished run at any length."""
 
 import json
 from pathlib import Path
@@ -9,19 +9,33 @@ from remanent.cli._shared import make_parser, with_data
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Scores a finished run; long sequences run in chunks, the state carried.")
+    parser = make_parser(
+        "Scores a finished run at any length; long sequences are read in chunks, and the state is carried over."
+    )
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument(
-        "--length", type=int, nargs="+", default=None, help="lengths: steps, or empty steps after an image"
+        "--length",
+        type=int,
+        nargs="+",
+        default=None,
+        help="lengths, as the task counts: steps, or empty steps after an image (default: as trained)",
     )
-    parser.add_argument("--split", type=str, default="test", help="test or validation")
-    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
-    parser.add_argument("--batch-size", type=int, default=64, help="sequences run together")
+    parser.add_argument("--split", type=str, default="test", help="the split: test or validation")
     parser.add_argument(
-        "--failing-limit", type=int | None, default=None, help="search the longest words that are all right, up to this"
+        "--examples",
+        type=int | None,
+        default=None,
+        help="the number of examples, the first of the split (default: all)",
     )
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON a length")
+    parser.add_argument("--batch-size", type=int, default=64, help="the number of sequences read at once")
+    parser.add_argument(
+        "--failing-limit",
+        type=int | None,
+        default=None,
+        help="search for the longest words that are all right, up to this length",
+    )
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
+    parser.add_argument("--json", action="store_true", help="print a line of JSON for each length")
     return parser
 
 

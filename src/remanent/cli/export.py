@@ -1,4 +1,4 @@
-"""`remanent export`: a finished run's model for other runtimes."""
+"""`remanent export`: writes the model of a finished run for other runtimes."""
 
 from pathlib import Path
 from typing import Any
@@ -8,16 +8,20 @@ from remanent.cli._shared import make_parser, with_data
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Writes a finished run's model for another runtime, after comparing both.")
+    parser = make_parser("Writes the model of a finished run for another runtime, and compares both.")
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument(
-        "--format", type=str, default="onnx", help="onnx: a graph for sequences, and one for a step; c: C99, a step"
+        "--format", type=str, default="onnx", help="onnx: a graph for sequences and one for a step; c: C99 for a step"
     )
-    parser.add_argument("--out", type=Path | None, default=None, help="the folder for the files; export/ in the run")
     parser.add_argument(
-        "--name", type=str, default="model", help="what the files are called; in C, what names begin with"
+        "--out", type=Path | None, default=None, help="the folder for the files (default: export/ in the run)"
     )
-    parser.add_argument("--weights", type=str, default="float32", help="of c: float32, or int8 with a scale a row")
+    parser.add_argument(
+        "--name", type=str, default="model", help="the name of the files, and in C the prefix of all names"
+    )
+    parser.add_argument(
+        "--weights", type=str, default="float32", help="the weights in C: float32, or int8 with a scale for each row"
+    )
     parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set, for int8")
     return parser
 
@@ -30,7 +34,7 @@ def run(options: Any) -> int:
 
     check_choice("--format", options.format, FORMATS)
     if options.format != "c" and options.weights != "float32":
-        raise ValueError(f"`--weights` must be float32 but for --format c, got {options.weights}")
+        raise ValueError(f"`--weights` must be float32 unless --format is c, got {options.weights}")
     experiment, model = load_run(options.run)
     folder = options.out or options.run / "export"
     if options.format == "c":
@@ -47,7 +51,7 @@ def _write_onnx(options: Any, model: Any, folder: Path) -> None:
 
 
 def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
-    """Writes the module; with int8 weights, after both models have been scored on the test split."""
+    """Writes the module; with int8 weights, both models are also scored on the test split."""
     from rich.console import Console
     from rich.table import Table
 
@@ -57,14 +61,12 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
 
     scores = []
     if options.weights != "float32":
-        task.split_size("test")  # data that is missing is missed before anything is written
+        task.split_size("test")  # raises where data are missing, before anything is written
     module = export_c(model, folder, name=options.name, weights=options.weights)
     if options.weights != "float32":
         scores = [("float32", evaluate(model, task)), (options.weights, evaluate(module.model, task))]
     if module.check is None:
-        Console().print(
-            f"{folder} holds {' and '.join(module.sources)}, compared with nothing: no C compiler is found."
-        )
+        Console().print(f"{folder} holds {' and '.join(module.sources)}, not compared: there is no C compiler.")
     else:
         _print_checks(folder, [module.check])
     print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")

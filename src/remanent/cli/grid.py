@@ -1,4 +1,4 @@
-"""`remanent grid`: every combination of recipes, units, seeds and options, each done once."""
+"""`remanent grid`: trains and tests every combination of recipes, units, seeds and options, each once."""
 
 from pathlib import Path
 from typing import Any
@@ -6,8 +6,9 @@ from typing import Any
 from remanent.cli._shared import make_parser
 
 DESCRIPTION = (
-    "Trains and tests every combination, and appends a line of JSON for each. What the results hold already is not "
-    "done again; what was interrupted goes on: the same command may be killed and given again, or given twice at once."
+    "Trains and tests every combination, and appends a record, a line of JSON, for each. Runs that the results hold "
+    "already are skipped, and interrupted runs are resumed: the same command may be killed and repeated, or run twice "
+    "at once."
 )
 
 
@@ -15,8 +16,12 @@ def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser(DESCRIPTION)
     parser.add_argument("--task", type=str, nargs="+", default=[], help="recipes, as `remanent list` shows them")
-    parser.add_argument("--unit", type=str, nargs="+", default=["bmru"], help="units, as `--model.unit` reads them")
-    parser.add_argument("--seed", type=str, nargs="+", default=["0"], help="numbers, or ranges such as 0:5, without 5")
+    parser.add_argument(
+        "--unit", type=str, nargs="+", default=["bmru"], help="units, as `--model.unit` of `remanent train` reads them"
+    )
+    parser.add_argument(
+        "--seed", type=str, nargs="+", default=["0"], help="seeds: numbers, or ranges such as 0:5 (0 to 4)"
+    )
     parser.add_argument(
         "--set",
         type=str,
@@ -24,29 +29,36 @@ def parser(arguments: list[str]) -> Any:
         action="append",
         default=[],
         metavar="KEY=VALUE,VALUE",
-        help="an option task.X, model.X or training.X and its values; several multiply",
+        help="an option task.X, model.X or training.X and its values; several options are combined",
     )
-    parser.add_argument("--results", type=Path, default=Path("results/grid.jsonl"), help="the file that is appended to")
-    parser.add_argument("--runs", type=Path, default=Path("runs/grid"), help="where the runs' folders lie")
-    parser.add_argument("--threads", type=int, default=1, help="of torch, for each run")
-    many = "runs at a time (1; with Ray, cores // threads)"
+    parser.add_argument(
+        "--results",
+        type=Path,
+        default=Path("results/grid.jsonl"),
+        help="the results file, to which records are appended",
+    )
+    parser.add_argument("--runs", type=Path, default=Path("runs/grid"), help="the folder that holds the runs' folders")
+    parser.add_argument("--threads", type=int, default=1, help="torch threads of each run")
+    many = "runs at a time (default: 1; with Ray, cores // threads)"
     parser.add_argument("--workers", type=int | None, default=None, help=many)
-    shared = "of a Ray cluster; its nodes must share --storage, or the folders of --results and --runs"
+    shared = "the address of a Ray cluster; its nodes must share --storage, or the folders of --results and --runs"
     parser.add_argument("--address", type=str | None, default=None, help=shared)
-    where = "a path, or an address that fsspec reads, under which the runs' folders are kept for other nodes"
+    where = "a path, or an address that fsspec reads, under which the runs' folders are kept for all nodes"
     parser.add_argument("--storage", type=str | None, default=None, help=where)
-    parser.add_argument("--gpus", type=float, default=0.0, help="what a run takes of a cluster's GPUs, such as 0.5")
+    parser.add_argument("--gpus", type=float, default=0.0, help="the number of GPUs that a run takes, such as 0.5")
     parser.add_argument("--retries", type=int, default=2, help="how often a run whose process died is tried again")
-    parser.add_argument("--retry-failed", action="store_true", help="do runs that have failed again")
-    parser.add_argument("--failing-limit", type=int, default=2**20, help="the longest word that is tried")
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
-    parser.add_argument("--dry-run", action="store_true", help="only list the runs, and which are there")
-    parser.add_argument("--quiet", action="store_true", help="draw no bar and no line a run")
+    parser.add_argument("--retry-failed", action="store_true", help="repeat runs that have failed")
+    parser.add_argument(
+        "--failing-limit", type=int, default=2**20, help="the longest word in the search for the failing length"
+    )
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
+    parser.add_argument("--dry-run", action="store_true", help="list the runs and their status, and do nothing else")
+    parser.add_argument("--quiet", action="store_true", help="draw no progress bar and print no line for each run")
     return parser
 
 
 def run(options: Any) -> int:
-    """Runs the command; the status is 1 if a run of the grid has failed."""
+    """Runs the command; the exit status is 1 if a run of the grid has failed."""
     from remanent.sweep.combinations import combinations, read_choices, read_seeds
     from remanent.sweep.grid import GridOptions, run_grid, statuses
 

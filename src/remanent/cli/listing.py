@@ -1,6 +1,7 @@
-"""`remanent list`: units, tasks and recipes."""
+"""`remanent list`: lists units, tasks and recipes."""
 
 import json
+import re
 from typing import Any
 
 from remanent.cli._shared import make_parser
@@ -11,7 +12,7 @@ from remanent.units import UNITS
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Shows units, tasks and recipes.")
+    parser = make_parser("Lists units, tasks and recipes.")
     parser.add_argument("--json", action="store_true", help="print JSON")
     return parser
 
@@ -28,6 +29,7 @@ def run(options: Any) -> int:
     for kind, members in listed.items():
         print(kind)
         for name, member in members.items():
-            first = (member.__doc__ or "").partition("\n")[0].split(": $")[0]
+            first = (member.__doc__ or "").partition("\n")[0]
+            first = re.split(r"[:,] \$", first)[0]  # without a formula, which a terminal cannot show
             print(f"  {name:25} {first.rstrip('.')}".rstrip())
     return 0

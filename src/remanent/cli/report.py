@@ -1,4 +1,4 @@
-"""`remanent report`: one page of HTML about runs, to be sent to a colleague."""
+"""`remanent report`: one HTML page about runs, for example for a colleague."""
 
 import sys
 from pathlib import Path
@@ -9,15 +9,20 @@ from remanent.cli._shared import make_parser, with_data
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Measures finished runs and writes one HTML file that opens anywhere, without a network.")
+    parser = make_parser("Measures finished runs, and writes an HTML page, one file that works offline.")
     parser.add_argument(
         "runs", nargs="*", type=Path, default=[], metavar="RUN", help="folders of finished runs of one task"
     )
-    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="a new file")
+    parser.add_argument("-o", "--out", type=Path, default=Path("report.html"), help="the page, a new file")
     parser.add_argument(
-        "--results", type=Path, nargs="+", default=[], metavar="FILE", help="files of `remanent grid` to add; after RUN"
+        "--results",
+        type=Path,
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="results files or run folders whose records are shown as tables; put them after RUN",
     )
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
     return parser
 
 

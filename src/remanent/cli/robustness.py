@@ -1,4 +1,4 @@
-"""`remanent robustness`: how a finished run's model bears imprecise parameters, noisy inputs and few-bit weights."""
+"""`remanent robustness`: scores a finished run with imprecise parameters, noisy inputs and weights of few bits."""
 
 import json
 from pathlib import Path
@@ -18,25 +18,30 @@ def parser(arguments: list[str]) -> Any:
         type=float,
         nargs="*",
         default=[0.05, 0.1, 0.15],
-        help="of parameters: three standard deviations of the relative error",
+        help="parameter noise: three standard deviations of the relative error",
     )
     parser.add_argument(
         "--input-noise",
         type=float,
         nargs="*",
         default=None,
-        help="standard deviations, over that of the inputs (0.1 0.2 0.5; none where inputs are tokens)",
+        help="input noise: standard deviations over that of the inputs (default: 0.1 0.2 0.5; none for tokens)",
     )
-    parser.add_argument("--bits", type=int, nargs="*", default=[8, 4], help="of weights, each from 2 to 8")
+    parser.add_argument("--bits", type=int, nargs="*", default=[8, 4], help="bits of the weights, each from 2 to 8")
     parser.add_argument(
-        "--length", type=int | None, default=None, help="steps, or empty steps after an image; as trained if not given"
+        "--length", type=int | None, default=None, help="steps, or empty steps after an image (default: as trained)"
     )
-    parser.add_argument("--split", type=str, default="test", help="test or validation")
-    parser.add_argument("--examples", type=int | None, default=None, help="only the first so many of the split")
-    parser.add_argument("--seed", type=int, default=0, help="of all noise")
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
-    parser.add_argument("--out", type=Path | None, default=None, help="a new folder; robustness/ in the run")
-    parser.add_argument("--json", action="store_true", help="print a line of JSON: what robustness.json holds")
+    parser.add_argument("--split", type=str, default="test", help="the split: test or validation")
+    parser.add_argument(
+        "--examples",
+        type=int | None,
+        default=None,
+        help="the number of examples, the first of the split (default: all)",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="the seed of all noise")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
+    parser.add_argument("--out", type=Path | None, default=None, help="a new folder (default: robustness/ in the run)")
+    parser.add_argument("--json", action="store_true", help="print the content of robustness.json as a line of JSON")
     return parser
 
 

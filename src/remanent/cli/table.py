@@ -1,4 +1,4 @@
-"""`remanent table`: what the grid measured, as tables."""
+"""`remanent table`: the records of grids and runs as tables."""
 
 import sys
 from pathlib import Path
@@ -9,22 +9,23 @@ from remanent._options import check_choice
 from remanent.cli._shared import make_parser
 
 RESULTS = Path("results")
+"""The folder whose results files are read where no file is named."""
 
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
-    parser = make_parser("Tables of what `remanent grid` measured: mean and standard deviation over seeds.")
+    parser = make_parser("Tables of results files and runs: mean and standard deviation over seeds.")
     parser.add_argument(
         "files",
         nargs="*",
         type=Path,
         default=[],
         metavar="FILE",
-        help="results files; if none, all of results/*.jsonl that hold records of the grid",
+        help="results files of `remanent grid`, or folders of finished runs (default: all results files in results/)",
     )
-    parser.add_argument("--task", type=str, nargs="+", default=None, help="only these recipes; name them after FILE")
-    parser.add_argument("--format", type=str, default="md", help="md, csv (a line a unit and length) or latex")
-    parser.add_argument("--out", type=Path | None, default=None, help="a new file, instead of the screen")
+    parser.add_argument("--task", type=str, nargs="+", default=None, help="only these recipes; put them after FILE")
+    parser.add_argument("--format", type=str, default="md", help="md, csv (a line for every unit and length) or latex")
+    parser.add_argument("--out", type=Path | None, default=None, help="a new file to write to, instead of the screen")
     return parser
 
 

@@ -1,4 +1,4 @@
-"""`remanent train`: a recipe in a new folder, or an interrupted run to its end."""
+"""`remanent train`: trains a recipe in a new folder, or resumes an interrupted run."""
 
 import dataclasses
 import os
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from remanent.training import Experiment
 
 LAUNCHED = ("devices", "strategy", "time_shards", "accelerator", "timeout")
-"""The options that say on what a run is trained."""
+"""The options that say by how many processes, and on what device, a run is trained."""
 
 
 def parser(arguments: list[str]) -> Any:
-    """The command's parser; the recipe among the arguments decides what flags there are."""
+    """The command's parser; its flags depend on the recipe among the arguments."""
     return _parser(_recipe_in(arguments))
 
 
@@ -24,8 +24,8 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent.distributed import Launch
     from remanent.training import resume_run, start_run
+    from remanent.training.folder import read_experiment
     from remanent.training.outcome import record_run
-    from remanent.training.run import read_experiment
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
     if options.recipe is None:
@@ -51,7 +51,7 @@ def run(options: Any) -> int:
 
 
 def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
-    """The same command in several processes."""
+    """Starts the same command in several processes."""
     from remanent.distributed.launcher import launch
 
     processes = placed.devices or 1
@@ -62,7 +62,9 @@ def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
 
 
 def _experiment(options: Any) -> "Experiment":
-    """The recipe with what differs from it; the model's sizes follow the task, as in a grid."""
+    """The recipe with the options that differ from it; the model's sizes follow the task, as in a grid."""
+    from remanent._identity import OWN_COLUMN
+    from remanent.records.identity import options_that
     from remanent.training import RECIPES
     from remanent.training.variants import experiment_for
 
@@ -76,13 +78,13 @@ def _experiment(options: Any) -> "Experiment":
     }
     unit, seed = options.model.unit, options.training.seed
     threads = overrides.pop("training.threads", base.training.threads)
-    for key in ("model.unit", "training.seed"):
+    for key in options_that(OWN_COLUMN):
         overrides.pop(key, None)
     return experiment_for(options.recipe, unit, seed, overrides, threads=threads, data_dir=options.data_dir)
 
 
 def _recipe_in(arguments: list[str]) -> str | None:
-    """The recipe's name, which decides what flags `train` has; refused here if unknown."""
+    """The name of the recipe, on which the flags of `train` depend; an unknown one is rejected here."""
     from remanent.training import RECIPES
 
     if arguments[:1] != ["train"] or {"-h", "--help"} & set(arguments[1:2]):
@@ -106,19 +108,34 @@ def _parser(recipe: str | None) -> Any:
 
     parser = make_parser("Trains a recipe in a new folder. `remanent train RECIPE --help` shows every option.")
     parser.usage = f"remanent train {recipe or 'RECIPE'} [options]" + ("" if recipe else " | --resume RUN [options]")
-    parser.add_argument("--out", type=Path | None, default=None, help="the run's folder (runs/RECIPE-UNIT-SEED)")
-    parser.add_argument("--quiet", action="store_true", help="draw no bar")
-    parser.add_argument("--devices", type=int | None, default=None, help="processes on this machine, one a device (1)")
-    parser.add_argument("--strategy", type=str, default="ddp", help="weights whole on each, ddp, or in parts, fsdp")
-    parser.add_argument("--time-shards", type=int, default=1, help="processes that share the time of each sequence")
-    parser.add_argument("--accelerator", type=str, default="cpu", help="cpu or gpu")
-    parser.add_argument("--timeout", type=float, default=600.0, help="seconds after which a silent process is hung")
+    parser.add_argument(
+        "--out", type=Path | None, default=None, help="the run's folder, a new one (default: runs/RECIPE-UNIT-SEED)"
+    )
+    parser.add_argument("--quiet", action="store_true", help="draw no progress bar")
+    parser.add_argument(
+        "--devices",
+        type=int | None,
+        default=None,
+        help="the number of processes on this machine, one for each device (default: 1)",
+    )
+    parser.add_argument(
+        "--strategy", type=str, default="ddp", help="ddp: every process holds all weights; fsdp: each holds a part"
+    )
+    parser.add_argument(
+        "--time-shards", type=int, default=1, help="the number of processes that share the time of each sequence"
+    )
+    parser.add_argument("--accelerator", type=str, default="cpu", help="the kind of device: cpu or gpu")
+    parser.add_argument(
+        "--timeout", type=float, default=600.0, help="seconds without a heartbeat after which a process counts as hung"
+    )
     if recipe is None:
-        parser.add_argument("--resume", type=Path, metavar="RUN", help="go on with an interrupted run")
+        parser.add_argument(
+            "--resume", type=Path, metavar="RUN", help="the folder of an interrupted run, which is resumed"
+        )
         parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}, without --resume")
         return parser
     parser.add_argument("recipe", help=f"one of {', '.join(RECIPES)}")
-    parser.add_argument("--data-dir", type=str | None, default=None, help="a folder that holds the data set")
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
     parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
     experiment = RECIPES[recipe]()
     for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):

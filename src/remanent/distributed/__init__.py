@@ -1,4 +1,4 @@
-"""The processes of one run: ranks, launcher, heartbeat."""
+"""The processes that train one run together: launcher, ranks and heartbeat."""
 
 from remanent.distributed.ranks import Launch
 

@@ -14,7 +14,7 @@ from torch.distributed.distributed_c10d import PrefixStore, _get_default_store
 
 from remanent._terminal import write_line
 from remanent.distributed.ranks import Ranks
-from remanent.ops import shards
+from remanent.ops.collectives import observe_collectives
 
 INTERVAL = 1.0
 """The seconds between two heartbeats."""
@@ -82,12 +82,11 @@ class Heartbeat:
             yield
             return
         thread = threading.Thread(target=self._run, daemon=True)
-        before, shards.before_collective = shards.before_collective, self.advance
         thread.start()
         try:
-            yield
+            with observe_collectives(lambda _: self.advance()):
+                yield
         finally:
-            shards.before_collective = before
             self.ended.set()
             thread.join(PATIENCE)
 
@@ -100,7 +99,7 @@ class Heartbeat:
             time.sleep(PATIENCE)
             now = self._read()
         except dist.DistError:
-            return "whoever started the processes, or rank 0, no longer answers"
+            return "the launcher, or rank 0, no longer answers"
         silent = [rank for rank in before if before[rank].beats == now[rank].beats]
         return f"{_named(silent)} lost or stopped in step {_step(now)}" if silent else ""
 

@@ -1,4 +1,4 @@
-"""Starts the processes of a run on this machine, by torch's own launcher."""
+"""Starts the processes of a run on this machine, with the launcher of torch."""
 
 import logging
 import os
@@ -9,23 +9,23 @@ from collections.abc import Sequence
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
-    """Runs `python -m remanent` in so many processes that know of each other, each of which says what is wrong.
+    """Runs `python -m remanent` in several processes that train together; each prints its own errors.
 
     Args:
-        arguments: of the command line.
-        processes: how many.
+        arguments: the arguments of the command line.
+        processes: the number of processes.
 
     Returns:
         0, or the exit status of the first process that failed.
 
     Raises:
-        RuntimeError: a signal ended a process, which could not say so itself.
+        RuntimeError: a signal ended a process before it could print an error.
     """
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch advises against what makes a resumed run exact
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns against what makes a resumed run exact
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,

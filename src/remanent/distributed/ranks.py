@@ -1,4 +1,4 @@
-"""The processes of one run: which of them this is, what it holds of a batch and of time, and how they agree."""
+"""The processes of one run: the rank of this one, its part of each batch and of time, and how they agree."""
 
 import os
 import shlex
@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -17,22 +17,25 @@ from torch.distributed.device_mesh import init_device_mesh
 from remanent._options import check_at_least, check_choice, check_range
 
 STRATEGIES = ("ddp", "fsdp")
+"""The choices of `Launch.strategy`."""
 ACCELERATORS = ("cpu", "gpu")
+"""The choices of `Launch.accelerator`."""
 VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""What a launcher such as torchrun tells each process."""
+"""The environment variables that a launcher such as torchrun sets for each process."""
 Value = TypeVar("Value")
 
 
 @dataclass(frozen=True)
 class Launch:
-    """On what a run is trained; not a part of its configuration, so that it may go on elsewhere.
+    """The machines and processes that train a run; no part of its configuration, so that it can resume elsewhere.
 
     Args:
-        devices: processes on this machine, one a device, at least 1; None for as many as the launcher started.
-        strategy: how the processes share the weights: "ddp" keeps them whole on each, "fsdp" a part of them.
-        time_shards: how many processes share the time of each sequence, at least 1; the others share the batch.
-        accelerator: "cpu" or "gpu", one a process.
-        timeout: seconds without a sign of life after which a process is taken for hung, above 0.
+        devices: the number of processes on this machine, each on one device, at least 1; None for as many as the
+            launcher started.
+        strategy: how the processes hold the weights: "ddp" keeps all of them in each process, "fsdp" a part in each.
+        time_shards: how many processes share the time of each sequence, at least 1; what remains shares the batch.
+        accelerator: the kind of device of each process, "cpu" or "gpu".
+        timeout: seconds without progress after which a process counts as hung, above 0.
 
     Raises:
         ValueError: a value is out of its range.
@@ -56,42 +59,58 @@ class Launch:
             raise ValueError("`accelerator` must be cpu where torch finds no GPU, got gpu")
 
     def advice(self, folder: Path, processes: int) -> str:
-        """How to go on with a run on as many processes of a machine, and in the same way."""
+        """The command that resumes a run with as many processes on a machine, launched in the same way."""
         words = ["remanent", "train", "--resume", str(folder)]
         words += ["--devices", str(processes)] if processes > 1 else []
         for name in ("strategy", "time_shards", "accelerator"):
             value = getattr(self, name)
             if value != getattr(Launch, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        return f"go on with `{shlex.join(words)}`"
+        return f"resume with `{shlex.join(words)}`"
+
+
+class Part(NamedTuple):
+    """The part of something that a process holds.
+
+    Attributes:
+        place: the number of the part, from 0.
+        size: the number of parts.
+    """
+
+    place: int
+    size: int
+
+
+WHOLE = Part(0, 1)
+"""All of it."""
 
 
 @dataclass(frozen=True)
 class Ranks:
-    """This process among those of its run, of which `time[1]` share each sequence and `data[1]` the batch.
+    """This process among those of its run, of which `time.size` share each sequence and `data.size` share the batch.
 
     Processes that share a sequence have neighbouring ranks.
 
     Args:
-        rank: this process's.
-        size: how many there are.
-        local_size: how many of them are on this machine.
-        data: which part of the batch this one has, and of how many.
-        time: which part of the time, and of how many.
-        time_group: those that share this one's sequences; None where time is whole.
-        launch: how they were started.
+        rank: the rank of this process.
+        size: the number of processes.
+        local_size: the number of processes on this machine.
+        data: the part of the batch that this process holds.
+        time: the part of the time that this process holds.
+        time_group: the process group that shares the sequences of this process; None where time is whole.
+        launch: how the processes were started.
     """
 
     rank: int = 0
     size: int = 1
     local_size: int = 1
-    data: tuple[int, int] = (0, 1)
-    time: tuple[int, int] = (0, 1)
+    data: Part = WHOLE
+    time: Part = WHOLE
     time_group: Any = None
     launch: Launch = field(default_factory=Launch)
 
     def all_do(self, action: Callable[[], Value]) -> Value:
-        """What `action` returns here; where it raises on one process, all raise, and none waits."""
+        """Does `action` on every process and returns its result; if it raises on one, all raise, so that none waits."""
         try:
             value, error = action(), None
         except Exception as raised:
@@ -105,11 +124,11 @@ class Ranks:
         return value  # type: ignore[return-value]
 
     def first_does(self, action: Callable[[], Value]) -> Value:
-        """Does it on the first process alone, and gives all what it returned; where it raises, all raise."""
+        """Does `action` on the first process alone and returns its result on all; if it raises, all raise."""
         return self.gather(self.all_do(lambda: action() if self.rank == 0 else None))[0]  # type: ignore[return-value]
 
     def gather(self, value: Value) -> list[Value]:
-        """A value of every process, in the order of ranks."""
+        """The values of all processes, in the order of their ranks."""
         if self.size == 1:
             return [value]
         found: list[Any] = [None] * self.size
@@ -117,7 +136,7 @@ class Ranks:
         return found
 
     def sum(self, *values: float) -> list[float]:
-        """The sums over the processes."""
+        """The sum of each value over the processes."""
         if self.size == 1:
             return list(values)
         total = torch.tensor(values, dtype=torch.float64)
@@ -125,18 +144,18 @@ class Ranks:
         return total.tolist()
 
     def sum_over_time(self, value: Tensor) -> Tensor:
-        """The sum over the processes that share this one's sequences."""
+        """The sum over the processes that share the sequences of this one, in place."""
         if self.time_group is not None:
             dist.all_reduce(value, group=self.time_group)
         return value
 
     def rows(self, count: int) -> range:
-        """Which of so many examples are this process's."""
+        """The numbers of this process's examples, of `count` in all."""
         place, size = self.data
         return range(count * place // size, count * (place + 1) // size)
 
     def steps(self, x: Tensor) -> Tensor:
-        """This process's steps of (B, T, ...)."""
+        """The steps of this process, of inputs or targets (B, T, ...)."""
         place, size = self.time
         return x if size == 1 else x.tensor_split(size, dim=1)[place]
 
@@ -147,10 +166,10 @@ _ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in _RAISED}
 
 @contextmanager
 def joined(launch: Launch) -> Iterator[Ranks]:
-    """Meets the other processes that the launcher started; alone where there was none.
+    """Joins the processes that the launcher started, within the context; without a launcher there is one process.
 
     Raises:
-        ValueError: the launcher said too little, or what it started does not fit `launch`.
+        ValueError: a variable of the launcher is missing, or the number of processes does not fit `launch`.
     """
     size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
     if launch.devices not in (None, local):
@@ -191,4 +210,4 @@ def _ranks(launch: Launch, local: int) -> Ranks:
     mesh = init_device_mesh(device, (size // shards, shards), mesh_dim_names=("data", "time"))
     group = mesh["time"].get_group() if shards > 1 else None
     data, time = divmod(rank, shards)
-    return Ranks(rank, size, local, (data, size // shards), (time, shards), group, launch)
+    return Ranks(rank, size, local, Part(data, size // shards), Part(time, shards), group, launch)

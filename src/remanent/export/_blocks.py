@@ -4,12 +4,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from remanent.export._fold import is_packed
+from remanent.export._fold import packed_levels, step_data
 from remanent.export._source import Source
 from remanent.export._units import WRITERS, States
 from remanent.models import SequenceModel
 from remanent.models.blocks import Block
-from remanent.units import BMRU
 
 
 def write_model(source: Source, model: SequenceModel) -> None:
@@ -28,7 +27,7 @@ def write_model(source: Source, model: SequenceModel) -> None:
     if model.clock is not None:
         clock = source.buffer("clock", config.clock_size)
         table = source.vector("clock_table", model.clock.table[:-1])
-        time = source.field("time", "uint32_t", 0, "steps since the start, at most those that the clock tells apart")
+        time = source.field("time", "uint32_t", 0, "steps since the start, at most as many as the clock distinguishes")
         source.init.append(f"{time} = 0;")
         source.call("clock_features", clock, table, time, model.clock.span, config.clock_size)
         source.step.append(f"{time} += {time} < {model.clock.span};")
@@ -62,9 +61,11 @@ def _write_block(
     for j, kind in enumerate(units):
         unit: Any = block.layer.units[j]
         key = kind if units.count(kind) == 1 else f"{kind}_{j}"
-        states = WRITERS[kind](source, f"{name}_{key}", unit, normed)
-        if summed and is_packed(unit):
-            states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", _size(unit)))
+        step = step_data(unit)
+        assert step is not None
+        states = WRITERS[step.kind](source, f"{name}_{key}", step, normed)
+        if summed and packed_levels(step):
+            states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", step.values["alpha"]))
         outputs[key] = states, unit.hidden_size
     bias = source.vector(f"{name}_project_bias", _projected_bias(block, summed))
     if block.gate is None:
@@ -128,15 +129,18 @@ def _project(
 
 
 def _projected_bias(block: Block, summed: bool) -> Tensor:
-    """The bias of the projection, less what a clear bit of a state of two signs would take away."""
+    """The bias of the projection, plus what the low states of packed units add."""
     bias = block.project.bias.double()
     start = 0
     unit: Any
     for unit in block.layer.units:
         columns = slice(start, start + unit.hidden_size)
         start = columns.stop
-        if not summed and is_packed(unit) and isinstance(unit, BMRU):
-            bias = bias - block.project.weight[:, columns].double() @ unit.alpha_l0.double()
+        step = step_data(unit)
+        levels = packed_levels(step)
+        if not summed and step is not None and levels is not None and levels.low != 0:
+            low = levels.low * step.values["alpha"].double()
+            bias = bias + block.project.weight[:, columns].double() @ low
     return bias.float()
 
 
@@ -150,13 +154,8 @@ def _add_values(source: Source, out: str, states: States, size: int) -> None:
         source.call("add_start", out, states.written, states.start, size)
 
 
-def _size(unit: Any) -> Tensor:
-    """Of a packed state."""
-    return unit.alpha_l0 if isinstance(unit, BMRU) else unit.alpha_l0.abs()
-
-
 def _norm(source: Source, name: str, norm: Any, x: str, out: str, room: int) -> str:
-    """Where the normed values lie: in a buffer, or where they were if there is no norm."""
+    """The place of the normed values: a buffer, or that of `x` if there is no norm."""
     if isinstance(norm, nn.Identity):
         return x
     out = source.buffer(out, room)

@@ -1,4 +1,4 @@
-"""How near another runtime comes to torch: what it is given, and what is near enough to be written."""
+"""The comparison of another runtime with torch: the inputs, the difference, and how large it may be."""
 
 from typing import NamedTuple
 
@@ -9,12 +9,11 @@ from torch import Tensor
 from remanent.models import SequenceModel
 
 TIPPED = 1
-"""How many sequences may go another way in a model that latches: a sum in another order may tip a threshold."""
-LATCHING = ("bmru", "cmru", "alpha_cmru", "fq_bmru")
+"""How many sequences may differ in a model that latches: a sum in another order may tip a threshold."""
 
 
 class Check(NamedTuple):
-    """How near a file came to torch.
+    """How close the outputs of a file are to those of torch.
 
     Attributes:
         file: its name.
@@ -54,7 +53,7 @@ def judge(model: SequenceModel, name: str, largest: np.ndarray, steps: int, tole
         RuntimeError: more of them than may be tipped are beyond the tolerance.
     """
     tipped = ~(largest <= tolerance)  # what is not a number is not near
-    allowed = TIPPED if any(unit in LATCHING for names in model.config.layers for unit in names) else 0
+    allowed = TIPPED if any(recurrence.latches for recurrence in model.recurrences) else 0
     if tipped.sum() > allowed:
         rule = f"{name} must give what torch does to {tolerance:g} in all of {len(largest)} sequences but {allowed}"
         raise RuntimeError(f"{rule}, got {tipped.sum()} further away, at most {largest.max():.2g}")

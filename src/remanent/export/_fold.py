@@ -1,27 +1,43 @@
-"""A model whose packed states are bits: what a state is multiplied by goes into the weights that read it."""
+"""A model whose packed states are bits: the factor of a state is moved into the weights that read it."""
 
 import copy
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 
 from remanent.models import Hybrid, SequenceModel
-from remanent.units import BMRU, FQBMRU
+from remanent.units import RecurrentUnit, StepData
 
 
-def is_packed(unit: object) -> bool:
-    """Whether a unit's states are one of two values, which a bit says."""
-    return isinstance(unit, FQBMRU) or (isinstance(unit, BMRU) and unit.epsilon == 0)
+class Levels(NamedTuple):
+    """The two states of a packed unit, as multiples of its `alpha`."""
+
+    low: int
+    high: int
+
+
+PACKED = {"latch": Levels(-1, 1), "latch_between": Levels(0, 1)}
+"""Kind of step to the two states that a bit stands for."""
+
+
+def step_data(unit: object) -> StepData | None:
+    """One step of a unit of one layer as plain data; None for attention and for units that have no such form."""
+    return unit.recurrence.step_data(unit._params("_l0")) if isinstance(unit, RecurrentUnit) else None
+
+
+def packed_levels(step: StepData | None) -> Levels | None:
+    """The two states that a bit stands for; None where states are floats."""
+    return None if step is None else PACKED.get(step.kind)
 
 
 def fold_states(model: SequenceModel) -> SequenceModel:
     r"""A copy in which packed states are $\pm 1/2$ (BMRU) or 0 and 1 (FQ-BMRU), and which gives the same outputs.
 
     The width of their range, $2 \alpha$ or $\alpha$, becomes a factor of the columns that read them. Units whose
-    outputs are summed share columns, and keep theirs.
+    outputs are summed share columns, and are left as they are.
 
     Raises:
-        ValueError: a learned initial state cannot be told in units of an $\alpha$ of 0.
+        ValueError: a learned initial state cannot be expressed in units of an $\alpha$ of 0.
     """
     model = copy.deepcopy(model).eval()
     with torch.no_grad():
@@ -35,13 +51,16 @@ def fold_states(model: SequenceModel) -> SequenceModel:
             for unit in layer.units:
                 columns = slice(start, start + unit.hidden_size)
                 start = columns.stop
-                if is_packed(unit):
-                    alpha: torch.Tensor = unit.alpha_l0
-                    size = alpha.abs() if isinstance(unit, FQBMRU) else 2 * alpha
-                    if hasattr(unit, "h0_l0"):
-                        if (size == 0).any():
-                            raise ValueError(f"`alpha` of block {i} must not be 0 where states start as learned, got 0")
-                        unit.h0_l0 /= size
-                    block.project.weight[:, columns] *= size
-                    unit.alpha_l0.fill_(1 if isinstance(unit, FQBMRU) else 0.5)
+                step = step_data(unit)
+                levels = packed_levels(step)
+                if step is None or levels is None:
+                    continue
+                width = levels.high - levels.low
+                size = width * step.values["alpha"]
+                if hasattr(unit, "h0_l0"):
+                    if (size == 0).any():
+                        raise ValueError(f"`alpha` of block {i} must not be 0 where states start as learned, got 0")
+                    unit.h0_l0 /= size
+                block.project.weight[:, columns] *= size
+                unit.alpha_l0.fill_(1 / width)
     return model

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 FLAGS = ("-std=c99", "-O2")
+"""The flags of the C compiler."""
 
 
 def find_compiler() -> str | None:
@@ -33,7 +34,7 @@ def run_native(
     *,
     flags: Sequence[str] = FLAGS,
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What a module says of sequences, step by step.
+    """The outputs and states of a module over sequences, step by step.
 
     Args:
         name: of the module.

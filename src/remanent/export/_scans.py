@@ -6,14 +6,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops._feedback import CELLS, feed
-from remanent.ops._latch import split_gates
+from remanent.ops.arguments import StoredGates
+from remanent.ops.feedback_cells import CELLS, feed
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
-    """Operator to the function that says it in torch's own operators, from its arguments by position.
+    """Operator to the function that expresses it by torch's own operators, from its arguments by position.
 
-    A graph for whole sequences has no resets; what only a backward pass or a backend asks for is left unread.
+    A graph for whole sequences has no resets; arguments for a backward pass or a backend alone are ignored.
     """
     return {
         torch.ops.remanent.latch_scan.default: _latch,
@@ -37,7 +37,7 @@ def _latch(
     *rest: Any,
 ) -> tuple[Tensor, Tensor]:
     assert reset is None
-    candidate, limit, size = split_gates(gates, threshold, alpha)
+    candidate, limit, size = StoredGates(gates, threshold, alpha).split()
     written = torch.where(candidate >= 0, size, -size)
     share = epsilon.to(candidate.dtype)
 
@@ -83,7 +83,7 @@ def _feedback(
         bias = weight.new_zeros(weight.shape[0])
 
     def step(h: tuple[Tensor, ...], gates: tuple[Tensor, ...], weight: Tensor, bias: Tensor) -> tuple[Tensor, ...]:
-        return (CELLS[cell][0](gates[0], feed(h[0], weight, bias, cell), h[0]),)
+        return (CELLS[cell].step(gates[0], feed(h[0], weight, bias, cell), h[0]),)
 
     return _scan(step, (h0,), (value,), (weight, bias))[0]
 

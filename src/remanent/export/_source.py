@@ -12,9 +12,11 @@ from torch import Tensor
 from remanent.models.quantize import quantize_rows
 
 WEIGHTS = ("float32", "int8")
+"""How matrices can be stored."""
 TYPES = {"double": np.float64, "float": np.float32, "uint32_t": np.uint32, "uint8_t": np.uint8}
-"""C type to NumPy's; wider ones first, so that a struct in this order has no gaps but at its end."""
+"""C type to NumPy's; wider ones first, so that a struct in this order has gaps at its end alone."""
 WIDTH = 110
+"""The most characters of a line of C."""
 
 
 class Field(NamedTuple):
@@ -27,7 +29,7 @@ class Field(NamedTuple):
 
 
 class Source:
-    """What is known of a module so far.
+    """A module as far as it has been written.
 
     Args:
         weights: how matrices are stored, one of `WEIGHTS`.
@@ -51,7 +53,7 @@ class Source:
         """A matrix as constants, cut into parts by columns where they are given.
 
         Returns:
-            For each part, the arguments that say where it lies: its weights, and its scales where they are int8.
+            For each part, the arguments by which C finds it: its weights, and its scales where they are int8.
         """
         weight = weight.detach()
         after = ""
@@ -126,10 +128,10 @@ class Source:
                 *(f"    {line}" for line in members),
                 f"}} {name}_state;",
                 "",
-                "/* Starts a stream anew. */",
+                "/* Starts a new stream. */",
                 f"void {name}_init({name}_state *state);",
                 "",
-                "/* Takes the next step of a stream, and gives what the model says after it. */",
+                "/* Takes the next step of a stream, and gives the model's output after it. */",
                 f"void {name}_step({name}_state *state, {x}, float y[{upper}_OUTPUT_SIZE]);",
                 "",
                 "#ifdef __cplusplus",

@@ -12,17 +12,18 @@ from remanent._files import write_whole
 from remanent._options import check_choice
 from remanent.export._blocks import write_model
 from remanent.export._compare import Check, difference, inputs, judge
-from remanent.export._fold import fold_states
+from remanent.export._fold import fold_states, step_data
 from remanent.export._native import find_compiler, run_native
 from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
 from remanent.models import SequenceModel
 from remanent.models.quantize import quantized
+from remanent.units import UNITS, Recurrence
 
 SEQUENCES = (8, 200)
 """B and T of the sequences that the module is compared on."""
 TOLERANCE = 1e-4
-"""How far an output may be from torch's, over the larger of 1 and the largest output."""
+"""How far an output may be from torch's, relative to the larger of 1 and the largest output."""
 RESERVED = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
@@ -42,7 +43,7 @@ class Module(NamedTuple):
         model: what it computes, as a model of torch: with int8 weights, that of these weights.
         state_type: the layout of the state, by which bytes that C wrote can be read.
         weight_bytes: the size of all constants.
-        check: how near it came to torch; None where there is no C compiler.
+        check: the comparison with torch; None where there is no C compiler.
     """
 
     name: str
@@ -72,15 +73,15 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
 
     Raises:
         FileExistsError: a file is there already.
-        ValueError: what `write_c` refuses.
+        ValueError: an argument that `write_c` rejects.
         RuntimeError: the module differs from torch, or does not compile; nothing was written.
     """
     _check_name(name)
     folder = Path(folder)
     for ending in (".c", ".h"):
         if (folder / f"{name}{ending}").exists():
-            came = folder / f"{name}{ending}"
-            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {came}; choose another name or folder")
+            found = folder / f"{name}{ending}"
+            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {found}; choose another name or folder")
     module = write_c(model, name=name, weights=weights)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in module.sources.items():
@@ -92,7 +93,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     """A model in C99: `NAME_init` starts a stream, `NAME_step` takes a step; nothing is allocated.
 
     States of BMRU and FQ-BMRU are bits, and the map after them adds and subtracts weights, without a product. (Where
-    a BMRU starts at zeros, or either as learned, another bit a unit says whether it has been written; with
+    a BMRU starts at zeros, or either as learned, another bit a unit records whether it has been written; with
     `initial_state` "low" one is enough.) Matrices of "int8" have a scale for each row; all else is float32.
 
     If there is a C compiler, the module is compiled and compared with torch.
@@ -145,16 +146,24 @@ def _check_name(name: str) -> None:
 
 
 def _check_model(model: SequenceModel) -> None:
-    for names in model.config.layers:
-        for unit in names:
-            if unit not in WRITERS:
-                raise ValueError(f"`unit` must be made of {', '.join(WRITERS)} for C, got {unit}")
+    for names, block in zip(model.config.layers, model.blocks, strict=True):
+        for name, unit in zip(names, block.layer.units, strict=True):  # type: ignore[union-attr, arg-type]
+            step = step_data(unit)
+            if step is None or step.kind not in WRITERS:
+                found = name if step is None else f"{name}, whose step is of the kind {step.kind!r}"
+                raise ValueError(f"`unit` must be made of {', '.join(units_with_c())} for C, got {found}")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
     for key, value in model.state_dict().items():
         if not torch.isfinite(value).all():
             raise ValueError(f"`model` must hold finite weights, got another in {key}")
+
+
+def units_with_c() -> list[str]:
+    """The units of `UNITS` that C can be written for."""
+    kinds = {name: getattr(unit, "recurrence_type", Recurrence) for name, unit in UNITS.items()}
+    return [name for name, kind in kinds.items() if kind.step_data is not Recurrence.step_data]
 
 
 def _about(model: SequenceModel, name: str, weights: str) -> str:
@@ -192,7 +201,7 @@ def _compare(module: Module) -> Check:
 def run_module(
     module: Module, sequences: list[np.ndarray], flags: tuple[str, ...] | None = None
 ) -> list[tuple[np.ndarray, np.ndarray]]:
-    """What a module says of sequences after every step, and its states, with this machine's C compiler."""
+    """A module's outputs and states after every step of sequences, with this machine's C compiler."""
     size = module.model.config.output_size
     options = {} if flags is None else {"flags": flags}
     return run_native(module.name, module.sources, module.state_type, size, sequences, **options)
@@ -200,7 +209,7 @@ def run_module(
 
 @torch.no_grad()
 def step_outputs(model: SequenceModel, x: torch.Tensor) -> torch.Tensor:
-    """What a model says after every step, (B, T, output_size), whatever its head reads."""
+    """A model's outputs after every step, (B, T, output_size), whatever its head reads."""
     if model.config.head == "every":
         return model(x)[0]
     outputs, state = [], None

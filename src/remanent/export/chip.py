@@ -1,4 +1,4 @@
-"""An exported module on a Cortex-M4, which QEMU emulates: what it says, its instructions, its flash and its RAM."""
+"""An exported module on a Cortex-M4, which QEMU emulates: its outputs, instructions, flash and RAM."""
 
 import re
 import shutil
@@ -25,14 +25,14 @@ MACHINE = (
     "-icount shift=6,align=off,sleep=off -kernel"
 )
 MOST_BYTES = 3 * 2**20
-"""How many bytes of input fit into the emulated flash, beside the program."""
+"""The bytes of input that fit into the emulated flash together with the program."""
 
 
 class ChipRun(NamedTuple):
-    """What a module did and cost on the chip.
+    """The outputs and the cost of a module on the chip.
 
     Attributes:
-        outputs: for each sequence, what the model said after every step, (T, output_size).
+        outputs: for each sequence, the outputs after every step, (T, output_size).
         instructions: of a step, the mean.
         most_instructions: of the longest step.
         flash_bytes: code and weights, with the parts of the C library that they need.
@@ -49,7 +49,7 @@ class ChipRun(NamedTuple):
 
 
 def missing_tools() -> str | None:
-    """What is not installed of the compiler, its C library and the emulator, or None."""
+    """Which of the compiler, its C library and the emulator are not installed, or None."""
     missing = [tool for tool in (COMPILER, SIZE, EMULATOR) if shutil.which(tool) is None]
     if missing:
         return ", ".join(missing)
@@ -62,7 +62,7 @@ def missing_tools() -> str | None:
 
 
 def tool_versions() -> dict[str, str]:
-    """The first line that the compiler and the emulator say of themselves."""
+    """The first line of the version of the compiler and of the emulator."""
     tools = (COMPILER, EMULATOR)
     return {tool: run_command([tool, "--version"], Path()).decode().splitlines()[0] for tool in tools}
 
@@ -78,7 +78,7 @@ def run_on_chip(module: Module, sequences: Sequence[np.ndarray]) -> ChipRun:
         sequences: at least one, float32 (T, input_size) or tokens (T,), which go into the program.
 
     Returns:
-        What it said, and what it cost: the flash is that of a program with the module less that of one with empty
+        Its outputs and its cost: the flash is that of a program with the module less that of one with empty
         functions in its place.
 
     Raises:

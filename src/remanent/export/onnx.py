@@ -6,7 +6,6 @@ import io
 import logging
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,19 +20,18 @@ from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
-from remanent.units import LRU
-from remanent.units.lru import LRURecurrence
-from remanent.units.recurrence import Params
+from remanent.units import RecurrentUnit
 
 TRACED = (2, 9)
-"""B and T that a graph is traced with."""
+"""The values of B and T with which a graph is traced."""
 LENGTHS = ((8, 1), (8, 7), (4, 1000), (4, 10_000))
-"""B and T that it is compared at."""
+"""The values of B and T at which a graph of whole sequences is compared with torch."""
 STREAMS = (8, 50)
-"""B and T of the streams that a step is compared on."""
+"""B and T of the streams on which a graph for a step is compared with torch."""
 TOLERANCE = 1e-5
 """How far an output may be from torch's, over the larger of 1 and the largest output."""
 TYPES = {"tensor(float)": np.float32, "tensor(double)": np.float64, "tensor(int64)": np.int64, "tensor(bool)": np.bool_}
+"""ONNX's name of a type to NumPy's type."""
 
 
 def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model") -> list[Check]:
@@ -54,7 +52,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         name: what they are called.
 
     Returns:
-        What the comparisons found, one a graph.
+        The result of each comparison, one for each graph.
 
     Raises:
         FileExistsError: a file is there already.
@@ -67,7 +65,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
     if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"`name` must be a file's name without a folder, got {name!r}")
-    import onnx as _onnx  # noqa: F401 - what is missing is missed at once
+    import onnx as _onnx  # noqa: F401 - a missing package is reported at once
     import onnxruntime as _runtime  # noqa: F401
     import onnxscript as _script  # noqa: F401
 
@@ -78,7 +76,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     for file in files:
         if file.exists():
             raise FileExistsError(f"`{file.name}` must not exist yet, got {file}; choose another name or folder")
-    model = _with_fixed_eigenvalues(model)
+    model = _frozen(model)
     graphs = [_trace(_Whole(model))] if len(files) == 1 else [_trace(_Whole(model)), _trace(_Step(model))]
     checks = [_compare_whole(model, graphs[0], files[0].name)]
     if len(graphs) > 1:
@@ -89,25 +87,12 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     return checks
 
 
-@dataclass(eq=False)
-class _FixedLRU(LRURecurrence):
-    """An LRU whose eigenvalues are numbers: another library's exponential is rounded otherwise, which adds up."""
-
-    pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
-
-    def eigenvalues(self, p: Params) -> Tensor:
-        """See `LRURecurrence`."""
-        return torch.view_as_complex(self.pairs)
-
-
-def _with_fixed_eigenvalues(model: SequenceModel) -> SequenceModel:
+def _frozen(model: SequenceModel) -> SequenceModel:
+    """A copy whose recurrences hold as numbers what their parameters determine."""
     model = copy.deepcopy(model).eval()
     for unit in model.modules():
-        if isinstance(unit, LRU):
-            old = unit.recurrence
-            assert isinstance(old, LRURecurrence)
-            p = {name: getattr(unit, f"{name}_l0").detach() for name in ("weight_ih", "nu_log", "theta_log")}
-            unit.recurrence = _FixedLRU(old.r_min, old.r_max, torch.view_as_real(old.eigenvalues(p)))
+        if isinstance(unit, RecurrentUnit):
+            unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))
     return model
 
 
@@ -192,7 +177,7 @@ def _compare_whole(model: SequenceModel, graph: bytes, name: str) -> Check:
 
 
 def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
-    """Streams of which some start anew on the way, each step from the states that the graph itself gave."""
+    """Compares streams of which some restart, each step from the states that the graph itself returned."""
     session = _session(graph)
     B, T = STREAMS
     x = inputs(model, B, T)
@@ -235,7 +220,7 @@ def _like(leaf: Tensor, value: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter's own notes, such as that torchvision is missing, say nothing to whoever exports."""
+    """Hides the exporter's own notes, such as that torchvision is missing, which are of no use to a user."""
     loggers = [logging.getLogger(name) for name in ("torch.onnx", "onnxscript", "onnx_ir")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""What a model adds up over time beside its units' states, where time is shared out among processes."""
+"""The sums over time that a model keeps apart from its units' states, where processes share the time."""
 
 from typing import Any
 
@@ -7,7 +7,8 @@ from torch import Tensor
 
 from remanent.models.clock import Clock
 from remanent.ops import linear_scan
-from remanent.ops.shards import final_state, place_in
+from remanent.ops.collectives import place_in
+from remanent.ops.shards import final_state
 
 
 def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | None, group: Any) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Causal self-attention with a cache of keys and values, behind the interface of a unit: the baseline that rereads."""
+"""Causal self-attention with a cache of keys and values, behind the interface of a unit, as a baseline."""
 
 from typing import NamedTuple
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from remanent._options import check_at_least
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.ops.checks import check_reset
 
 BASE = 10_000.0

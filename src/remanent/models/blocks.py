@@ -1,6 +1,5 @@
-"""The residual block around a layer of units, and the parts it is made of."""
+"""The residual block around a layer of units, and its parts."""
 
-import inspect
 from typing import Any
 
 import torch
@@ -10,16 +9,8 @@ from torch import Tensor, nn
 from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
-from remanent.models.linear import RowLinear
-from remanent.units import UNITS, RecurrentUnit
-
-OPTIONS = {
-    "width": "surrogate_width",
-    "initial_state": "initial_state",
-    "r_min": "r_min",
-    "r_max": "r_max",
-}
-"""A unit's option to the configuration's field; a unit is given those that it takes."""
+from remanent.models.row_linear import RowLinear
+from remanent.units import UNITS, Recurrence, RecurrentUnit
 
 
 class MLP(nn.Module):
@@ -71,7 +62,7 @@ class Block(nn.Module):
         clock: Tensor | None = None,
         group: Any = None,
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, hidden_size), with the layer's state in and out, and a clock's features (B, T, C) beside."""
+        """Runs (B, T, hidden_size), with the layer's state in and out; `clock` has a clock's features (B, T, C)."""
         normed = self.norm(x)
         y, state = self.layer(_beside(normed, clock), state, reset=reset, group=group)
         return self._add(x, normed, y), state
@@ -79,7 +70,7 @@ class Block(nn.Module):
     def step(
         self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs one step, (B, hidden_size), with a clock's features (B, C) beside."""
+        """Runs one step, (B, hidden_size); `clock` has a clock's features (B, C)."""
         normed = self.norm(x_t)
         y, state = self.layer.step(_beside(normed, clock), state, reset=reset)
         return self._add(x_t, normed, y), state
@@ -99,7 +90,7 @@ def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
-    """The norm that a configuration asks for, over the width."""
+    """The norm over the width that a configuration chooses."""
     if config.norm == "rms":
         return nn.RMSNorm(config.hidden_size)
     return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()
@@ -109,10 +100,15 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
     input_size = config.hidden_size + config.clock_features
     if name == "attention":
         return Attention(input_size, hidden_size, num_heads=config.num_heads)
-    taken = inspect.signature(UNITS[name]).parameters
-    options: dict[str, Any] = {key: getattr(config, field) for key, field in OPTIONS.items() if key in taken}
-    if config.initial_state == "low" and name not in ("bmru", "cmru"):
+    kind = getattr(UNITS[name], "recurrence_type", Recurrence)
+    options: dict[str, Any] = {option: getattr(config, field) for option, field in kind.config_fields.items()}
+    if config.initial_state not in kind.initial_states:
         options.pop("initial_state", None)
-    if name == "bmru":
-        options["epsilon"] = config.epsilon
-    return UNITS[name](input_size, hidden_size, batch_first=True, **options)
+    if kind.annealed_option is not None:
+        options[kind.annealed_option] = config.epsilon
+    unit = UNITS[name](input_size, hidden_size, batch_first=True, **options)
+    made = type(unit.recurrence)
+    if made is not kind and (made.config_fields or made.annealed_option):
+        rule = f"`UNITS[{name!r}]` must declare `recurrence_type = {made.__name__}`, whose options a model fills"
+        raise TypeError(f"{rule}, got {kind.__name__}")
+    return unit

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from remanent._options import check_at_least, check_choice
 
 CLOCKS = ("none", "sinusoid", "decay")
+"""The choices for a model's clock."""
 SHORTEST = 4.0
 """The shortest wavelength of the sinusoids, in steps."""
 
@@ -15,8 +16,8 @@ SHORTEST = 4.0
 class Clock(nn.Module):
     r"""Position features that vanish: $\phi(t)$ for the steps $t < S$ since a start, 0 from S on.
 
-    A set-or-hold unit has no transient dynamics: left alone it cannot tell the step it is in. With a clock it
-    can, over the first S steps; since nothing differs after them, what it does there holds at any length.
+    A set-or-hold unit has no transient dynamics: alone, it cannot distinguish one step from another. With a
+    clock it can, over the first S steps; since nothing differs after them, what it does there holds at any length.
 
     - "sinusoid": $\sin$ and $\cos$ of $2 \pi t / w_i$, the wavelengths $w_i$ evenly spaced in their logarithm
       from 4 to 2 S: as sharp everywhere in the span, for input whose informative part ends with it.

@@ -6,8 +6,7 @@ from remanent._identity import OWN_COLUMN
 from remanent._options import check_at_least, check_choice, check_range
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
-from remanent.units import UNITS
-from remanent.units.bmru import LATCH_STATES
+from remanent.units import UNITS, initial_states
 
 CHOICES = {
     "encoder": ("linear", "embedding"),
@@ -16,7 +15,6 @@ CHOICES = {
     "head": ("last", "mean", "every"),
     "join": JOINS,
     "clock": CLOCKS,
-    "initial_state": LATCH_STATES,
 }
 
 
@@ -25,33 +23,37 @@ class ModelConfig:
     """What a `SequenceModel` is made of.
 
     Args:
-        input_size: features of a step, or the number of tokens where `encoder` is "embedding".
-        output_size: values that the head gives.
-        hidden_size: the width of every layer.
-        num_layers: how many blocks.
-        unit: a unit's name, or several joined by "+", which then stand side by side; or a list of such,
-            separated by commas, which the blocks go through in turn: "lru,bmru" alternates. The names
+        input_size: the number of features of a step, or of tokens where `encoder` is "embedding", at least 1.
+        output_size: the number of values that the head gives, at least 1.
+        hidden_size: the width of every block, at least 1; units side by side share it, so it must be a multiple of
+            their number.
+        num_layers: the number of blocks, at least 1, and a multiple of the kinds of block in `unit`.
+        unit: the name of a unit, or several names joined by "+", whose units are side by side in a block; or a list
+            of these, separated by commas, through which the blocks go in turn: "lru,bmru" alternates. The names
             are those of `UNITS`, to which you may add your own, and "attention".
         join: how units side by side are joined: "concatenate", each with its share of the width, or "sum".
-        encoder: "linear" or "embedding".
-        norm: "rms", "layer" or "none".
-        mlp: "glu", "gelu" or "none".
-        mlp_ratio: the inner width of the MLP over `hidden_size`.
+        encoder: what turns inputs into the model's width: "linear" for numbers, "embedding" for tokens.
+        norm: the norm before each part of a block: "rms", "layer" or "none".
+        mlp: the kind of MLP at the end of each block: "glu", "gelu" or "none".
+        mlp_ratio: the inner width of the MLP divided by `hidden_size`, above 0.
         gate: whether a sigmoid of the block's input multiplies what the unit adds.
-        dropout: the probability that a value which a block adds is left out in training, in [0, 1).
-        head: what is read: the "last" step, the "mean" over the steps so far, or "every" step.
-        epsilon: of BMRUs, how much of the old state a write keeps, in [0, 1]; a CMRU's is 1.
-        surrogate_width: of bistable units, the surrogate gradient's width, above 0.
-        initial_state: of units that can learn it, "zeros" or "learned"; or "low", the negative state of a BMRU or
-            CMRU, whose state is then one bit from the start, beside which other units start at zeros.
-        num_heads: of attention, at least 1.
-        clock: features of the step beside every unit's input, which vanish: "none", "sinusoid" or "decay"; see
-            `Clock`.
-        clock_size: how many features, even and at least 2.
-        clock_span: from which step of a sequence on they are zero, at least 1: the length of its informative
-            part.
-        r_min: of the LRU, the inner radius of the ring that eigenvalues start on, in [0, `r_max`).
-        r_max: of the LRU, the outer radius, below 1; its memory fades in about 1 / (1 - `r_max`) steps.
+        dropout: the probability that a value which a block adds is dropped in training, in [0, 1).
+        head: which steps are read: the "last" step, the "mean" over the steps so far, or "every" step.
+        epsilon: for units that training can anneal, such as the BMRU: how much of the old state a write keeps, in
+            [0, 1]. A CMRU is not annealed: its `epsilon` is 1.
+        surrogate_width: for units that latch, the width of the surrogate gradient, above 0.
+        initial_state: "zeros", "learned", or "low", the negative state of a BMRU or CMRU, whose state is then one bit
+            from the start. A unit without this initial state starts at zeros.
+        num_heads: for attention, the number of heads, at least 1; the width of attention must be a multiple of twice
+            this number.
+        clock: features of the step beside every unit's input: "none", "sinusoid", or "decay" for sinusoids that
+            fade; see `Clock`.
+        clock_size: the number of the clock's features, even and at least 2.
+        clock_span: the step of a sequence from which on the clock's features are zero, at least 1: the length of the
+            informative part of a sequence.
+        r_min: for the LRU, the inner radius of the ring on which its eigenvalues start, at least 0 and below `r_max`.
+        r_max: for the LRU, the outer radius of the ring, above 0 and below 1; its memory fades in about
+            1 / (1 - `r_max`) steps.
 
     Raises:
         ValueError: a value is out of its range or not among its choices.
@@ -86,6 +88,7 @@ class ModelConfig:
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
+        check_choice("initial_state", self.initial_state, initial_states())
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
         self._check_layers()
@@ -98,7 +101,7 @@ class ModelConfig:
 
     @property
     def clock_features(self) -> int:
-        """How many features a unit is given beside its normed input."""
+        """How many features of the clock a unit gets in addition to its normed input."""
         return 0 if self.clock == "none" else self.clock_size
 
     @property

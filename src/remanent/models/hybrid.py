@@ -11,6 +11,7 @@ from remanent.models.attention import Attention
 from remanent.units import RecurrentUnit
 
 JOINS = ("concatenate", "sum")
+"""The ways to join the outputs of units side by side."""
 LayerState = tuple[Any, ...]
 """One state a unit: (1, B, D), a tuple of two for an LSTM, an `AttentionState` for attention."""
 

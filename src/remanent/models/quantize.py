@@ -1,4 +1,4 @@
-"""Weights of few bits: each row of a matrix in whole numbers, times a scale of its own."""
+"""Weights of few bits: each row of a matrix as whole numbers times a scale of its own."""
 
 import copy
 from typing import TypeVar
@@ -10,6 +10,7 @@ from remanent._options import check_at_least
 
 Model = TypeVar("Model", bound=nn.Module)
 MOST_BITS = 8
+"""The most bits that a whole number of int8 holds."""
 
 
 def quantize_rows(weight: Tensor, bits: int) -> tuple[Tensor, Tensor]:

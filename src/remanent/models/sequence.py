@@ -13,14 +13,16 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.linear import RowLinear
+from remanent.models.row_linear import RowLinear
 from remanent.models.session import Session
 from remanent.models.state import ModelState
-from remanent.ops.shards import refusal_announced
-from remanent.units import BMRU, RecurrentUnit
+from remanent.ops.collectives import refusal_announced
+from remanent.units import Recurrence, RecurrentUnit
 
 CONFIG_FILE = "model.json"
+"""The file of a saved model that holds its configuration."""
 WEIGHTS_FILE = "model.safetensors"
+"""The file of a saved model that holds its parameters."""
 
 
 class SequenceModel(nn.Module):
@@ -66,8 +68,8 @@ class SequenceModel(nn.Module):
         Returns:
             The output, (B, T, output_size) where the head reads every step, else (B, output_size)
             after the last step; and the state that continues the sequence. With a `group`, the output of
-            this process's steps, or, on every process, after the last step of all; and on every process
-            the state after it. A gradient of what all processes get is summed over them.
+            this process's steps, or, on every process, that after the last step of all; and, on every
+            process, the state after it. The gradient of a value that all processes get is summed over them.
 
         Raises:
             ValueError: a shape or device does not fit; the message names the argument.
@@ -130,10 +132,15 @@ class SequenceModel(nn.Module):
         return Session(self, batch_size)
 
     @property
+    def recurrences(self) -> list[Recurrence]:
+        """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
+        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+        return [unit.recurrence for unit in units if isinstance(unit, RecurrentUnit)]
+
+    @property
     def shares_time(self) -> bool:
         """Whether several processes can share the time of a sequence: see `forward`."""
-        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
-        return all(isinstance(unit, RecurrentUnit) and unit.recurrence.shares_time for unit in units)
+        return not self.attends and all(recurrence.shares_time for recurrence in self.recurrences)
 
     @property
     def attends(self) -> bool:
@@ -142,20 +149,25 @@ class SequenceModel(nn.Module):
 
     @property
     def epsilon(self) -> float | None:
-        """That of the BMRUs, which `set_epsilon` changes; None without any."""
-        return next((module.epsilon for module in self.modules() if isinstance(module, BMRU)), None)
+        """The value that `set_epsilon` changes; None for a model without a unit that can be annealed."""
+        return next((getattr(recurrence, option) for recurrence, option in self._annealed()), None)
 
     def set_epsilon(self, epsilon: float) -> None:
-        """Sets `epsilon` of every BMRU; annealing calls it between training steps. A CMRU stays cumulative."""
+        """Sets the annealed option of every unit that has one; annealing calls it between training steps.
+
+        The option is `epsilon` for a BMRU. A CMRU has none: it stays cumulative.
+
+        Raises:
+            ValueError: `epsilon` is not in [0, 1].
+        """
         check_range("epsilon", epsilon, 0, 1)
-        for module in self.modules():
-            if isinstance(module, BMRU):
-                module.epsilon = float(epsilon)
+        for recurrence, option in self._annealed():
+            recurrence.set_option(option, float(epsilon))
 
     def save(self, folder: str | Path) -> None:
         """Writes `model.json` and `model.safetensors`, each whole, into a folder that has no model yet.
 
-        The configuration is written with the `epsilon` that the BMRUs have now.
+        The configuration is written with the `epsilon` that the annealed units have now.
 
         Raises:
             FileExistsError: the folder holds a model.
@@ -200,6 +212,10 @@ class SequenceModel(nn.Module):
             raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
         return model
 
+    def _annealed(self) -> list[tuple[Recurrence, str]]:
+        """Every recurrence that training can anneal, with the name of the option."""
+        return [(recurrence, option) for recurrence in self.recurrences if (option := recurrence.annealed_option)]
+
     def _read_clock(
         self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None, group: Any = None
     ) -> tuple[Tensor | None, Tensor | None]:
@@ -216,8 +232,8 @@ class SequenceModel(nn.Module):
             raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
         units = [len(names) for names in self.config.layers]
         if [len(layer) for layer in state.layers] != units:
-            came = [len(layer) for layer in state.layers]
-            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {came}")
+            found = [len(layer) for layer in state.layers]
+            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
         if (state.time is None) != (self.clock is None):
             has = "no clock" if self.clock is None else "a clock"
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")

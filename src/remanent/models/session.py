@@ -1,23 +1,32 @@
 """A session: one endless batch of streams through a model, which holds the state between pushes."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
+from remanent.models.config import ModelConfig
+from remanent.models.row_linear import RowLinear
 from remanent.models.state import ModelState, check_like, take_state, take_tensor
 
-if TYPE_CHECKING:
-    from remanent.models.sequence import SequenceModel
-
 RESTART = "restart"
+"""The name, among a session's tensors, of which streams start again at their next step."""
+
+
+class Streamed(Protocol):
+    """What a session reads of a model, which is a `SequenceModel`."""
+
+    config: ModelConfig
+    training: bool
+    head: RowLinear
+
+    def __call__(self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None) -> Any:
+        """The output, and the state that continues the sequence."""
 
 
 class Session:
-    """Streams through a model, B of them side by side: push what came, get what the model says of it.
+    """Streams through a model, B of them side by side: push the next inputs, get the outputs.
 
     Made by `SequenceModel.stream`. No gradient is kept. Memory is constant, however long a stream is (attention
     alone keeps every step). Cut into pushes in any way, a stream of set-or-hold units gives the same bits.
@@ -37,7 +46,7 @@ class Session:
     torch.Size([1, 5, 2])
     """
 
-    def __init__(self, model: SequenceModel, batch_size: int = 1) -> None:
+    def __init__(self, model: Streamed, batch_size: int = 1) -> None:
         check_at_least("batch_size", batch_size, 1)
         if model.training and model.config.dropout > 0:
             raise ValueError("`model` must be in evaluation mode (`model.eval()`), got one in training, with dropout")
@@ -54,11 +63,11 @@ class Session:
             x: any number of steps, at least one, (B, T, input_size); for an embedding, tokens (B, T), int64.
 
         Returns:
-            What the model's head says: (B, T, output_size) where it reads every step, else (B, output_size)
-            after the last of these steps, of which "mean" takes all since the start.
+            The outputs: (B, T, output_size) where the head reads every step, else (B, output_size) after the
+            last of these steps; a head that reads the mean takes that over all steps since the start.
 
         Raises:
-            ValueError: a shape or device does not fit; nothing has changed then.
+            ValueError: a shape or device does not fit; the session is unchanged then.
             TypeError: a dtype does not fit; likewise.
         """
         reset = None
@@ -74,10 +83,10 @@ class Session:
         return y
 
     def reset(self, which: Tensor | None = None) -> None:
-        """Lets streams start anew at their next step, as if nothing had come before.
+        """Makes streams start again at their next step, without any memory of what came before.
 
         Args:
-            which: bool (B,), true for those that start anew; all of them if None.
+            which: bool (B,), true for those that start again; all of them if None.
 
         Raises:
             ValueError: the shape or device does not fit.
@@ -91,10 +100,10 @@ class Session:
             self._state = None
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the streams carry, as named tensors, to be sent or kept (with safetensors, for one).
+        """Everything that the streams carry, as named tensors to send or store, for example with safetensors.
 
         Returns:
-            "restart", bool (B,): which streams start anew at their next step; and, unless all do, the model's
+            "restart", bool (B,): which streams start again at their next step; and, unless all do, the model's
             state: "layers.0.0" for the first unit of the first block, (1, B, D), and so on. They are copies.
         """
         named = {RESTART: self._restart.clone()}
@@ -104,13 +113,13 @@ class Session:
         return named
 
     def load(self, state: dict[str, Tensor]) -> None:
-        """Goes on from what `state` gave, in this process or another, with the same model and batch size.
+        """Resumes from what `state` gave, in this process or another, with the same model and batch size.
 
         Args:
             state: the named tensors; copied.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape does not fit; nothing has changed then.
+            ValueError: a name is missing or unknown, or a shape does not fit; the session is unchanged then.
             TypeError: a value is not a tensor, or of another dtype; likewise.
         """
         if not isinstance(state, dict):

@@ -1,4 +1,4 @@
-"""What a model carries from one chunk of a sequence to the next, and how it goes by name to other processes."""
+"""What a model carries from one chunk of a sequence to the next, also as named tensors for other processes."""
 
 from typing import Any, NamedTuple
 
@@ -10,7 +10,7 @@ from remanent.models.attention import AttentionState
 from remanent.models.hybrid import LayerState
 
 HEAD_PARTS = ("total", "steps", "time")
-"""What a model's state holds beside its layers, where it needs it."""
+"""The parts of a model's state besides those of its layers."""
 
 
 class ModelState(NamedTuple):
@@ -30,7 +30,7 @@ class ModelState(NamedTuple):
     time: Tensor | None = None
 
     def detach(self) -> "ModelState":
-        """The same state, through which no gradient flows: what truncated back-propagation hands on."""
+        """The same state, through which no gradient flows, for truncated back-propagation."""
         return tree_map_only(Tensor, Tensor.detach, self)
 
     def named(self) -> dict[str, Tensor]:
@@ -60,7 +60,7 @@ def take_state(named: dict[str, Tensor], like: ModelState) -> ModelState:
 
 
 def take_tensor(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int | None = None) -> Tensor:
-    """A copy of a tensor that is taken out of a dict, checked to be like another, but for the axis that grows."""
+    """A copy of a tensor that is taken out of a dict, checked to be like another, except along the axis that grows."""
     if name not in named:
         raise ValueError(f"`state` must hold {name!r} for this model, got {', '.join(named) or 'nothing'}")
     value = named.pop(name)
@@ -69,7 +69,7 @@ def take_tensor(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int
 
 
 def check_like(name: str, value: Any, like: Tensor, *, grows: int | None = None) -> None:
-    """Raises unless a value is a tensor of the dtype and shape of another, but for the axis that grows."""
+    """Raises unless a value is a tensor of the dtype and shape of another, except along the axis that grows."""
     if not isinstance(value, Tensor):
         raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
     if value.dtype != like.dtype:

@@ -1,4 +1,4 @@
-"""Pure functions on tensors: the scans, their single steps, surrogates, a row-exact linear map."""
+"""Pure functions on tensors: the scans and their single steps, surrogates, and a linear map that is exact by row."""
 
 from remanent.ops.feedback import feedback_scan
 from remanent.ops.latch import latch_scan, latch_scan_joint

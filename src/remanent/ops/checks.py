@@ -1,4 +1,4 @@
-"""Argument checks that the scans share; they raise before anything is computed."""
+"""Checks of the arguments that the scans share, and the choice of a backend; they raise before anything is computed."""
 
 from collections.abc import Collection
 
@@ -6,17 +6,15 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_range
+from remanent.ops.arguments import REAL_DTYPES, Gates, InitialStates, StoredGates
 from remanent.ops.cpu import launch as cpu
 from remanent.ops.gpu import launch as gpu
 
-REAL_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-COMPLEX_DTYPES = (torch.complex64, torch.complex128)
-
 
 def check_sequence(
-    name: str, value: Tensor, dtypes: tuple[torch.dtype, ...], *, empty: bool = False
+    name: str, value: Tensor, dtypes: tuple[torch.dtype, ...], *, may_be_empty: bool = False
 ) -> tuple[int, int, int]:
-    """Checks the tensor that fixes batch, time and width, and returns (B, T, D); T may be 0 where it may be `empty`."""
+    """Checks the tensor that fixes the sizes, and returns (B, T, D); T may be 0 only where it `may_be_empty`."""
     _check_is_tensor(name, value)
     if value.dim() != 3:
         raise ValueError(f"`{name}` must have shape (B, T, D), got {_shape(value)}")
@@ -24,19 +22,19 @@ def check_sequence(
         known = ", ".join(_dtype(d) for d in dtypes)
         raise TypeError(f"`{name}` must have one of the dtypes {known}, got {_dtype(value.dtype)}")
     B, T, D = value.shape
-    if T == 0 and not empty:
+    if T == 0 and not may_be_empty:
         raise ValueError(f"`{name}` must have at least one time step, got T=0 in shape {_shape(value)}")
     return B, T, D
 
 
 def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tuple[int, ...]]) -> None:
-    """Checks a tensor that goes with a sequence: its shape, dtype and device.
+    """Checks the shape, dtype and device of a tensor that belongs to a sequence.
 
     Args:
         name: the argument's name.
         value: the tensor.
         like: the sequence whose dtype and device it must have.
-        shapes: the shapes allowed, by how they are written.
+        shapes: the shapes that are allowed, by the text that names them.
     """
     _check_is_tensor(name, value)
     if not any(_fits(value, shape) for shape in shapes.values()):
@@ -44,6 +42,35 @@ def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tu
     if value.dtype != like.dtype:
         raise TypeError(f"`{name}` must have dtype {_dtype(like.dtype)}, got {_dtype(value.dtype)}")
     _check_device(name, value, like)
+
+
+def check_gates(gates: Gates, *, may_be_empty: bool = False) -> Tensor:
+    """Checks the gates of a latch that lie apart, and returns the candidate."""
+    candidate, threshold, alpha = gates
+    shapes = _gate_shapes(*check_sequence("candidate", candidate, REAL_DTYPES, may_be_empty=may_be_empty))
+    check_companion("threshold", threshold, candidate, shapes)
+    check_companion("alpha", alpha, candidate, shapes)
+    return candidate
+
+
+def check_joint_gates(gates: StoredGates, *, may_be_empty: bool = False) -> Tensor:
+    """Checks the gates of a latch that lie side by side, and returns the candidate."""
+    B, T, W = check_sequence("gates", gates.joint, REAL_DTYPES, may_be_empty=may_be_empty)
+    parts = gates.parts()
+    if W % parts:
+        raise ValueError(f"`gates` must have shape (B, T, {parts} D), got {tuple(gates.joint.shape)}")
+    D = W // parts
+    if gates.alpha is not None:
+        check_companion("alpha", gates.alpha, gates.joint, _gate_shapes(B, T, D))
+    return gates.joint[..., :D]
+
+
+def check_initial(initial: InitialStates, like: Tensor) -> None:
+    """Checks the states that a scan starts from against the sequence `like`, (B, T, D)."""
+    B, _, D = like.shape
+    if initial.h0 is not None:
+        check_companion("h0", initial.h0, like, {f"(B={B}, D={D})": (B, D)})
+    check_reset(initial.reset, initial.reset_state, like)
 
 
 def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) -> None:
@@ -65,7 +92,7 @@ def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) 
 
 
 def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> Tensor:
-    """Returns an option in [low, high] as a tensor () of float64 on the CPU; a tensor is read where it is used."""
+    """Returns an option as a tensor () of float64 on the CPU; checks its range unless it was one, see `read_scalar`."""
     if not isinstance(value, Tensor):
         check_range(name, value, low, high)
         return torch.tensor(value, dtype=torch.float64, device="cpu")
@@ -76,14 +103,14 @@ def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> T
 
 
 def read_scalar(name: str, value: Tensor, low: float, high: float) -> float:
-    """The number in a tensor from `check_scalar`."""
+    """Checks and returns the number in a tensor from `check_scalar`."""
     number = value.item()
     check_range(name, number, low, high)
     return number
 
 
 def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
-    """Returns the backend's name, "auto" too, if it exists and may be given tensors of the device."""
+    """Checks that a backend, or "auto", exists and accepts tensors on the device of `like`, and returns its name."""
     if backend != "auto" and backend not in backends:
         raise ValueError(f"`backend` must be one of auto, {', '.join(backends)}, got {backend!r}")
     device = like.device.type
@@ -95,7 +122,7 @@ def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
 
 
 def fastest(backend: str, like: Tensor) -> str:
-    """The backend named, or for "auto" the fastest that runs on the device."""
+    """The backend of this name; for "auto" the fastest one that runs on the device of `like`."""
     if backend != "auto":
         return backend
     if like.device.type == "cpu":
@@ -103,8 +130,12 @@ def fastest(backend: str, like: Tensor) -> str:
     return "gpu" if like.device.type in gpu.DEVICES and gpu.usable() else "portable"
 
 
+def _gate_shapes(B: int, T: int, D: int) -> dict[str, tuple[int, ...]]:
+    return {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)}
+
+
 def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
-    """Whether a tensor has a shape; ranks first, since a traced size must not be compared with another axis."""
+    """Whether a tensor has a shape; ranks come first, as a traced size must not be compared with another axis."""
     return value.dim() == len(shape) and all(size == wanted for size, wanted in zip(value.shape, shape, strict=True))
 
 

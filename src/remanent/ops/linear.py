@@ -1,44 +1,34 @@
-"""The first-order linear scan, real or complex: one public function over its backends."""
+"""The first-order linear scan, real or complex: its public function, its operator, and its two derivatives."""
 
-from collections.abc import Callable
-from functools import reduce
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from remanent.ops import portable, reference
-from remanent.ops.checks import (
+from remanent.ops import operators, portable, reference
+from remanent.ops.arguments import (
     COMPLEX_DTYPES,
     REAL_DTYPES,
-    check_backend,
-    check_companion,
-    check_reset,
-    check_sequence,
-    fastest,
+    Backend,
+    InitialStates,
+    LinearAdjointCall,
+    LinearCall,
+    LinearGradients,
 )
-from remanent.ops.cpu import launch as cpu
+from remanent.ops.checks import check_backend, check_companion, check_initial, check_sequence, fastest
+from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announced
+from remanent.ops.cpu import linear as cpu
 from remanent.ops.gpu import scans as gpu
-from remanent.ops.operators import define, differentiable, empty_sequence
 from remanent.ops.portable import previous_states
-from remanent.ops.shards import (
-    CHUNK,
-    DTYPES,
-    Agreement,
-    ShardedScan,
-    by_autograd,
-    place_in,
-    refusal_announced,
-    sharded,
-)
+from remanent.ops.shards import ShardedScan, by_autograd, linear_kept, sharded
 
-BACKENDS: dict[str, tuple[Callable[..., Any], Callable[..., None] | None]] = {
-    "reference": (reference.linear_scan, None),
-    "portable": (portable.linear_forward, portable.linear_backward),
-    "cpu": (cpu.linear_forward, cpu.linear_backward),
-    "gpu": (gpu.linear_forward, gpu.linear_backward),
+BACKENDS: dict[str, Backend | None] = {
+    "reference": None,
+    "portable": Backend(portable.linear_forward, portable.linear_backward),
+    "cpu": Backend(cpu.linear_forward, cpu.linear_backward),
+    "gpu": Backend(gpu.linear_forward, gpu.linear_backward),
 }
-"""Name to (forward, backward), which fill the tensors they are given; the reference is left to autograd."""
+"""Name to the functions that fill results; None for the time loop in `reference.py`, left to autograd."""
 
 
 def linear_scan(
@@ -61,14 +51,16 @@ def linear_scan(
         reset_state: (D,), zeros if None.
         backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
             (Triton), or "auto" for the fastest that runs on the device.
-        group: the processes that hold a part of the time each, as in `latch_scan`.
+        group: the processes that hold a part of the time each, in the order of their ranks: a
+            `torch.distributed` process group, or a device mesh of one dimension. All of them must call the scan,
+            and its backward pass, in the same order.
 
     Returns:
         The states after every step, (B, T, D); differentiable twice, with a `group` once. Half types are
-        computed, and their gradients summed, in float32. For the backward pass, `decay` and the states are
-        kept. The portable backend adds in another order than the rest, as do "cpu" and "gpu" where they cut
-        time into pieces, because B and D give their threads too little to do, and as a `group` does; where
-        every factor is 0 or 1, and nothing is added where it is 1, all give the same bits.
+        computed, and their gradients summed, in float32. The backward pass keeps `decay` and the states. The
+        order of addition differs in the portable backend, with a `group`, and in "cpu" and "gpu" where B and D
+        give too little work to their threads, so that they cut time into pieces. Where every factor is 0 or 1,
+        and nothing is added where it is 1, all orders give the same bits.
 
     Raises:
         ValueError: a shape, a device or the backend does not fit; the message names the argument.
@@ -79,189 +71,140 @@ def linear_scan(
     >>> linear_scan(torch.tensor([0.5]), torch.ones(1, 3, 1)).flatten().tolist()
     [1.0, 1.5, 1.75]
     """
+    call = LinearCall(decay, value, h0, reset, reset_state, backend)
     if group is None:
-        _check(decay, value, h0, reset, reset_state, backend)
-        return _run(decay, value, h0, reset, reset_state, backend)
+        _check(call)
+        return _run(call)
     with refusal_announced(group):
-        B, _, D = _check(decay, value, h0, reset, reset_state, backend, empty=True)
+        _check(call, may_be_empty=True)
+    B, _, D = value.shape
     place = place_in(group, value.device)
     agreement = Agreement(place, {"kind of scan": 1, "B": B, "D": D, "dtype": DTYPES.index(value.dtype)})
-    inputs = (decay, value, reset, reset_state)
-    return sharded(_SHARDED, place, agreement, inputs, (backend,), h0, torch.empty_like(value.detach()))
+    return sharded(_SHARDED, place, agreement, call, torch.empty_like(value.detach()))
 
 
-def _check(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-    *,
-    empty: bool = False,
-) -> tuple[int, int, int]:
-    B, T, D = check_sequence("value", value, REAL_DTYPES + COMPLEX_DTYPES, empty=empty)
-    check_companion("decay", decay, value, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
-    if h0 is not None:
-        check_companion("h0", h0, value, {f"(B={B}, D={D})": (B, D)})
-    check_reset(reset, reset_state, value)
-    check_backend(backend, BACKENDS, value)
-    return B, T, D
+def _check(call: LinearCall, *, may_be_empty: bool = False) -> None:
+    B, T, D = check_sequence("value", call.value, REAL_DTYPES + COMPLEX_DTYPES, may_be_empty=may_be_empty)
+    check_companion("decay", call.decay, call.value, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
+    check_initial(call.initial(), call.value)
+    check_backend(call.backend, BACKENDS, call.value)
 
 
-def _run(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-) -> Tensor:
-    if backend == "reference":
-        return reference.linear_scan(decay, value, h0, reset, reset_state)
-    return _scan(decay, value, h0, reset, reset_state, backend)
+def _run(call: LinearCall) -> Tensor:
+    if call.backend != "reference":
+        return _scan(*call)
+    return reference.linear_scan(call.decay, call.value, call.h0, reset=call.reset, reset_state=call.reset_state)
 
 
-def _linear_scan(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-) -> Tensor:
-    forward, _ = BACKENDS[fastest(backend, value)]
-    states = empty_sequence(value, value.shape[2])
-    forward(decay, value, h0, reset, reset_state, states)
+def _linear_scan(*arguments: Any) -> Tensor:
+    call = LinearCall(*arguments)
+    backend = BACKENDS[fastest(call.backend, call.value)]
+    assert backend is not None
+    states = _room(*arguments)
+    backend.forward(call.decay, call.value, call.initial(), states)
     return states
 
 
-def _fake_linear_scan(decay: Tensor, value: Tensor, *others: Any) -> Tensor:
-    return empty_sequence(value, value.shape[2])
+def _room(*arguments: Any) -> Tensor:
+    """Room for the states."""
+    value = LinearCall(*arguments).value
+    return operators.empty_sequence(value, value.shape[2])
 
 
-def _linear_scan_backward(
-    grad: Tensor,
-    states: Tensor,
-    decay: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    backend: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    _, backward = BACKENDS[fastest(backend, grad)]
-    assert backward is not None
-    grads = _grads_like(grad, states, decay)
-    backward(grad, states, decay, h0, reset, reset_state, grads)
+def _linear_scan_backward(*arguments: Any) -> LinearGradients:
+    call = LinearAdjointCall(*arguments)
+    backend = BACKENDS[fastest(call.backend, call.grad)]
+    assert backend is not None
+    grads = _room_backward(*arguments)
+    initial = InitialStates(call.h0, call.reset, call.reset_state)
+    backend.backward(call.grad, call.states, call.decay, initial, grads)
     return grads
 
 
-def _fake_linear_scan_backward(
-    grad: Tensor, states: Tensor, decay: Tensor, *others: Any
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    return _grads_like(grad, states, decay)
+def _room_backward(*arguments: Any) -> LinearGradients:
+    """Room for the gradients."""
+    call = LinearAdjointCall(*arguments)
+    B, _, D = call.grad.shape
+    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), (D,)))
+    return LinearGradients(decay, operators.empty_sequence(call.states, D), h0, reset_state)
 
 
-def _grads_like(grad: Tensor, states: Tensor, decay: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Room for the gradients of decay, value, h0 and reset_state."""
-    B, _, D = grad.shape
-    grad_value, grad_h0, grad_reset_state = empty_sequence(states, D), grad.new_empty(B, D), grad.new_empty(D)
-    return grad.new_empty(decay.shape), grad_value, grad_h0, grad_reset_state
+def _save(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    call: Any = LinearCall(*inputs)
+    operators.save_call(ctx, call._replace(value=None), output)
 
 
-def _save_inputs(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    decay, _, h0, reset, reset_state, ctx.backend = inputs
-    ctx.save_for_backward(output, decay, h0, reset, reset_state)
+def _backward(ctx: Any, grad: Tensor) -> Any:
+    call, states = operators.saved_call(ctx)
+    grads = _gradients(grad, states, call)
+    return grads._replace(h0=None) if call.h0 is None else grads
 
 
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    states, decay, h0, reset, reset_state = ctx.saved_tensors
-    inputs = (decay, h0, reset, reset_state, ctx.backend)
-    grad_decay, grad_value, grad_h0, grad_reset_state = _adjoint(grad, states, *inputs)
-    return (
-        grad_decay,
-        grad_value,
-        None if h0 is None else grad_h0,
-        None,
-        None if reset_state is None else grad_reset_state,
-        None,
+def _gradients(grad: Tensor, states: Tensor, call: LinearCall) -> Any:
+    """The gradients of all arguments but None where there is none; that of `h0` in any case."""
+    backward = LinearAdjointCall(grad, states, call.decay, *call.initial(), call.backend)
+    found = LinearGradients(*_adjoint(*backward))
+    return operators.no_gradients(LinearCall)._replace(
+        decay=found.decay,
+        value=found.value,
+        h0=found.h0,
+        reset_state=None if call.reset_state is None else found.reset_state,
     )
 
 
 def _save_adjoint(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...]) -> None:
-    _, states, decay, h0, reset, reset_state, ctx.backend = inputs
-    ctx.save_for_backward(output[1], states, decay, h0, reset, reset_state)
+    call: Any = LinearAdjointCall(*inputs)
+    operators.save_call(ctx, call._replace(grad=None), LinearGradients(*output).value)
 
 
-def _double_backward(
-    ctx: Any, tan_decay: Tensor, tan_value: Tensor, tan_h0: Tensor, tan_reset_state: Tensor
-) -> tuple[Tensor | None, ...]:
-    """The adjoint runs back in time, so what goes back through it is a scan forward in time."""
-    adjoint, states, decay, h0, reset, reset_state = ctx.saved_tensors
-    tans = (tan_decay, tan_value, tan_h0, tan_reset_state)
-    tan_decay, tan_value, tan_h0, tan_reset_state = (t.resolve_conj() for t in tans)
-    previous = previous_states(states, h0, reset, reset_state)
-    start = None if reset is None else tan_reset_state
-    forward = _scan(decay, tan_value + tan_decay * previous, tan_h0, reset, start, ctx.backend)
-    grad_decay = (adjoint * previous_states(forward, tan_h0, reset, start).conj()).sum_to_size(decay.shape)
-    grad_previous = (adjoint * tan_decay.conj()).resolve_conj()
-    if reset is None:
+def _double_backward(ctx: Any, *tangents: Tensor) -> Any:
+    """The adjoint runs back in time, so its own backward pass is a scan forward in time."""
+    call, adjoint = operators.saved_call(ctx)
+    tangent = LinearGradients(*(t.resolve_conj() for t in tangents))
+    initial = InitialStates(call.h0, call.reset, call.reset_state)
+    start = InitialStates(tangent.h0, call.reset, None if call.reset is None else tangent.reset_state)
+    previous = previous_states(call.states, initial)
+    added = tangent.value + tangent.decay * previous
+    forward = _scan(*LinearCall(call.decay, added, *start, call.backend))
+    grad_decay = (adjoint * previous_states(forward, start).conj()).sum_to_size(call.decay.shape)
+    grad_previous = (adjoint * tangent.decay.conj()).resolve_conj()
+    if call.reset is None:
         kept, grad_start = grad_previous, None
     else:
-        kept = torch.where(reset[..., None], 0.0, grad_previous)
-        grad_start = torch.where(reset[..., None], grad_previous, 0.0).sum((0, 1))
-    grad_states = torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1)
-    return (
-        forward,
-        grad_states,
-        grad_decay.resolve_conj(),
-        None if h0 is None else kept[:, 0],
-        None,
-        None if reset_state is None else grad_start,
-        None,
+        fresh = call.reset[..., None]
+        kept = torch.where(fresh, 0.0, grad_previous)
+        grad_start = torch.where(fresh, grad_previous, 0.0).sum((0, 1))
+    return operators.no_gradients(LinearAdjointCall)._replace(
+        grad=forward,
+        states=torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1),
+        decay=grad_decay.resolve_conj(),
+        h0=None if call.h0 is None else kept[:, 0],
+        reset_state=None if call.reset_state is None else grad_start,
     )
 
 
-_operator = define("remanent::linear_scan", _linear_scan, _fake_linear_scan)
-_scan = differentiable(_operator, _save_inputs, _backward)
-_adjoint = differentiable(
-    define("remanent::linear_scan_backward", _linear_scan_backward, _fake_linear_scan_backward),
-    _save_adjoint,
-    _double_backward,
+_operator = operators.define(
+    "remanent::linear_scan", f"({operators.schema_of(LinearCall)}) -> Tensor", _linear_scan, _room
 )
+_operator_backward = operators.define(
+    "remanent::linear_scan_backward",
+    f"({operators.schema_of(LinearAdjointCall)}) -> (Tensor, Tensor, Tensor, Tensor)",
+    _linear_scan_backward,
+    _room_backward,
+)
+_scan = operators.differentiable(_operator, _save, _backward)
+_adjoint = operators.differentiable(_operator_backward, _save_adjoint, _double_backward)
 
 
-def _run_shard(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None) -> tuple[Tensor, Tensor]:
-    decay, value, reset, reset_state = inputs
-    assert decay is not None
-    assert value is not None
-    states = _run(decay, value, h0, reset, reset_state, *options)
+def _scan_shard(call: LinearCall) -> tuple[Tensor, Tensor]:
+    states = _run(call)
     return states, states
 
 
-def _kept(inputs: tuple[Tensor | None, ...], options: tuple[Any, ...]) -> Tensor:
-    """The product of all that is kept, in a wide dtype; 0 after a reset."""
-    decay, value, reset, _ = inputs
-    assert decay is not None
-    assert value is not None
-    B, T, D = value.shape
-    wide = torch.complex128 if decay.is_complex() else torch.float64
-    if decay.dim() == 1:
-        kept = (decay.to(wide) ** T).expand(B, D)
-    else:
-        kept = reduce(torch.mul, (part.to(wide).prod(1) for part in decay.split(CHUNK, 1)))
-    return kept if reset is None else torch.where(reset.any(1, keepdim=True), 0.0, kept)
+def _adjoint_shard(grad: Tensor, states: Tensor, call: LinearCall) -> Any:
+    if call.backend == "reference":
+        return by_autograd(_run, grad, call)
+    return _gradients(grad.resolve_conj(), states, call)
 
 
-def _adjoint_shard(
-    grad: Tensor, states: Tensor, inputs: tuple[Tensor | None, ...], options: tuple[Any, ...], h0: Tensor | None
-) -> tuple[tuple[Tensor | None, ...], Tensor]:
-    decay, _, reset, reset_state = inputs
-    if options[0] == "reference":
-        return by_autograd(lambda leaves, start: _run_shard(leaves, options, start)[0], grad, inputs, h0)
-    grads = _adjoint(grad.resolve_conj(), states, decay, h0, reset, reset_state, *options)
-    grad_decay, grad_value, grad_h0, grad_reset_state = grads
-    return (grad_decay, grad_value, None, None if reset_state is None else grad_reset_state), grad_h0
-
-
-_SHARDED = ShardedScan(_run_shard, _kept, _adjoint_shard)
+_SHARDED = ShardedScan(_scan_shard, linear_kept, _adjoint_shard)

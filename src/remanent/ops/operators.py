@@ -1,29 +1,43 @@
-"""Operators: how they are made known to torch, their gradients, and how they compose with `torch.func`."""
+"""Torch operators: how a scan becomes one, keeps its arguments for its backward pass, and runs in `torch.func`."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 
 Groups = Callable[[tuple[Any, ...]], tuple[dict[int, int], dict[int, int]]]
 """From an operator's arguments to {argument: groups} and {result: groups} of tensors whose last axis is several D."""
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", str: "str"}
+"""How a schema writes the types of arguments."""
 
 
-def define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Any:
-    """Makes a function a torch operator, which compiles and exports whole.
+def schema_of(call: type[tuple[Any, ...]]) -> str:
+    """The arguments of an operator as a schema writes them.
+
+    Args:
+        call: a named tuple of the arguments in their order.
+
+    Returns:
+        Type and name of each argument, separated by commas.
+    """
+    return ", ".join(f"{_TYPES[kind]} {name}" for name, kind in get_type_hints(call).items())
+
+
+def define(name: str, schema: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Any:
+    """Makes a function a torch operator, which compiles and exports as a whole.
 
     `torch.library.custom_op` would import the compiler at the first call, which takes seconds.
 
     Args:
         name: "namespace::name".
-        function: changes none of its arguments; its annotations give the schema.
-        fake: makes empty results from the same arguments, given by position.
+        schema: "(types and names of the arguments) -> types of the results".
+        function: gets the arguments by position, and changes none of them.
+        fake: makes empty results from the same arguments.
 
     Returns:
         The operator.
     """
-    schema = torch.library.infer_schema(function, mutates_args=())
     torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
     torch.library.impl(name, "default", function)
     torch.library.register_fake(name, fake)
@@ -31,8 +45,32 @@ def define(name: str, function: Callable[..., Any], fake: Callable[..., Any]) ->
     return getattr(getattr(torch.ops, namespace), short).default
 
 
+def save_call(ctx: Any, call: Any, *tensors: Tensor) -> None:
+    """Keeps the arguments of an operator for its backward pass.
+
+    Args:
+        ctx: the autograd context.
+        call: the named tuple of the arguments.
+        tensors: what is kept beside them.
+    """
+    ctx.call, ctx.options = type(call), [None if isinstance(value, Tensor) else value for value in call]
+    ctx.save_for_backward(*(value if isinstance(value, Tensor) else None for value in call), *tensors)
+
+
+def saved_call(ctx: Any) -> tuple[Any, ...]:
+    """What `save_call` kept: the named tuple of the arguments, then the other tensors."""
+    saved, count = ctx.saved_tensors, len(ctx.options)
+    values = (option if kept is None else kept for kept, option in zip(saved[:count], ctx.options, strict=True))
+    return ctx.call(*values), *saved[count:]
+
+
+def no_gradients(call: Any) -> Any:
+    """The named tuple of the gradients of an operator's arguments, before any is set: None everywhere."""
+    return call(*(None,) * len(call._fields))
+
+
 def empty_sequence(like: Tensor, width: int) -> Tensor:
-    """Room for (B, T, width) in the order in memory of a sequence: batch first, or time first."""
+    """Room for (B, T, width), in memory ordered as `like` (B, T, any) is: batch first or time first."""
     B, T, _ = like.shape
     time_first = like.stride(0) < like.stride(1)
     return like.new_empty_strided((B, T, width), (width, B * width, 1) if time_first else (T * width, width, 1))
@@ -48,17 +86,17 @@ def differentiable(
 ) -> Any:
     """Gives a scan its gradient and its vmap rule.
 
-    An operator's own gradient works in eager mode, compiled and exported; inside `torch.func` transforms,
-    an autograd function with the same gradient stands in for it.
+    The operator's own gradient works in eager mode, compiled and exported; inside `torch.func` transforms,
+    an autograd function with the same gradient takes its place.
 
     Args:
-        operator: one from `define`, on tensors whose last axis is D; see `_fold_channels`.
-        setup_context: what the backward pass needs, put on `ctx`.
-        backward: the gradients of all inputs from `ctx` and those of the outputs.
-        groups: which tensors have several D side by side.
+        operator: one from `define`, on tensors whose last axis is D, as `_fold_channels` says.
+        setup_context: puts on `ctx` what the backward pass needs; gets `ctx`, `inputs` and `output` by name.
+        backward: the gradients of all arguments, from `ctx` and the gradients of the outputs.
+        groups: the tensors in which several D lie side by side.
 
     Returns:
-        A function of the operator's arguments.
+        A function of the operator's arguments, by position.
     """
     name = operator.name()
     torch.library.register_autograd(name, backward, setup_context=setup_context)
@@ -82,16 +120,28 @@ def differentiable(
     return call
 
 
+def not_differentiable(operator: Any, message: str, groups: Groups = no_groups) -> Any:
+    """Gives a scan its vmap rule, and a gradient that raises NotImplementedError with a message."""
+
+    def save_nothing(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        pass
+
+    def refuse(ctx: Any, *grads: Tensor) -> None:
+        raise NotImplementedError(message)
+
+    return differentiable(operator, save_nothing, refuse, groups)
+
+
 def in_transforms() -> bool:
-    """Whether a `torch.func` transform runs."""
+    """Whether a `torch.func` transform is running."""
     return torch._C._are_functorch_transforms_active()
 
 
 def _fold_channels(scan: Any, groups: Groups) -> Callable[..., tuple[Any, Any]]:
-    """The vmap rule of a scan whose tensors end in the axis D, but for single numbers and bool masks.
+    """The vmap rule of a scan whose tensors end in the axis D, except single numbers and bool masks.
 
-    The ensemble's axis E goes beside D, and the scan runs once on E D channels. Where a number or a mask
-    differs over the ensemble, the members run one after another.
+    The ensemble's axis E moves beside D, and the scan runs once on E D channels. Where a number or a mask
+    differs between members of the ensemble, they run one after another.
     """
 
     def rule(info: Any, in_dims: tuple[int | None, ...], *args: Any) -> tuple[Any, Any]:

@@ -1,95 +1,60 @@
-"""The scans in plain PyTorch, for any device: no loop over time where bits allow it.
+"""The scans in plain PyTorch, for any device: without a loop over time where the bits allow it.
 
-A set-or-hold state is copied, never computed: the last write before a step is found by a running
-maximum, and the state is gathered from there. Sums over time are taken by doubling.
+A set-or-hold state is copied, never computed: a running maximum finds the last write before each step,
+and the state is gathered from there. Sums over time are taken by doubling.
 """
 
 import torch
 from torch import Tensor
 
-from remanent.ops.reference import compute_dtype
+from remanent.ops.arguments import Gates, InitialStates, LatchGradients, LinearGradients, compute_dtype
 from remanent.ops.surrogates import surrogate_slope
 
 
-def latch_forward(
-    candidate: Tensor,
-    threshold: Tensor,
-    alpha: Tensor,
-    h0: Tensor | None,
-    epsilon: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-) -> None:
-    """Fills the states (B, T, D) of the latch; shapes as in `remanent.ops.latch_scan`."""
-    states.copy_(_latch_states(candidate, threshold, alpha, h0, epsilon, reset, reset_state))
-
-
-def _latch_states(
-    candidate: Tensor,
-    threshold: Tensor,
-    alpha: Tensor,
-    h0: Tensor | None,
-    epsilon: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-) -> Tensor:
-    write = candidate.abs() >= threshold.abs()
-    written = torch.where(candidate >= 0, alpha, -alpha)
-    if epsilon == 0:
-        return _last_written(write, written, h0, reset, reset_state)
-    return _accumulate(write, written, h0, epsilon, reset, reset_state)
+def latch_forward(gates: Gates, initial: InitialStates, epsilon: float, states: Tensor) -> None:
+    """Fills the states of the latch, (B, T, D)."""
+    states.copy_(_latch_states(gates, initial, epsilon))
 
 
 def latch_backward(
     grad: Tensor,
     starts: Tensor,
-    candidate: Tensor,
-    threshold: Tensor,
-    alpha: Tensor,
-    h0: Tensor | None,
+    gates: Gates,
+    initial: InitialStates,
     epsilon: float,
     width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, ...],
+    grads: LatchGradients,
 ) -> None:
-    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state; all states are computed again."""
-    compute = compute_dtype(candidate.dtype)
-    states = _latch_states(candidate, threshold, alpha, h0, epsilon, reset, reset_state)
-    previous = previous_states(states, h0, reset, reset_state).to(compute)
-    grad, candidate, beta, scale = (v.to(compute) for v in (grad, candidate, threshold, alpha))
-    write = candidate.abs() >= beta.abs()
+    """Fills the gradients of the latch from that of its states; computes all states again, without `starts`."""
+    compute = compute_dtype(gates.candidate.dtype)
+    previous = previous_states(_latch_states(gates, initial, epsilon), initial).to(compute)
+    grad, candidate, threshold, alpha = (v.to(compute) for v in (grad, *gates))
+    write = candidate.abs() >= threshold.abs()
     sign = torch.where(candidate >= 0, 1.0, -1.0).to(compute)
 
     keep = epsilon * write.to(compute) + (~write).to(compute)
     cut = write if epsilon == 0 else None
-    if reset is not None:
-        cut = reset[..., None].expand_as(write) if cut is None else cut | reset[..., None]
+    if initial.reset is not None:
+        fresh = initial.reset[..., None]
+        cut = fresh.expand_as(write) if cut is None else cut | fresh
     adjoint = _reverse_scan(keep, grad, cut)
 
     carried = adjoint * keep
     if epsilon == 0:
         carried = torch.where(write, 0.0, carried)
-    jump = scale * sign + epsilon * previous - previous
-    through_gate = adjoint * jump * surrogate_slope(candidate.abs() - beta.abs(), width)
-    through_sign = torch.where(write, 2 * adjoint * scale * surrogate_slope(candidate, width), 0.0)
-    grad_candidate = through_gate * candidate.sign() + through_sign
-    grad_threshold = (-through_gate * beta.sign()).sum_to_size(threshold.shape)
-    grad_alpha = torch.where(write, adjoint * sign, 0.0).sum_to_size(alpha.shape)
-    _fill(grads, (grad_candidate, grad_threshold, grad_alpha, *_carry_gradients(carried, reset)))
+    jump = alpha * sign + epsilon * previous - previous
+    through_gate = adjoint * jump * surrogate_slope(candidate.abs() - threshold.abs(), width)
+    through_sign = torch.where(write, 2 * adjoint * alpha * surrogate_slope(candidate, width), 0.0)
+    grads.gates.candidate.copy_(through_gate * candidate.sign() + through_sign)
+    grads.gates.threshold.copy_((-through_gate * threshold.sign()).sum_to_size(gates.threshold.shape))
+    grads.gates.alpha.copy_(torch.where(write, adjoint * sign, 0.0).sum_to_size(gates.alpha.shape))
+    _fill_initial(grads, carried, initial.reset)
 
 
-def linear_forward(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-) -> None:
-    """Fills the states (B, T, D) of the linear recurrence; shapes as in `remanent.ops.linear_scan`."""
+def linear_forward(decay: Tensor, value: Tensor, initial: InitialStates, states: Tensor) -> None:
+    """Fills the states of the linear recurrence, (B, T, D)."""
     B, T, D = value.shape
+    h0, reset, reset_state = initial
     compute = compute_dtype(value.dtype)
     decay, value = decay.to(compute).expand(B, T, D), value.to(compute)
     cut = None if reset is None else reset[..., None].expand(B, T, D)
@@ -104,29 +69,43 @@ def linear_forward(
 
 
 def linear_backward(
-    grad: Tensor,
-    states: Tensor,
-    decay: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, ...],
+    grad: Tensor, states: Tensor, decay: Tensor, initial: InitialStates, grads: LinearGradients
 ) -> None:
-    """Fills the gradients of decay, value, h0 and reset_state, given the states and their gradient."""
+    """Fills the gradients of the linear recurrence from its states and their gradient."""
     B, T, D = grad.shape
-    compute = compute_dtype(grad.dtype)
-    previous = previous_states(states, h0, reset, reset_state).to(compute)
+    reset, compute = initial.reset, compute_dtype(grad.dtype)
+    previous = previous_states(states, initial).to(compute)
     rate = decay.to(compute).expand(B, T, D).conj()
     cut = None if reset is None else reset[..., None].expand(B, T, D)
     adjoint = _reverse_scan(rate, grad.to(compute), cut)
-    grad_decay = (adjoint * previous.conj()).sum_to_size(decay.shape)
-    _fill(grads, (grad_decay, adjoint, *_carry_gradients(rate * adjoint, reset)))
+    grads.decay.copy_((adjoint * previous.conj()).sum_to_size(decay.shape))
+    grads.value.copy_(adjoint)
+    _fill_initial(grads, rate * adjoint, reset)
 
 
-def _last_written(
-    write: Tensor, written: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None
-) -> Tensor:
+def previous_states(states: Tensor, initial: InitialStates) -> Tensor:
+    """The state that each step starts from, (B, T, D)."""
+    h0, reset, reset_state = initial
+    first = torch.zeros_like(states[:, :1]) if h0 is None else h0[:, None]
+    previous = torch.cat([first, states[:, :-1]], dim=1)
+    if reset is None:
+        return previous
+    start = states.new_zeros(states.shape[2]) if reset_state is None else reset_state
+    return torch.where(reset[..., None], start, previous)
+
+
+def _latch_states(gates: Gates, initial: InitialStates, epsilon: float) -> Tensor:
+    candidate, threshold, alpha = gates
+    write = candidate.abs() >= threshold.abs()
+    written = torch.where(candidate >= 0, alpha, -alpha)
+    if epsilon == 0:
+        return _last_written(write, written, initial)
+    return _accumulate(write, written, initial, epsilon)
+
+
+def _last_written(write: Tensor, written: Tensor, initial: InitialStates) -> Tensor:
     B, T, D = write.shape
+    h0, reset, reset_state = initial
     event = write
     if reset is not None:
         start = written.new_zeros(D) if reset_state is None else reset_state
@@ -139,16 +118,10 @@ def _last_written(
     return choices.gather(1, latest)
 
 
-def _accumulate(
-    write: Tensor,
-    written: Tensor,
-    h0: Tensor | None,
-    epsilon: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-) -> Tensor:
+def _accumulate(write: Tensor, written: Tensor, initial: InitialStates, epsilon: float) -> Tensor:
     """With epsilon, states are sums: a loop, since another order of adding would change their bits."""
     B, T, D = write.shape
+    h0, reset, reset_state = initial
     dtype, compute = written.dtype, compute_dtype(written.dtype)
     written = written.to(compute).expand(B, T, D)
     start = written.new_zeros(D) if reset_state is None else reset_state.to(compute)
@@ -163,7 +136,7 @@ def _accumulate(
 
 
 def _doubling_scan(decay: Tensor, value: Tensor, cut: Tensor | None) -> Tensor:
-    """h_t = a_t h_{t-1} + v_t from zero, in log2(T) passes; where `cut`, nothing comes from before."""
+    """h_t = a_t h_{t-1} + v_t from zero, in log2(T) passes; nothing crosses a step where `cut`."""
     T = value.shape[1]
     span = 1
     while span < T:
@@ -186,24 +159,11 @@ def _reverse_scan(rate: Tensor, grad: Tensor, cut: Tensor | None) -> Tensor:
     return _doubling_scan(shifted, flipped, cut).flip(1)
 
 
-def previous_states(states: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None) -> Tensor:
-    """The state that each step starts from, (B, T, D)."""
-    first = torch.zeros_like(states[:, :1]) if h0 is None else h0[:, None]
-    previous = torch.cat([first, states[:, :-1]], dim=1)
+def _fill_initial(grads: LatchGradients | LinearGradients, carried: Tensor, reset: Tensor | None) -> None:
+    """Splits what each step passes back in time into the gradients of h0 and reset_state."""
     if reset is None:
-        return previous
-    start = states.new_zeros(states.shape[2]) if reset_state is None else reset_state
-    return torch.where(reset[..., None], start, previous)
-
-
-def _carry_gradients(carried: Tensor, reset: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Splits what each step passes back into the gradients of h0 (B, D) and reset_state (D,)."""
-    if reset is None:
-        return carried[:, 0].clone(), carried.new_zeros(carried.shape[2])
-    grad_h0 = torch.where(reset[:, :1], 0.0, carried[:, 0])
-    return grad_h0, torch.where(reset[..., None], carried, 0.0).sum((0, 1))
-
-
-def _fill(targets: tuple[Tensor, ...], values: tuple[Tensor, ...]) -> None:
-    for target, value in zip(targets, values, strict=True):
-        target.copy_(value)
+        grads.h0.copy_(carried[:, 0])
+        grads.reset_state.zero_()
+        return
+    grads.h0.copy_(torch.where(reset[:, :1], 0.0, carried[:, 0]))
+    grads.reset_state.copy_(torch.where(reset[..., None], carried, 0.0).sum((0, 1)))

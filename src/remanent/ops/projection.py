@@ -1,5 +1,6 @@
 """A linear map whose rows do not depend on how many are computed together."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -7,50 +8,54 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_ROWS = 16
-_COLUMNS = {torch.float64: 48}  # other dtypes: 16
-"""Matrix libraries treat what is left over from a full tile differently, by its place and company."""
+TILE_ROWS = 16
+"""Rows are filled up to a multiple of this number: matrix libraries treat the rest of a tile differently."""
+TILE_COLUMNS = {torch.float64: 48}
+"""Columns are filled up to a multiple of this number, by dtype; 16 for every other one."""
 
-_plain = False
+_context = threading.local()  # not a `ContextVar`, which the compiler cannot trace
 
 
 @contextmanager
 def plain_products() -> Iterator[None]:
-    """Inside, `row_linear` is one product: for graphs that go to other libraries, which sum in their own order."""
-    global _plain
-    before, _plain = _plain, True
+    """Makes `row_linear` one plain product in this thread for the time of the context.
+
+    This is for graphs that are exported to other libraries, which add in an order of their own.
+    """
+    before = getattr(_context, "plain", False)
+    _context.plain = True
     try:
         yield
     finally:
-        _plain = before
+        _context.plain = before
 
 
 def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""Linear map $y = x W^\top + b$, the same bits for a row alone as among many.
 
-    Matrix libraries change the order of a sum with the number of rows, and at the edges of the result.
-    One different bit can flip a gate, and a latch keeps a flipped state for ever: so, on a CPU, rows
-    and columns are filled up to whole tiles before the product. A step of a unit then equals the same
-    step of a whole sequence. Under autocast, the product alone is in the half type.
+    Matrix libraries change the order of a sum with the number of rows and at the edges of the result.
+    One different bit can flip a gate, and a latch keeps a flipped state for ever. On a CPU, rows and columns
+    are therefore filled up to whole tiles before the product, so that one step of a unit equals the same step
+    of a whole sequence. Under autocast, only the product is in the half type.
 
     Args:
-        x: (..., M).
-        weight: (N, M).
-        bias: (N,) or None.
+        x: the rows, (..., M).
+        weight: $W$, (N, M).
+        bias: $b$, (N,); zeros if None.
 
     Returns:
-        (..., N), in the dtype of the weight.
+        The rows $y$, (..., N), in the dtype of the weight.
 
     >>> x, weight = torch.randn(1000, 5), torch.randn(3, 5)
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
-    if _plain or x.device.type != "cpu":
+    if getattr(_context, "plain", False) or x.device.type != "cpu":
         return F.linear(x, weight, bias).to(weight.dtype)
     if not torch.compiler.is_compiling() and x.dim() == 3 and x.stride(0) < x.stride(1):
         return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie
     rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
-    missing_rows, missing_columns = -rows.shape[0] % _ROWS, -N % _COLUMNS.get(x.dtype, 16)
+    missing_rows, missing_columns = -rows.shape[0] % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
     traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
     if traced or missing_rows:
         rows = F.pad(rows, (0, 0, 0, missing_rows))

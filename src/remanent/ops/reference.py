@@ -1,16 +1,14 @@
-"""The scans as time loops: the specification that every other backend must equal.
+"""The scans as time loops, with the signatures of the public scans: the specification of every other backend.
 
-Nothing here is fast. Each loop applies its one-step function, and autograd takes the gradients.
+Nothing here is fast. Each loop applies the function of one step, and autograd takes the gradients.
 """
 
 import torch
 from torch import Tensor
 
-from remanent.ops._feedback import CELLS, feed
+from remanent.ops.arguments import StoredGates, compute_dtype
+from remanent.ops.feedback_cells import CELLS, feed
 from remanent.ops.surrogates import surrogate_sign, write_gate
-
-SPAN = 64
-"""For the latch's backward pass, the states that spans of so many steps start from are kept; it computes the rest."""
 
 
 def latch_step(
@@ -68,35 +66,37 @@ def feedback_step(value: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor,
     r"""One step of a cell whose gates see the state: $h' = f(v, U h + b, h)$.
 
     Args:
-        value: $v$, what the input adds to the gates, (B, N).
-        weight: $U$, (K, D), or its diagonals (K,).
-        bias: $b$, (K,), or None.
-        h: the state before the step, (B, W).
-        cell: $f$, "brc", "gru" or "lstm"; sizes as in `remanent.ops.feedback_scan`.
+        value: $v$, what the input adds to the gates, (B, N): N is 3 D for "brc" (feedback, update, candidate)
+            and "gru" (reset, update, new), 4 D for "lstm" (input, forget, cell, output).
+        weight: $U$, (K, D), or its diagonals (K,): K is 2 D for "brc", which has no feedback to the candidate,
+            otherwise N.
+        bias: $b$, (K,); zeros if None.
+        h: the state before the step, (B, W): W is D, or 2 D for "lstm", the hidden part first.
+        cell: $f$, "brc", "gru" or "lstm".
 
     Returns:
         The state after the step, (B, W).
 
-    Source: brc: Vecoven, Ernst, Drion (2021), PLoS ONE 16(6); gru, lstm: as in PyTorch.
+    Source: brc: Vecoven, Ernst, Drion (2021), PLoS ONE 16(6); gru, lstm: the equations of PyTorch.
 
     >>> feedback_step(torch.zeros(1, 3), torch.zeros(3, 1), None, torch.ones(1, 1), cell="gru").item()
     0.5
     """
-    step, _ = CELLS[cell]
-    return step(value, feed(h, weight, bias, cell), h)
+    return CELLS[cell].step(value, feed(h, weight, bias, cell), h)
 
 
 def latch_scan(
     candidate: Tensor,
     threshold: Tensor,
     alpha: Tensor,
-    h0: Tensor | None,
-    epsilon: float,
-    width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
+    h0: Tensor | None = None,
+    *,
+    epsilon: float | Tensor = 0.0,
+    width: float = 1.0,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
 ) -> Tensor:
-    """Applies `latch_step` from the first step to the last; shapes as in `remanent.ops.latch_scan`."""
+    """The set-or-hold scan as `latch_step` from the first step to the last; the arguments are not checked."""
     B, T, D = candidate.shape
     dtype, compute = candidate.dtype, compute_dtype(candidate.dtype)
     candidate, threshold, alpha = (v.to(compute).expand(B, T, D) for v in (candidate, threshold, alpha))
@@ -110,10 +110,30 @@ def latch_scan(
     return torch.stack(states, dim=1).to(dtype)
 
 
-def linear_scan(
-    decay: Tensor, value: Tensor, h0: Tensor | None, reset: Tensor | None, reset_state: Tensor | None
+def latch_scan_joint(
+    gates: Tensor,
+    alpha: Tensor | None = None,
+    h0: Tensor | None = None,
+    *,
+    epsilon: float | Tensor = 0.0,
+    width: float = 1.0,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
 ) -> Tensor:
-    """Applies `linear_step` from the first step to the last; shapes as in `remanent.ops.linear_scan`."""
+    """`latch_scan` of gates that lie side by side in one tensor; the arguments are not checked."""
+    apart = StoredGates(gates, None, alpha).split()
+    return latch_scan(*apart, h0, epsilon=epsilon, width=width, reset=reset, reset_state=reset_state)
+
+
+def linear_scan(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor | None = None,
+    *,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
+) -> Tensor:
+    """The linear scan as `linear_step` from the first step to the last; the arguments are not checked."""
     B, T, D = value.shape
     dtype, compute = value.dtype, compute_dtype(value.dtype)
     decay, value = (v.to(compute).expand(B, T, D) for v in (decay, value))
@@ -132,11 +152,12 @@ def feedback_scan(
     weight: Tensor,
     bias: Tensor | None,
     h0: Tensor,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
+    *,
     cell: str,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
 ) -> Tensor:
-    """Applies `feedback_step` from the first step to the last; shapes as in `remanent.ops.feedback_scan`."""
+    """The sequential scan as `feedback_step` from the first step to the last; the arguments are not checked."""
     h, states = h0, []
     start = h0.new_zeros(h0.shape[1]) if reset_state is None else reset_state
     for t, v in enumerate(value.unbind(1)):
@@ -147,13 +168,8 @@ def feedback_scan(
     return torch.stack(states, dim=1)
 
 
-def compute_dtype(dtype: torch.dtype) -> torch.dtype:
-    """The dtype that a scan computes in: float32 for half types, else the dtype itself."""
-    return torch.float32 if dtype in (torch.bfloat16, torch.float16) else dtype
-
-
 def _initial(h0: Tensor | None, reset_state: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The state before the first step (B, D) and after a reset (D,), zeros where None."""
+    """The state before the first step, (B, D), and after a reset, (D,); zeros where there is None."""
     B, _, D = like.shape
     h = like.new_zeros(B, D) if h0 is None else h0.to(like.dtype)
     start = like.new_zeros(D) if reset_state is None else reset_state.to(like.dtype)

@@ -8,14 +8,14 @@ from torch import Tensor
 
 
 def surrogate_slope(u: Tensor, width: float) -> Tensor:
-    r"""The bell that stands in for a step's derivative: $a / (1 + (\pi a u)^2)$, its area is 1.
+    r"""The bell that replaces the derivative of a step: $a / (1 + (\pi a u)^2)$; its area is 1.
 
     Args:
-        u: distance from the step, any shape.
-        width: $a > 0$; the bell's height, and the inverse of its width.
+        u: the distance from the step, any shape.
+        width: $a > 0$, the height of the bell and the inverse of its width.
 
     Returns:
-        The slope, shaped like `u`.
+        The slope, in the shape of `u`.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495.
 
@@ -52,11 +52,11 @@ def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
     r"""The sign with $\mathrm{sgn}(0) = +1$ and the surrogate slope $2a / (1 + (\pi a u)^2)$.
 
     Args:
-        u: any shape.
+        u: numbers, any shape.
         width: the surrogate's width $a > 0$ in the backward pass.
 
     Returns:
-        +1 or -1, shaped like `u`.
+        +1 or -1, in the shape of `u`.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495.
 

@@ -16,23 +16,24 @@ class TrainingConfig:
     """How a model is trained.
 
     Args:
-        steps: optimiser steps, at least 1.
-        batch_size: sequences a step, at least 1.
-        learning_rate: of AdamW, its highest value, above 0.
-        weight_decay: of AdamW, on matrices alone, at least 0.
-        warmup: the share of steps in which the learning rate rises from 0, in [0, 1); then it falls
-            to 0 as a cosine.
-        gradient_clip: the largest norm of the gradient, above 0.
-        anneal: whether epsilon of bistable units goes from 1 to 0 in training.
+        steps: the number of optimiser steps, at least 1.
+        batch_size: the number of sequences in a step, at least 1.
+        learning_rate: the highest learning rate of AdamW, above 0.
+        weight_decay: the weight decay of AdamW, for matrices only, at least 0.
+        warmup: the share of steps in which the learning rate rises from 0, in [0, 1); after it, the rate falls to 0 as
+            a cosine.
+        gradient_clip: the largest norm of the gradient, to which a larger one is scaled down, above 0.
+        anneal: whether the epsilon of bistable units is annealed from 1 to 0 during training.
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
-        anneal_ramp: the share of steps after that in which it falls to 0 in a line, in (0, 1].
-        checkpoint_every: steps between checkpoints, each with a look at up to 512 examples of the validation split.
-        batch_parts: in how many parts a batch is drawn, each from a seed of its own; `batch_size` must be a multiple.
-            Of several processes, each draws only the parts that hold its examples: with one part, all draw the whole.
-        keep_checkpoints: how many of the last are kept beside the best, at least 1: if one is damaged, a run goes on
-            from the one before.
-        seed: of the weights and of every batch.
-        threads: torch threads; the same number gives the same bits.
+        anneal_ramp: the share of steps after `anneal_hold` in which epsilon falls linearly to 0, in (0, 1].
+        checkpoint_every: the number of steps between checkpoints, before each of which up to 512 examples of the
+            validation split are scored, at least 1.
+        batch_parts: the number of parts in which a batch is drawn, each from a seed of its own; it must divide
+            `batch_size`. Each of several processes draws only the parts with its examples, or all of a single part.
+        keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
+            damaged, a run resumes from the one before.
+        seed: the seed of the weights and of every batch, at least 0.
+        threads: the number of torch threads, at least 1; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.
@@ -72,7 +73,7 @@ class TrainingConfig:
             raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
 
     def epsilon(self, step: int) -> float:
-        """Epsilon in a step: 1, then a line down, then exactly 0."""
+        """Epsilon in a step: 1 at first, then falling linearly, then exactly 0."""
         share = step / self.steps
         if share < self.anneal_hold:
             return 1.0
@@ -82,6 +83,11 @@ class TrainingConfig:
 @dataclass(frozen=True)
 class Experiment:
     """A task, a model and how it is trained: all that a run depends on.
+
+    Args:
+        task: the task.
+        model: the configuration of the model, with the sizes of the task.
+        training: how the model is trained.
 
     Raises:
         ValueError: the model's sizes are not those of the task.
@@ -102,13 +108,17 @@ class Experiment:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values, as config.json holds them."""
+        """The configuration as plain values, as config.json holds them."""
         task = {"name": self.task.name, **dataclasses.asdict(self.task)}  # type: ignore[call-overload]
         return {"task": task, "model": dataclasses.asdict(self.model), "training": dataclasses.asdict(self.training)}
 
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Experiment":
-        """Reads what `to_dict` gave.
+        """Reads the plain values of `to_dict`.
+
+        Args:
+            values: a table each for `task`, `model` and `training`.
+            where: the name of the configuration in errors.
 
         Raises:
             ValueError: a key or the task's name is unknown, or a value is out of its range.
@@ -131,7 +141,7 @@ class Experiment:
 
 
 def fitting(task: Task) -> dict[str, Any]:
-    """The fields of a model's configuration that a task decides."""
+    """The fields of a model's configuration that follow from the task."""
     return {
         "input_size": task.input_size,
         "output_size": task.output_size,
@@ -141,10 +151,10 @@ def fitting(task: Task) -> dict[str, Any]:
 
 
 def suiting(unit: str) -> dict[str, Any]:
-    """The fields of a model's configuration that a unit decides.
+    """The fields of a model's configuration that follow from the unit.
 
-    An LRU alone starts on the ring of its paper; beside another unit it need not remember for long, and what it
-    does not remember cannot fade at a length that was never seen.
+    An LRU alone starts on the ring of its paper. Beside another unit it need not remember for long, and a short memory
+    cannot fade at a length that was not trained.
     """
     if "lru" not in unit.replace(",", "+").split("+"):
         return {"unit": unit}

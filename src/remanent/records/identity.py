@@ -7,17 +7,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from remanent._files import from_dict
-from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, fields_that
+from remanent._identity import BY_CONTENT, UNCOUNTED, fields_that
 from remanent.models import ModelConfig
 from remanent.records.configuration import TrainingConfig
 from remanent.tasks import TASKS
-
-__all__ = ["BY_CONTENT", "OWN_COLUMN", "UNCOUNTED", "identity", "options_that"]
 
 
 def options_that(*kinds: Mapping[str, Any]) -> set[str]:
     """The dotted names of all options of these kinds; a name means the same in every task.
 
+    >>> from remanent.records import BY_CONTENT, OWN_COLUMN
     >>> sorted(options_that(BY_CONTENT, OWN_COLUMN))
     ['model.unit', 'task.path', 'training.seed']
     """

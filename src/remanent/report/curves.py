@@ -1,7 +1,7 @@
 """Figures of many units over several seeds: lines with a band, and dots."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +14,7 @@ COLOURS = (
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 4)), (0, (4, 1, 1, 3)))
-"""For what was set beside a unit: its plain row is the first."""
+"""Line styles: the first for a unit by itself, the others for its rows with changed options."""
 
 
 def score_against_length_with_spread(
@@ -27,19 +27,20 @@ def score_against_length_with_spread(
     trained_at: int,
     is_share: bool,
 ) -> Figure:
-    """Mean scores over the length, a line for each name, in a band from the lowest seed to the highest.
+    """Draws mean scores over the length, a line for each name, in a band from the lowest seed to the highest.
 
-    Names that differ only in what stands in brackets after a space share a colour and a marker. A
-    name without scores draws nothing and keeps its colour, so that it is the same in all figures.
+    Names that differ only in what stands in brackets after a space share a colour and a marker. A name without scores
+    keeps its colour, so that a unit has the same colour in all figures.
 
     Args:
-        scores: name to length, above 0, to a score for every seed; where one is not finite, nothing is drawn.
-        title: what was done.
+        scores: for each name and each length, above 0, the score of every seed; where a score is not finite, the length
+            is left out.
+        title: the title of the figure.
         length_name: what the lengths count; the axis is logarithmic.
-        score_name: what the score is.
+        score_name: the name of the score.
         chance: the score of the best answer that ignores the input, drawn dashed.
         trained_at: the length trained at, drawn dotted.
-        is_share: whether the scores are shares, drawn in percent, and not errors, drawn on a logarithmic axis.
+        is_share: True where the scores are shares, drawn in percent; else the axis is logarithmic.
     """
     figure, axes = spines_off(4.2)
     scale = 100 if is_share else 1
@@ -85,13 +86,13 @@ def dots_by_name(
     marks: Mapping[str, float],
     logarithmic: bool,
 ) -> Figure:
-    """A dot for every seed, in a row for each name, with a bar at the median.
+    """Draws a dot for every seed, in a row for each name, with a bar at the median.
 
     Args:
-        values: name to a value, at least 0, for every seed; a name without any keeps an empty row.
-        title: what was done.
-        value_name: what the values are.
-        marks: the name of a value to mark with a dashed line, to it.
+        values: for each name, the value of every seed, at least 0; a name without values keeps an empty row.
+        title: the title of the figure.
+        value_name: the name of the values.
+        marks: values to mark with a dashed line, each by its name.
         logarithmic: whether the axis is logarithmic (base 2, with 0 left of 1).
     """
     figure, axes = spines_off(1.4 + 0.38 * len(values))
@@ -120,27 +121,35 @@ def dots_by_name(
 
 
 def spines_off(height: float) -> tuple[Figure, Axes]:
-    """A figure of that many inches, open above and on the right."""
+    """A figure of a height in inches, without spines at the top and on the right."""
     figure = Figure(figsize=(8, height), layout="constrained")
     axes = figure.subplots()
     axes.spines[["top", "right"]].set_visible(False)
     return figure, axes
 
 
-def looks_of(names: Iterable[str]) -> dict[str, tuple[str, str, Any]]:
-    """Name to colour, marker and line; what stands in brackets changes the line alone."""
+class Look(NamedTuple):
+    """How a name is drawn: its colour, its marker and the style of its line."""
+
+    colour: str
+    marker: str
+    style: Any
+
+
+def looks_of(names: Iterable[str]) -> dict[str, Look]:
+    """The look of each name; what stands in brackets after a name changes only the style of the line."""
     variants: dict[str, list[str]] = {}
     for name in names:
         variants.setdefault(name.partition(" (")[0], []).append(name)
     looks = {}
     for i, (base, members) in enumerate(variants.items()):
         for j, name in enumerate(members, start=base not in members):
-            looks[name] = (COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], STYLES[j % len(STYLES)])
+            looks[name] = Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], STYLES[j % len(STYLES)])
     return looks
 
 
 def scale_scores(axes: Axes, is_share: bool) -> None:
-    """Makes the axis of scores one in percent for shares, and else a logarithmic one."""
+    """Makes the axis of scores linear, in percent, for shares, and logarithmic for all else."""
     if is_share:
         axes.set_ylim(-2, 102)
     else:

@@ -1,4 +1,4 @@
-"""Figures from plain arrays, one function each; they know no model."""
+"""Figures from plain arrays, one function each, without any knowledge of models."""
 
 import io
 from collections.abc import Mapping
@@ -13,46 +13,18 @@ from numpy.typing import ArrayLike
 
 from remanent._files import write_whole
 
-COLOURS = {"bmru": "#0b6e99", "lru": "#c4622d", "bmru+lru": "#3f7d3f"}
 MARKERS = ("o", "s", "^", "D", "v")
 SERIES_COLOURS = ("#0b6e99", "#c4622d", "#3f7d3f", "#7a4c9e", "#b08a00", "#555555")
 
 
-def error_against_length(
-    scores: Mapping[str, Mapping[int, float]], *, title: str, length_name: str, score_name: str, chance: float
-) -> Figure:
-    """Scores of several models over the length, on a logarithmic axis, with the level of chance.
-
-    Args:
-        scores: model name to length to score.
-        title: what was done.
-        length_name: what the lengths count.
-        score_name: what the score is; an error is drawn on a logarithmic axis.
-        chance: the score of the best answer that ignores the input.
-    """
-    figure, axes = _figure()
-    for marker, (name, points) in zip(MARKERS, scores.items(), strict=False):
-        lengths, values = list(points), list(points.values())
-        axes.plot(lengths, values, marker=marker, markersize=5, label=name, color=COLOURS.get(name))
-    axes.axhline(chance, color="0.5", linestyle="--", linewidth=1, label="chance")
-    axes.set_xscale("log")
-    if score_name != "accuracy":
-        axes.set_yscale("log")
-    else:
-        axes.set_ylim(0, 1.02)
-    axes.set(xlabel=length_name, ylabel=score_name, title=title)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
 def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str, y_name: str) -> Figure:
-    """How a cost grows with a size, both on logarithmic axes; a line for each series, in the legend by its last value.
+    """Draws how a cost grows with a size, on logarithmic axes; the legend lists the series by their last value.
 
     Args:
-        series: name to size to cost.
-        title: what was done.
-        x_name: what the sizes count; best powers of two.
-        y_name: what the cost is, with its unit.
+        series: for each name, the cost at each size.
+        title: the title of the figure.
+        x_name: the name of the size; the axis suits powers of two.
+        y_name: the name of the cost, with its unit.
     """
     figure, axes = _figure()
     styles = {name: (MARKERS[i % 5], SERIES_COLOURS[i % 6]) for i, name in enumerate(series)}
@@ -76,13 +48,13 @@ def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str
 
 
 def hysteresis_loop(candidate: ArrayLike, state: ArrayLike, *, threshold: float, title: str) -> Figure:
-    """One channel's state while its candidate goes up and down, with both thresholds.
+    """Draws the state of one channel while its candidate goes up and down, with both thresholds.
 
     Args:
         candidate: the sweep, (N,), up in its first half and down in its second.
-        state: the state at each of its points, (N,).
-        threshold: where the state flips.
-        title: which channel.
+        state: the state at each point of the sweep, (N,).
+        threshold: the size of the candidate at which the state flips.
+        title: the title of the figure.
     """
     figure, axes = _figure()
     c, h = np.asarray(candidate), np.asarray(state)
@@ -98,12 +70,12 @@ def hysteresis_loop(candidate: ArrayLike, state: ArrayLike, *, threshold: float,
 
 
 def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
-    """States over time under the input that drives them.
+    """Draws states over time, and the input that drives them above.
 
     Args:
-        inputs: (T, M); one feature is drawn as a line, several as an image.
-        states: (T, D), drawn as an image, channels ordered by when they last changed.
-        title: what is shown.
+        inputs: the input, (T, M); one feature is drawn as a line, several as an image.
+        states: the states, (T, D), drawn as an image, with the channels in the order of their last change.
+        title: the title of the figure.
     """
     x, h = np.asarray(inputs), np.asarray(states)
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -115,7 +87,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
     else:
         top.imshow(x.T, aspect="auto", cmap="gray", extent=(0.5, len(x) + 0.5, x.shape[1] + 0.5, 0.5))
         top.set_ylabel("feature")
-    changed = h[1:] != h[:-1]
+    changed = np.vstack([np.zeros_like(h[:1], dtype=bool), h[1:] != h[:-1]])
     last_write = np.where(changed.any(0), len(changed) - changed[::-1].argmax(0), 0)
     bound = np.abs(h).max() or 1.0
     image = bottom.imshow(
@@ -134,11 +106,11 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
 
 
 def response(inputs: ArrayLike, outputs: ArrayLike) -> Figure:
-    """What one channel puts out under the input that drives it, one above the other.
+    """Draws the output of one channel, and the input that drives it above.
 
     Args:
-        inputs: (T,).
-        outputs: (T,).
+        inputs: the input, (T,).
+        outputs: the output, (T,).
     """
     x, y = np.asarray(inputs), np.asarray(outputs)
     figure = Figure(figsize=(4.6, 2.2), layout="constrained")
@@ -157,7 +129,7 @@ def response(inputs: ArrayLike, outputs: ArrayLike) -> Figure:
 
 
 def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure whole, as PNG or, where the name ends so, as SVG, the same bytes for the same figure."""
+    """Writes a figure as PNG or SVG, as the name ends; the same figure gives the same bytes."""
     kind = path.suffix.removeprefix(".")
     if kind not in ("png", "svg"):
         raise ValueError(f"`path` must end in .png or .svg, got {path}")
@@ -165,7 +137,7 @@ def save_figure(figure: Figure, path: Path) -> None:
 
 
 def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """A figure as "png" or "svg", the same bytes for the same figure."""
+    """The bytes of a figure as "png" or "svg", the same for the same figure."""
     content = io.BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
         figure.savefig(content, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)

@@ -1,4 +1,4 @@
-"""Figures of a group of results: scores of all units over the length, and failing lengths."""
+"""Figures of a group of records: the scores of all units over the length, and their failing lengths."""
 
 from matplotlib.figure import Figure
 
@@ -7,11 +7,11 @@ from remanent.report.groups import Group, Row
 from remanent.tasks.metrics import METRICS
 
 LIMIT = 2**20
-"""The longest length at which the grid looks for a failure."""
+"""The longest length at which a grid searches for a failure."""
 
 
 def draw_scores(group: Group) -> Figure:
-    """Scores over the length, or, where there is one length alone, side by side."""
+    """Draws scores over the length, or side by side where there is only one length."""
     lengths = sorted({column.length for column in group.columns})
     metric = METRICS[group.metric]
     if len(lengths) > 1 and lengths[0] > 0:
@@ -38,7 +38,7 @@ def draw_scores(group: Group) -> Figure:
 
 
 def draw_failing_lengths(group: Group) -> Figure:
-    """A dot for every seed of every unit."""
+    """Draws a dot for the failing length of every seed of every unit."""
     return dots_by_name(
         {row.label: row.failing_lengths for row in group.rows},
         title=f"{group.label}, trained at {group.length:,}",
@@ -49,5 +49,5 @@ def draw_failing_lengths(group: Group) -> Figure:
 
 
 def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
-    """A row's scores at every length, of the most examples where there are several."""
+    """The scores of a row at every length; of several tests at one length, that with the most examples."""
     return {c.length: row.scores(c) for c in group.columns if row.scores(c)}

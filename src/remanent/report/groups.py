@@ -1,4 +1,4 @@
-"""Records of the grid gathered into a group for every task, a row for every unit, with mean and spread over seeds."""
+"""Records gathered into groups, one for every task, with a row for every unit and its mean and spread over seeds."""
 
 import json
 import math
@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
+from remanent._identity import OWN_COLUMN, UNCOUNTED
+from remanent.records.identity import options_that
 from remanent.records.record import Record
 from remanent.tasks.metrics import METRICS
 
 LABELS = {("training.anneal", False): "without annealing"}
-"""Overrides that read better in words."""
+"""Options that are written in words in a label."""
 ORDER = (
     *("bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
 )
-"""How units stand in a table; others come after them, as the records name them."""
+"""The order of units in a table; other units follow in the order in which the records name them."""
 
 
 class Column(NamedTuple):
-    """What a score was measured on: sequences of a length, and how many."""
+    """What a score was measured on: the length of the sequences, and their number."""
 
     length: int
     examples: int
@@ -29,7 +30,7 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """All runs of one unit with the same overrides on one task, by seed; none where they are missing."""
+    """The runs of one unit with the same options on one task, ordered by seed; none where they are missing."""
 
     unit: str
     overrides: Mapping[str, Any]
@@ -37,38 +38,38 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The unit, and in brackets what was set."""
+        """The unit, and in brackets the options that were changed."""
         return _label(self.unit, self.overrides)
 
     @property
     def done(self) -> tuple[Record, ...]:
-        """The runs that ended."""
+        """The runs that did not fail."""
         return tuple(run for run in self.runs if run.status == "done")
 
     @property
     def state(self) -> str:
-        """Whether the row is "done" for a seed or more, all "failed", or "missing"."""
+        """The state: "done" where a run did not fail, "failed" where all did, "missing" where there are none."""
         return "done" if self.done else "failed" if self.runs else "missing"
 
     @property
     def failing_lengths(self) -> list[int]:
-        """The failing length of every seed that has one."""
+        """The failing lengths of all seeds that have one."""
         return [run.failing_length for run in self.done if run.failing_length is not None]
 
     @property
     def training_seconds(self) -> float:
-        """The median over the runs that ended, of which there is at least one."""
+        """The median over the runs that did not fail, of which there is at least one."""
         return statistics.median(run.seconds.train for run in self.done if run.seconds)
 
     def scores(self, column: Column) -> list[float]:
-        """The score of every seed that was so tested, NaN where it was not finite."""
+        """The score of every seed that was tested on a column; NaN where it was not finite."""
         tests = [test for run in self.done for test in run.tests if Column(test.length, test.examples) == column]
         return [math.nan if test.score is None else test.score for test in tests]
 
 
 @dataclass(frozen=True)
 class Group:
-    """One table: a recipe with the same options of its task, a row for every unit and what was set beside."""
+    """One table: a recipe with the same options of its task, and a row for every unit with its other options."""
 
     recipe: str
     overrides: Mapping[str, Any]
@@ -80,7 +81,7 @@ class Group:
 
     @property
     def label(self) -> str:
-        """The recipe, and in brackets what was set of its task."""
+        """The recipe, and in brackets the options of its task that were changed."""
         return _label(self.recipe, self.overrides)
 
     @property
@@ -90,12 +91,12 @@ class Group:
 
     @property
     def columns(self) -> list[Column]:
-        """All that any row was tested on, from the shortest."""
+        """Everything that any row was tested on, from the shortest length."""
         return sorted({Column(test.length, test.examples) for run in self.runs for test in run.tests})
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that any row has."""
+        """The seeds of all rows."""
         return sorted({run.seed for run in self.runs})
 
     @property
@@ -104,10 +105,10 @@ class Group:
         return any(row.failing_lengths for row in self.rows)
 
     def best(self, column: Column) -> Row | None:
-        """The row that is better than all others by more than either's spread; None where none is.
+        """The row that is better than every other by more than the spread of both; None where there is none.
 
-        What is no better than chance is never best. Rows of one seed have no spread: one that leads makes that
-        nothing is best, others are passed over.
+        A row that is no better than chance is never the best. A row of one seed has no spread: where it leads, no row
+        is the best, and elsewhere it is not compared.
         """
         sign = 1 if METRICS[self.metric].more_is_better else -1
         spreads = {i: spread(row.scores(column)) for i, row in enumerate(self.rows) if row.scores(column)}
@@ -125,7 +126,7 @@ class Group:
 
 
 class Spread(NamedTuple):
-    """Mean and standard deviation (of a sample; None of one value, or where not finite) over so many seeds."""
+    """Mean and sample standard deviation over seeds; the latter is None for one seed or a mean that is not finite."""
 
     mean: float
     std: float | None
@@ -146,15 +147,15 @@ def spread(values: Sequence[float]) -> Spread:
 def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -> list[Group]:
     """Gathers records into a group for every recipe and every setting of its task.
 
-    Units stand in `ORDER`, groups and other units in the order in which the records first name them, without
-    overrides first.
+    Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
+    without changed options come first.
 
     Args:
-        records: as `read_results` gives them.
-        recipes: those asked for; None for all.
+        records: the records, as `read_results` gives them.
+        recipes: the recipes to keep; None for all.
 
     Raises:
-        ValueError: a recipe is in no record, none is left, or records that belong together differ in
+        ValueError: a recipe is in no record, there are no records, or records of one group or row differ in
             metric, length, task or configuration.
     """
     known = list(dict.fromkeys(record.recipe for record in records))
@@ -204,7 +205,7 @@ def _group(records: list[Record], units: Sequence[str]) -> Group:
 
 
 def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> None:
-    """Raises where runs that one row or table joins were configured differently, as by recipes of two versions."""
+    """Raises where runs of one row or table have other configurations, as where a recipe changed between versions."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
     for table in tables:
         configs = [record.config.get(table, {}) for record in records]
@@ -217,7 +218,7 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
 
 
 def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What was set of the task, and of all else."""
+    """The changed options of the task, and all other changed options."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
     shown = {key: value for key, value in sorted(record.set.items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}

@@ -1,4 +1,4 @@
-"""One self-contained page of HTML from tables, figures and sentences: no request leaves it."""
+"""One self-contained HTML page of tables, figures and sentences, which works offline."""
 
 import base64
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ PARTS = files("remanent.report") / "page_parts"
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of text under a header; a `Cell` may be marked as the best of its column."""
+    """A table of text; a `Cell` may be marked as the best of its column."""
 
     caption: str
     header: Sequence[str]
@@ -26,13 +26,13 @@ class Table:
 
     @property
     def cells(self) -> list[list[Cell]]:
-        """The rows, all of cells."""
+        """The rows, with every text as a cell."""
         return [[Cell(cell) if isinstance(cell, str) else cell for cell in row] for row in self.rows]
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure, what is said under it, and what it shows to somebody who cannot see it."""
+    """A figure, its caption, and a text that says what it shows to readers who cannot see it."""
 
     figure: Figure
     caption: str
@@ -40,12 +40,12 @@ class Picture:
 
     @property
     def width(self) -> int:
-        """Pixels of the page that it takes at its own size."""
+        """The width of the figure on the page, in pixels."""
         return round(96 * self.figure.get_figwidth())
 
     @property
     def svg(self) -> str:
-        """The figure as SVG in base64, the same for the same figure."""
+        """The figure as SVG in base64; the same figure gives the same text."""
         return base64.b64encode(figure_bytes(self.figure, "svg")).decode()
 
 
@@ -54,10 +54,10 @@ class Section:
     """A part of the page.
 
     Attributes:
-        title: above it.
-        paragraphs: sentences.
-        tables: below them.
-        figures: side by side where there is room.
+        title: its heading.
+        paragraphs: its text.
+        tables: its tables, below the text.
+        figures: its figures, side by side where there is room.
         folded: texts that open on a click, each with its name.
     """
 
@@ -69,14 +69,14 @@ class Section:
 
 
 def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Section], footer: str) -> None:
-    """Writes the page whole, into a file that must not exist yet.
+    """Writes the page into a file that must not exist yet; it is there whole or not at all.
 
     Args:
-        path: of the file.
-        title: of the page.
-        summary: the sentence that says most.
-        sections: in order; the interactive latch comes after them.
-        footer: what made it.
+        path: the file.
+        title: the title of the page.
+        summary: the most important sentence, which stands below the title.
+        sections: the parts of the page, in order; an interactive latch follows them.
+        footer: a text about how the page was made.
 
     Raises:
         FileExistsError: the file exists.

@@ -1,4 +1,4 @@
-"""Groups of results as tables, in Markdown, CSV or LaTeX, and the commands that make them."""
+"""Groups of records as tables in Markdown, CSV or LaTeX, and the commands that make their runs."""
 
 import csv
 import io
@@ -9,13 +9,14 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from remanent.records.identity import UNCOUNTED, options_that
+from remanent._identity import UNCOUNTED
+from remanent.records.identity import options_that
 from remanent.report.groups import Column, Group, Row, spread
 from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
 from remanent.tasks.metrics import METRICS
 
 DEFAULT_THREADS = 1
-"""Of `remanent grid`, which are not written out."""
+"""The threads of a run in `remanent grid`, which a command does not write out."""
 CSV_COLUMNS = (
     *("task", "task_set", "unit", "set", "status", "metric", "chance", "trained_length", "length", "examples"),
     *("mean", "std", "n", "best", "seeds", "failed", "failing_median", "failing_min", "failing_max"),
@@ -24,24 +25,24 @@ CSV_COLUMNS = (
 
 
 class Cell(NamedTuple):
-    """The text of a cell, and whether it is the best of its column."""
+    """The text of a cell, and whether its score is the best of its column."""
 
     text: str
     is_best: bool = False
 
 
 def render(groups: Sequence[Group], kind: str) -> str:
-    """All groups as text.
+    """Writes groups as text.
 
     Args:
-        groups: as `summarise` gives them.
+        groups: the groups, as `summarise` gives them.
         kind: one of `FORMATS`.
     """
     return FORMATS[kind](groups)
 
 
 def caption(group: Group) -> str:
-    """What a table holds, in two sentences."""
+    """A caption that says what the table holds, in one or two sentences."""
     metric = METRICS[group.metric]
     title = metric.title[0].upper() + metric.title[1:] + (" in %" if metric.is_share else "")
     chance = format_score(group.chance, group.metric)
@@ -54,7 +55,7 @@ def caption(group: Group) -> str:
 
 
 def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
-    """A header, and a row of cells for every row of a group."""
+    """The header of a table, and its cells for every row of a group."""
     columns = group.columns
     header = ["unit", *(f"{column.length:,} ({column.examples:,})" for column in columns)]
     header += ["failing length"] * group.has_failing_lengths
@@ -74,7 +75,7 @@ def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
 
 
 def grid_commands(group: Group) -> list[str]:
-    """The commands that make the runs of a group: one for all units that share overrides and seeds.
+    """The commands that make the runs of a group, one for all units that share options and seeds.
 
     Returns:
         Lines for a shell, in the order of the rows.
@@ -168,7 +169,7 @@ def _latex_cell(cell: Cell) -> str:
 
 
 def _csv(groups: Sequence[Group]) -> str:
-    """Long: a line for every row and length, with all digits, so that a program can go on with them."""
+    """A line for every row and length, with all digits, for other programs to read."""
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -209,4 +210,4 @@ def _csv_line(group: Group, row: Row, column: Column | None) -> dict[str, Any]:
 
 
 FORMATS: dict[str, Callable[[Sequence[Group]], str]] = {"md": _markdown, "csv": _csv, "latex": _latex}
-"""Name to what writes groups so."""
+"""Name to a function that writes groups in this format."""

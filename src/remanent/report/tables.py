@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from remanent.tasks.metrics import METRICS
 
 DASH = "\u2013"
-"""Between two ends of a range, and where there is nothing."""
-LATEX = {
+"""The dash between the ends of a range, which also stands in empty cells."""
+LATEX = {  # what stands for signs that LaTeX reads
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
     "^": r"\textasciicircum{}",
@@ -26,7 +26,7 @@ def format_score(score: float, metric: str) -> str:
 
 
 def format_spread(mean: float, std: float | None, metric: str) -> str:
-    """A mean with its standard deviation, a share in percent without the sign.
+    """A mean with its standard deviation; a share in percent, without the sign.
 
     >>> format_spread(0.914, 0.0051, "accuracy"), format_spread(0.0036, None, "mse"), format_spread(2e-5, 1e-6, "mse")
     ('91.4 ± 0.5', '0.0036', '2.00e-05 ± 1.00e-06')
@@ -38,7 +38,7 @@ def format_spread(mean: float, std: float | None, metric: str) -> str:
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, the first column on the left and the rest on the right.
+    """A Markdown table with its first column aligned to the left and all others to the right.
 
     >>> print(markdown_table(["unit", "error"], [["bmru", "0.01"]]))
     | unit | error |
@@ -51,7 +51,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    r"""A LaTeX tabular for the package booktabs, from text that is LaTeX already.
+    r"""A LaTeX tabular for the package booktabs, from text that is already LaTeX.
 
     >>> print(latex_table(["unit", "error"], [["bmru", r"\textbf{0.01}"]]))
     \begin{tabular}{lr}

@@ -1,4 +1,4 @@
-"""What is measured and shown of finished runs: scores under disturbance, measures of memory, a page."""
+"""Finished runs under review: measures of their memory, their robustness, and a page that shows them."""
 
 from remanent.review.robustness import robustness
 

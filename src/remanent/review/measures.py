@@ -1,4 +1,4 @@
-"""What is measured of a finished run, from its folder alone: scores, memory, and how it learned."""
+"""The measures of a finished run, from its folder alone: its scores, its memory, and how it learned."""
 
 import json
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from remanent._files import read_json
-from remanent.analysis import Writes, gradient_by_lag, memory_horizon, write_statistics
+from remanent.analysis import LagGradient, Writes, gradient_by_lag, memory_horizon, write_statistics
 from remanent.analysis.portrait import (
     Loop,
     Raster,
@@ -23,34 +23,36 @@ from remanent.records.configuration import Experiment
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.evaluate import evaluate
-from remanent.training.run import load_run
+from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run
 
 HORIZON_CAP = 10_000
+"""The longest memory horizon that is tried, in steps."""
 HORIZON_SEQUENCES = 16
+"""The number of sequences over which the horizon is measured."""
 EXAMPLES = 512
-"""Of the test split, at most."""
+"""The most examples of the test split that are scored."""
 CLASSES = 20
-"""The most for which a confusion matrix can be read."""
+"""The most classes for which a confusion matrix is readable."""
 
 
 @dataclass(frozen=True)
 class RunMeasures:
-    """A run and what was measured of it; None where the model has no such thing.
+    """A run and its measures; None where a measure does not apply to the model or the task.
 
     Attributes:
-        folder: of the run.
-        experiment: its configuration.
-        versions: packages and machine, as the folder says.
+        folder: the folder of the run.
+        experiment: the configuration of the run.
+        versions: the packages and the machine that made it, as the folder says.
         parameters: how many numbers were trained.
-        learning: step to validation score.
-        score: on the first examples of the test split, at the training length.
-        examples: how many.
-        loop: of the busiest latch.
-        raster: states of the first unit of the first block.
-        writes: of every layer of latches.
-        gradient: lags and norms, on validation examples.
-        horizon: median over sequences, at most `HORIZON_CAP`.
-        confusion: counts (C, C) of what is by what was said.
+        learning: the validation score after each step at which it was taken.
+        score: the score on the first examples of the test split, at the training length.
+        examples: the number of examples of `score`.
+        loop: the hysteresis loop of the busiest latch that also holds.
+        raster: the states of the first unit of the first block.
+        writes: the write statistics of each layer of latches.
+        gradient: the gradient against the lag, on validation examples.
+        horizon: the memory horizon, the median over sequences, at most `HORIZON_CAP`.
+        confusion: the counts of examples by class and answer, int64 (C, C).
     """
 
     folder: Path
@@ -63,7 +65,7 @@ class RunMeasures:
     loop: Loop | None
     raster: Raster
     writes: list[Writes] | None
-    gradient: tuple[Tensor, Tensor] | None
+    gradient: LagGradient | None
     horizon: int | None
     confusion: Tensor | None
 
@@ -72,8 +74,8 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     """Measures a finished run.
 
     Args:
-        folder: of the run.
-        task: the run's task where its data lie elsewhere now; else as the folder says.
+        folder: the folder of the run.
+        task: the run's task with its data in another place; None for the task in the folder.
 
     Raises:
         FileNotFoundError: the folder holds no finished run, or the data are missing.
@@ -88,9 +90,9 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     return RunMeasures(
         folder=folder,
         experiment=experiment,
-        versions=read_json(folder / "versions.json"),
+        versions=read_json(folder / VERSIONS_FILE),
         parameters=sum(p.numel() for p in model.parameters()),
-        learning=read_learning(folder / "metrics.jsonl", task.metric),
+        learning=read_learning(folder / METRICS_FILE, task.metric),
         score=evaluate(model, task, examples=examples),
         examples=examples,
         loop=None if writes is None else first_loop(model, writes),
@@ -103,7 +105,7 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
 
 
 def read_learning(path: Path, metric: str) -> dict[int, float]:
-    """The validation score after each step at which it was taken, counted from 1.
+    """Reads the validation scores of a run, by the number of steps that were done.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -123,7 +125,7 @@ def read_learning(path: Path, metric: str) -> dict[int, float]:
 
 
 def _horizon(model: SequenceModel, task: Task) -> int:
-    """Of a bit that two opposite inputs write, or the first two tokens, under noise as large as the writes."""
+    """The horizon of a bit that two opposite inputs or the first two tokens write, under noise as large as they are."""
     options: dict[str, Any] = {"read": "answer", "sequences": HORIZON_SEQUENCES, "cap": HORIZON_CAP}
     if task.tokens:
         write = torch.arange(2)
@@ -141,12 +143,12 @@ def _horizon(model: SequenceModel, task: Task) -> int:
 
 @torch.inference_mode()
 def _confusion(model: SequenceModel, task: Task, examples: int) -> Tensor | None:
-    """Counts of classes after the last step; None where values are asked, or classes at every step, or too many."""
+    """The counts by class and answer after the last step; None for values, many classes, or answers at every step."""
     if task.head != "last" or task.metric == "mse" or task.output_size > CLASSES:
         return None
     counts = torch.zeros(task.output_size, task.output_size, dtype=torch.int64)
     for start in range(0, examples, 64):
         x, target = read_whole(task, "test", start, min(start + 64, examples), task.length)
-        said = model(x)[0].argmax(-1)
-        counts.index_put_((target, said), torch.ones_like(target), accumulate=True)
+        answer = model(x)[0].argmax(-1)
+        counts.index_put_((target, answer), torch.ones_like(target), accumulate=True)
     return counts

@@ -1,4 +1,4 @@
-"""A page about runs, for a colleague: what was trained, how well, and what the memory looks like."""
+"""A page about runs: what was trained, how well it scores, and what its memory looks like."""
 
 import json
 import statistics
@@ -8,7 +8,7 @@ from pathlib import Path
 from remanent.report.figures import hysteresis_loop, trajectory
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
 from remanent.report.groups import Group, spread, summarise
-from remanent.report.memory import confusion_matrix, gradient_against_lag, learning_curves
+from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, learning_curves
 from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
@@ -17,11 +17,12 @@ from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures
 from remanent.review.rows import ByUnit, by_way, check_runs
 from remanent.tasks import METRICS, Task
 
-MEMORY = """Of the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon says for
-how long the bit of two opposite first inputs is read right from what the model answers, by a reader fixed at the
-first step, under random inputs: the median of {sequences} sequences, tried up to {cap:,} steps. A channel that is never
-written, or always, remembers nothing. Between writes is the median, over the channels that were written twice or more,
-of their mean."""
+MEMORY = """Measured on the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon
+says for how long the bit of two opposite first inputs is read correctly from the model's answers, by a reader fixed at
+the first step, under random inputs: the median of {sequences} sequences, tried up to {cap:,} steps. A channel that is
+never written, or always, remembers nothing. Steps between writes are the median, over the channels that were written
+at least twice, of their mean interval."""
+"""The text above the table of memory."""
 
 
 def write_report(
@@ -32,14 +33,14 @@ def write_report(
     place: Callable[[Task], Task] = lambda task: task,
     said: Callable[[str], None] = lambda text: None,
 ) -> None:
-    """Writes one self-contained HTML file about finished runs of one task, and about results files of the grid.
+    """Writes one self-contained HTML file about finished runs of one task, and about results files of grids.
 
     Args:
-        runs: folders of finished runs, of one task; there may be none where there are results.
-        out: a file that must not exist yet, in a folder that does.
+        runs: the folders of finished runs of one task; may be empty if there are results.
+        out: the file to write, which must not exist yet, in a folder that exists.
         results: files that `remanent grid` wrote; each task in them has a section of its own.
-        place: makes a task read its data from elsewhere.
-        said: told what is done next.
+        place: a function that makes a task read its data from another place.
+        said: a function that is called with a line about what is done next.
 
     Raises:
         FileExistsError: `out` exists.
@@ -88,18 +89,17 @@ def _run_sections(by_unit: ByUnit) -> list[Section]:
 
 
 def _summary(by_unit: ByUnit) -> str:
-    """The units from the best, with their scores and what guessing scores."""
+    """The units from the best one on, with their scores, and the score of guessing."""
     task = next(iter(by_unit.values()))[0].experiment.task
     score = METRICS[task.metric]
     means = {unit: statistics.fmean(run.score for run in runs) for unit, runs in by_unit.items()}
     order = sorted(means, key=lambda unit: -means[unit] if score.more_is_better else means[unit])
-    told = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
+    found = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
     what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
-    return (
-        f"{count} {noun} of {task.name}; {what} on test: {told}; by guessing {format_score(task.chance, task.metric)}."
-    )
+    chance = format_score(task.chance, task.metric)
+    return f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {chance}."
 
 
 def _scores(by_unit: ByUnit) -> Section:
@@ -152,12 +152,14 @@ def _memory(by_unit: ByUnit) -> Section:
         first = runs[0]
         rows.append([unit, _horizon(first), *_writes(first)])
         pictures += _pictures(unit, first)
-    lags = {unit: runs[0].gradient for unit, runs in by_unit.items() if runs[0].gradient is not None}
-    if lags:
+    gradients = {unit: runs[0].gradient for unit, runs in by_unit.items() if runs[0].gradient is not None}
+    if gradients:
         figure = gradient_against_lag(
-            {unit: (g[0], g[1]) for unit, g in lags.items() if g}, title="gradient of the last output"
+            {unit: (g.lags, g.norms) for unit, g in gradients.items() if g}, title="gradient of the last output"
         )
-        far = "; ".join(f"{unit} {g[1][-1].item():.1e} at lag {int(g[0][-1]):,}" for unit, g in lags.items() if g)
+        far = "; ".join(
+            f"{unit} {g.norms[-1].item():.1e} at lag {int(g.lags[-1]):,}" for unit, g in gradients.items() if g
+        )
         pictures.append(
             Picture(
                 figure, "How much of the gradient reaches back.", f"Lines of the gradient's norm over the lag: {far}."
@@ -207,7 +209,7 @@ def _confusions(by_unit: ByUnit) -> list[Section]:
 
 def _configuration(runs: Sequence[RunMeasures]) -> Section:
     folded = [(str(run.folder), json.dumps(run.experiment.to_dict(), indent=2)) for run in runs]
-    return Section("Configuration", ["The whole configuration of each run, as its folder has it."], folded=folded)
+    return Section("Configuration", ["The whole configuration of each run, as it stands in its folder."], folded=folded)
 
 
 def _group_section(group: Group) -> Section:

@@ -1,4 +1,4 @@
-"""How a trained model bears imprecise parameters, noisy inputs and weights of few bits; it writes and draws nothing."""
+"""The robustness of a trained model to imprecise parameters, noisy inputs and weights of few bits."""
 
 import copy
 import math
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent._machine import commit
+from remanent._machine import commit, versions
 from remanent._options import check_at_least, check_range
 from remanent.models import SequenceModel
 from remanent.models.perturb import perturbed
@@ -17,16 +17,15 @@ from remanent.models.quantize import check_bits, quantized
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
 from remanent.training.evaluate import evaluate
-from remanent.training.run import versions
 
 NOISE = (0.05, 0.10, 0.15)
-"""Of parameters: r, three standard deviations of the relative error."""
+"""The default noise on parameters: r, three standard deviations of the relative error."""
 INPUT_NOISE = (0.1, 0.2, 0.5)
-"""Of inputs: a standard deviation, over that of the inputs themselves."""
+"""The default noise on inputs: a standard deviation, relative to that of the inputs."""
 BITS = (8, 4)
-"""Of weights."""
+"""The default numbers of bits of weights."""
 BATCH = 64
-"""Sequences run together; the noise on an input depends on it, so it is no option."""
+"""The sequences that run together; it is not an option, since the noise on an input depends on it."""
 
 
 def robustness(
@@ -43,38 +42,40 @@ def robustness(
     examples: int | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
-    r"""The task's metric of a model as trained, and with its parameters, inputs or weights disturbed, one at a time.
+    r"""Scores a model as it was trained, and with its parameters, inputs or weights disturbed, one kind at a time.
 
-    - Parameters: every one times $1 + \mathcal{N}(0, r / 3)$, as the model stores it (see `perturbed`); a draw is
-      one set of errors, which holds for the whole split.
+    - Parameters: each is multiplied by $1 + \mathcal{N}(0, r / 3)$, as the model stores it (see `perturbed`); a draw
+      is one set of errors, which holds for the whole split.
     - Inputs: $x + \mathcal{N}(0, s \sigma)$ with one $\sigma$, the standard deviation over all numbers of the
-      examples at the length trained at. Every number of every step gets noise of its own, padding and flags
-      too. Tokens bear none.
-    - Weights: matrices in whole numbers of so many bits with a scale a row (see `quantized`), vectors as they are.
+      examples at the training length. Every number of every step gets noise of its own, including padding and flags.
+      Tokens cannot be disturbed.
+    - Weights: matrices become integers of a few bits with a scale for each row (see `quantized`), vectors stay as
+      they are.
 
-    A draw has a seed of its own, from `seed` and its number, and the same for every size of noise.
+    Each draw has a seed of its own, from `seed` and its number, which is the same for every size of noise.
 
     Args:
         model: a trained model, which is not changed.
-        task: its task.
-        noise: each r, at least 0.
-        input_noise: each s, at least 0; None for `INPUT_NOISE`, or for none where inputs are tokens.
-        bits: each from 2 to 8.
+        task: the task that it was trained on.
+        noise: the sizes r of the noise on parameters, each at least 0.
+        input_noise: the sizes s of the noise on inputs, each at least 0; None for `INPUT_NOISE`, or for no noise if
+            inputs are tokens.
+        bits: the numbers of bits of weights, each from 2 to 8.
         draws: how often each noise is drawn, at least 1.
-        seed: of all noise, at least 0.
-        length: how long the sequences are, as the task counts; the training length if None.
+        seed: the seed of all noise, at least 0.
+        length: the length of the sequences, as the task counts it; the training length if None.
         split: "test" or "validation".
-        examples: only the first so many of the split; all if None.
-        progress: whether a bar is drawn.
+        examples: how many examples of the split are scored, from its beginning; all if None.
+        progress: whether a progress bar is drawn.
 
     Returns:
-        Plain values, as JSON holds them: `score` as trained; `parameter_noise` and `input_noise`, for every
-        `size` the `scores` of all draws, their `mean` and `std` (of a sample; None for one draw); `weights`, for
-        every `bits` the `score`; `input_deviation`; what was measured on; commit, versions and machine. A score that
-        is not finite is None, and so is a mean over it. `input_noise` is None where inputs are tokens.
+        Plain values, as JSON holds them: `score` as trained; `parameter_noise` and `input_noise`, with the `scores` of
+        all draws for each `size`, their `mean` and their sample `std` (None for one draw); `weights`, with the `score`
+        for each number of `bits`; `input_deviation`; task, unit, split and length; commit, versions and machine. A
+        score that is not finite is None, and so is a mean over it. `input_noise` is None if inputs are tokens.
 
     Raises:
-        ValueError: a value is out of its range, input noise is given for tokens, or nothing is asked for.
+        ValueError: a value is out of its range, input noise is given for tokens, or no disturbance is given.
         TypeError: a value is of another type.
 
     >>> from remanent.tasks import CopyFirst
@@ -89,7 +90,7 @@ def robustness(
     input_noise = _checked(task, noise, input_noise, bits, draws, seed)
     count = task.split_size(split) if examples is None else examples
     measured: dict[str, Any] = _about(model, task, split, count, length) | {"draws": draws, "seed": seed}
-    model = copy.deepcopy(model)  # scoring puts it into the mode for evaluation
+    model = copy.deepcopy(model)  # scoring changes its mode
 
     with Progress(disable=not progress) as bar:
         sizes = len(noise) + len(input_noise)
@@ -117,9 +118,9 @@ def robustness(
 
 
 def input_deviation(task: Task, split: str, examples: int) -> float:
-    """The standard deviation over all numbers in the first examples of a split, at the length trained at.
+    """The standard deviation over all numbers in the first examples of a split, at the training length.
 
-    It is that of the training length at any length, so that a sensor is as noisy however long it is read.
+    The same value is used at every length, so that a sensor does not become noisier as it is read for longer.
     """
     count, total, squares = 0, 0.0, 0.0
     for start in range(0, examples, BATCH):
@@ -139,11 +140,11 @@ def _checked(
     draws: int,
     seed: int,
 ) -> Sequence[float]:
-    """The input noise that is meant, where all that is asked for can be had."""
+    """Checks the options of `robustness`, and gives its input noise where that is None."""
     if task.tokens and input_noise:
-        came = ", ".join(map(str, input_noise))
+        given = ", ".join(map(str, input_noise))
         raise ValueError(
-            f"`input_noise` must not be given for the task {task.name}, whose inputs are tokens, got {came}"
+            f"`input_noise` must not be given for the task {task.name}, whose inputs are tokens, got {given}"
         )
     if input_noise is None:
         input_noise = () if task.tokens else INPUT_NOISE
@@ -173,7 +174,7 @@ def _about(model: SequenceModel, task: Task, split: str, examples: int, length: 
 
 
 def _level(size: float, draws: int, score: Callable[[float, int], float | None]) -> dict[str, Any]:
-    """The scores of all draws of a size of noise, with their mean and spread."""
+    """The scores of all draws of noise of one size, with their mean and standard deviation."""
     scores = [score(size, draw) for draw in range(draws)]
     finite = [value for value in scores if value is not None]
     whole = len(finite) == draws

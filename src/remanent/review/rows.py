@@ -1,19 +1,20 @@
-"""Which runs a report may show together, and which of them make one row."""
+"""Which runs a report may show together, and which of them share a row."""
 
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED
 from remanent.records.configuration import Experiment
-from remanent.records.identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, identity, options_that
+from remanent.records.identity import identity, options_that
 from remanent.review.measures import RunMeasures
-from remanent.training.run import load_run
+from remanent.training.folder import load_run
 
 ByUnit = dict[str, list[RunMeasures]]
 
 
 def by_way(measured: Sequence[RunMeasures]) -> ByUnit:
-    """The runs by unit; a unit that was trained in several ways stands there once for each, with what was other."""
+    """The runs by unit; a unit that was trained in several ways has an entry for each, named by its differences."""
     plain: dict[str, dict[str, Any]] = {}
     by_unit: ByUnit = {}
     for run in measured:
@@ -25,7 +26,7 @@ def by_way(measured: Sequence[RunMeasures]) -> ByUnit:
 
 
 def _ways(experiment: Experiment) -> dict[str, Any]:
-    """All of a configuration that may not differ between the seeds of one row."""
+    """The options of a configuration that must be the same for all seeds of a row."""
     config = experiment.to_dict()
     values = {f"{table}.{key}": value for table in ("model", "training") for key, value in config[table].items()}
     shared = options_that(UNCOUNTED, OWN_COLUMN)
@@ -33,19 +34,20 @@ def _ways(experiment: Experiment) -> dict[str, Any]:
 
 
 def check_runs(runs: Sequence[Path]) -> list[Experiment]:
-    """The configurations of the runs, which are all finished ones of one task, with the same options, and no two alike.
+    """Reads the configurations of runs that are finished, of one task with the same options, and all different.
 
     Raises:
         FileNotFoundError: a folder holds no finished run.
-        ValueError: the runs do not go together, or a file is corrupt.
+        ValueError: the runs cannot be shown together, or a file is corrupt.
     """
     experiments = [load_run(folder)[0] for folder in runs]
     seen: dict[tuple[str, int], Path] = {}
     for folder, experiment in zip(runs, experiments, strict=True):
         key = (identity(experiment.to_dict()), experiment.training.seed)
         if key in seen:
-            came = f"{seen[key]} and {folder}, of one configuration and seed"
-            raise ValueError(f"`RUN` must be different runs, got {came}")
+            raise ValueError(
+                f"`RUN` must be different runs, got {seen[key]} and {folder}, of one configuration and seed"
+            )
         seen[key] = folder
         first, other = _task_options(experiments[0]), _task_options(experiment)
         differing = [

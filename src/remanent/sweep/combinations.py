@@ -1,4 +1,4 @@
-"""The runs of a grid: every combination of recipes, units, seeds and options, each with an identity."""
+"""The runs of a grid: every combination of recipes, units, seeds and options."""
 
 import dataclasses
 import difflib
@@ -21,9 +21,9 @@ ELSEWHERE = {
     "training.threads": "--threads",
     "task.data_dir": "--data-dir",
 }
-"""Options that are not set by `--set`, and by what they are."""
+"""Options that `--set` does not set, and the flags that set them."""
 Choices = dict[str, list[str]]
-"""An option's dotted name to its values, as they were written."""
+"""The values of each option, by its dotted name, as they were written on the command line."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +31,8 @@ class GridRun:
     """One run of a grid.
 
     Args:
-        recipe: its name in `RECIPES`.
-        overrides: what was changed in the recipe, dotted name to value.
+        recipe: the name of its recipe in `RECIPES`.
+        overrides: what is changed in the recipe: dotted name to value.
         experiment: the whole configuration.
 
     >>> run = GridRun("copy-first", {}, RECIPES["copy-first"]())
@@ -46,12 +46,12 @@ class GridRun:
 
     @cached_property
     def id(self) -> str:
-        """What the run is known by: its configuration, hashed."""
+        """The identity of the run, a hash of its configuration."""
         return identity(self.experiment.to_dict())
 
     @property
     def name(self) -> str:
-        """The name of its folder."""
+        """The name of the run's folder."""
         return f"{self.recipe}-{self.experiment.model.unit}-{self.experiment.training.seed}-{self.id[:8]}"
 
 
@@ -64,18 +64,18 @@ def combinations(
     threads: int = 1,
     data_dir: str | None = None,
 ) -> list[GridRun]:
-    """Builds and checks every combination; one that comes twice is taken once.
+    """Builds and checks every combination; of equal ones, only the first is kept.
 
     Args:
-        tasks: names of recipes.
-        units: as `ModelConfig.unit` reads them.
-        seeds: of weights and batches.
+        tasks: the names of recipes.
+        units: the units, as `ModelConfig.unit` reads them.
+        seeds: the seeds of weights and batches.
         choices: options and their values, as `read_choices` gives them.
-        threads: of torch.
-        data_dir: a folder for the tasks that read one.
+        threads: the number of torch threads of each run.
+        data_dir: the folder of the data, for tasks that read one.
 
     Raises:
-        ValueError: a combination is not one; the message names it.
+        ValueError: a combination is not valid; the message names it.
     """
     for task in tasks:
         _check_recipe(task)
@@ -90,7 +90,7 @@ def combinations(
 
 
 def read_seeds(words: Sequence[str]) -> list[int]:
-    """Numbers, or ranges without their ends.
+    """Reads seeds: numbers, or ranges START:STOP without STOP.
 
     Raises:
         ValueError: a word is neither, or there is no seed in all.
@@ -113,10 +113,10 @@ def read_seeds(words: Sequence[str]) -> list[int]:
 
 
 def read_choices(words: Sequence[str]) -> Choices:
-    """Options and their values, written KEY=VALUE,VALUE.
+    """Reads options and their values, written KEY=VALUE,VALUE.
 
     Raises:
-        ValueError: a word is written otherwise, or its key is not one that is set so.
+        ValueError: a word is written in another way, or its key is set by another flag.
 
     >>> read_choices(["task.steps=300,1000"])
     {'task.steps': ['300', '1000']}
@@ -139,7 +139,7 @@ def read_choices(words: Sequence[str]) -> Choices:
 
 
 def _check_recipe(name: str) -> None:
-    """Raises unless there is such a recipe, and names those that may be meant."""
+    """Raises unless there is such a recipe; the error suggests similar names."""
     if name in RECIPES:
         return
     meant = [recipe for recipe, make in RECIPES.items() if name in TASKS and make().task.name == name]
@@ -154,7 +154,7 @@ def _products(choices: Choices) -> Iterator[dict[str, str]]:
 
 
 def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: int, data_dir: str | None) -> GridRun:
-    """One combination, whose errors begin with its name."""
+    """Builds one combination; its errors begin with its name."""
     task = type(RECIPES[recipe]().task)
     tables: dict[str, type] = {"task": task, "model": ModelConfig, "training": TrainingConfig}
     try:
@@ -168,7 +168,7 @@ def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: in
 
 
 def _typed(cls: type, name: str, text: str) -> Any:
-    """A YAML scalar as the field wants it: 1e-3 is a number here, though not in YAML, and "on" may be a word."""
+    """Reads a YAML scalar as the type of its field: 1e-3 is a number here, unlike in YAML, and "on" may be a word."""
     import yaml
 
     kind = {field.name: field.type for field in dataclasses.fields(cls)}.get(name)

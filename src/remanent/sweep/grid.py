@@ -1,4 +1,4 @@
-"""A grid of runs: each done once, in processes that may be killed, beside other grids that do the same."""
+"""A grid of runs: each is done once, also where its processes are killed, and where several grids share the work."""
 
 import sys
 from collections import Counter
@@ -8,34 +8,31 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Column
 
 from remanent._options import check_at_least, check_range
 from remanent.records.identity import identity
 from remanent.records.lines import repair
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
+from remanent.sweep.board import Board, outcome_line
 from remanent.sweep.combinations import GridRun
 from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
 from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
-from remanent.tasks import METRICS
-from remanent.training.run import read_experiment
+from remanent.training.folder import read_experiment
 from remanent.training.variants import Variant
 
 WAIT = 0.5
-"""Seconds between two looks at what others have claimed."""
+"""Seconds between two checks of what other grids have claimed."""
 
 
 class Summary(NamedTuple):
-    """What became of a grid's runs.
+    """How the runs of a grid ended.
 
     Attributes:
-        done: runs that this grid did.
-        failed: runs that failed in this grid.
-        skipped: runs that the results held before, or that another grid did meanwhile.
-        failed_before: those of them that had failed.
+        done: the number of runs that this grid finished.
+        failed: the number of runs that failed in this grid.
+        skipped: the number of runs that the results held before, or that another grid did meanwhile.
+        failed_before: how many of the skipped runs had failed.
     """
 
     done: int
@@ -46,20 +43,20 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class GridOptions:
-    """How a grid is worked on.
+    """Where and how the runs of a grid are done.
 
     Args:
         results: the results file.
-        folder: where the runs' folders lie.
+        folder: the folder that holds the runs' folders.
         workers: runs at a time, at least 1; None for one, or, where Ray is installed, as many as there are cores.
-        address: of a Ray cluster; None for this machine.
-        storage: an address that fsspec reads, under which the runs' folders lie; the nodes of a cluster go on from
-            there with each other's runs, and need share nothing else. None where they share `results` and `folder`.
-        gpus: what a run takes of them, in [0, infinity): a part of one is shared. Handed out by Ray.
+        address: the address of a Ray cluster; None for this machine.
+        storage: an address that fsspec reads, under which the runs' folders lie; from there the nodes of a cluster
+            resume each other's runs, and need to share nothing else. None where they share `results` and `folder`.
+        gpus: the number of GPUs that a run takes, in [0, infinity); below 1, runs share one. Ray assigns them.
         retries: how often a run whose process died is tried again, at least 0.
         retry_failed: whether runs that have failed are done again.
-        modules: of the user, that every process imports first.
-        failing_limit: the longest word in the search of failing lengths, at least 1.
+        failing_limit: the longest word in the search for failing lengths, at least 1.
+        modules: modules of the user, which every process imports first.
 
     Raises:
         ValueError: a number is too small, or an address is given and Ray is not installed.
@@ -91,12 +88,12 @@ class GridOptions:
 
 
 def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True) -> Summary:
-    """Does every run that the results do not hold yet, and waits for those that other grids are at.
+    """Does every run that the results do not hold yet, and waits for those that other grids are doing.
 
     Args:
-        runs: as `combinations` gives them.
-        options: where, how many at a time, how often again.
-        progress: whether a bar and a line a run are drawn.
+        runs: the runs, as `combinations` gives them.
+        options: where and how they are done.
+        progress: whether a bar is drawn, and a line for each run.
 
     Returns:
         How many were done, failed and skipped.
@@ -104,10 +101,10 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
     Raises:
         ValueError: the results file is broken before its last line, or a folder holds another run.
         OSError: a file cannot be written.
-        KeyboardInterrupt: the grid was interrupted; the same call goes on with it.
+        KeyboardInterrupt: the grid was interrupted; the same call resumes it.
     """
     for task in {repr(run.experiment.task): run.experiment.task for run in runs}.values():
-        task.split_size("test")  # data that is missing is missed before anything is written
+        task.split_size("test")  # raises where data are missing, before anything is written
     found = statuses(runs, options.results)
     for run in runs:
         if found[run.id] == "missing" and options.storage is None:
@@ -118,44 +115,23 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
     threads = max((run.experiment.training.threads for run in runs), default=1)
     workers = make_workers(options.workers, threads, options.gpus, options.address)
     try:
-        return _Grid(runs, options, workers, _Board(len(runs), progress)).run()
+        return _Grid(runs, options, workers, Board(len(runs), progress)).run()
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("- the same command goes on with the grid") from None
+        raise KeyboardInterrupt("- the same command resumes the grid") from None
     finally:
         workers.close()
 
 
 def statuses(runs: Sequence[GridRun], results: Path) -> dict[str, str]:
-    """For each run's id, its status in the results, or "missing"."""
+    """Maps the identity of each run to its status in the results, or to "missing"."""
     found = {record.id: record.status for record in read_records(results).records}
     return {run.id: found.get(run.id, "missing") for run in runs}
 
 
-class _Board:
-    """What is shown: a bar over all runs, with counts and names, and a line for each run that ends."""
-
-    def __init__(self, total: int, shown: bool) -> None:
-        self.console = Console(quiet=not shown, soft_wrap=True)
-        columns = (BarColumn(bar_width=16), MofNCompleteColumn(), TimeElapsedColumn())
-        note = TextColumn("{task.fields[note]}", markup=False, table_column=Column(no_wrap=True, overflow="ellipsis"))
-        self.progress = Progress(*columns, note, console=self.console, disable=not shown)
-        self.bar = self.progress.add_task("grid", total=total, note="")
-
-    def show(self, counts: Counter[str], working: Sequence[str]) -> None:
-        """Moves the bar."""
-        numbers = ", ".join(f"{counts[name]} {name}" for name in ("done", "failed", "skipped"))
-        note = f"{numbers}; at work: {' '.join(working) or 'none'}"
-        self.progress.update(self.bar, completed=counts["done"] + counts["failed"] + counts["skipped"], note=note)
-
-    def say(self, line: str) -> None:
-        """Prints a line above the bar."""
-        self.console.print(line, markup=False, highlight=False)
-
-
 class _Grid:
-    """The state of a grid that is worked on."""
+    """The state of a grid while it runs."""
 
-    def __init__(self, runs: Sequence[GridRun], options: GridOptions, workers: Workers, board: _Board) -> None:
+    def __init__(self, runs: Sequence[GridRun], options: GridOptions, workers: Workers, board: Board) -> None:
         self.options, self.workers, self.board = options, workers, board
         self.pending = list(runs)
         self.working: dict[str, GridRun] = {}
@@ -181,7 +157,7 @@ class _Grid:
         return Summary(self.counts["done"], self.counts["failed"], self.counts["skipped"], self.counts["failed before"])
 
     def _next(self) -> GridRun | None:
-        """The first run that is neither done nor claimed; those that are done are taken from the list."""
+        """The first run that is neither done nor claimed; runs that are done are removed from the list."""
         found = self._records()
         for run in list(self.pending):
             if run.id in found:
@@ -194,7 +170,7 @@ class _Grid:
         return None
 
     def _claim(self, run: GridRun) -> bool:
-        """Whether no other grid is at the run. What is on storage this grid keeps claimed, else its process does."""
+        """Whether no other grid is doing the run; the grid itself keeps the claim where the run is on storage."""
         claim = FileLock(claim_of(self.options.folder / run.name), timeout=0)
         try:
             claim.acquire()
@@ -207,14 +183,14 @@ class _Grid:
         return True
 
     def _storage(self, run: GridRun) -> str | None:
-        """The address of a run's folder."""
+        """The address of a run's folder on the storage; None where there is none."""
         where = self.options.storage
         if where is None:
             return None
         return f"{(where if '://' in where else str(Path(where).absolute())).rstrip('/')}/{run.name}"
 
     def _collect(self, run: GridRun, ended: Ended) -> None:
-        """Appends the record that a run left on the storage, and gives the claim up."""
+        """Appends the record that a run left on the storage, and releases the claim."""
         address = self._storage(run)
         if address is None:
             return
@@ -226,7 +202,7 @@ class _Grid:
         self.claims.pop(run.id).release()
 
     def _records(self) -> dict[str, Record]:
-        """The last record of each id that the grid takes as done."""
+        """The last record of each run that counts as done."""
         records = read_records(self.options.results).records
         count = Counter(record.id for record in records)
         return {record.id: record for record in records if count[record.id] > self.known.get(record.id, 0)}
@@ -245,7 +221,7 @@ class _Grid:
         )
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
-        """Counts a run that ended; one that died is put back, or recorded when that was once too often."""
+        """Counts a run that ended; a run whose process died is tried again, or recorded as failed after all retries."""
         self._collect(run, ended)
         found = self._records()
         if ended.status == 0 and run.id in found:
@@ -260,7 +236,7 @@ class _Grid:
             self._give_up(run, ended.reason)
 
     def _give_up(self, run: GridRun, error: str) -> None:
-        """Records a run that died too often, unless another process has taken it over."""
+        """Records a run as failed, unless another process has taken it over."""
         try:
             with FileLock(claim_of(self.options.folder / run.name), timeout=0):
                 if run.id not in self._records():
@@ -273,23 +249,11 @@ class _Grid:
 
     def _count(self, run: GridRun, record: Record) -> None:
         self.counts[record.status] += 1
-        self.board.say(f"{run.name}: {_line(record)}")
-
-
-def _line(record: Record) -> str:
-    """A run's scores, or why it failed."""
-    if record.status == "failed":
-        return f"failed, {record.error}"
-    scores = ", ".join(
-        f"{'not finite' if test.score is None else format(test.score, '.4f')} at {test.length:,}"
-        for test in record.tests
-    )
-    seconds = f" ({record.seconds.train + record.seconds.test:.0f} s)" if record.seconds else ""
-    return f"{METRICS[record.metric].title} {scores} {record.length_name}{seconds}"
+        self.board.say(f"{run.name}: {outcome_line(record)}")
 
 
 def _check_folder(folder: Path, run: GridRun) -> None:
-    """Raises unless the folder is free or holds the run."""
+    """Raises unless the folder does not exist yet or holds the run."""
     if not folder.exists():
         return
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from remanent._memory import reuse_freed_memory
+from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
@@ -20,13 +20,14 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
+from remanent.training.folder import METRICS_FILE, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.run import read_experiment, resume_run, start_run
+from remanent.training.run import resume_run, start_run
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
 CLAIMED = 75
-"""The exit status of a process that found its run claimed by another."""
+"""The exit status of a process whose run another process has claimed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,14 +58,14 @@ class Job:
 
 
 def work(job: Job) -> int:
-    """Does a job, unless another process has claimed it or has done it.
+    """Does a job, unless another process has claimed or done it.
 
-    The claim is a lock that the system frees when this process dies, however it dies. The record is
-    appended before the claim is given up, and by the process that holds it: whoever gets the claim next
-    sees the record. So no run has two records, whatever else is killed.
+    The claim is a lock that the system frees when this process dies, however it dies. The process that holds the
+    claim appends the record before it releases the claim, so that the next holder sees the record: no run has two
+    records, whatever is killed.
 
     Returns:
-        The process's exit status: 0 when the results hold the run, `CLAIMED` if it is another's.
+        The process's exit status: 0 when the results hold the run, `CLAIMED` if another process is doing it.
     """
     import_modules(job.modules)
     if job.storage is not None:
@@ -86,9 +87,9 @@ def work(job: Job) -> int:
 
 
 def _work_on_storage(job: Job, address: str) -> int:
-    """Does a job in a folder of this machine that is copied to the storage, and leaves its record there.
+    """Does a job in a folder of this machine, copies it to the storage, and leaves the record there.
 
-    The grid has claimed it, and appends the record to its results.
+    The grid holds the claim, and appends the record to its results.
     """
     reuse_freed_memory()
     with tempfile.TemporaryDirectory(prefix="remanent-") as place:
@@ -104,14 +105,14 @@ def _work_on_storage(job: Job, address: str) -> int:
 
         def copy() -> None:
             storage.copy()
-            storage.write(SECONDS, {"seconds": training_seconds(folder, "metrics.jsonl")})
+            storage.write(SECONDS, {"seconds": training_seconds(folder, METRICS_FILE)})
 
         storage.write(RECORD_FILE, _measured(job, folder, copy).to_dict())
     return 0
 
 
 def claim_of(folder: str | Path) -> str:
-    """The lock file of a run's folder, beside it."""
+    """The lock file that claims a run, beside the run's folder."""
     return f"{folder}.lock"
 
 
@@ -121,7 +122,7 @@ def failure(job: Job, error: str, seconds: float = 0.0) -> Record:
 
 
 def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) -> Record:
-    """The record of a run; what would fail again is recorded, what a machine lacks is raised."""
+    """The record of a run. An error that would happen again is recorded; a lack of disk or memory is raised."""
     began = time.monotonic()
     try:
         model = _train(job, folder, copy)
@@ -138,9 +139,9 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
 
 
 def _train(job: Job, folder: Path, copy: Callable[[], None] | None) -> SequenceModel:
-    """Trains a new run, or resumes one that was cut off."""
+    """Trains a new run, or resumes one that was interrupted."""
     experiment, launch = Experiment.from_dict(job.config), Launch(accelerator="gpu" if job.gpus else "cpu")
-    for staged in folder.parent.glob(f".{folder.name}.*"):  # of one that was cut off as it began
+    for staged in folder.parent.glob(f".{folder.name}.*"):  # left by a process that was killed as it began
         shutil.rmtree(staged)
     if not folder.exists():
         recipe = job.variant.recipe

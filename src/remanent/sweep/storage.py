@@ -1,4 +1,4 @@
-"""A run's folder on storage that several machines share, at any address that fsspec reads."""
+"""The folder of a run on storage that several machines share, at any address that fsspec reads."""
 
 import hashlib
 import json
@@ -12,25 +12,25 @@ from remanent.records.record import RECORD_FILE, Record
 from remanent.training.checkpoints import INDEX
 
 OWNER = "owner.json"
-"""Who works on the run; whoever finds another there leaves it alone."""
+"""The file that names the process which owns the run; every other process leaves the run alone."""
 SECONDS = "seconds.json"
-"""How long it had trained when it was last copied."""
+"""The file that says how long the run had trained when it was last copied."""
 CHECKPOINTS = "checkpoints"
 
 
 class Storage:
-    """A run's folder on shared storage, beside the one on this machine that is worked in.
+    """The folder of a run on shared storage, and its working copy on this machine.
 
-    What a run has done is copied there after each checkpoint, the index of checkpoints last: whenever it breaks off,
-    what the index lists is there. Another machine goes on from it. A process that was cut off from the cluster, and
-    whose run another has taken over, notices and ends.
+    After each checkpoint the working copy is copied to the storage, the index of checkpoints last: whatever the index
+    lists is there, and another machine can resume from it. A process that lost contact with the cluster, and whose run
+    another has taken over, notices this and ends.
 
     Args:
-        address: where it lies: a path, or any that fsspec reads, such as s3://bucket/runs/NAME.
-        folder: on this machine.
+        address: a path, or any address that fsspec reads, such as s3://bucket/runs/NAME.
+        folder: the working copy on this machine.
 
     Raises:
-        ValueError: fsspec knows no such storage, or the package that it needs for it is not installed.
+        ValueError: fsspec knows no such storage, or the package that it needs is not installed.
     """
 
     def __init__(self, address: str, folder: Path) -> None:
@@ -47,18 +47,18 @@ class Storage:
         self.sent: dict[str, str] = {}
 
     def claim(self) -> None:
-        """Makes the run this process's; whoever had it notices when it next copies."""
+        """Makes this process the owner of the run; the owner before notices when it next copies."""
         self.files.makedirs(self.root, exist_ok=True)
         for path in self.files.find(self.root):
-            if Path(path).name.startswith("."):  # half a file, of one that broke off
+            if Path(path).name.startswith("."):  # part of a file, left by a process that was killed
                 self.files.rm_file(path)
         self._put(OWNER, json.dumps({"owner": self.mark}).encode())
 
     def fetch(self) -> bool:
-        """Copies the run here, where there is one.
+        """Copies the run from the storage to this machine.
 
         Returns:
-            Whether there is.
+            Whether the storage holds the run.
         """
         if not self.files.exists(self._path("config.json")):
             return False
@@ -72,10 +72,10 @@ class Storage:
         return True
 
     def copy(self) -> None:
-        """Copies what has changed to the storage, and deletes there what is no longer here.
+        """Copies what has changed to the storage, and deletes there what was deleted here.
 
         Raises:
-            OSError: another process has taken the run over, or nothing can be written there.
+            OSError: another process has taken the run over, or the storage cannot be written.
         """
         owner = self.read(OWNER)
         if owner is None or owner.get("owner") != self.mark:
@@ -94,8 +94,8 @@ class Storage:
                 self.files.rm_file(self._path(name))
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """A JSON file there; None where there is none."""
-        self.files.invalidate_cache()  # of what others have written
+        """Reads a JSON file of the storage; None where there is none."""
+        self.files.invalidate_cache()  # which does not know what other processes have written
         try:
             return json.loads(self.files.cat_file(self._path(name)))
         except FileNotFoundError:
@@ -111,7 +111,7 @@ class Storage:
         return None if found is None else Record.from_dict(found, self._path(RECORD_FILE))
 
     def write(self, name: str, value: dict[str, Any]) -> None:
-        """Writes a JSON file there."""
+        """Writes a JSON file to the storage."""
         self._put(name, json.dumps(value).encode())
 
     def _names(self) -> list[str]:
@@ -123,7 +123,7 @@ class Storage:
         return f"{self.root.rstrip('/')}/{name}"
 
     def _put(self, name: str, content: bytes) -> None:
-        """Writes a file whole: under another name first."""
+        """Writes a file under another name first, so that it is there whole or not at all."""
         path = self._path(name)
         parent, _, last = path.rpartition("/")
         self.files.makedirs(parent, exist_ok=True)

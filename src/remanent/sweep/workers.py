@@ -1,4 +1,4 @@
-"""Where the runs of a grid are worked on: in processes of this machine, or by Ray; each in a process of its own."""
+"""Where the runs of a grid are done: in processes of this machine, or by Ray; each in a process of its own."""
 
 import importlib
 import importlib.util
@@ -15,16 +15,16 @@ from typing import Any, NamedTuple, Protocol
 from remanent.sweep.jobs import Job, work
 
 CAPACITY_AGE = 5.0
-"""Seconds after which a cluster is asked again how large it is."""
+"""Seconds after which the size of a cluster is looked up again."""
 
 
 class Ended(NamedTuple):
     """How the process of a run ended.
 
     Attributes:
-        key: the run's.
-        status: its exit status; below 0 if a signal ended it, None if that is not known.
-        note: what is known beside that.
+        key: the run's identity.
+        status: the exit status of its process; below 0 if a signal ended it, None if it is not known.
+        note: what else is known, such as an error.
     """
 
     key: str
@@ -33,7 +33,7 @@ class Ended(NamedTuple):
 
     @property
     def reason(self) -> str:
-        """What ended it, in words."""
+        """Why the process ended, in words."""
         if self.status is None:
             return self.note
         if self.status < 0:
@@ -41,37 +41,44 @@ class Ended(NamedTuple):
         return f"the process ended with status {self.status}" + (f", {self.note}" if self.note else "")
 
 
+class RunningProcess(NamedTuple):
+    """A process that does a job, and the connection on which it reports an error."""
+
+    process: BaseProcess
+    notes: Connection
+
+
 class Workers(Protocol):
-    """Takes jobs and says how they ended."""
+    """Takes jobs and reports how they ended."""
 
     def room(self) -> int:
-        """How many more jobs can be worked on now."""
+        """How many more jobs can be started now."""
 
     def start(self, key: str, job: Job) -> None:
-        """Begins a job."""
+        """Starts a job."""
 
     def ended(self, seconds: float) -> list[Ended]:
-        """The jobs that have ended since the last call; waits at most so long for one."""
+        """The jobs that have ended since the last call; waits at most `seconds` for one."""
 
     def close(self) -> None:
-        """Ends what is still worked on."""
+        """Ends the jobs that are still running."""
 
 
 class Processes:
-    """So many processes of this machine at a time.
+    """Processes of this machine.
 
-    Where the system can fork, they come from a server that has imported everything once: a run then
+    Where the system can fork, they are forked from a server that has imported everything once, so that a run
     begins within a fraction of a second. The server itself never computes, so it has no threads that a
     fork would lose.
 
     Args:
-        count: how many at a time.
+        count: the number of processes at a time.
         preload: modules that the server imports beside this one.
     """
 
     def __init__(self, count: int, preload: tuple[str, ...] = ()) -> None:
         self.count = count
-        self.running: dict[str, tuple[BaseProcess, Connection]] = {}
+        self.running: dict[str, RunningProcess] = {}
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
@@ -87,22 +94,22 @@ class Processes:
         process = self.context.Process(target=_work_alone, args=(job, sender), name=key)
         process.start()
         sender.close()
-        self.running[key] = process, notes
+        self.running[key] = RunningProcess(process, notes)
 
     def ended(self, seconds: float) -> list[Ended]:
         """The processes that have ended."""
         if not self.running:
             time.sleep(seconds)
             return []
-        wait([process.sentinel for process, _ in self.running.values()], seconds)
-        return [self._take(key) for key in list(self.running) if self.running[key][0].exitcode is not None]
+        wait([each.process.sentinel for each in self.running.values()], seconds)
+        return [self._take(key) for key in list(self.running) if self.running[key].process.exitcode is not None]
 
     def close(self) -> None:
-        """Kills the processes; their runs go on from their checkpoints when asked for again."""
-        for process, _ in self.running.values():
-            process.kill()
+        """Kills the processes; their runs can be resumed from their checkpoints."""
+        for each in self.running.values():
+            each.process.kill()
         for key in list(self.running):
-            self.running[key][0].join()
+            self.running[key].process.join()
             self._take(key)
 
     def _take(self, key: str) -> Ended:
@@ -118,13 +125,13 @@ class Processes:
 
 
 class RayTasks:
-    """Tasks of Ray, on this machine or a cluster whose nodes share the folders of the runs and the results.
+    """Tasks of Ray, on this machine or on a cluster whose nodes share the folders of the runs and the results.
 
     Args:
-        count: how many at a time; None for as many as the cluster has room for.
+        count: the number of tasks at a time; None for as many as the cluster has room for.
         threads: the cores that a run takes.
-        gpus: what a run takes of them; a part of one is shared.
-        address: of a cluster; None to start Ray on this machine.
+        gpus: the number of GPUs that a run takes; below 1, runs share one.
+        address: the address of a cluster; None to start Ray on this machine.
 
     Raises:
         ModuleNotFoundError: Ray is not installed.
@@ -136,11 +143,11 @@ class RayTasks:
         self.count, self.needs = count, {"CPU": float(threads), "GPU": gpus}
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:
-            own = {"address": "local", "num_cpus": (count or 1) * threads}  # also where another cluster runs here
+            own = {"address": "local", "num_cpus": (count or 1) * threads}  # even where another cluster runs here
             self.ray.init(**own, include_dashboard=False, **quiet)
         else:
             self.ray.init(address=address, **quiet)
-        task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)  # the grid itself tries again
+        task = self.ray.remote(num_cpus=threads, num_gpus=gpus, max_retries=0)  # the grid itself retries
         self.task = task(_work_under_ray)
         self.running: dict[Any, str] = {}
         self.capacity, self.asked = 0, -CAPACITY_AGE
@@ -154,11 +161,11 @@ class RayTasks:
         return min(self.capacity, self.count or self.capacity) - len(self.running)
 
     def start(self, key: str, job: Job) -> None:
-        """Hands the job to Ray."""
+        """Gives the job to Ray."""
         self.running[self.task.remote(job)] = key
 
     def ended(self, seconds: float) -> list[Ended]:
-        """The tasks that have ended, also by the loss of their process or node."""
+        """The tasks that have ended, also because their process or node was lost."""
         if not self.running:
             time.sleep(seconds)
             return []
@@ -166,7 +173,7 @@ class RayTasks:
         return [self._take(task) for task in done]
 
     def close(self) -> None:
-        """Ends Ray, and with it the tasks."""
+        """Cancels the tasks and shuts Ray down."""
         for task in self.running:
             self.ray.cancel(task, force=True)
         self.ray.shutdown()
@@ -185,13 +192,13 @@ def has_ray() -> bool:
 
 
 def make_workers(count: int | None, threads: int, gpus: float, address: str | None) -> Workers:
-    """What a grid is worked on by.
+    """Chooses where the runs of a grid are done.
 
     Args:
-        count: runs at a time; None for what there are cores for with Ray, and for one without.
-        threads: cores that a run takes.
-        gpus: what it takes of them, which Ray hands out.
-        address: of a Ray cluster; None for this machine, where Ray serves more than one run at a time.
+        count: the number of runs at a time; None for one, or, where Ray is installed, as many as there are cores for.
+        threads: the cores that a run takes.
+        gpus: the number of GPUs that a run takes, which Ray assigns.
+        address: the address of a Ray cluster; None for this machine, where Ray is used for more than one run at a time.
     """
     if address is not None or gpus:
         return RayTasks(count, threads, gpus, address)
@@ -201,11 +208,11 @@ def make_workers(count: int | None, threads: int, gpus: float, address: str | No
 
 
 def _work_under_ray(job: Job) -> tuple[int | None, str]:
-    """Does a job in a process beside Ray's worker, which is spared its torch and lives on.
+    """Does a job in a process beside Ray's worker, which does not load torch.
 
-    A run inside of the worker would make it crash now and then as it ends.
+    A run inside the worker would make the worker crash now and then as it ends.
     """
-    processes = Processes(1, preload=("ray",))  # a new process reads its parent's main module, which is Ray's
+    processes = Processes(1, preload=("ray",))  # a new process reads the main module of its parent, which is Ray's
     processes.start("", job)
     while not (ended := processes.ended(60.0)):
         pass
@@ -213,8 +220,8 @@ def _work_under_ray(job: Job) -> tuple[int | None, str]:
 
 
 def _work_alone(job: Job, notes: Connection) -> None:
-    """Does a job in a process of its own, whose exit status says how it went."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grid, which then ends this process
+    """Does a job in this process, and exits with its status."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grid, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         status = work(job)
@@ -225,7 +232,7 @@ def _work_alone(job: Job, notes: Connection) -> None:
 
 
 def _end_with_parent() -> None:
-    """Ends this process when the grid's is gone: its run is then free for another grid."""
+    """Ends this process when the grid's process has ended, so that another grid can take its run."""
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()

@@ -1,4 +1,4 @@
-"""Characters: at every character of a text, say the next one."""
+"""Characters: predict the next character at every character of a text."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -15,25 +15,27 @@ from remanent._options import check_at_least
 from remanent.tasks.base import Stream, Task, blocks, check_split
 
 MOST_CHARACTERS = 255
+"""The most characters that have a token of their own."""
 WINDOWS = 64
+"""The most examples in a split."""
 
 
 @dataclass(frozen=True)
 class Characters(Task):
     r"""Next-character prediction, at every character of a text: $c_{t+1}$ after $c_1 \dots c_t$.
 
-    The last tenth of the text tests, the tenth before validates, the rest trains on windows drawn
-    anywhere in it. Tokens are the training part's characters by code point, at most its 255 most
-    frequent; the last token stands for all others. The metric is bits per character. A perfect
-    model would score 0, which none can reach: no text says all of what comes next.
+    The last tenth of the text is the test split, the tenth before it the validation split; the rest gives training
+    windows, which are drawn anywhere in it. Tokens are the characters of the training part by code point, at most its
+    255 most frequent ones; the last token stands for all others. The metric is bits per character. A perfect
+    model would score 0, which no model can reach, since a text does not determine what follows.
 
-    A split holds up to 64 windows that begin evenly spread over it and do not overlap at T. A longer
-    one reads on, from the split's end at its beginning again.
+    A split holds up to 64 windows that begin at even distances and do not overlap at length T. A longer
+    window reads on, and continues at the beginning of the split after its end.
 
     Args:
         path: the text, a UTF-8 file of at least 10 (T + 1) characters; None for the language reference that
-            Python itself carries (its `help` topics, some 400,000 characters, other ones in another version).
-        steps: T, characters of a window, at least 1.
+            Python itself carries (its `help` topics, some 400,000 characters, which differ between versions).
+        steps: T, the number of characters in a window, at least 1.
 
     Raises:
         ValueError: `steps` is below 1; when the text is first read, it is not UTF-8 or too short.
@@ -60,7 +62,7 @@ class Characters(Task):
 
     @property
     def length(self) -> int:
-        """The length trained at."""
+        """The number of characters trained with."""
         return self.steps
 
     @property
@@ -75,12 +77,12 @@ class Characters(Task):
 
     @property
     def vocabulary(self) -> str:
-        """The characters that have a token, in the order of their tokens; one more stands for all others."""
+        """The characters that have a token, in the order of their tokens; one more token stands for all others."""
         return self._text().vocabulary
 
     @property
     def chance(self) -> float:
-        """The bits of the test part's characters by how often the training part has each, and once more."""
+        """The bits per character of the test part by the frequencies in the training part, each counted once more."""
         text = self._text()
         counts = text.train.bincount(minlength=self.output_size).double() + 1
         return -(counts / counts.sum()).log2()[text.test].mean().item()
@@ -92,23 +94,23 @@ class Characters(Task):
 
     @property
     def longest(self) -> int:
-        """The characters of a split."""
+        """The number of characters in a split."""
         return len(self._text().test)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws windows of the training part: tokens (B, T), and the tokens one later (B, T)."""
+        """Draws windows of the training part: tokens (B, T), and the tokens one step later (B, T)."""
         train = self._text().train
         starts = torch.randint(len(train) - self.steps, (batch_size, 1), generator=generator)
         windows = train[starts + torch.arange(self.steps + 1)]
         return windows[:, :-1], windows[:, 1:]
 
     def split_size(self, split: str) -> int:
-        """As many windows as fit without overlap, at most 64."""
+        """The number of windows that fit without overlap, at most 64."""
         check_split(split)
         return min(WINDOWS, (len(self._part(split)) - 1) // self.steps)
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The windows in blocks, with the tokens one later.
+        """Gives the windows in blocks, with the tokens one step later.
 
         Raises:
             ValueError: the split has fewer characters than `length`.
@@ -135,7 +137,7 @@ class Characters(Task):
 
 
 class _Text(NamedTuple):
-    """The characters that are tokens, and the parts of the text as tokens, each (N,)."""
+    """The characters that have tokens, the parts of the text as tokens, each (N,), and the SHA-256 of the text."""
 
     vocabulary: str
     train: Tensor
@@ -145,7 +147,7 @@ class _Text(NamedTuple):
 
 
 def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
-    """The tokens from each of the places (B, 1) on, and those one later; after the last comes the first."""
+    """Reads from each of the places (B, 1) on: tokens, and those one step later; the first token follows the last."""
     begin = 0
     for size in sizes:
         window = part[(places + torch.arange(begin, begin + size + 1)) % len(part)]

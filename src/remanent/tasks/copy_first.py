@@ -1,4 +1,4 @@
-"""Copy the first input: hold one number through any amount of noise."""
+"""Copy-first-input: hold one number through any amount of noise."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,12 +12,12 @@ from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise
 
 @dataclass(frozen=True)
 class CopyFirst(GeneratedTask):
-    r"""Copy-first-input: $x_t \sim N(0, 1)$ for T steps, to be answered with $x_1$ after the last.
+    r"""Copy-first-input: $x_t \sim N(0, 1)$ for T steps; the answer after the last is $x_1$.
 
     The metric is the mean squared error; always answering 0 scores 1.
 
     Args:
-        steps: T, at least 1.
+        steps: T, the number of steps, at least 1.
 
     Raises:
         ValueError: `steps` is below 1.
@@ -46,7 +46,7 @@ class CopyFirst(GeneratedTask):
 
     @property
     def length(self) -> int:
-        """The length trained at."""
+        """The number of steps trained with."""
         return self.steps
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -55,7 +55,7 @@ class CopyFirst(GeneratedTask):
         return x, x[:, 0].clone()
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Every example is a stream of its own, drawn a block at a time; the target comes last."""
+        """Draws each example from a generator of its own, a block at a time; the target comes last."""
         return _chunks(noise_blocks(example_generators(self, split, start, stop), length, 1), length)
 
 

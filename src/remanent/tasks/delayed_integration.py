@@ -1,4 +1,4 @@
-"""Delayed integration: remember which of two noisy channels to average, long before there is anything to average."""
+"""Delayed integration: remember for long which of two noisy channels to average, then average it."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -12,19 +12,19 @@ from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise
 
 @dataclass(frozen=True)
 class DelayedIntegration(GeneratedTask):
-    r"""Delayed integration: a cue, a delay, then a window over which the cued channel's mean is wanted.
+    r"""Delayed integration: a cue, a delay, then a window; the answer is the mean of the cued channel over the window.
 
     A step is (cue, u, v, flag). The cue is $\pm 1$ at the first step, +1 for u and -1 for v, and 0 after it; u and v
     are $N(0, \sigma^2)$ noise. From step K on, for W steps, the flag is 1 and u and v each have a mean
-    of their own, drawn from U(-1, 1). After the last step the cued channel's sample mean over the window
-    is wanted: the cue needs memory that lasts, the mean needs a state that changes step by step.
+    of their own, drawn from U(-1, 1). The answer after the last step is the cued channel's sample mean over the
+    window: the cue needs memory that lasts, the mean needs a state that changes step by step.
 
     The metric is the mean squared error; always answering 0 scores $1/3 + \sigma^2 / W$.
 
     Args:
-        delay: K, steps before the window, the first with the cue, at least 1.
-        window: W, at least 1.
-        noise: sigma, at least 0.
+        delay: K, the number of steps before the window, the first of which has the cue, at least 1.
+        window: W, the number of steps of the window, at least 1.
+        noise: sigma, the standard deviation of the noise, at least 0.
 
     Raises:
         ValueError: an option is out of its range.
@@ -71,7 +71,7 @@ class DelayedIntegration(GeneratedTask):
         return x, y
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Every example is a stream of its own, its cue and means the same at every delay."""
+        """Draws each example from a generator of its own, with the same cue and means at every delay."""
         check_at_least("length", length, 1)
         generators = example_generators(self, split, start, stop)
         drawn = torch.stack([torch.rand(3, generator=g) for g in generators])

@@ -1,4 +1,4 @@
-"""Denoising: find five marked values in noise, hold them, and say them in order at the end."""
+"""Denoising: find five marked values in noise, hold them, and repeat them in order at the end."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,19 +10,20 @@ from remanent._options import check_at_least
 from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
 
 MARKS = 5
+"""The number of marked values."""
 
 
 @dataclass(frozen=True)
 class Denoising(GeneratedTask):
-    r"""Denoising: five of many noisy values are marked, and asked for in order over the last five steps.
+    r"""Denoising: five of many random values are marked; the answers at the last five steps are these values, in order.
 
     A step is $(v_t, f_t)$ with $v_t \sim N(0, 1)$ and $f_t = 0$; at five different random steps among
-    the first T - N - 5, $f_t = 1$; at the last five steps $v_t = 0$ and $f_t = -1$, and there the
-    five marked values are asked for. The metric is the mean squared error; always answering 0 scores 1.
+    the first T - N - 5, $f_t = 1$; at the last five steps $v_t = 0$ and $f_t = -1$, which asks for the
+    five marked values. The metric is the mean squared error; always answering 0 scores 1.
 
     Args:
-        steps: T, at least N + 10.
-        hold: N, how many steps lie at least between the last mark and the first question, at least 0.
+        steps: T, the number of steps, at least N + 10.
+        hold: N, the fewest steps between the last mark and the first answer, at least 0.
 
     Raises:
         ValueError: an option is out of its range.
@@ -59,7 +60,7 @@ class Denoising(GeneratedTask):
 
     @property
     def length(self) -> int:
-        """The length trained at."""
+        """The number of steps trained with."""
         return self.steps
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
@@ -72,7 +73,7 @@ class Denoising(GeneratedTask):
         return x, y
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Every example is a stream of its own; a longer one has its marks elsewhere."""
+        """Draws each example from a generator of its own; at another length, its marks are at other steps."""
         check_at_least("length", length, self._shortest)
         generators = example_generators(self, split, start, stop)
         marks = torch.tensor([_choose(length - self.hold - MARKS, g) for g in generators])
@@ -97,7 +98,7 @@ def _chunks(marks: Tensor, noise: Iterable[Tensor], length: int) -> Stream:
 
 
 def _choose(count: int, generator: torch.Generator) -> list[int]:
-    """Five different numbers below `count`, sorted, all choices alike (Floyd's way, for any `count`)."""
+    """Five different numbers below `count`, sorted, all choices equally likely (Floyd's algorithm, for any `count`)."""
     chosen: set[int] = set()
     for last in range(count - MARKS, count):
         drawn = int(torch.randint(last + 1, (), generator=generator))

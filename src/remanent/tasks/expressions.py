@@ -1,4 +1,4 @@
-"""Random expressions over lists of digits, many at a time: grown by levels, evaluated, written as tokens."""
+"""Random expressions over lists of digits, many at a time: drawn level by level, evaluated, written as tokens."""
 
 from itertools import pairwise
 from typing import NamedTuple
@@ -7,20 +7,30 @@ import numpy as np
 import torch
 
 TOKENS = (*"0123456789", "[MAX", "[MIN", "[MED", "[SM", "]", "")
-"""Token to text; the last one is padding."""
+"""The text of each token; the last one is padding."""
 FIRST_OPERATOR, OPERATORS, CLOSING, PADDING = 10, 4, 14, 15
+"""The token of the first operator, the number of operators, and the tokens of the closing bracket and of padding."""
 TRIES = 100_000
+"""The number of expressions that are drawn before an error says that none has the right number of tokens."""
 MOST_AT_ONCE = 4096
+"""The most expressions that are drawn at a time."""
 
 Array = np.ndarray
 
 
 class Grammar(NamedTuple):
-    """Which expressions are drawn, and how often each.
+    """The distribution of expressions.
 
     An expression at depth 1 is an operator with some probability, else a digit. An operator is one of
-    four, has 2 to `max_arguments` arguments, expressions one deeper, and takes two tokens beside
-    theirs. At `max_depth` all are digits. An expression of too few or too many tokens is drawn anew.
+    four, has 2 to `max_arguments` arguments, which are expressions one level deeper, and takes two tokens besides
+    theirs. At `max_depth` all are digits. An expression with too few or too many tokens is drawn again.
+
+    Attributes:
+        min_tokens: the fewest tokens of an expression.
+        max_tokens: the most tokens of an expression.
+        max_depth: the depth at which all expressions are digits.
+        max_arguments: the most arguments of an operator.
+        operator_probability: the probability of an operator where it is allowed.
     """
 
     min_tokens: int
@@ -31,14 +41,14 @@ class Grammar(NamedTuple):
 
 
 class _Level(NamedTuple):
-    """Expressions of one depth in order: whose they are, and how many arguments they have, 0 for a digit."""
+    """Expressions of one depth in order: the whole that each is in, and its number of arguments, 0 for a digit."""
 
     owner: Array
     arguments: Array
 
 
 class _Symbols(NamedTuple):
-    """Expressions of one depth in order: their first token, their tokens in all, their arguments."""
+    """Expressions of one depth in order: their first token, their number of tokens, their number of arguments."""
 
     token: Array
     size: Array
@@ -76,14 +86,14 @@ def draw_expressions(grammar: Grammar, count: int, generator: torch.Generator) -
 
 
 def _grow(grammar: Grammar, candidates: int, generator: torch.Generator) -> tuple[list[_Level], Array]:
-    """The shapes of expressions and their sizes in tokens; those that grow too large are left unfinished."""
+    """Draws the shapes of expressions and counts their tokens; those that grow too large are left unfinished."""
     sizes = np.zeros(candidates, np.int64)
     owner = np.arange(candidates)
     levels: list[_Level] = []
     while len(owner) > 0:
         is_operator = torch.rand(len(owner), generator=generator).numpy() < grammar.operator_probability
         if not levels and grammar.min_tokens > 1:
-            is_operator[:] = True  # a digit alone would be drawn anew
+            is_operator[:] = True  # a digit alone would be rejected
         if len(levels) + 1 == grammar.max_depth:
             is_operator[:] = False
         arguments = np.zeros(len(owner), np.int64)
@@ -98,7 +108,7 @@ def _grow(grammar: Grammar, candidates: int, generator: torch.Generator) -> tupl
 
 
 def _write(levels: list[_Level], chosen: Array, generator: torch.Generator) -> tuple[list[Array], Array]:
-    """The tokens and values of the chosen expressions, whose digits and operators are drawn here."""
+    """Draws the digits and operators of the chosen expressions, and gives their tokens and values."""
     symbols: list[_Symbols] = []
     size = value = np.zeros(0, np.int64)
     for level in reversed(levels):
@@ -119,7 +129,7 @@ def _write(levels: list[_Level], chosen: Array, generator: torch.Generator) -> t
 
 
 def _lay_out(symbols: list[_Symbols]) -> Array:
-    """All expressions one after another: an operator, its arguments, a closing bracket."""
+    """Writes all expressions one after another, each as an operator, its arguments and a closing bracket."""
     size = symbols[0].size
     flat = np.zeros(size.sum(), np.uint8)
     position = size.cumsum() - size
@@ -137,7 +147,7 @@ def _lay_out(symbols: list[_Symbols]) -> Array:
 
 
 def _apply(operator: Array, values: Array, starts: Array, counts: Array) -> Array:
-    """The values of operators, whose arguments lie one after another from their starts."""
+    """The values of operators, whose arguments follow one another from their starts."""
     owner = np.repeat(np.arange(len(counts)), counts)
     ordered = np.sort(10 * owner + values) % 10
     middle = ordered[starts + (counts - 1) // 2] + ordered[starts + counts // 2]

@@ -1,4 +1,4 @@
-"""ListOps: nested operations on lists of digits, to be worked out while they are read."""
+"""ListOps: nested operations on lists of digits, to be evaluated while they are read."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -20,22 +20,22 @@ class ListOps(GeneratedTask):
     r"""ListOps: an expression such as [MAX 2 9 [MIN 4 7 ] 0 ], then K empty steps, then its value.
 
     Operators are MAX, MIN, MED (the median, rounded down) and SM (the sum modulo 10); an opening
-    bracket and its operator are one token, a closing bracket another. An expression is an operator
-    with probability p, else a digit; an operator has 2 to A arguments, drawn alike, which are
-    expressions one deeper; at depth D all are digits. What has too few or too many tokens is drawn
-    anew. Tokens 0 to 9 are the digits, 10 to 13 the operators, 14 closes and 15 is an empty step.
+    bracket and its operator are one token, a closing bracket is another. An expression is an operator
+    with probability p, else a digit; an operator has 2 to A arguments, all numbers equally likely, which are
+    expressions one level deeper; at depth D all are digits. An expression with too few or too many tokens is drawn
+    again. Tokens 0 to 9 are the digits, 10 to 13 the operators, 14 closes and 15 is an empty step.
 
-    Sequences of a batch end with empty steps up to the longest; the one step asked is each
-    sequence's own last, K steps after its expression's. With more empty steps it comes later, so
-    `extends` is False, although the inputs begin as the shorter ones do. The metric is the accuracy.
+    Sequences of a batch are filled up with empty steps to the longest one; the answer is due at each
+    sequence's own last step, K steps after the end of its expression. More empty steps delay it, so
+    `extends` is False, although the inputs begin like the shorter ones. The metric is the accuracy.
 
     Args:
         min_tokens: the fewest tokens of an expression, at least 1.
-        max_tokens: the most tokens, at least `min_tokens`.
-        max_depth: D, at least 1; a digit alone has depth 1.
-        max_arguments: A, at least 2.
-        operator_probability: p, in (0, 1].
-        padding: K, empty steps after the expression, at least 0.
+        max_tokens: the most tokens of an expression, at least `min_tokens`.
+        max_depth: D, the deepest nesting, at least 1; a digit alone has depth 1.
+        max_arguments: A, the most arguments of an operator, at least 2.
+        operator_probability: p, the probability of an operator, in (0, 1].
+        padding: K, the number of empty steps after the expression, at least 0.
 
     Raises:
         ValueError: an option is out of its range, or no expression is as long as `min_tokens`.
@@ -92,13 +92,13 @@ class ListOps(GeneratedTask):
         return _largest_share(replace(self, padding=0))
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws tokens and targets, both int64 (B, T), of which one target a row is not `IGNORED`."""
+        """Draws tokens and targets, both int64 (B, T); one target in each row is not `IGNORED`."""
         expressions, values = draw_expressions(self._grammar(), batch_size, generator)
         longest = max(map(len, expressions))
         return _cut(expressions, values, self.padding, 0, longest + self.padding)
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Expressions and empty steps in blocks, up to the last answer of the batch."""
+        """Gives expressions and empty steps in blocks, up to the last answer of the batch."""
         check_split(split)
         check_at_least("length", length, 0)
         plain = replace(self, padding=0)

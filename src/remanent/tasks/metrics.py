@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 IGNORED = -100
-"""The class of a step at which nothing is asked; of a value it is NaN."""
+"""The target class of a step that is not scored; a target value that is not scored is NaN."""
 
 
 class Metric(NamedTuple):
@@ -66,7 +66,7 @@ def _right_answers(output: Tensor, target: Tensor) -> Tensor:
 
 
 def _votes(output: Tensor, target: Tensor) -> Tensor:
-    """How often each class was said, and how often it was right to."""
+    """How often each class was answered, and how often it was the target."""
     asked = target != IGNORED
     classes = output.shape[-1]
     said, wanted = (F.one_hot(c, classes) for c in (output.argmax(-1), torch.where(asked, target, 0)))

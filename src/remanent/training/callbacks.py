@@ -1,4 +1,4 @@
-"""What happens between steps: epsilon falls, metrics and checkpoints are written, a bar moves, a signal is heeded."""
+"""What happens between steps: epsilon is annealed, metrics and checkpoints are written, the progress bar moves."""
 
 import json
 import math
@@ -30,7 +30,7 @@ from remanent.training.checkpoints import Checkpoints
 
 
 class AnnealEpsilon(pl.Callback):
-    """Takes epsilon of BMRUs from 1 to exactly 0, step by step.
+    """Anneals the epsilon of BMRUs from 1 to exactly 0, step by step.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855, for epsilon = 1.
     """
@@ -43,29 +43,29 @@ class AnnealEpsilon(pl.Callback):
         module.model.set_epsilon(self.config.epsilon(trainer.global_step))
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Leaves a true set-or-hold model."""
+        """Sets epsilon to 0, so that the trained model only sets or holds."""
         module.model.set_epsilon(0.0)
 
 
 class MetricsFile(pl.Callback):
-    """Appends a line of JSON a step, and one a validation, to `metrics.jsonl`."""
+    """Appends a line of JSON to `metrics.jsonl` after each step, and one after each validation."""
 
     def __init__(self, path: Path, config: TrainingConfig) -> None:
         self.path = path
         self.config = config
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """Keeps the learning rate of this step, which has changed when the step ends."""
+        """Keeps the learning rate of this step, since it changes before the step ends."""
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Writes the step's loss, learning rate, and the epsilon of its BMRUs."""
+        """Writes the loss and the learning rate of the step, and the epsilon of its BMRUs."""
         step = trainer.global_step - 1
         epsilon = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
         self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **epsilon})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Writes the validation split's score."""
+        """Writes the score of the validation split."""
         name = f"validation_{module.experiment.task.metric}"
         self._append({"step": trainer.global_step - 1, name: trainer.callback_metrics[name].item()})
 
@@ -75,34 +75,34 @@ class MetricsFile(pl.Callback):
 
 
 class LateErrors(TorchCheckpointIO):
-    """Writes checkpoints, and keeps an error until the processes have met after it."""
+    """Writes checkpoints, and keeps an error until all processes have reached the end of the write."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
-        """Writes one, or keeps why it could not."""
+        """Writes a checkpoint, or keeps the error."""
         try:
             super().save_checkpoint(checkpoint, path, storage_options)
         except (OSError, RuntimeError) as error:
             self.error = error
 
     def raise_kept(self) -> None:
-        """Raises what was kept."""
+        """Raises the error that was kept, if there is one."""
         if self.error is not None:
             raise self.error
 
 
 class WriteCheckpoint(pl.Callback):
-    """Writes a checkpoint after every epoch, with the last validation's score; and one where SIGTERM ends the run.
+    """Writes a checkpoint after every epoch, with the score of its validation, and when SIGTERM ends the run.
 
     Args:
-        checkpoints: where they lie.
-        config: which are kept.
-        ranks: the processes, of which the first writes.
-        io: by which Lightning writes.
-        advice: how to go on.
-        after: called on the first process when one is written.
+        checkpoints: the checkpoints of the run's folder.
+        config: the training's configuration, which says how many are kept.
+        ranks: the processes of the run, of which the first writes.
+        io: the plugin with which Lightning writes.
+        advice: how to resume the run, in words.
+        after: called on the first process after a checkpoint is written.
     """
 
     def __init__(
@@ -118,28 +118,28 @@ class WriteCheckpoint(pl.Callback):
         self.advice, self.after = advice, after
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        """Hears SIGTERM from here on, in Lightning's stead, whose own handler ends a run without a checkpoint."""
+        """Handles SIGTERM from here on instead of Lightning, which would end the run without a checkpoint."""
         if threading.current_thread() is threading.main_thread():
             signal.signal(signal.SIGTERM, lambda *_: setattr(module, "signalled", True))
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Leaves after this step, if the processes agreed to; at the end of an epoch its checkpoint comes first."""
+        """Ends the run after this step if the processes agreed to; an epoch's last step waits for its checkpoint."""
         if module.stopping and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer, module, None)
             self._leave(trainer)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Saves weights, optimiser and counters."""
+        """Saves the weights, the optimiser and the counters."""
         name = f"validation_{module.experiment.task.metric}"
         if name not in trainer.callback_metrics:
-            return  # a run that goes on is at the end of the epoch that its checkpoint was written after
+            return  # a resumed run begins at the end of the epoch after which its checkpoint was written
         score = trainer.callback_metrics[name].item()
         self._write(trainer, module, score if math.isfinite(score) else None)
         if module.stopping and trainer.global_step < self.config.steps:
             self._leave(trainer)
 
     def _write(self, trainer: pl.Trainer, module: Any, score: float | None) -> None:
-        """All processes give what they hold, and the first writes it."""
+        """Collects what all processes hold and writes it on the first one."""
 
         def save(path: Path) -> None:
             trainer.save_checkpoint(path)
@@ -165,40 +165,40 @@ class AdvanceHeartbeat(pl.Callback):
         self.heartbeat = heartbeat
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """A step begins."""
+        """Notes that a step begins."""
         self.heartbeat.begin_step(trainer.global_step)
 
     def on_after_backward(self, trainer: pl.Trainer, module: Any) -> None:
-        """The gradients are there."""
+        """Notes that the gradients are computed."""
         self.heartbeat.advance()
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """A step is done."""
+        """Notes that a step is done."""
         self.heartbeat.advance()
 
     def on_validation_batch_start(
         self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int, dataloader_idx: int = 0
     ) -> None:
-        """The score takes its time."""
+        """Notes that validation has reached its next batch."""
         self.heartbeat.advance()
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """The score is known."""
+        """Notes that validation is done."""
         self.heartbeat.begin_step(trainer.global_step)
 
 
 class _Lines(Progress):
-    """A bar, and under it what is known of the step: 80 columns do not hold both."""
+    """A bar, and a line with the numbers of the step under it, since 80 columns cannot hold both."""
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """The bar's line, then the note's."""
+        """Gives the line of the bar, then the line of numbers."""
         yield self.make_tasks_table(self.tasks)
         for task in self.tasks:
             yield Text(f"  {task.fields['note']}", no_wrap=True, overflow="ellipsis")
 
 
 class ProgressBar(pl.Callback):
-    """One bar over all steps, with the loss, the last validation score, epsilon, and how often latches are written."""
+    """A bar over all steps, with the loss, the last validation score, epsilon, and the write rate of latches."""
 
     def __init__(self, title: str, config: TrainingConfig) -> None:
         self.config = config
@@ -233,10 +233,10 @@ class ProgressBar(pl.Callback):
         self.progress.update(self.bar, completed=trainer.global_step, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
-        """Leaves the full bar, with the last validation's score."""
+        """Leaves the full bar, with the score of the last validation."""
         self._show(trainer, module)
         self.progress.stop()
 
     def on_exception(self, trainer: pl.Trainer, module: Any, exception: BaseException) -> None:
-        """Gives the terminal back."""
+        """Releases the terminal."""
         self.progress.stop()

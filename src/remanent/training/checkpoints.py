@@ -1,4 +1,4 @@
-"""Checkpoints of a run: there whole or not at all, known by their checksum, the last ones and the best kept."""
+"""Checkpoints of a run: written whole or not at all, verified by checksums; the last ones and the best are kept."""
 
 import hashlib
 import os
@@ -12,19 +12,20 @@ from typing import Any
 from remanent._files import from_dict, read_json, write_json
 
 FORMAT = 1
-"""Of the index; a higher one was written by a later version."""
+"""The format of the index; a later version writes a higher number."""
 INDEX = "index.json"
+"""The name of the index in the folder of checkpoints."""
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A line of the index.
+    """An entry of the index.
 
     Args:
-        file: its name in the folder.
-        step: how many steps had been done.
-        sha256: of its bytes.
-        score: of the validation split then; None if it was not finite.
+        file: the name of the checkpoint's file in the folder.
+        step: the number of steps that were done.
+        sha256: the checksum of the file.
+        score: the score of the validation split at that step; None if it was not finite.
     """
 
     file: str
@@ -36,12 +37,12 @@ class Checkpoint:
 class Checkpoints:
     """The checkpoints in a folder.
 
-    The index is written after a checkpoint is, and before an older one is deleted: whenever the process ends, what it
-    lists is there.
+    The index is written after a new checkpoint and before an older one is deleted, so that all that it lists exists,
+    whenever the process ends.
 
     Args:
-        folder: where they lie; it exists.
-        identity: of the run's configuration; those of another are refused.
+        folder: the folder of the checkpoints, which must exist.
+        identity: the identity of the run's configuration; the checkpoints of another run are rejected.
     """
 
     def __init__(self, folder: Path, identity: str) -> None:
@@ -50,17 +51,17 @@ class Checkpoints:
     def write(
         self, save: Callable[[Path], None], step: int, score: float | None, *, keep: int, more_is_better: bool
     ) -> None:
-        """Adds a checkpoint, and drops those that are neither among the last nor the best.
+        """Adds a checkpoint, and deletes those that are neither among the last nor the best.
 
         Args:
-            save: writes it to a path.
-            step: how many steps have been done.
-            score: of the validation split.
-            keep: how many of the last are kept, at least 1.
-            more_is_better: of two scores.
+            save: a function that writes the checkpoint to a path.
+            step: the number of steps that are done.
+            score: the score of the validation split; None if it is unknown or not finite.
+            keep: how many of the last checkpoints are kept, at least 1.
+            more_is_better: whether the higher of two scores is the better one.
 
         Raises:
-            OSError: it cannot be written; those before are as they were.
+            OSError: the checkpoint cannot be written; the ones before are as they were.
         """
         path = self.folder / f"step-{step}.ckpt"
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
@@ -70,7 +71,7 @@ class Checkpoints:
                 os.fsync(file.fileno())
                 digest = hashlib.file_digest(file, "sha256").hexdigest()
             temporary.replace(path)
-        except (OSError, RuntimeError) as error:  # torch raises the latter where a disk is full
+        except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
             temporary.unlink(missing_ok=True)
             raise OSError(f"the checkpoint of step {step} must be written to {path}, got {error}") from None
         listed = [each for each in self.read() if each.step < step]
@@ -89,12 +90,12 @@ class Checkpoints:
                 other.unlink()
 
     def newest(self) -> tuple[Path, int] | None:
-        """The last whole checkpoint and its number of steps; None where there has been none yet.
+        """The last whole checkpoint and its number of steps; None if there is no checkpoint yet.
 
-        One that is not whole is passed over, with a warning that says from which the run goes on.
+        A damaged checkpoint is skipped, with a warning that names the step from which the run resumes.
 
         Raises:
-            ValueError: none of those listed is whole, or they are another run's or a later version's.
+            ValueError: all checkpoints are damaged, or they belong to another run or a later version.
         """
         listed = self.read()
         problems: list[str] = []
@@ -103,17 +104,17 @@ class Checkpoints:
             problem = _problem(path, each.sha256)
             if problem is None:
                 if problems:
-                    came = f"{' and '.join(problems)}; the run goes on from step {each.step}"
-                    warnings.warn(f"a checkpoint is damaged: {came}", stacklevel=2)
+                    found = f"{' and '.join(problems)}; the run resumes from step {each.step}"
+                    warnings.warn(f"a checkpoint is damaged: {found}", stacklevel=2)
                 return path, each.step
             problems.append(f"{path} {problem}")
         if listed:
-            came = f"{' and '.join(problems)}; start anew elsewhere"
-            raise ValueError(f"{self.folder} must hold a whole checkpoint, got {came}")
+            found = f"{' and '.join(problems)}; start the run again in another folder"
+            raise ValueError(f"{self.folder} must hold a whole checkpoint, got {found}")
         return None
 
     def read(self) -> list[Checkpoint]:
-        """What the index lists, from the first step to the last; nothing where there is none yet."""
+        """The entries of the index, from the first step to the last; empty if there is no index yet."""
         path = self.folder / INDEX
         if not path.exists():
             return []
@@ -129,10 +130,10 @@ class Checkpoints:
 
 @contextmanager
 def owned(folder: Path) -> Iterator[None]:
-    """Keeps a run's folder from everybody else who would train in it, until the context or the process ends.
+    """Locks the folder of a run against other trainings, until the context or the process ends.
 
     Raises:
-        RuntimeError: another process trains in it.
+        RuntimeError: another process trains in the folder.
     """
     from filelock import FileLock, Timeout
 
@@ -151,7 +152,7 @@ def owned(folder: Path) -> Iterator[None]:
 
 
 def _problem(path: Path, sha256: str) -> str | None:
-    """What is wrong with a file, in words."""
+    """What is wrong with a file, in words; None if its checksum is right."""
     try:
         with path.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
@@ -161,7 +162,7 @@ def _problem(path: Path, sha256: str) -> str | None:
 
 
 def _sync(folder: Path) -> None:
-    """Brings the names in a folder to the disk, where the system can."""
+    """Writes the names in a folder to the disk, where the system can do that."""
     if os.name != "posix":
         return
     handle: Any = os.open(folder, os.O_RDONLY)

@@ -1,4 +1,4 @@
-"""Batches by step number: a run that goes on draws what it would have drawn."""
+"""Batches by step number, so that a resumed run draws the batches that it would have drawn."""
 
 from functools import cached_property
 from typing import Any
@@ -14,15 +14,15 @@ from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
 
 EXAMPLES = 512
-"""Of the validation split, how many are looked at between checkpoints."""
+"""The most examples of the validation split that are scored before a checkpoint."""
 BATCH = 64
-"""How many of them at a time."""
+"""The number of examples that are scored at a time."""
 Batch = tuple[Tensor, Tensor, int]
-"""Inputs, targets, and the seed that drew them."""
+"""Inputs, targets, and the seed of the step."""
 
 
 class StepBatches(Dataset[Batch]):
-    """The training batches of the steps `start` to `stop`, each from seeds of its own: this process's examples."""
+    """This process's examples of the training batches of steps `start` to `stop`, each drawn from seeds of its own."""
 
     def __init__(self, task: Task, config: TrainingConfig, start: int, stop: int, ranks: Ranks) -> None:
         self.task, self.config, self.start, self.stop, self.ranks = task, config, start, stop, ranks
@@ -42,14 +42,14 @@ class StepBatches(Dataset[Batch]):
         return x[mine], y[mine], derive_seed("batch", config.seed, step)
 
     def _draw(self, step: int, part: int, size: int) -> tuple[Tensor, Tensor]:
-        """A part of a step's batch; a batch of one part has the step's own seed."""
+        """Draws a part of a step's batch; a batch of one part has the seed of the step itself."""
         place = (step,) if self.config.batch_parts == 1 else (step, part)
         seed = derive_seed("batch", self.config.seed, *place)
         return self.task.batch(size, torch.Generator().manual_seed(seed))
 
 
 class TaskData(pl.LightningDataModule):
-    """A task as Lightning reads it: an epoch is the steps from one regular checkpoint to the next."""
+    """The batches of a task for Lightning; an epoch is the steps from one regular checkpoint to the next."""
 
     def __init__(self, task: Task, config: TrainingConfig, ranks: Ranks) -> None:
         super().__init__()
@@ -58,7 +58,7 @@ class TaskData(pl.LightningDataModule):
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches from the next step on, as many as an epoch has.
 
-        Of an epoch that was left in the middle Lightning reads as many fewer as had been done.
+        In an epoch that was interrupted, Lightning reads only as many as are left of it.
         """
         epoch, step = (self.trainer.current_epoch, self.trainer.global_step) if self.trainer else (0, 0)
         size = min(self.config.checkpoint_every, self.config.steps - epoch * self.config.checkpoint_every)
@@ -70,7 +70,7 @@ class TaskData(pl.LightningDataModule):
 
     @cached_property
     def _validation(self) -> list[tuple[Tensor, Tensor]]:
-        """Made once: Lightning asks for the loaders again every epoch."""
+        """The batches of the validation split, made once, since Lightning asks for its loader in every epoch."""
         mine = self.ranks.rows(seen_examples(self.task))
         return [
             read_whole(self.task, "validation", start, min(start + BATCH, mine.stop), self.task.length)
@@ -79,5 +79,5 @@ class TaskData(pl.LightningDataModule):
 
 
 def seen_examples(task: Task) -> int:
-    """How many examples of the validation split are looked at."""
+    """The number of examples of the validation split that are scored before a checkpoint."""
     return min(task.split_size("validation"), EXAMPLES)

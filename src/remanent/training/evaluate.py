@@ -1,4 +1,4 @@
-"""Scores of a model at any length: long sequences run in chunks, the state handed over."""
+"""Scores of a model at any length: long sequences run in chunks, and the state is passed from one to the next."""
 
 import itertools
 from collections.abc import Callable
@@ -12,11 +12,11 @@ from remanent.tasks import Task
 from remanent.tasks.metrics import METRICS
 
 WORDS = 512
-"""How many fresh words a length must be passed by."""
+"""The number of fresh words that must all be right at a length."""
 LIMIT = 2**20
 """The longest length that is tried."""
 LAST_TRIAL = 127
-"""The place of the limit's words: no search by doubling and bisection tries so many lengths."""
+"""The number of the trial at the limit, which a search by doubling and bisection never reaches."""
 
 
 @torch.inference_mode()
@@ -30,20 +30,21 @@ def evaluate(
     batch_size: int = 64,
     noise: Callable[[Tensor], Tensor] | None = None,
 ) -> float:
-    """The task's metric over a split, at a length.
+    """Scores a model by its task's metric over a split, at any length.
 
     Args:
         model: a trained model.
-        task: its task.
-        length: how long the sequences are, as the task counts; the training length if None.
+        task: the task that it was trained on.
+        length: the length of the sequences, as the task counts it; the training length if None.
         split: "test" or "validation".
-        examples: only the first so many of the split; all if None.
-        batch_size: sequences run together; memory grows with it, not with `length`, except that of attention.
-        noise: what each chunk of inputs, (B, T, M) or tokens (B, T), is put through before the model reads it,
-            padding included; chunks come batch by batch, in order of time. None for inputs as they are.
+        examples: how many examples of the split are scored, from its beginning; all if None.
+        batch_size: how many sequences run together, at least 1; memory grows with it, but (without attention) not
+            with `length`.
+        noise: a function that each chunk of inputs, (B, T, M) or tokens (B, T), passes through before the model reads
+            it, padding included; chunks come batch by batch, in order of time. None for inputs as they are.
 
     Returns:
-        The score, of `METRICS[task.metric]`; NaN where the model's answer is.
+        The score, by `METRICS[task.metric]`; NaN if an answer of the model is NaN.
 
     Raises:
         ValueError: a value is out of its range.
@@ -57,7 +58,7 @@ def evaluate(
     if count > size:
         raise ValueError(f"`examples` must be at most the {size} of the {split} split, got {count}")
     metric = METRICS[task.metric]
-    score = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)  # else it would leave NaN out of the mean
+    score = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)  # the default would leave NaN out of the mean
     model.eval()
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
@@ -73,20 +74,20 @@ def evaluate(
 
 @torch.inference_mode()
 def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limit: int = LIMIT) -> int:
-    """The longest length at which fresh words are all answered right at every step: doubling, then bisection.
+    """The longest length at which all fresh words are answered right at every step, by doubling, then bisection.
 
-    The limit is tried first: a word that is right at every step is so in each of its beginnings. Every length
-    tried has words of its own, none of them in a split. A word is run in chunks and given up at its first wrong
+    The limit is tried first, since a word that is right at every step is right in each of its beginnings. Every length
+    has words of its own, none of which is in a split. A word runs in chunks and stops at its first wrong
     answer, so that memory is bounded and a short failure is cheap.
 
     Args:
         model: a trained model.
-        task: a task of words, judged by "sequence_accuracy".
-        words: how many a length must pass, at least 1.
-        limit: the longest length tried, at least 1.
+        task: a task of words, whose metric is "sequence_accuracy".
+        words: the number of words that must all be right at a length, at least 1.
+        limit: the longest length that is tried, at least 1.
 
     Returns:
-        A length in [0, `limit`]: 0 where even words of one letter fail, `limit` where none tried did.
+        A length in [0, `limit`]: 0 if even words of one letter fail, `limit` if no word fails there.
 
     Raises:
         ValueError: the task has no words to draw, or a value is out of its range.

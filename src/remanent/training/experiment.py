@@ -1,4 +1,4 @@
-"""The LightningModule: a model, its loss, its optimiser; no choice that is not in the configuration."""
+"""The LightningModule of an experiment: its model, loss and optimiser, all as the configuration says."""
 
 import math
 from typing import Any
@@ -20,8 +20,8 @@ class ExperimentModule(pl.LightningModule):
     """Trains the model of an experiment on its task.
 
     Args:
-        experiment: the whole configuration; its seed fixes the first weights.
-        ranks: the processes that train it, each on a part of the batch or of the time; None for one alone.
+        experiment: the whole configuration; its seed determines the initial weights.
+        ranks: the processes that train the model, each on a part of the batch or of the time; None for a single one.
     """
 
     def __init__(self, experiment: Experiment, ranks: Ranks | None = None) -> None:
@@ -32,16 +32,16 @@ class ExperimentModule(pl.LightningModule):
             self.model = SequenceModel(experiment.model)
         self.score = MeanMetric()
         self.batch_loss = math.nan
-        """Of the last step's batch, of all processes."""
+        """The loss of the last step's batch, over all processes."""
         self.memory: dict[str, float] = {}
-        """What was last seen of the writes: see `ShowMemory`."""
+        """The write rate and the dead channels at the last look of `ShowMemory`, by name."""
         self.signalled = False
-        """Whether this process was told to stop."""
+        """Whether this process received SIGTERM."""
         self.stopping = False
-        """Whether any was when the last step's loss was known: all processes agree on it."""
+        """Whether any process had received SIGTERM in the last step; all processes agree on it."""
 
     def configure_model(self) -> None:
-        """Shares the weights out among the processes, block by block, where the strategy is "fsdp"."""
+        """Distributes the weights over the processes, block by block, if the strategy is "fsdp"."""
         if self.ranks.size == 1 or self.ranks.launch.strategy != "fsdp":
             return
         from torch.distributed.fsdp import fully_shard
@@ -52,13 +52,13 @@ class ExperimentModule(pl.LightningModule):
         fully_shard(self.model, mesh=mesh)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """The loss of one batch; of several processes, what averages to it over them.
+        """The loss of one batch; with several processes, a part whose average over them is the loss.
 
         Raises:
             FloatingPointError: the loss is not finite; the message names the step and the batch's seed.
         """
         x, y, seed = batch
-        # dropout: a resumed run drops what it would have dropped, and no process what another drops
+        # for dropout: a resumed run repeats its draws, and every process has draws of its own
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
         loss = self._loss(*self._answer(x, y))
         if not math.isfinite(self.batch_loss):
@@ -71,7 +71,7 @@ class ExperimentModule(pl.LightningModule):
         return loss
 
     def on_validation_epoch_start(self) -> None:
-        """Forgets the last validation's score."""
+        """Resets the score."""
         self.score.reset()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
@@ -87,10 +87,10 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW, its rate rising in a line and falling as a cosine, changed at every step.
+        """AdamW with a rate that rises linearly and then falls as a cosine, and changes at every step.
 
-        Only matrices decay: biases, norms, a latch's alpha or an LRU's time constants mean something at other
-        values than 0.
+        Only matrices decay: decay to 0 would change what a bias, a norm, a latch's alpha or an LRU's time constants
+        mean.
         """
         config = self.experiment.training
         matrices = [p for p in self.model.parameters() if p.dim() > 1]
@@ -108,28 +108,28 @@ class ExperimentModule(pl.LightningModule):
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Numbers the optimiser's states in the order of the model's parameters, as FSDP reads and writes them."""
+        """Numbers the states of the optimiser in the order of the model's parameters, as FSDP reads and writes them."""
         if self.ranks.size > 1 and self.ranks.launch.strategy == "fsdp":
             return
-        place = {id(p): i for i, p in enumerate(self.parameters())}
+        place = {p: i for i, p in enumerate(self.parameters())}
         (optimizer,) = self.trainer.optimizers
-        number = [place[id(p)] for group in optimizer.param_groups for p in group["params"]]
+        number = [place[p] for group in optimizer.param_groups for p in group["params"]]
         (state,) = checkpoint["optimizer_states"]
         groups = [{**group, "params": [number[i] for i in group["params"]]} for group in state["param_groups"]]
         values = {number[i]: value for i, value in state["state"].items()}
         checkpoint["optimizer_states"] = [{"state": values, "param_groups": groups}]
 
     def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The model's answers in this process's steps, or after the last of all, and what was asked there."""
+        """The model's answers in this process's steps, or after the last of all steps, and their targets."""
         if self.ranks.time_group is None:
             return self.model(x)[0], y
         output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
 
     def _loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """What averages to the loss of the whole batch over the processes, which may ask for more or less each.
+        """A loss whose average over the processes is that of the whole batch, though targets may ask for more in some.
 
-        An answer after the last step is that of all processes that share the sequence, and counts in part for each.
+        An answer after the last step belongs to all processes that share the sequence, so each counts a part of it.
         """
         task, ranks = self.experiment.task, self.ranks
         if ranks.size == 1:
@@ -138,7 +138,7 @@ class ExperimentModule(pl.LightningModule):
             return loss
         asked = task.asked(target)
         loss = task.loss(output, target) if asked else 0 * output.sum()
-        weight = asked if task.head == "every" else asked / ranks.time[1]
+        weight = asked if task.head == "every" else asked / ranks.time.size
         total, weights, signals = ranks.sum(loss.item() * weight, weight, float(self.signalled))
         self.batch_loss, self.stopping = total / weights if weights else math.nan, signals > 0
         return loss * (weight * ranks.size / max(weights, 1.0))

@@ -1,4 +1,4 @@
-"""The record of a run that has ended: what it was, and what its model scores at the lengths that are tested."""
+"""The record of a run that has ended: its configuration, and the scores of its model at several lengths."""
 
 import dataclasses
 import time
@@ -9,38 +9,38 @@ from typing import NamedTuple
 import torch
 
 from remanent._files import read_json, write_whole
-from remanent._machine import commit
+from remanent._machine import commit, versions
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.run import load_run, versions
+from remanent.training.folder import VERSIONS_FILE, load_run
 from remanent.training.seconds import training_seconds
 from remanent.training.variants import Variant, variant_of
 
 FACTORS = (1, 10, 100, 1000)
-"""Multiples of the training length that a grid tests."""
+"""The multiples of the training length that a grid tests."""
 STEPS = 1_000_000
-"""A test reads about so many steps in all its examples, as far as there are as many."""
+"""The number of steps that the examples of a test have together, if the split holds enough examples."""
 FEWEST = 16
-"""A test has at least so many examples."""
+"""The fewest examples of a test."""
 ATTENTION_LENGTH, ATTENTION_LIMIT = 10_000, 4096
-"""The longest test, and the longest word, of a model with attention, whose cost grows with the square of the length."""
+"""The longest test and the longest word for attention, whose cost grows with the square of the length."""
 SHARE = 0.2
-"""The tests of `record_run` beyond the training length read at most this share of the steps that training read."""
+"""The steps that `quick_tests` may read in all, as a share of those that training read."""
 
 
 class LengthTest(NamedTuple):
-    """A length that a run is tested at, and the number of examples."""
+    """A length at which a run is tested, and the number of examples."""
 
     length: int
     examples: int
 
 
 def grid_tests(experiment: Experiment) -> list[LengthTest]:
-    """What a grid tests of a run, from the training length to a thousand times as far.
+    """The tests of a run in a grid, from the training length to a thousand times that length.
 
     >>> from remanent.training.recipes import RECIPES
     >>> grid_tests(RECIPES["copy-first"]())[:2]
@@ -57,7 +57,7 @@ def grid_tests(experiment: Experiment) -> list[LengthTest]:
 
 
 def quick_tests(experiment: Experiment) -> list[LengthTest]:
-    """Those of a grid's tests that cost little beside the training: at the training length, and on while they do.
+    """The tests of a grid that cost little compared with the training: at the training length, and longer ones that do.
 
     >>> from remanent.training.recipes import RECIPES
     >>> [test.length for test in quick_tests(RECIPES["copy-first"]())]
@@ -89,7 +89,7 @@ def record_run(folder: Path) -> Record:
     if path.exists():
         return read_records(path).records[0]
     experiment, model = load_run(folder)
-    variant = variant_of(experiment, read_json(folder / "versions.json").get("recipe"))
+    variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
     write_whole(path, encode_record(record))
@@ -97,7 +97,7 @@ def record_run(folder: Path) -> Record:
 
 
 def plain_record(experiment: Experiment, variant: Variant) -> Record:
-    """What is known of a run before it is trained."""
+    """The record of a run before its training, without scores."""
     config, task = experiment.to_dict(), experiment.task
     return Record(
         id=identity(config),
@@ -123,12 +123,12 @@ def plain_record(experiment: Experiment, variant: Variant) -> Record:
 
 
 def failed(record: Record, error: str, seconds: float = 0.0) -> Record:
-    """The record of a run that failed after so many seconds."""
+    """The record of a run that failed, with its error and the seconds until then."""
     return dataclasses.replace(record, status="failed", error=error, seconds=Seconds(seconds, 0.0))
 
 
 def with_seconds(record: Record, train: float) -> Record:
-    """The record with the seconds of training beside those of testing."""
+    """The record with the seconds of training added to those of testing."""
     return dataclasses.replace(record, seconds=Seconds(train, record.seconds.test if record.seconds else 0.0))
 
 
@@ -143,11 +143,11 @@ def scored(
     """The record with the scores of a trained model, and the seconds that they took.
 
     Args:
-        record: as `plain_record` gives it.
-        experiment: the run's configuration.
-        model: its trained model.
-        tests: the lengths, each with a number of examples.
-        failing_limit: the longest word in the search of the failing length, where the task has one; None for no search.
+        record: the record of `plain_record`.
+        experiment: the configuration of the run.
+        model: the trained model.
+        tests: the lengths to test, each with a number of examples.
+        failing_limit: the longest word in the search for the failing length, if the task has one; None for no search.
     """
     began = time.monotonic()
     task = experiment.task
@@ -175,5 +175,5 @@ def _attends(experiment: Experiment) -> bool:
 
 
 def _finite(score: float) -> float | None:
-    """A score as JSON has it, which knows neither NaN nor infinity."""
+    """A score as JSON can hold it, which has neither NaN nor infinity; None for those."""
     return score if abs(score) < float("inf") else None

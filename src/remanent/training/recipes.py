@@ -1,4 +1,4 @@
-"""Recipes: functions that return the whole configuration of a run."""
+"""Recipes: functions that return the whole configuration of a run, and their names for the command line."""
 
 import dataclasses
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def delayed_integration() -> Experiment:
 
 
 def delayed_integration_paper() -> Experiment:
-    """The same over 1,000 steps, in a wider model."""
+    """Remember over 1,000 steps which of two noisy channels to average, in a wider model."""
     task = DelayedIntegration(delay=1000)
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(20_000))
 
@@ -92,7 +92,7 @@ def permuted_mnist() -> Experiment:
 
 
 def permuted_mnist_paper() -> Experiment:
-    """Read any of the 55,000 MNIST images so, in a larger model."""
+    """Read one of all 55,000 MNIST images in a fixed random order, wait to step 1,000, name it, in a larger model."""
     task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216)
     model = dataclasses.replace(_timed(task, 784), hidden_size=256, num_layers=3)
     return Experiment(task, model, _long(20_000))
@@ -116,7 +116,7 @@ def parity() -> Experiment:
 
 
 def parity_paper() -> Experiment:
-    """The same in a wider model, trained for long."""
+    """Say at each of 64 steps whether the ones so far are odd, in a wider model and a long training."""
     return Experiment(Parity(), dataclasses.replace(_model(Parity()), hidden_size=256), _long(20_000))
 
 
@@ -127,7 +127,7 @@ def group_word() -> Experiment:
 
 
 def group_word_paper() -> Experiment:
-    """Multiply elements of A5, the smallest group that no solvable one stands for, over 64 steps."""
+    """Multiply elements of A5, the smallest group that is not solvable, over 64 steps."""
     task = GroupWord(steps=64, group="A5")
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=256, num_layers=4), _long(30_000))
 
@@ -138,7 +138,7 @@ def spoken_digits() -> Experiment:
 
 
 def spoken_digits_paper() -> Experiment:
-    """The same from Google Speech Commands, in a wider model."""
+    """Name a spoken digit of Google Speech Commands, in a wider model."""
     task = SpokenDigits(dataset="speech-commands")
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=128), _long(10_000))
 
@@ -161,7 +161,7 @@ def pathfinder() -> Experiment:
 
 
 def pathfinder_paper() -> Experiment:
-    """The same in pictures of 32 x 32, in a larger model."""
+    """Say whether two dots are joined by a dashed curve, in pictures of 32 x 32, in a larger model."""
     model = dataclasses.replace(_timed(Pathfinder(), 1024), hidden_size=256, num_layers=6)
     return Experiment(Pathfinder(), model, _long(50_000))
 
@@ -173,7 +173,7 @@ def listops() -> Experiment:
 
 
 def listops_paper() -> Experiment:
-    """The same of 500 to 2,000 tokens, in a larger model."""
+    """Work out nested operations on lists of digits, of 500 to 2,000 tokens, in a larger model."""
     model = dataclasses.replace(_model(ListOps()), hidden_size=256, num_layers=6)
     return Experiment(ListOps(), model, dataclasses.replace(_long(50_000), batch_size=32))
 
@@ -184,7 +184,7 @@ def characters() -> Experiment:
 
 
 def characters_paper() -> Experiment:
-    """The same in a larger model."""
+    """Say the next character of a text, 256 of them at a time, in a larger model."""
     model = dataclasses.replace(_model(Characters()), hidden_size=512, num_layers=4)
     return Experiment(Characters(), model, _long(50_000))
 
@@ -219,19 +219,19 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "permuted-mnist": permuted_mnist,
     "permuted-mnist-paper": permuted_mnist_paper,
 }
-"""Name to function, for the command line."""
+"""Recipe name to function."""
 
 
 def _model(task: Task) -> ModelConfig:
-    """Two blocks of 64, as the task needs them."""
+    """A model of two blocks of 64, with the sizes of the task."""
     return ModelConfig(**fitting(task))
 
 
 def _timed(task: Task, pixels: int) -> ModelConfig:
-    """The same for an image read pixel by pixel, with a clock that fades as the image ends."""
+    """A model of two blocks of 64 for an image read pixel by pixel, with a clock that fades as the image ends."""
     return dataclasses.replace(_model(task), clock="sinusoid", clock_span=pixels)
 
 
 def _long(steps: int) -> TrainingConfig:
-    """A training of many steps, at a rate for wide models."""
+    """A long training, at a learning rate for wide models."""
     return TrainingConfig(steps=steps, learning_rate=2e-3, checkpoint_every=500)

@@ -1,30 +1,28 @@
-"""How long a run has trained, from the times of its files, without the pauses between an interruption and a resume."""
+"""The training time of a run, from the times of its files, without the pauses before it was resumed."""
 
 import time
 from pathlib import Path
 
 from remanent._files import read_json, write_json
-
-RESUMED = "resumed.json"
-"""The file of a run's folder that says how long it had trained when it was last resumed, and when that was."""
+from remanent.training.folder import EXPERIMENT_FILE, METRICS_FILE, RESUMED_FILE
 
 
 def note_resumed(folder: Path, seconds: float | None = None) -> None:
     """Notes that the run is resumed now.
 
     Args:
-        folder: of the run.
-        seconds: how long it has trained so far; None for what its files say.
+        folder: the folder of the run.
+        seconds: how long the run has trained so far; None for the time that its files say.
     """
-    so_far = training_seconds(folder, "metrics.jsonl") if seconds is None else seconds
-    write_json(folder / RESUMED, {"seconds": so_far, "began": time.time()})
+    so_far = training_seconds(folder, METRICS_FILE) if seconds is None else seconds
+    write_json(folder / RESUMED_FILE, {"seconds": so_far, "began": time.time()})
 
 
 def training_seconds(folder: Path, last: str) -> float:
     """The seconds of training until a file of the run's folder was last written."""
-    note = {"seconds": 0.0, "began": (folder / "config.json").stat().st_mtime}
-    if (folder / RESUMED).exists():
-        note = read_json(folder / RESUMED)
+    note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
+    if (folder / RESUMED_FILE).exists():
+        note = read_json(folder / RESUMED_FILE)
     if not (folder / last).exists():
         return note["seconds"]
     return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)

@@ -4,9 +4,10 @@ import dataclasses
 from typing import Any, NamedTuple
 
 from remanent._files import from_dict
+from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
-from remanent.records.identity import OWN_COLUMN, UNCOUNTED, options_that
+from remanent.records.identity import options_that
 from remanent.training.recipes import RECIPES
 
 
@@ -35,11 +36,11 @@ def experiment_for(
 
     Args:
         recipe: a name of `RECIPES`.
-        unit: as `ModelConfig.unit` reads it.
-        seed: of weights and batches.
-        overrides: dotted name (task.X, model.X, training.X) to value.
-        threads: of torch.
-        data_dir: a folder for a task that reads one.
+        unit: the unit, as `ModelConfig.unit` reads it.
+        seed: the seed of weights and batches.
+        overrides: what is changed: dotted name (task.X, model.X, training.X) to value.
+        threads: the number of torch threads.
+        data_dir: the folder of the data, for a task that reads one.
 
     Raises:
         ValueError: there is no such option, or a value is of another type or out of its range.
@@ -67,12 +68,12 @@ def experiment_for(
 
 
 def variant_of(experiment: Experiment, recipe: str | None = None) -> Variant:
-    """What a configuration changes in a recipe, beside unit, seed and options that do not count.
+    """The recipe of a configuration, and the options that differ from it, without unit, seed and uncounted options.
 
     Args:
         experiment: the configuration.
-        recipe: the recipe that it began from; None for the one of its task in which it changes the least. The name of
-            the task stands for a recipe where there is none.
+        recipe: the name of the recipe that it was made from; None for the recipe of its task from which it differs
+            least, or for the name of the task if that has no recipe.
 
     >>> variant_of(experiment_for("copy-first", "lru", 3, {"task.steps": 10}))
     Variant(recipe='copy-first', overrides={'task.steps': 10})

@@ -1,77 +1,33 @@
-"""Recurrent units: the equations of each, one family a file, around one machine for all."""
+"""Recurrent units: the equations of each, one family a file, around layers, batches and checks that all share."""
 
-from collections.abc import Callable
-
+from remanent.units import registry
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import BMRU, BMRUCell
-from remanent.units.brc import BRC, NBRC, BRCCell, NBRCCell
-from remanent.units.cell import RecurrentCell
-from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
-from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
-from remanent.units.lru import LRU, LRUCell
-from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
-from remanent.units.recurrence import LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
-from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell
+from remanent.units.bmru import LatchRecurrence
+from remanent.units.cell import RecurrentCell, make_cell
+from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
+from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
+from remanent.units.registry import UNITS
+from remanent.units.step_data import STEPS, StepData
 
-UNITS: dict[str, Callable[..., RecurrentUnit]] = {
-    "bmru": BMRU,
-    "cmru": CMRU,
-    "alpha_cmru": AlphaCMRU,
-    "fq_bmru": FQBMRU,
-    "lru": LRU,
-    "min_gru": MinGRU,
-    "min_lstm": MinLSTM,
-    "brc": BRC,
-    "nbrc": NBRC,
-    "gru": GRU,
-    "lstm": LSTM,
-}
-"""Name to class, for configurations and the command line."""
 
-CELLS: dict[str, Callable[..., RecurrentCell]] = {
-    "bmru": BMRUCell,
-    "cmru": CMRUCell,
-    "alpha_cmru": AlphaCMRUCell,
-    "fq_bmru": FQBMRUCell,
-    "lru": LRUCell,
-    "min_gru": MinGRUCell,
-    "min_lstm": MinLSTMCell,
-    "brc": BRCCell,
-    "nbrc": NBRCCell,
-    "gru": GRUCell,
-    "lstm": LSTMCell,
-}
-"""Name to the class that runs one step of the unit of that name."""
+def initial_states() -> tuple[str, ...]:
+    """Every initial state that a unit in `UNITS` has."""
+    kinds = [getattr(unit, "recurrence_type", Recurrence) for unit in UNITS.values()]
+    return tuple(dict.fromkeys(state for kind in kinds for state in kind.initial_states))
+
 
 __all__ = [
-    "BMRU",
-    "BRC",
-    "CELLS",
-    "CMRU",
-    "FQBMRU",
-    "GRU",
-    "LRU",
-    "LSTM",
-    "NBRC",
-    "UNITS",
-    "AlphaCMRU",
-    "AlphaCMRUCell",
-    "BMRUCell",
-    "BRCCell",
-    "CMRUCell",
-    "FQBMRUCell",
-    "GRUCell",
-    "LRUCell",
-    "LSTMCell",
+    "STEPS",
+    "LatchGates",
+    "LatchRecurrence",
     "LinearRecurrence",
-    "MinGRU",
-    "MinGRUCell",
-    "MinLSTM",
-    "MinLSTMCell",
-    "NBRCCell",
     "Recurrence",
     "RecurrentCell",
     "RecurrentUnit",
     "ScanRecurrence",
     "StateIsOutput",
+    "StepData",
+    "initial_states",
+    "make_cell",
+    *registry.__all__,
 ]

@@ -21,8 +21,8 @@ class DtypeError(TypeError, ValueError):
 def check_size(name: str, value: int) -> None:
     """Raises unless a size is an int above zero."""
     if not isinstance(value, int) or isinstance(value, bool):
-        came = type(value).__name__
-        raise TypeError(f"`{name}` must be an int, got {came}: {name} should be of type int, got: {came}")
+        found = type(value).__name__
+        raise TypeError(f"`{name}` must be an int, got {found}: {name} should be of type int, got: {found}")
     if value < 1:
         raise ValueError(f"`{name}` must be at least 1, got {value}: {name} must be greater than zero")
 
@@ -30,8 +30,8 @@ def check_size(name: str, value: int) -> None:
 def check_flag(name: str, value: bool) -> None:
     """Raises unless an option is a bool."""
     if not isinstance(value, bool):
-        came = type(value).__name__
-        raise TypeError(f"`{name}` must be a bool, got {came}: {name} should be of type bool, got: {came}")
+        found = type(value).__name__
+        raise TypeError(f"`{name}` must be a bool, got {found}: {name} should be of type bool, got: {found}")
 
 
 def check_dropout(value: float) -> None:

@@ -1,7 +1,7 @@
-"""The bistable memory recurrent unit: a hysteresis cell a channel."""
+"""The bistable memory recurrent unit: a hysteresis cell in each channel; and what all such latches share."""
 
-from abc import abstractmethod
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
@@ -10,59 +10,96 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
+    LatchGates,
     Params,
     ScanRecurrence,
     StateIsOutput,
     gate_shapes,
     learned_shapes,
 )
-
-LATCH_STATES = (*INITIAL_STATES, "low")
-"""What a latch with a learned step may start from."""
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
 class LatchRecurrence(ScanRecurrence, StateIsOutput):
-    """Set or hold: a candidate, a threshold and a size of step, from the input or learned.
+    r"""Set or hold: $h_t = \alpha\,\mathrm{sgn}(c_t) + \epsilon h_{t-1}$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
 
-    Its gates are one tensor, in which they lie side by side.
+    Its gates are one tensor, in which candidate and threshold lie side by side, and after them $\alpha$ where
+    `alpha_from_input` says so. A latch of your own overrides `gates`, and `alpha`, `shapes` and `initialise` where it
+    has other parameters.
     """
 
     epsilon: float = 0.0
     width: float = 1.0
     initial_state: str = "zeros"
-    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
     shares_time: ClassVar[bool] = True
+    scan_kind: ClassVar[str | None] = "latch"
+    latches: ClassVar[bool] = True
+    initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
+    annealed_option: ClassVar[str | None] = "epsilon"
+    config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
+    alpha_from_input: ClassVar[bool] = False
+    """Whether the size of a written state is the last of the gates, rather than a parameter."""
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
         check_choice("initial_state", self.initial_state, self.initial_states)
-        self.set_epsilon(self.epsilon)
-
-    def set_epsilon(self, epsilon: float) -> None:
-        """Changes how much of the old state a write keeps, in [0, 1]."""
-        check_range("epsilon", epsilon, 0, 1)
-        self.epsilon = float(epsilon)
+        check_range("epsilon", self.epsilon, 0, 1)
+        self.epsilon = float(self.epsilon)
         # a compiled graph reads the tensor, which may change, where it would fix the number
         self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64, device="cpu")
 
-    @abstractmethod
-    def alpha(self, p: Params) -> Tensor | None:
-        """The size of a step, (D,), or None where it is the last of the gates."""
+    @property
+    def exact_states(self) -> bool:
+        """Whether a write keeps nothing of the old state."""
+        return self.epsilon == 0
 
-    def split_gates(self, p: Params, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Candidate and threshold (..., D), as it is before its size is taken, and the size of a step."""
-        alpha = self.alpha(p)
-        candidate, threshold, *size = self.gates(p, x)[0].chunk(3 if alpha is None else 2, dim=-1)
-        return candidate, threshold, size[0] if alpha is None else alpha
+    @property
+    def finite_states(self) -> bool:
+        r"""Whether states are $\pm\alpha$ and the initial one alone."""
+        return self.epsilon == 0 and not self.alpha_from_input
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """See `Recurrence`."""
+        parts = 3 if self.alpha_from_input else 2
+        alpha: dict[str, tuple[int, ...]] = {} if self.alpha_from_input else {"alpha": (D,)}
+        return gate_shapes(parts, M, D, bias) | alpha | learned_shapes(self.initial_state, D)
+
+    def initialise(self, p: Params) -> None:
+        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign."""
+        rows, M = p["weight_ih"].shape
+        D = rows // (3 if self.alpha_from_input else 2)
+        p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
+        if "bias_ih" in p:
+            p["bias_ih"].zero_()[D:] = 1
+        if "alpha" in p:
+            p["alpha"].fill_(1)
+        if "h0" in p:
+            p["h0"].copy_(torch.where(torch.rand_like(p["h0"]) < 0.5, -1.0, 1.0))
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+
+    def alpha(self, p: Params) -> Tensor:
+        """The size of a written state, (D,), where it is learned; not asked for where `alpha_from_input` is true."""
+        return p["alpha"]
+
+    def start(self, p: Params) -> Tensor | None:
+        """The learned initial state, that of a low write, or None for zeros."""
+        return -self.alpha(p) if self.initial_state == "low" else super().start(p)
+
+    def latch_gates(self, p: Params, x: Tensor) -> LatchGates:
+        """See `Recurrence`."""
+        return self._split(p, self.gates(p, x)[0])
 
     def writes(self, p: Params, x: Tensor) -> Tensor | None:
         """See `Recurrence`."""
-        candidate, threshold, _ = self.split_gates(p, x)
-        return candidate.abs() >= threshold.abs()
+        gates = self.latch_gates(p, x)
+        return gates.candidate.abs() >= gates.threshold.abs()
 
     def scan(
         self,
@@ -76,7 +113,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         """See `ScanRecurrence`."""
         return latch_scan_joint(
             gates[0],
-            self.alpha(p),
+            None if self.alpha_from_input else self.alpha(p),
             h,
             epsilon=self.epsilon_tensor,
             width=self.width,
@@ -87,40 +124,32 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
-        alpha = self.alpha(p)
-        candidate, threshold, *size = gates[0].chunk(3 if alpha is None else 2, dim=-1)
-        alpha = size[0] if alpha is None else alpha
-        return latch_step(candidate, threshold, alpha, h, epsilon=self.epsilon_tensor, width=self.width)
+        split = self._split(p, gates[0])
+        epsilon, width = self.epsilon_tensor, self.width
+        return latch_step(split.candidate, split.threshold, split.alpha, h, epsilon=epsilon, width=width)
+
+    def _split(self, p: Params, joined: Tensor) -> LatchGates:
+        if self.alpha_from_input:
+            candidate, threshold, alpha = joined.chunk(3, dim=-1)
+        else:
+            (candidate, threshold), alpha = joined.chunk(2, dim=-1), self.alpha(p)
+        return LatchGates(candidate, threshold, alpha, self.epsilon)
 
 
 class BMRURecurrence(LatchRecurrence):
-    """A latch whose step is learned, one for each channel."""
+    """A latch whose size of step is learned, one for each channel."""
 
-    initial_states: ClassVar[tuple[str, ...]] = LATCH_STATES
-
-    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
-        """See `Recurrence`."""
-        return gate_shapes(2, M, D, bias) | {"alpha": (D,)} | learned_shapes(self.initial_state, D)
-
-    def initialise(self, p: Params) -> None:
-        """See `BMRU`."""
-        initialise_latch(p, p["alpha"].fill_(1))
-
-    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """Candidate and threshold."""
-        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
-
-    def alpha(self, p: Params) -> Tensor | None:
-        """The learned size."""
-        return p["alpha"]
-
-    def start(self, p: Params) -> Tensor | None:
-        """The learned initial state, that of a low write, or None for zeros."""
-        return -p["alpha"] if self.initial_state == "low" else super().start(p)
+    def step_data(self, p: Params) -> StepData | None:
+        """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""
+        kind, values = "latch", {"alpha": p["alpha"]}
+        if self.epsilon > 0:
+            kind, values = "accumulate", values | {"epsilon": self.epsilon_tensor.float()}
+        D, low = p["alpha"].shape[0], self.initial_state == "low"
+        return StepData(kind, D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), starts_low=low)
 
 
 class Annealed:
-    """What units and cells of latches have beside the others: an `epsilon` that may be changed between steps."""
+    """The attribute `epsilon` of units and cells that latch, which may be changed between steps."""
 
     recurrence: Any  # a LatchRecurrence
 
@@ -131,7 +160,7 @@ class Annealed:
 
     @epsilon.setter
     def epsilon(self, value: float) -> None:
-        self.recurrence.set_epsilon(value)
+        self.recurrence.set_option("epsilon", value)
 
 
 class BMRU(Annealed, RecurrentUnit):
@@ -146,17 +175,26 @@ class BMRU(Annealed, RecurrentUnit):
         bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
         alpha_l0: (D,), the size of a written state, at first 1.
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
-        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as
-            training by annealing does. It is no parameter and no part of the `state_dict`: a copy, such as
-            an average over training, keeps its own and is annealed with the rest.
+        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing
+            does in training. It is not a parameter and not part of the `state_dict`: a copy, such as an
+            average of the weights over training, has its own, which must be annealed as well.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`. Without `bias`, a threshold is
-            0 for a zero input, which then writes.
-        epsilon: see above; 0 is the BMRU, 1 the cumulative unit.
-        width: the surrogate gradient's $a > 0$.
-        initial_state: "zeros", "learned", or "low", which is $-\alpha$, as if a negative candidate had been
-            written: then a state is one bit from the start. Used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the cumulative unit.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
+            $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
@@ -172,6 +210,7 @@ class BMRU(Annealed, RecurrentUnit):
     weight_ih_l0: Tensor
     bias_ih_l0: Tensor
     alpha_l0: Tensor
+    recurrence_type = BMRURecurrence
 
     def __init__(
         self,
@@ -195,38 +234,5 @@ class BMRU(Annealed, RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class BMRUCell(Annealed, RecurrentCell):
-    """One step of a `BMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        epsilon: this and the rest as in `BMRU`.
-
-    >>> BMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 0.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        recurrence = BMRURecurrence(epsilon, width, initial_state)
-        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
-
-
-def initialise_latch(p: Params, alpha: Tensor) -> None:
-    """Weights as `torch.nn.Linear` draws them, biases 0 but 1 for the threshold, the first state at random sign."""
-    M, D = p["weight_ih"].shape[1], alpha.shape[0]
-    p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
-    if "bias_ih" in p:
-        p["bias_ih"].zero_()[D : 2 * D] = 1
-    if "h0" in p:
-        p["h0"].copy_(torch.where(torch.rand_like(p["h0"]) < 0.5, -alpha, alpha))
+BMRUCell = make_cell(BMRU)
+"""One step of `BMRU`, used like `torch.nn.GRUCell`; it takes the options of `BMRU`."""

@@ -1,8 +1,9 @@
-"""The bistable recurrent cells: multistable by feedback, and therefore one step after another."""
+"""The bistable recurrent cells: multistable by feedback, and therefore run one step after another."""
 
 from abc import abstractmethod
 from dataclasses import dataclass
-from typing import Any
+from types import MappingProxyType
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from remanent._options import check_choice
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     Params,
@@ -27,9 +28,12 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
     """Gates that see the state, through a diagonal or a full matrix."""
 
     initial_state: str = "zeros"
+    scan_kind: ClassVar[str | None] = "feedback"
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({"initial_state": "initial_state"})
 
     def __post_init__(self) -> None:
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
 
     @abstractmethod
     def feedback_shape(self, D: int) -> tuple[int, ...]:
@@ -47,7 +51,7 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
             p["h0"].zero_()
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What the input adds to the two gates and the candidate."""
+        """What the input contributes to the two gates and the candidate."""
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
     def scan(
@@ -68,7 +72,7 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
 
 
 class BRCRecurrence(FeedbackRecurrence):
-    """Each channel sees itself alone."""
+    """Each channel sees its own state alone."""
 
     def feedback_shape(self, D: int) -> tuple[int, ...]:
         """A diagonal for each gate."""
@@ -76,7 +80,7 @@ class BRCRecurrence(FeedbackRecurrence):
 
 
 class NBRCRecurrence(FeedbackRecurrence):
-    """Each channel sees all."""
+    """Each channel sees the states of all channels."""
 
     def feedback_shape(self, D: int) -> tuple[int, ...]:
         """A matrix for each gate."""
@@ -97,8 +101,18 @@ class BRC(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or `initial_state` is out of its range.
@@ -109,6 +123,8 @@ class BRC(RecurrentUnit):
     >>> BRC(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = BRCRecurrence
 
     def __init__(
         self,
@@ -129,28 +145,8 @@ class BRC(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class BRCCell(RecurrentCell):
-    """One step of a `BRC`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `BRC`.
-
-    >>> BRCCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(BRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+BRCCell = make_cell(BRC)
+"""One step of `BRC`, used like `torch.nn.GRUCell`; it takes the options of `BRC`."""
 
 
 class NBRC(RecurrentUnit):
@@ -163,8 +159,18 @@ class NBRC(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or `initial_state` is out of its range.
@@ -175,6 +181,8 @@ class NBRC(RecurrentUnit):
     >>> NBRC(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = NBRCRecurrence
 
     def __init__(
         self,
@@ -195,25 +203,5 @@ class NBRC(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class NBRCCell(RecurrentCell):
-    """One step of an `NBRC`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `NBRC`.
-
-    >>> NBRCCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(NBRCRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+NBRCCell = make_cell(NBRC)
+"""One step of `NBRC`, used like `torch.nn.GRUCell`; it takes the options of `NBRC`."""

@@ -1,15 +1,15 @@
-"""The cumulative memory recurrent units: every write adds a step, and the gradient passes undamped."""
+"""The cumulative memory recurrent units: every write adds a step, and the gradient passes through time undamped."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
-from torch import Tensor
 
-from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence, initialise_latch
-from remanent.units.cell import RecurrentCell
-from remanent.units.recurrence import Params, gate_shapes, learned_shapes
+from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence
+from remanent.units.cell import make_cell
+from remanent.units.recurrence import INITIAL_STATES, Params
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
@@ -17,32 +17,23 @@ class CMRURecurrence(BMRURecurrence):
     """A latch whose writes add up."""
 
     epsilon: float = 1.0
+    annealed_option: ClassVar[str | None] = None
 
 
 @dataclass(eq=False)
 class AlphaCMRURecurrence(LatchRecurrence):
-    """A latch whose writes add up, and whose step is linear in the input."""
+    """A latch whose writes add up, and whose size of step is linear in the input."""
 
     epsilon: float = 1.0
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    annealed_option: ClassVar[str | None] = None
+    alpha_from_input: ClassVar[bool] = True
 
-    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
-        """See `Recurrence`."""
-        return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
-
-    def initialise(self, p: Params) -> None:
-        """See `AlphaCMRU`."""
+    def step_data(self, p: Params) -> StepData | None:
+        """An accumulator, whose steps are the last of the gates."""
         D = p["weight_ih"].shape[0] // 3
-        initialise_latch(p, p["weight_ih"].new_ones(D))
-        if "bias_ih" in p:
-            p["bias_ih"][2 * D :] = 1
-
-    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """Candidate, threshold and the size of a step."""
-        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
-
-    def alpha(self, p: Params) -> Tensor | None:
-        """None: it is a gate."""
-        return None
+        values = {"epsilon": self.epsilon_tensor.float()}
+        return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
 
 
 class CMRU(Annealed, RecurrentUnit):
@@ -60,8 +51,21 @@ class CMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        epsilon: this and the rest as in `BMRU`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the cumulative unit.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
+            $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
@@ -73,6 +77,8 @@ class CMRU(Annealed, RecurrentUnit):
     >>> bool((y == y.round()).all())
     True
     """
+
+    recurrence_type = CMRURecurrence
 
     def __init__(
         self,
@@ -96,31 +102,8 @@ class CMRU(Annealed, RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class CMRUCell(Annealed, RecurrentCell):
-    """One step of a `CMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        epsilon: this and the rest as in `CMRU`.
-
-    >>> CMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 1.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        recurrence = CMRURecurrence(epsilon, width, initial_state)
-        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
+CMRUCell = make_cell(CMRU)
+"""One step of `CMRU`, used like `torch.nn.GRUCell`; it takes the options of `CMRU`."""
 
 
 class AlphaCMRU(Annealed, RecurrentUnit):
@@ -136,8 +119,21 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        epsilon: this and the rest as in `BMRU`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: with 1 writes add up, with 0 a write
+            replaces the state.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
@@ -148,6 +144,8 @@ class AlphaCMRU(Annealed, RecurrentUnit):
     >>> AlphaCMRU(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = AlphaCMRURecurrence
 
     def __init__(
         self,
@@ -171,28 +169,5 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class AlphaCMRUCell(Annealed, RecurrentCell):
-    """One step of an `AlphaCMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        epsilon: this and the rest as in `AlphaCMRU`.
-
-    >>> AlphaCMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 1.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state)
-        super().__init__(recurrence, input_size, hidden_size, bias, device, dtype)
+AlphaCMRUCell = make_cell(AlphaCMRU)
+"""One step of `AlphaCMRU`, used like `torch.nn.GRUCell`; it takes the options of `AlphaCMRU`."""

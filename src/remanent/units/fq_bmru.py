@@ -1,6 +1,8 @@
 """The first-quadrant form of the bistable unit, with states 0 and alpha, for unipolar hardware."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -8,7 +10,7 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent.ops import row_linear, write_gate
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,
@@ -17,8 +19,10 @@ from remanent.units.recurrence import (
     gate_shapes,
     learned_shapes,
 )
+from remanent.units.step_data import StepData
 
 LOW, WIDTH = 0.5, 2.0
+"""Where the band between the thresholds begins at first, and how wide it is."""
 
 
 @dataclass(eq=False)
@@ -27,10 +31,23 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
 
     width: float = 1.0
     initial_state: str = "zeros"
+    latches: ClassVar[bool] = True
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
+
+    @property
+    def exact_states(self) -> bool:
+        """A state is set high, set low or held."""
+        return True
+
+    @property
+    def finite_states(self) -> bool:
+        r"""States are 0 and $|\alpha|$, and the initial one."""
+        return True
 
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
@@ -50,10 +67,9 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
             p["h0"].copy_(torch.rand_like(p["h0"]).round())
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, 0 or 1, and what is added, 0 or alpha."""
+        """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""
         candidate = row_linear(x, p["weight_ih"], p.get("bias_ih")).relu()
-        low = p["threshold_low"].abs()
-        high = low + p["threshold_width"].abs()
+        low, high = _band(p)
         set_low = write_gate(low, candidate, self.width)
         set_high = write_gate(candidate, high, self.width)
         return (1 - set_low) * (1 - set_high), set_high * p["alpha"].abs()
@@ -61,6 +77,19 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     def writes(self, p: Params, x: Tensor) -> Tensor | None:
         """See `Recurrence`."""
         return self.gates(p, x)[0] == 0
+
+    def step_data(self, p: Params) -> StepData | None:
+        """A latch between two thresholds."""
+        low, high = _band(p)
+        values = {"lower": low, "upper": high, "alpha": p["alpha"].abs()}
+        D = p["alpha"].shape[0]
+        return StepData("latch_between", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
+
+
+def _band(p: Params) -> tuple[Tensor, Tensor]:
+    """The thresholds between which a state is held."""
+    low = p["threshold_low"].abs()
+    return low, low + p["threshold_width"].abs()
 
 
 class FQBMRU(RecurrentUnit):
@@ -79,9 +108,19 @@ class FQBMRU(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0 or 1 at random; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        width: the surrogate gradient's $a > 0$.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the candidate has a bias.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around each threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size, `width` or `initial_state` is out of its range.
@@ -93,6 +132,8 @@ class FQBMRU(RecurrentUnit):
     >>> y.unique().tolist()
     [0.0, 1.0]
     """
+
+    recurrence_type = FQBMRURecurrence
 
     def __init__(
         self,
@@ -114,26 +155,5 @@ class FQBMRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class FQBMRUCell(RecurrentCell):
-    """One step of an `FQBMRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        width: this and `initial_state` as in `FQBMRU`.
-
-    >>> FQBMRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(FQBMRURecurrence(width, initial_state), input_size, hidden_size, bias, device, dtype)
+FQBMRUCell = make_cell(FQBMRU)
+"""One step of `FQBMRU`, used like `torch.nn.GRUCell`; it takes the options of `FQBMRU`."""

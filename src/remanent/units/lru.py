@@ -1,7 +1,8 @@
 """The linear recurrent unit: a diagonal complex state-space layer, whose memory fades."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import torch
 from torch import Tensor
@@ -9,16 +10,18 @@ from torch import Tensor
 from remanent._options import check_range
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import LinearRecurrence, Params
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
 class LRURecurrence(LinearRecurrence):
-    """A complex linear recurrence between two linear maps, which read and write complex numbers as they lie."""
+    """A complex linear recurrence between two linear maps, which read and write complex numbers as pairs."""
 
     r_min: float = 0.9
     r_max: float = 0.999
+    config_fields = MappingProxyType({"r_min": "r_min", "r_max": "r_max"})
 
     def __post_init__(self) -> None:
         check_range("r_max", self.r_max, 0, 1, open_low=True, open_high=True)
@@ -51,7 +54,7 @@ class LRURecurrence(LinearRecurrence):
         return torch.complex128 if dtype == torch.float64 else torch.complex64
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor, and what is added."""
+        """The factor of the state, and what is added to it."""
         dtype = _real_dtype(p["weight_ih"])
         gamma = p["gamma_log"].to(dtype).exp()
         weight = gamma.to(p["weight_ih"].dtype)[:, None] * p["weight_ih"].unflatten(0, (2, -1))
@@ -70,6 +73,34 @@ class LRURecurrence(LinearRecurrence):
         read = row_linear(pairs, torch.stack([real_rows, -imaginary_rows], dim=2).flatten(1))
         return read + row_linear(x, p["weight_skip"])
 
+    def frozen(self, p: Params) -> "FrozenLRURecurrence":
+        """With the eigenvalues as numbers: another library rounds exponentials differently, which would add up."""
+        return FrozenLRURecurrence(self.r_min, self.r_max, torch.view_as_real(self.eigenvalues(p).detach()))
+
+    def step_data(self, p: Params) -> StepData | None:
+        r"""A rotation by $\lambda$; $\gamma$ is a factor of the gates' weights."""
+        D = p["weight_skip"].shape[0]
+        real, imaginary = p["weight_ho"].chunk(2)
+        values = {
+            "eigenvalues": torch.view_as_real(self.eigenvalues(p)).T,
+            "read_real": real,
+            "read_imaginary": -imaginary,
+            "read_input": p["weight_skip"],
+        }
+        weight = p["weight_ih"] * p["gamma_log"].exp().repeat(2)[:, None]
+        return StepData("rotate", D, weight, None, values)
+
+
+@dataclass(eq=False)
+class FrozenLRURecurrence(LRURecurrence):
+    """An LRU whose eigenvalues are fixed numbers, in place of those that the parameters give."""
+
+    pairs: Tensor = field(default_factory=lambda: torch.empty(0, 2))
+
+    def eigenvalues(self, p: Params) -> Tensor:
+        """See `LRURecurrence`."""
+        return torch.view_as_complex(self.pairs)
+
 
 def _real_dtype(weight: Tensor) -> torch.dtype:
     """The dtype of the states' real and imaginary parts: half weights have states in float32."""
@@ -79,7 +110,8 @@ def _real_dtype(weight: Tensor) -> torch.dtype:
 class LRU(RecurrentUnit):
     r"""Linear recurrent unit: $h_t = \lambda \odot h_{t-1} + \gamma \odot B x_t$, $y_t = \mathrm{Re}(C h_t) + D x_t$.
 
-    The state is complex, $\lambda = \exp(-\exp(\nu) + i \exp(\theta))$, so $|\lambda| < 1$ always.
+    The state is complex, $\lambda = \exp(-\exp(\nu) + i \exp(\theta))$, so $|\lambda| < 1$ always. Its dtype is
+    complex64, or complex128 for parameters of float64.
 
     Attributes:
         weight_ih_l0: (2 D, M), the real rows of $B$, then the imaginary.
@@ -90,11 +122,19 @@ class LRU(RecurrentUnit):
         weight_skip_l0: (D, M), the direct path that the paper calls $D$.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`; D is the number of complex
-            states and of outputs. There is no bias, whatever `bias` says; states are complex64, or complex128 for
-            float64.
-        r_min: the ring's inner radius, in [0, `r_max`).
-        r_max: the ring's outer radius, in (`r_min`, 1).
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the complex states and the outputs, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: accepted, as by the other units; an LRU has no biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        r_min: the inner radius of the ring on which eigenvalues start, in [0, `r_max`).
+        r_max: the outer radius, in (`r_min`, 1); memory fades in about 1 / (1 - `r_max`) steps.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or radius is out of its range.
@@ -106,6 +146,8 @@ class LRU(RecurrentUnit):
     >>> y.shape, h_n.dtype
     (torch.Size([2, 100, 8]), torch.complex64)
     """
+
+    recurrence_type = LRURecurrence
 
     def __init__(
         self,
@@ -127,27 +169,13 @@ class LRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class LRUCell(RecurrentCell):
-    """One step of an `LRU`, used like `torch.nn.GRUCell`; the state is complex, `readout` gives the output.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        r_min: this and `r_max` as in `LRU`.
-
+LRUCell = make_cell(
+    LRU,
+    note="the state is complex, and `readout` gives the output",
+    example="""
     >>> cell, x = LRUCell(4, 8), torch.randn(2, 4)
     >>> cell.readout(cell(x), x).shape
     torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        r_min: float = 0.9,
-        r_max: float = 0.999,
-    ) -> None:
-        super().__init__(LRURecurrence(r_min, r_max), input_size, hidden_size, bias, device, dtype)
+    """,
+)
+"""One step of `LRU`, used like `torch.nn.GRUCell`, with the options of `LRU`; `readout` gives the output."""

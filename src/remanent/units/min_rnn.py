@@ -1,6 +1,8 @@
-"""The minimal gated units, minGRU and minLSTM: linear in the state, their gates see the input alone."""
+"""The minimal gated units, minGRU and minLSTM: linear in the state, with gates that see the input alone."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 import torch.nn.functional as F
@@ -9,7 +11,7 @@ from torch import Tensor
 from remanent._options import check_choice
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,
@@ -19,6 +21,7 @@ from remanent.units.recurrence import (
     learned_shapes,
     uniform_,
 )
+from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
@@ -26,9 +29,11 @@ class MinRecurrence(LinearRecurrence, StateIsOutput):
     """A linear recurrence whose factor is a gate in (0, 1)."""
 
     initial_state: str = "zeros"
+    initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({"initial_state": "initial_state"})
 
     def __post_init__(self) -> None:
-        check_choice("initial_state", self.initial_state, INITIAL_STATES)
+        check_choice("initial_state", self.initial_state, self.initial_states)
 
     def initialise(self, p: Params) -> None:
         """Weights and biases as `torch.nn.Linear` draws them, the initial state at zero."""
@@ -45,9 +50,14 @@ class MinGRURecurrence(MinRecurrence):
         return gate_shapes(2, M, D, bias) | learned_shapes(self.initial_state, D)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, and what is added."""
+        """The factor of the state, and what is added to it."""
         candidate, update = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
         return torch.sigmoid(-update), torch.sigmoid(update) * candidate
+
+    def step_data(self, p: Params) -> StepData | None:
+        """A step towards the candidate."""
+        D = p["weight_ih"].shape[0] // 2
+        return StepData("min_gru", D, p["weight_ih"], p.get("bias_ih"), {}, self.start(p))
 
 
 class MinLSTMRecurrence(MinRecurrence):
@@ -58,7 +68,7 @@ class MinLSTMRecurrence(MinRecurrence):
         return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of the state, and what is added; f / (f + i) by logarithms, for both may be tiny."""
+        """The factor of the state, and what is added; f / (f + i) by logarithms, since both may be tiny."""
         candidate, forget, write = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(3, dim=-1)
         balance = F.logsigmoid(forget) - F.logsigmoid(write)
         return torch.sigmoid(balance), torch.sigmoid(-balance) * candidate
@@ -76,8 +86,18 @@ class MinGRU(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or `initial_state` is out of its range.
@@ -88,6 +108,8 @@ class MinGRU(RecurrentUnit):
     >>> MinGRU(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = MinGRURecurrence
 
     def __init__(
         self,
@@ -108,28 +130,8 @@ class MinGRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class MinGRUCell(RecurrentCell):
-    """One step of a `MinGRU`, used like `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `MinGRU`.
-
-    >>> MinGRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(MinGRURecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+MinGRUCell = make_cell(MinGRU)
+"""One step of `MinGRU`, used like `torch.nn.GRUCell`; it takes the options of `MinGRU`."""
 
 
 class MinLSTM(RecurrentUnit):
@@ -144,8 +146,18 @@ class MinLSTM(RecurrentUnit):
         h0_l0: (D,), the learned initial state, at first 0; only where it is learned.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
-        initial_state: "zeros" or "learned"; used where no `hx` is given, and after a reset.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size or `initial_state` is out of its range.
@@ -156,6 +168,8 @@ class MinLSTM(RecurrentUnit):
     >>> MinLSTM(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = MinLSTMRecurrence
 
     def __init__(
         self,
@@ -176,25 +190,5 @@ class MinLSTM(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class MinLSTMCell(RecurrentCell):
-    """One step of a `MinLSTM`, used like `torch.nn.GRUCell`: one state, and so one tensor.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-        initial_state: as in `MinLSTM`.
-
-    >>> MinLSTMCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        initial_state: str = "zeros",
-    ) -> None:
-        super().__init__(MinLSTMRecurrence(initial_state), input_size, hidden_size, bias, device, dtype)
+MinLSTMCell = make_cell(MinLSTM, note="its state is one tensor, unlike that of an LSTM")
+"""One step of `MinLSTM`, used like `torch.nn.GRUCell`, with the options of `MinLSTM`; its state is one tensor."""

@@ -1,32 +1,74 @@
 """What a unit computes: the equations of one layer in one direction, as functions of its parameters.
 
-The machine around them (layers, directions, batches, packing, checks) is in `base.py` and `cell.py`.
+What surrounds them (layers, directions, batches, packing, checks) is in `base.py` and `cell.py`.
 """
 
 import dataclasses
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
 from remanent.ops import linear_scan, linear_step
+from remanent.units.step_data import StepData
 
 INITIAL_STATES = ("zeros", "learned")
+"""The initial states that most units have."""
 Params = dict[str, Tensor]
 """One layer's parameters by name, without the suffix of layer and direction."""
 
 
-class Recurrence(ABC):
-    """The equations of one layer in one direction.
+class LatchGates(NamedTuple):
+    """What the scan of a latch is given.
 
-    A subclass is a dataclass whose fields are the unit's options. States are tensors (B, W), where W is
-    `state_parts` times D.
+    Attributes:
+        candidate: what may be written, (..., D).
+        threshold: what its absolute value must reach to be written, (..., D), before its own absolute value is taken.
+        alpha: the size of what is written, (..., D), or (D,) where it is the same at every step.
+        epsilon: how much of the old state a write keeps.
     """
 
-    state_parts = 1
+    candidate: Tensor
+    threshold: Tensor
+    alpha: Tensor
+    epsilon: float = 0.0
+
+
+class Recurrence(ABC):
+    """The equations of one layer in one direction, and, as data, what such a unit is and can do.
+
+    A subclass is a dataclass whose fields are the unit's options. States are tensors (B, W), where W is
+    `state_parts` times D. Models, training, measures and exports read what is declared here, never a unit's name or
+    class, so that a unit of your own is treated like a built-in one.
+    """
+
+    state_parts: ClassVar[int] = 1
+    """How many tensors (B, D) a user's state has: two for an LSTM."""
     shares_time: ClassVar[bool] = False
     """Whether its scan takes a `group` of processes that hold a part of the time each."""
+    scan_kind: ClassVar[str | None] = None
+    """The scan of `remanent.ops` that it runs, "latch", "linear" or "feedback"; None for a scan of its own."""
+    latches: ClassVar[bool] = False
+    """Whether each step either sets a channel or holds it; `writes` then gives the steps that set."""
+    initial_states: ClassVar[tuple[str, ...]] = ()
+    """The choices for its option `initial_state`; empty where it has no such option."""
+    annealed_option: ClassVar[str | None] = None
+    """The option, in [0, 1], that training with annealing takes from 1 to 0; None where there is none."""
+    config_fields: ClassVar[Mapping[str, str]] = MappingProxyType({})
+    """For each option that a model fills, the field of `ModelConfig` that it is filled from."""
+
+    @property
+    def exact_states(self) -> bool:
+        """Whether every state was written or held as it is, never computed: any cut of a sequence gives its bits."""
+        return False
+
+    @property
+    def finite_states(self) -> bool:
+        """Whether each channel's state is one of a fixed number of values, whatever the inputs."""
+        return False
 
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
@@ -42,7 +84,7 @@ class Recurrence(ABC):
     ) -> tuple[Tensor, Tensor]:
         """A sequence (B, T, M) from the state (B, W) to outputs (B, T, D) and the state at the last real step.
 
-        What is put out beyond `lengths` (B,) is arbitrary, but finite where the input is.
+        Outputs beyond `lengths` (B,) are arbitrary, but finite where the input is.
         """
 
     @abstractmethod
@@ -62,8 +104,32 @@ class Recurrence(ABC):
         return p.get("h0")
 
     def writes(self, p: Params, x: Tensor) -> Tensor | None:
-        """Where a step sets the state, bool (..., D), from inputs (..., M); None of a unit that has no set and hold."""
+        """Where a step sets the state, bool (..., D), from inputs (..., M); None for a unit that does not latch."""
         return None
+
+    def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:
+        """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
+        return None
+
+    def step_data(self, p: Params) -> StepData | None:
+        """One step as plain data, from which programs without torch are written; None where no such form is known.
+
+        A subclass that changes the equations changes this as well.
+        """
+        return None
+
+    def frozen(self, p: Params) -> "Recurrence":
+        """The same equations for these parameters alone, with what the parameters determine stored as numbers.
+
+        An export needs it, since another library may round an exponential differently. By default the recurrence
+        itself, for equations that have nothing to store.
+        """
+        return self
+
+    def set_option(self, name: str, value: Any) -> None:
+        """Changes an option on which no shape depends, such as the annealed one; it is checked as at construction."""
+        assert dataclasses.is_dataclass(self)
+        vars(self).update(vars(dataclasses.replace(self, **{name: value})))
 
 
 class ScanRecurrence(Recurrence):
@@ -85,7 +151,7 @@ class ScanRecurrence(Recurrence):
     ) -> Tensor:
         """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true.
 
-        With a `group`, which is given where `shares_time` says so, of this process's steps.
+        With a `group`, which only units with `shares_time` are given, those of this process's steps.
         """
 
     @abstractmethod
@@ -113,9 +179,10 @@ class ScanRecurrence(Recurrence):
 
 
 class LinearRecurrence(ScanRecurrence):
-    """A recurrence that is linear in the state: its gates are what is kept of it and what is added."""
+    """A recurrence that is linear in the state: its gates are the factor of the state and what is added."""
 
     shares_time: ClassVar[bool] = True
+    scan_kind: ClassVar[str | None] = "linear"
 
     def scan(
         self,
@@ -137,7 +204,7 @@ class LinearRecurrence(ScanRecurrence):
 
 
 class StateIsOutput(Recurrence):
-    """A recurrence that puts out its states as they are."""
+    """A recurrence whose outputs are its states."""
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The states."""

@@ -3,6 +3,7 @@
 import math
 from abc import abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -10,7 +11,7 @@ from torch import Tensor
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.ops.operators import in_transforms
 from remanent.units.base import RecurrentUnit
-from remanent.units.cell import RecurrentCell
+from remanent.units.cell import make_cell
 from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
 
 
@@ -21,8 +22,11 @@ class TorchRecurrence(Recurrence):
     torch's cannot reset in mid-sequence, be compiled or exported for any length, or run under `torch.func`.
     """
 
-    cell = ""
-    num_gates = 0
+    cell: ClassVar[str]
+    """What `feedback_scan` calls the equations."""
+    num_gates: ClassVar[int]
+    """How many gates lie one below the other."""
+    scan_kind: ClassVar[str | None] = "feedback"
 
     @abstractmethod
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
@@ -34,7 +38,7 @@ class TorchRecurrence(Recurrence):
         return {"weight_ih": (N, M), "weight_hh": (N, D)} | ({"bias_ih": (N,), "bias_hh": (N,)} if bias else {})
 
     def initialise(self, p: Params) -> None:
-        """As torch draws them."""
+        """Draws weights and biases as torch does."""
         uniform_(p, 1 / math.sqrt(p["weight_hh"].shape[1]))
 
     def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
@@ -47,7 +51,7 @@ class TorchRecurrence(Recurrence):
         """See `Recurrence`."""
         dtype = p["weight_ih"].dtype
         traced = torch.compiler.is_compiling() or in_transforms()
-        hidden_end = lengths is not None and self.state_parts > 1  # torch does not tell a cell's state at every step
+        hidden_end = lengths is not None and self.state_parts > 1  # torch returns a cell's state at the last step alone
         if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
             states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
@@ -63,7 +67,7 @@ class TorchRecurrence(Recurrence):
 
 
 def _lacks_half(x: Tensor) -> bool:
-    """Whether autocast asks torch's fused LSTM for a half type that this processor has no instructions for."""
+    """Whether autocast requests a half type for which this processor has no instructions in torch's fused LSTM."""
     if x.device.type != "cpu" or not torch.is_autocast_enabled("cpu"):
         return False
     brain = torch.get_autocast_dtype("cpu") == torch.bfloat16
@@ -109,14 +113,24 @@ class LSTMRecurrence(TorchRecurrence):
 class GRU(RecurrentUnit):
     r"""torch's gated recurrent unit, with resets and lengths: $h_t = (1 - z_t) \odot n_t + z_t \odot h_{t-1}$.
 
-    It runs `torch.gru`; with `reset`, and compiled, exported or under `torch.func`, the same
+    It runs `torch.gru`. With `reset`, and compiled, exported or under `torch.func`, it runs the same
     equations one step after another.
 
     Attributes:
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.GRU`, whose `state_dict` loads.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size is out of its range.
@@ -127,6 +141,8 @@ class GRU(RecurrentUnit):
     >>> GRU(4, 8)(torch.randn(100, 2, 4))[0].shape
     torch.Size([100, 2, 8])
     """
+
+    recurrence_type = GRURecurrence
 
     def __init__(
         self,
@@ -146,38 +162,31 @@ class GRU(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class GRUCell(RecurrentCell):
-    """One step of a `GRU`, as `torch.nn.GRUCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-
-    >>> GRUCell(4, 8)(torch.randn(2, 4)).shape
-    torch.Size([2, 8])
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(GRURecurrence(), input_size, hidden_size, bias, device, dtype)
+GRUCell = make_cell(GRU)
+"""One step of `GRU`, used like `torch.nn.GRUCell`."""
 
 
 class LSTM(RecurrentUnit):
     r"""torch's long short-term memory, with resets and lengths; its state is a tuple (h, c), without `proj_size`.
 
-    It runs `torch.lstm`; with `reset`, lengths or packing, and compiled, exported or under `torch.func`, the
-    same equations one step after another.
+    It runs `torch.lstm`. With `reset`, lengths or packing, and compiled, exported or under `torch.func`, it
+    runs the same equations one step after another.
 
     Attributes:
         weight_ih_l0, weight_hh_l0, bias_ih_l0, bias_hh_l0: as in `torch.nn.LSTM`, whose `state_dict` loads.
 
     Args:
-        input_size: this, the next seven, and `checkpoint`, as in `RecurrentUnit`.
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
 
     Raises:
         ValueError: a size is out of its range.
@@ -189,6 +198,8 @@ class LSTM(RecurrentUnit):
     >>> y.shape, c_n.shape
     (torch.Size([100, 2, 8]), torch.Size([1, 2, 8]))
     """
+
+    recurrence_type = LSTMRecurrence
 
     def __init__(
         self,
@@ -208,23 +219,13 @@ class LSTM(RecurrentUnit):
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 
-class LSTMCell(RecurrentCell):
-    """One step of an `LSTM`, as `torch.nn.LSTMCell`.
-
-    Args:
-        input_size: this and the next four as in `RecurrentCell`.
-
+LSTMCell = make_cell(
+    LSTM,
+    example="""
     >>> h, c = LSTMCell(4, 8)(torch.randn(2, 4))
     >>> h.shape, c.shape
     (torch.Size([2, 8]), torch.Size([2, 8]))
-    """
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        bias: bool = True,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> None:
-        super().__init__(LSTMRecurrence(), input_size, hidden_size, bias, device, dtype)
+    """,
+    like="torch.nn.LSTMCell",
+)
+"""One step of `LSTM`, used like `torch.nn.LSTMCell`."""

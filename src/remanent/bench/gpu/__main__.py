@@ -16,7 +16,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seconds", type=float, default=SECONDS, help="for all parts together")
     parser.add_argument("--data-dir", default=None, help="a folder with MNIST's IDX files")
     parser.add_argument("--device", default="cuda")
-    parser.add_argument("--tiny", action="store_true", help="tiny sizes, to try out: with Triton's interpreter on a CPU")
+    parser.add_argument(
+        "--tiny", action="store_true", help="tiny sizes, to try out: with Triton's interpreter on a CPU"
+    )
     parser.add_argument("--only", default="", help="cases in whose name this regular expression is found")
     parser.add_argument("--learn-seconds", type=float, default=150.0, help="how long a model is trained")
     parser.add_argument("--worker", nargs=3, default=None, help=argparse.SUPPRESS)

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
 from remanent.bench.gpu.cases import Case, Settings
-from remanent.bench.gpu.clock import bandwidth, clock
-from remanent.bench.gpu.peers import PEERS
+from remanent.bench.gpu.event_times import bandwidth, clock
+from remanent.bench.gpu.other_scans import PEERS
 from remanent.bench.passes import both_passes, leaves_of
 from remanent.models import ModelConfig, SequenceModel
 from remanent.ops import latch_scan, linear_scan
@@ -40,7 +40,9 @@ def cases(settings: Settings) -> list[Case]:
     found += [Case(f"layer {name}", partial(_layer, settings, name)) for name in LAYERS]
     found += [Case(f"memory {name}", partial(_memory, settings, name)) for name in MEMORY]
     contexts = (16, 64) if settings.tiny else CONTEXTS
-    found += [Case(f"a step after {n}: {unit}", partial(_step, settings, unit, n)) for unit in STREAMED for n in contexts]
+    found += [
+        Case(f"a step after {n}: {unit}", partial(_step, settings, unit, n)) for unit in STREAMED for n in contexts
+    ]
     for name, both in product(PEERS, (False, True)):
         for shape in shapes[:1] if "loop" in name else (shapes[0], shapes[-1])[: len(shapes)]:
             case = partial(_peer, settings, name, shape, both)
@@ -52,9 +54,7 @@ def _copy(settings: Settings) -> dict[str, Any]:
     return {"bytes a second": bandwidth(settings.device, settings.tiny)}
 
 
-def _scan(
-    settings: Settings, scan: str, shape: tuple[int, int, int], both: bool, dtype: torch.dtype
-) -> dict[str, Any]:
+def _scan(settings: Settings, scan: str, shape: tuple[int, int, int], both: bool, dtype: torch.dtype) -> dict[str, Any]:
     """A scan's time, and the share of the copy's bandwidth at which the bytes it must move were moved."""
     forward, leaves, grad = scan_inputs(scan, shape, dtype, settings.device)
     run: Callable[[], Any] = both_passes(forward, leaves, grad) if both else _no_grad(forward)
@@ -106,7 +106,11 @@ def _peer(settings: Settings, name: str, shape: tuple[int, int, int], both: bool
     assert apart <= 1e-3, f"its states are off by {apart}"
     run: Callable[[], Any] = both_passes(theirs, leaves, grad) if both else _no_grad(theirs)
     times = clock(run, settings.device)
-    return {"shape": list(shape), **times, **_shares(settings, sum(ARRAYS["linear"][: 2 if both else 1]) * grad.nbytes, times)}
+    return {
+        "shape": list(shape),
+        **times,
+        **_shares(settings, sum(ARRAYS["linear"][: 2 if both else 1]) * grad.nbytes, times),
+    }
 
 
 def _layer(settings: Settings, name: str) -> dict[str, Any]:

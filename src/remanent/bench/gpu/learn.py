@@ -36,9 +36,7 @@ def _learn(settings: Settings) -> dict[str, Any]:
         task = FlipFlop(steps=20)
         config = ModelConfig(task.input_size, task.output_size, 8, encoder="embedding", head="every")
     else:
-        task = SequentialImage(
-            dataset="mnist", reading="pixel", permuted=True, padding=216, data_dir=settings.data_dir
-        )
+        task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216, data_dir=settings.data_dir)
         config = ModelConfig(1, 10, unit=UNIT, r_min=0.5, r_max=0.95, clock="sinusoid", clock_span=784)
     start = time.perf_counter()
     draw = torch.Generator().manual_seed(0)
@@ -52,7 +50,11 @@ def _learn(settings: Settings) -> dict[str, Any]:
     model, begin = _model(config, settings), time.perf_counter()
     losses = _train(model, task, settings, steps, draw)
     seconds = time.perf_counter() - begin
-    scores = {} if settings.tiny else {str(k): _accuracy(model, task, settings, k, n) for k, n in ((216, 10_000), (2160, 1000))}
+    scores = (
+        {}
+        if settings.tiny
+        else {str(k): _accuracy(model, task, settings, k, n) for k, n in ((216, 10_000), (2160, 1000))}
+    )
     return {
         "unit": config.unit,
         "parameters": sum(p.numel() for p in model.parameters()),
@@ -70,9 +72,7 @@ def _model(config: ModelConfig, settings: Settings) -> SequenceModel:
     return SequenceModel(config).to(settings.device)
 
 
-def _train(
-    model: SequenceModel, task: Task, settings: Settings, steps: int, draw: torch.Generator
-) -> list[float]:
+def _train(model: SequenceModel, task: Task, settings: Settings, steps: int, draw: torch.Generator) -> list[float]:
     """Trains by the recipe in so many steps, and returns some losses."""
     matrices = [p for p in model.parameters() if p.dim() > 1]
     others = [p for p in model.parameters() if p.dim() <= 1]
@@ -80,7 +80,11 @@ def _train(
     optimizer = torch.optim.AdamW(groups, lr=LEARNING_RATE)
     rising, kept = max(1, round(WARMUP * steps)), []
     for step in range(steps):
-        share = (step + 1) / rising if step < rising else 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+        share = (
+            (step + 1) / rising
+            if step < rising
+            else 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+        )
         for group in optimizer.param_groups:
             group["lr"] = LEARNING_RATE * share
         model.set_epsilon(1.0 if step / steps < HOLD else max(0.0, 1 - (step / steps - HOLD) / RAMP))

@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from remanent.ops import reference
+from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
 from remanent.ops.latch import BACKENDS as LATCH_BACKENDS
 from remanent.ops.linear import BACKENDS as LINEAR_BACKENDS
-from remanent.ops.reference import SPAN
 
 LIMITS = {torch.float32: 2e-5, torch.float64: 1e-11, torch.bfloat16: 2e-2, torch.float16: 3e-3}
 LIMITS |= {torch.complex64: 2e-5, torch.complex128: 1e-11}
@@ -65,51 +65,54 @@ def weights(inputs: Inputs) -> Tensor:
     return torch.randn(like.shape, generator=draw, dtype=wide, device=like.device).to(like.dtype)
 
 
-def run_latch(backend: str, inputs: Inputs, grad: Tensor, epsilon: float, width: float) -> tuple[Tensor, Inputs]:
+def run_latch(
+    backend: str, inputs: Inputs, grad: Tensor, epsilon: float, width: float
+) -> tuple[Tensor, dict[str, Tensor]]:
     """States and gradients by one backend, in memory that was full of NaN."""
-    candidate, threshold, alpha, h0 = (inputs[k] for k in ("candidate", "threshold", "alpha", "h0"))
-    assert candidate is not None
-    assert threshold is not None
-    assert alpha is not None
-    B, T, D = candidate.shape
-    options = (inputs["reset"], inputs["reset_state"])
-    states = nan_like(candidate)
-    forward, backward = LATCH_BACKENDS[backend]
-    assert backward is not None
-    forward(candidate, threshold, alpha, h0, epsilon, *options, states)
-    starts = nan_like(candidate.new_empty(B, T // SPAN + 2, D))
-    starts[:, 0] = 0 if h0 is None else h0
+    gates = Gates(*(_there(inputs, name) for name in Gates._fields))
+    initial, functions = _initial(inputs), LATCH_BACKENDS[backend]
+    assert functions is not None
+    B, T, D = gates.candidate.shape
+    states = nan_like(gates.candidate)
+    functions.forward(gates, initial, epsilon, states)
+    starts = nan_like(states.new_empty(B, T // SPAN + 2, D))
+    starts[:, 0] = 0 if initial.h0 is None else initial.h0
     ends = states[:, SPAN - 1 :: SPAN]
     starts[:, 1 : 1 + ends.shape[1]] = ends
-    grads = (nan_like(candidate), nan_like(threshold), nan_like(alpha), *_nan_rows(candidate))
-    backward(grad, starts, candidate, threshold, alpha, h0, epsilon, width, *options, grads)
-    return states, dict(zip(("candidate", "threshold", "alpha", "h0", "reset_state"), grads, strict=True))
+    grads = LatchGradients(Gates(*map(nan_like, gates)), *_nan_rows(states))
+    functions.backward(grad, starts, gates, initial, epsilon, width, grads)
+    return states, grads.gates._asdict() | {"h0": grads.h0, "reset_state": grads.reset_state}
 
 
-def run_linear(backend: str, inputs: Inputs, grad: Tensor) -> tuple[Tensor, Inputs]:
+def run_linear(backend: str, inputs: Inputs, grad: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
     """States and gradients by one backend, in memory that was full of NaN."""
-    decay, value = inputs["decay"], inputs["value"]
-    assert decay is not None
-    assert value is not None
-    options = (inputs["h0"], inputs["reset"], inputs["reset_state"])
+    decay, value = _there(inputs, "decay"), _there(inputs, "value")
+    initial, functions = _initial(inputs), LINEAR_BACKENDS[backend]
+    assert functions is not None
     states = nan_like(value)
-    forward, backward = LINEAR_BACKENDS[backend]
-    assert backward is not None
-    forward(decay, value, *options, states)
-    grads = (nan_like(decay), nan_like(value), *_nan_rows(value))
-    backward(grad, states, decay, *options, grads)
+    functions.forward(decay, value, initial, states)
+    grads = LinearGradients(nan_like(decay), nan_like(value), *_nan_rows(value))
+    functions.backward(grad, states, decay, initial, grads)
     return states, dict(zip(("decay", "value", "h0", "reset_state"), grads, strict=True))
+
+
+def _there(inputs: Inputs, name: str) -> Tensor:
+    value = inputs[name]
+    assert value is not None
+    return value
+
+
+def _initial(inputs: Inputs) -> InitialStates:
+    return InitialStates(*(inputs[name] for name in InitialStates._fields))
 
 
 def exact(scan: str, inputs: Inputs, grad: Tensor, *options: float) -> tuple[Tensor, Inputs]:
     """States and gradients by the reference in float64 and autograd, on the CPU."""
     leaves = {name: _leaf(value) for name, value in inputs.items()}
-    loop = getattr(reference, scan)
     if scan == "latch_scan":
-        given = (*(leaves[k] for k in ("candidate", "threshold", "alpha", "h0")), *options)
+        states = reference.latch_scan(**leaves, epsilon=options[0], width=options[1])  # type: ignore[arg-type]
     else:
-        given = tuple(leaves[k] for k in ("decay", "value", "h0"))
-    states = loop(*given, leaves["reset"], leaves["reset_state"])
+        states = reference.linear_scan(**leaves)  # type: ignore[arg-type]
     states.backward(wide(grad))
     grads = {k: v.grad for k, v in leaves.items() if v is not None and v.dtype != torch.bool}
     return states.detach(), grads

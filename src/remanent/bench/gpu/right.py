@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent.bench.gpu.cases import Case, Settings
+from remanent.bench.gpu.huge import more_than_31_bits
 from remanent.bench.gpu.problems import (
     LIMITS,
     Inputs,
@@ -58,7 +59,7 @@ def cases(settings: Settings) -> list[Case]:
     found += [
         Case("latch, epsilon, long", partial(_epsilon_long, settings), limit=90),
         Case("linear, long", partial(_linear_long, settings), limit=90),
-        Case("more than 2^31 elements", partial(_huge, settings), limit=120),
+        Case("more than 2^31 elements", partial(more_than_31_bits, settings), limit=120),
         Case("many rows", partial(_many_rows, settings)),
         Case("worst gates", partial(_rare_writes, settings)),
         Case("NaN and infinity", partial(_not_numbers, settings)),
@@ -74,16 +75,20 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _equal_reference(
-    settings: Settings, scan: str, variant: str, dtype: torch.dtype, backend: str
-) -> dict[str, Any]:
+def _equal_reference(settings: Settings, scan: str, variant: str, dtype: torch.dtype, backend: str) -> dict[str, Any]:
     """Bits of set or hold, and values and gradients within the limits, at every length and width."""
     worst: dict[str, float] = {}
     for T, D in ((70, 5),) if settings.tiny else SIZES:
         shape = Shape(3, T, D, **VARIANTS[variant])  # type: ignore[arg-type]
         if scan == "linear":
             inputs = linear_inputs(shape, dtype, settings.device, seed=T + D)
-            _compare(worst, "", run_linear(backend, inputs, weights(inputs)), exact("linear_scan", inputs, weights(inputs)), inputs)
+            _compare(
+                worst,
+                "",
+                run_linear(backend, inputs, weights(inputs)),
+                exact("linear_scan", inputs, weights(inputs)),
+                inputs,
+            )
             continue
         inputs = latch_inputs(shape, dtype, settings.device, seed=T + D)
         grad = weights(inputs)
@@ -100,12 +105,15 @@ def _equal_reference(
 
 
 def _compare(
-    worst: dict[str, float], prefix: str, found: tuple[Tensor, Inputs], wanted: tuple[Tensor, Inputs], inputs: Inputs
+    worst: dict[str, float],
+    prefix: str,
+    found: tuple[Tensor, dict[str, Tensor]],
+    wanted: tuple[Tensor, Inputs],
+    inputs: Inputs,
 ) -> None:
     """Notes the largest distances so far, of states and of each gradient."""
     pairs = {"states": (found[0], wanted[0])}
     for name, value in found[1].items():
-        assert value is not None
         if inputs[name] is None:
             assert name == "h0" or not value.any(), f"a gradient of {name}, which is not there"
             continue
@@ -141,13 +149,7 @@ def _loop_latch(inputs: Inputs, epsilon: float) -> Tensor:
     """The states by a loop in float64 on the device; only values, so nothing need be kept."""
     double = {k: v if v is None or v.dtype == torch.bool else v.double() for k, v in inputs.items()}
     with torch.no_grad():
-        return reference.latch_scan(
-            *(double[k] for k in ("candidate", "threshold", "alpha", "h0")),  # type: ignore[arg-type]
-            epsilon,
-            1.0,
-            double["reset"],
-            double["reset_state"],
-        )
+        return reference.latch_scan(**double, epsilon=epsilon)  # type: ignore[arg-type]
 
 
 def _linear_long(settings: Settings) -> dict[str, Any]:
@@ -158,7 +160,7 @@ def _linear_long(settings: Settings) -> dict[str, Any]:
         wide = torch.complex128 if dtype.is_complex else torch.float64
         double = {k: v if v is None or v.dtype == torch.bool else v.to(wide) for k, v in inputs.items()}
         with torch.no_grad():
-            wanted = reference.linear_scan(*(double[k] for k in ("decay", "value", "h0", "reset", "reset_state")))  # type: ignore[arg-type]
+            wanted = reference.linear_scan(**double)  # type: ignore[arg-type]
         largest[_short(dtype)] = distance(linear_scan(**inputs, backend="gpu"), wanted)  # type: ignore[arg-type]
         assert largest[_short(dtype)] <= LIMITS[dtype], f"{largest}"
     return {"shape": [B, T, D], "largest": largest}
@@ -178,66 +180,12 @@ def _repeated(settings: Settings, dtype: torch.dtype) -> dict[str, Any]:
                 found = (run_latch("gpu", latch, grad, 0.0, WIDTH), run_linear("gpu", linear, grad))
                 bits = [t for states, grads in found for t in (states, *grads.values()) if t is not None]
                 if first is not None:
-                    same = all(torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in zip(first, bits, strict=True))
+                    same = all(
+                        torch.equal(a.view(torch.uint8), b.view(torch.uint8)) for a, b in zip(first, bits, strict=True)
+                    )
                     assert same, f"other bits at {shape}"
                 first = bits
     return {"times": times}
-
-
-def _huge(settings: Settings) -> dict[str, Any]:
-    """One after the other, for together they would not fit into the memory."""
-    _huge_latch(settings)
-    if settings.device == "cuda":
-        torch.cuda.empty_cache()
-    return _huge_linear(settings)
-
-
-def _huge_latch(settings: Settings) -> dict[str, Any]:
-    """Sequences whose elements need offsets of more than 31 bits: the last steps equal those run alone."""
-    for B, T, D in ((2, 130, 8),) if settings.tiny else ((1, 2**25 + 999, 64), (2**15 + 3, 1024, 64)):
-        draw = torch.Generator(settings.device).manual_seed(0)
-        gates = [_normal(draw, (B, T, D)) for _ in range(2)]
-        leaves = [gate.requires_grad_() for gate in gates]
-        alpha = torch.ones(D, dtype=torch.bfloat16, device=settings.device)
-        states = latch_scan(*leaves, alpha, backend="gpu")
-        grads = torch.autograd.grad(states, leaves, states.detach())
-        with torch.no_grad():
-            last = T // 2
-            part = [leaf.detach()[-1:, -last:][:, -5000:].requires_grad_() for leaf in leaves]
-        steps = part[0].shape[1]
-        h0 = states.detach()[-1:, -steps - 1]
-        with torch.enable_grad():
-            alone = latch_scan(*part, alpha, h0, backend="portable")
-        assert torch.equal(states.detach()[-1:, -steps:], alone.detach()), f"the last states differ at {(B, T, D)}"
-        wanted = torch.autograd.grad(alone, part, alone.detach())
-        for one, other in zip(grads, wanted, strict=True):
-            apart = distance(one[-1:, -steps:], other)
-            assert apart <= LIMITS[torch.bfloat16], f"gradients are off by {apart} at {(B, T, D)}"
-        assert not any(grad.isnan().any() for grad in grads)
-        del states, grads, gates, leaves, alone, wanted
-    return {}
-
-
-def _huge_linear(settings: Settings) -> dict[str, Any]:
-    for B, T, D in ((2, 130, 8),) if settings.tiny else ((1, 2**25 + 999, 64), (2**15 + 3, 1024, 64)):
-        draw = torch.Generator(settings.device).manual_seed(0)
-        leaves = [_normal(draw, (B, T, D)).sigmoid_().requires_grad_(), _normal(draw, (B, T, D)).requires_grad_()]
-        states = linear_scan(*leaves, backend="gpu")
-        grads = torch.autograd.grad(states, leaves, states.detach())
-        steps = min(5000, T // 2)
-        part = [leaf.detach()[-1:, -steps:].requires_grad_() for leaf in leaves]
-        alone = linear_scan(*part, states.detach()[-1:, -steps - 1], backend="portable")
-        wanted = torch.autograd.grad(alone, part, states.detach()[-1:, -steps:])
-        pairs = [(states[-1:, -steps:], alone), *((g[-1:, -steps:], w) for g, w in zip(grads, wanted, strict=True))]
-        for one, other in pairs:
-            apart = distance(one, other)
-            assert apart <= LIMITS[torch.bfloat16], f"off by {apart} at {(B, T, D)}"
-        del states, grads, leaves, alone, wanted, pairs
-    return {}
-
-
-def _normal(draw: torch.Generator, shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(shape, generator=draw, device=draw.device, dtype=torch.bfloat16)
 
 
 def _many_rows(settings: Settings) -> dict[str, Any]:
@@ -260,9 +208,11 @@ def _rare_writes(settings: Settings) -> dict[str, Any]:
     candidate[:, 0, : D // 2] = 1000.0
     grad = weights(inputs)
     states, grads = run_latch("gpu", inputs, grad, 0.0, WIDTH)
-    _, wanted = run_latch("portable", {k: None if v is None else v.double() for k, v in inputs.items()}, grad.double(), 0.0, WIDTH)
+    _, wanted = run_latch(
+        "portable", {k: None if v is None else v.double() for k, v in inputs.items()}, grad.double(), 0.0, WIDTH
+    )
     assert torch.equal(states, latch_scan(**inputs, backend="portable")), "bits differ"  # type: ignore[arg-type]
-    largest = {name: distance(value, wanted[name]) for name, value in grads.items() if name in ("candidate", "h0")}  # type: ignore[arg-type]
+    largest = {name: distance(value, wanted[name]) for name, value in grads.items() if name in ("candidate", "h0")}
     assert all(value <= 1e-4 for value in largest.values()), f"{largest}"
     return {"largest": largest}
 
@@ -280,7 +230,9 @@ def _not_numbers(settings: Settings) -> dict[str, Any]:
     assert torch.equal(states[70:], torch.tensor([-0.7] * 30 + [0.7] * (T - 100)))
     reset = torch.zeros(1, T, dtype=torch.bool, device=settings.device)
     reset[:, 100] = True
-    found = linear_scan(torch.ones(1, device=settings.device), torch.ones_like(candidate), h0, reset=reset, backend="gpu")
+    found = linear_scan(
+        torch.ones(1, device=settings.device), torch.ones_like(candidate), h0, reset=reset, backend="gpu"
+    )
     assert found[0, :100].isnan().all()
     assert torch.equal(found[0, 100:, 0].cpu(), torch.arange(1.0, T - 99))
     return {}
@@ -301,8 +253,10 @@ def _compiled(settings: Settings) -> dict[str, Any]:
     leaves = [gate.detach().requires_grad_() for gate in gates if gate is not None]
     found, wanted = compiled(*leaves), both(*leaves)
     assert distance(found, wanted) <= 1e-5
-    alone = torch.compile(lambda *g: latch_scan(*g, backend="gpu"), fullgraph=True)
-    assert torch.equal(alone(*leaves), latch_scan(*leaves, backend="gpu")), "bits differ"  # type: ignore[arg-type]
-    for one, other in zip(torch.autograd.grad(found.sum(), leaves), torch.autograd.grad(wanted.sum(), leaves), strict=True):
+    alone = torch.compile(latch_scan, fullgraph=True)
+    assert torch.equal(alone(*leaves, backend="gpu"), latch_scan(*leaves, backend="gpu")), "bits differ"
+    for one, other in zip(
+        torch.autograd.grad(found.sum(), leaves), torch.autograd.grad(wanted.sum(), leaves), strict=True
+    ):
         assert distance(one, other) <= 1e-4
     return {}

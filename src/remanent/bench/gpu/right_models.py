@@ -23,8 +23,12 @@ def cases(settings: Settings) -> list[Case]:
     names = ("bmru",) if settings.tiny else (*UNITS, "attention", "bmru+lru")
     found = [Case(f"model of {name}", partial(_model, settings, name), limit=120) for name in names]
     names = ("bmru",) if settings.tiny else FOLLOWED
-    found += [Case(f"training follows the CPU: {name}", partial(_training, settings, name), limit=120) for name in names]
-    found += [Case(f"one seed, the same bits: {name}", partial(_same_bits, settings, name), limit=120) for name in names]
+    found += [
+        Case(f"training follows the CPU: {name}", partial(_training, settings, name), limit=120) for name in names
+    ]
+    found += [
+        Case(f"one seed, the same bits: {name}", partial(_same_bits, settings, name), limit=120) for name in names
+    ]
     found.append(Case("model compiled", partial(_compiled, settings), limit=150))
     found.append(Case("model under autocast", partial(_autocast, settings)))
     return found

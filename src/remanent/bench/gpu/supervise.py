@@ -150,7 +150,10 @@ def _watch(part: str, settings: Settings, events: Path, deadline: float, changed
 def _start(part: str, share: str, events: Path, settings: Settings) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-m", "remanent.bench.gpu", "--device", settings.device, "--only", settings.only]
     command += ["--learn-seconds", str(settings.learn_seconds)]
-    command += [*(["--tiny"] if settings.tiny else []), *(["--data-dir", settings.data_dir] if settings.data_dir else [])]
+    command += [
+        *(["--tiny"] if settings.tiny else []),
+        *(["--data-dir", settings.data_dir] if settings.data_dir else []),
+    ]
     return subprocess.Popen([*command, "--worker", part, share, str(events)])
 
 

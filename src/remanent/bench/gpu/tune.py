@@ -8,17 +8,36 @@ from typing import Any
 import torch
 
 from remanent.bench.gpu.cases import Case, Settings
-from remanent.bench.gpu.clock import clock
+from remanent.bench.gpu.event_times import clock
 from remanent.bench.gpu.fast import SHAPES, scan_inputs
-from remanent.bench.gpu.problems import LIMITS, Shape, distance, latch_inputs, linear_inputs, run_latch, run_linear, weights
+from remanent.bench.gpu.problems import (
+    LIMITS,
+    Shape,
+    distance,
+    latch_inputs,
+    linear_inputs,
+    run_latch,
+    run_linear,
+    weights,
+)
 from remanent.bench.passes import both_passes
 from remanent.ops.gpu import once
 from remanent.ops.gpu.once import Tiling
 
 TRIED: dict[str, tuple[Tiling | None, ...]] = {
-    "latch forward": (Tiling(parts=4, steps=32, warps=4), Tiling(parts=8, steps=16, warps=8), Tiling(parts=4, steps=8, warps=1, group=8), None),
+    "latch forward": (
+        Tiling(parts=4, steps=32, warps=4),
+        Tiling(parts=8, steps=16, warps=8),
+        Tiling(parts=4, steps=8, warps=1, group=8),
+        None,
+    ),
     "latch backward": (Tiling(parts=8, steps=8, warps=8), None),
-    "linear forward": (Tiling(parts=4, steps=32, warps=4), Tiling(parts=4, steps=16, warps=4), Tiling(parts=4, steps=8, warps=1, group=8), None),
+    "linear forward": (
+        Tiling(parts=4, steps=32, warps=4),
+        Tiling(parts=4, steps=16, warps=4),
+        Tiling(parts=4, steps=8, warps=1, group=8),
+        None,
+    ),
     "linear backward": (Tiling(parts=8, steps=8, warps=8), Tiling(parts=4, steps=8, warps=1, group=8), None),
 }
 """For each kernel, what is tried; None is the kernels of `scans.py`, which read inputs twice where they cut time."""
@@ -64,7 +83,7 @@ def _check(settings: Settings, name: str, tiling: Tiling) -> dict[str, Any]:
 
 
 def _compare(settings: Settings, shape: Shape, dtype: torch.dtype, name: str = "") -> dict[str, Any]:
-    largest = {}
+    largest: dict[str, float] = {}
     if "linear" not in name:
         inputs = latch_inputs(shape, dtype, settings.device)
         double = {k: v if v is None or v.dtype == torch.bool else v.double() for k, v in inputs.items()}
@@ -72,7 +91,7 @@ def _compare(settings: Settings, shape: Shape, dtype: torch.dtype, name: str = "
         states, grads = run_latch("gpu", inputs, grad, 0.0, 1.0)
         wanted, others = run_latch("portable", double, grad.double(), 0.0, 1.0)
         assert torch.equal(states, wanted.to(dtype)), f"bits differ at {shape}"
-        largest |= {f"latch {k}": distance(grads[k], v) for k, v in others.items() if v is not None and inputs[k] is not None}  # type: ignore[arg-type]
+        largest |= {f"latch {k}": distance(grads[k], v) for k, v in others.items() if inputs[k] is not None}
     if "latch" not in name:
         inputs = linear_inputs(shape, dtype, settings.device)
         double = {k: v if v is None or v.dtype == torch.bool else v.double() for k, v in inputs.items()}
@@ -80,7 +99,7 @@ def _compare(settings: Settings, shape: Shape, dtype: torch.dtype, name: str = "
         states, grads = run_linear("gpu", inputs, grad)
         wanted, others = run_linear("portable", double, grad.double())
         largest["linear states"] = distance(states, wanted)
-        largest |= {f"linear {k}": distance(grads[k], v) for k, v in others.items() if v is not None and inputs[k] is not None}  # type: ignore[arg-type]
+        largest |= {f"linear {k}": distance(grads[k], v) for k, v in others.items() if inputs[k] is not None}
     assert all(value <= LIMITS[dtype] for value in largest.values()), f"{largest}"
     return {"largest": largest}
 

@@ -1,4 +1,4 @@
-"""The Numba loops behind `launch.py`; importing this module imports Numba.
+"""What the Numba kernels of all scans share; importing this module imports Numba.
 
 A kernel is a C function of one pointer, to 64-bit numbers: a header (`TICKET` to `WIDTH`, the last two
 float64) and, from `ARRAYS` on, three for each array: its address and its strides over batch and time, in
@@ -14,10 +14,15 @@ from numba.core import cgutils
 from numba.extending import intrinsic
 
 TICKET, TASKS, T, D, BLOCK, BLOCKS, PIECE, PIECES, SPAN, FIXED, SINK, EPSILON, WIDTH = range(13)
+"""The places of the header's numbers."""
 ARRAYS = 13
-LINE = 16  # elements of float32 in a cache line
+"""The place of the first array."""
+LINE = 16
+"""Elements of float32 in a cache line."""
 WIDE = 128
+"""Channels of a row from which `touch` pays."""
 SCOPES = 12
+"""Scopes that `get` and `put` may tell apart in a loop."""
 
 compile_inline = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
@@ -153,9 +158,9 @@ def _prefetch(typing, values, d):
 
 @compile_inline
 def touch(values):
-    """Loads a wide row from first to last: two rows in turn mislead the processor's guess of what comes next.
+    """Loads a wide row from first to last: two rows read in turn mislead the processor's prefetcher.
 
-    The sum must be used, or the loads are optimised away.
+    The sum must be used; otherwise the compiler removes the loads.
     """
     total = values.dtype.type(0)
     if values.shape[0] >= WIDE:
@@ -166,7 +171,7 @@ def touch(values):
 
 @compile_inline
 def prefetch(values):
-    """Asks for a row that will be needed; rows in reverse order mislead the processor's own guess."""
+    """Asks for a row that will be needed: the processor does not prefetch rows in reverse order well by itself."""
     for d in range(0, values.shape[0], LINE):
         _prefetch(values, d)
 

@@ -4,6 +4,7 @@ import math
 
 import numpy as np
 
+from remanent.ops.cpu.arrays import LatchArrays
 from remanent.ops.cpu.kernels import (
     EPSILON,
     SINK,
@@ -24,11 +25,10 @@ from remanent.ops.cpu.kernels import (
     touch,
 )
 
-CANDIDATE, THRESHOLD, ALPHA, START, RESET, RESET_STATE = range(6)
-STATES = 6  # of latch_forward
-SET, WHETHER_SET = 6, 7  # of latch_carry
-GRAD, CARRY, GRAD_CANDIDATE, GRAD_THRESHOLD, GRAD_ALPHA, GRAD_RESET_STATE = range(6, 12)  # of latch_backward
-PASSED, WHETHER_PASSED = 7, 8  # of latch_adjoint_carry
+(
+    CANDIDATE, THRESHOLD, ALPHA, START, RESET, RESET_STATE, STATES, LEFT, IS_LEFT,
+    GRAD, CARRY, PASSED, IS_OPEN, GRAD_CANDIDATE, GRAD_THRESHOLD, GRAD_ALPHA, GRAD_RESET_STATE,
+) = range(len(LatchArrays._fields))  # fmt: skip
 
 
 @compile_inline
@@ -80,7 +80,7 @@ def latch_carry(args):
             return
         b, first, n, piece, begin, end = split_task(h, task)
         fresh = row(h, args, RESET_STATE, 0, 0, first, n)
-        state, known = row(h, args, SET, b, piece, first, n), row(h, args, WHETHER_SET, b, piece, first, n)
+        state, known = row(h, args, LEFT, b, piece, first, n), row(h, args, IS_LEFT, b, piece, first, n)
         zero, one = fresh.dtype.type(0), fresh.dtype.type(1)
         for d in range(n):
             state[d] = zero
@@ -208,7 +208,7 @@ def latch_adjoint_carry(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        passed, open_ = row(h, args, PASSED, b, piece, first, n), row(h, args, WHETHER_PASSED, b, piece, first, n)
+        passed, open_ = row(h, args, PASSED, b, piece, first, n), row(h, args, IS_OPEN, b, piece, first, n)
         zero, one = passed.dtype.type(0), passed.dtype.type(1)
         for d in range(n):
             passed[d] = zero

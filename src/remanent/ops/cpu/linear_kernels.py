@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from remanent.ops.cpu.arrays import LinearArrays
 from remanent.ops.cpu.kernels import (
     SPAN,
     TASKS,
@@ -18,11 +19,11 @@ from remanent.ops.cpu.kernels import (
 )
 
 AHEAD = 8
-DECAY, START, RESET, RESET_STATE = range(4)
-VALUE, STATES = 4, 5  # of linear_forward
-LEFT, KEPT = 5, 6  # of linear_carry, beside VALUE
-GRAD, CARRY, STATE, GRAD_DECAY, GRAD_VALUE, GRAD_RESET_STATE = range(4, 10)  # of linear_backward
-PASSED = 5  # of linear_adjoint_carry, beside GRAD and KEPT
+"""Steps before a row is used at which it is asked for."""
+(
+    DECAY, START, RESET, RESET_STATE, VALUE, STATES, LEFT, KEPT,
+    GRAD, CARRY, PASSED, GRAD_DECAY, GRAD_VALUE, GRAD_RESET_STATE,
+) = range(len(LinearArrays._fields))  # fmt: skip
 
 
 def linear_forward(args):
@@ -46,7 +47,7 @@ def linear_forward(args):
 
 
 def linear_carry(args):
-    """What each piece leaves behind by itself, and the factor on what came before it."""
+    """What each piece leaves behind by itself, and the factor on the state before it."""
     h = header(args)
     while True:
         task = take(h)
@@ -102,12 +103,12 @@ def linear_backward(args):
                 if cut:
                     previous = fresh
                 elif t > 0:
-                    previous = row(h, args, STATE, b, t - 1, first, n)
+                    previous = row(h, args, STATES, b, t - 1, first, n)
                 else:
                     previous = row(h, args, START, b, 0, first, n)
                 if t - AHEAD >= begin:
                     prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
-                    prefetch(row(h, args, STATE, b, t - AHEAD, first, n))
+                    prefetch(row(h, args, STATES, b, t - AHEAD, first, n))
                     prefetch(row(h, args, GRAD_VALUE, b, t - AHEAD, first, n))
                 g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
                 grad_value = row(h, args, GRAD_VALUE, b, t, first, n)

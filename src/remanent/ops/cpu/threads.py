@@ -1,4 +1,4 @@
-"""Compiles kernels and runs them on several threads: torch's own team where it can be reached, else Python's."""
+"""Compiles kernels and runs them on several threads: those of torch where they can be reached, otherwise Python's."""
 
 import ctypes
 import functools
@@ -14,8 +14,8 @@ import torch
 _lock = threading.Lock()
 
 
-class _Process:
-    """What belongs to this process alone: a child after a fork has none of its parent's threads."""
+class Process:
+    """What belongs to this process alone: after a fork, a child has none of its parent's threads."""
 
     forked = False
     pool: ThreadPoolExecutor | None = None
@@ -24,7 +24,7 @@ class _Process:
 def _after_fork() -> None:
     global _lock
     _lock = threading.Lock()  # another thread of the parent may have held it
-    _Process.forked, _Process.pool = True, None
+    Process.forked, Process.pool = True, None
 
 
 if hasattr(os, "register_at_fork"):
@@ -32,14 +32,14 @@ if hasattr(os, "register_at_fork"):
 
 
 def run(kernel: Any, arguments: np.ndarray, workers: int) -> None:
-    """Calls a kernel on as many threads as asked, at once, and returns when all have returned.
+    """Calls a kernel on several threads at once, and returns when all of them have returned.
 
-    A kernel shares out its work itself, so that any number of threads, started at any time, is right.
+    A kernel divides its work itself, so that any number of threads, started at any time, is right.
     """
     address = arguments.ctypes.data
     if workers == 1:
         kernel.call(address)
-    elif kernel.team is not None and not _Process.forked:
+    elif kernel.team is not None and not Process.forked:
         kernel.team(kernel.address, address, workers, 0)
     else:
         others = [_pool().submit(kernel.call, address) for _ in range(workers - 1)]
@@ -60,7 +60,7 @@ class Kernel:
 
 @functools.cache
 def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
-    """The kernel for arrays of a dtype: compiled at its first use on a machine, then read from disk."""
+    """The kernel for arrays of a dtype: compiled at its first use on a machine, and read from disk from then on."""
     import numba
 
     element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
@@ -77,7 +77,7 @@ def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
 
 @functools.cache
 def _torch_team() -> Any:
-    """Runs a C function on the OpenMP threads that torch uses, or None where these are not GNU's.
+    """A function that runs a C function on torch's OpenMP threads, or None where these are not GNU's.
 
     A second set of threads would compete with torch's, which wait for work in a loop for milliseconds.
     """
@@ -92,6 +92,6 @@ def _torch_team() -> Any:
 
 def _pool() -> ThreadPoolExecutor:
     with _lock:
-        if _Process.pool is None:
-            _Process.pool = ThreadPoolExecutor(max(os.cpu_count() or 1, torch.get_num_threads()), "remanent")
-        return _Process.pool
+        if Process.pool is None:
+            Process.pool = ThreadPoolExecutor(max(os.cpu_count() or 1, torch.get_num_threads()), "remanent")
+        return Process.pool

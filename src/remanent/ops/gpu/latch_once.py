@@ -8,10 +8,12 @@ from remanent.ops.gpu.look_back import (
     await_words,
     gathered,
     gathered_before,
+    greater,
     latest,
     latest_before,
     pick,
     piece_of,
+    plus,
     publish,
     tile,
     tile_flags,
@@ -40,7 +42,7 @@ def _latest_of(words, stride, place, mask, GROUP: tl.constexpr):
     row = tl.arange(0, GROUP)[:, None]
     value, mark = await_words(words + row * stride, mask & (row < place))
     key = tl.where(mark == 2, row + 1, 0)
-    best = tl.max(key, 0, keep_dims=True)
+    best = tl.reduce(key, 0, greater, keep_dims=True)
     return pick(value, (key == best) & (best > 0)), (best > 0).to(tl.int32)
 
 
@@ -255,10 +257,10 @@ def latch_backward_once(
             carry = tl.where(fresh[n], 0.0, carry)
     row = (piece.to(tl.int64) * B + b) * D + channel
     if not THRESHOLD_MOVES:
-        tl.store(grad_threshold + row, tl.sum(threshold_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+        tl.store(grad_threshold + row, tl.reduce(threshold_sum.to(tl.float64), 0, plus, keep_dims=True), mask=mask)
     if not ALPHA_MOVES:
-        tl.store(grad_alpha + row, tl.sum(alpha_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+        tl.store(grad_alpha + row, tl.reduce(alpha_sum.to(tl.float64), 0, plus, keep_dims=True), mask=mask)
     if RESET:
-        tl.store(grad_reset_state + row, tl.sum(reset_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+        tl.store(grad_reset_state + row, tl.reduce(reset_sum.to(tl.float64), 0, plus, keep_dims=True), mask=mask)
     if piece == 0:
         tl.store(grad_h0 + b * D + channel, pick(carry, part == 0), mask=mask)

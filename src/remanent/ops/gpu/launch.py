@@ -11,19 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops.reference import SPAN, compute_dtype
+from remanent.ops.arguments import SPAN, compute_dtype
+from remanent.ops.gpu.arrays import LatchArrays, LinearArrays
 
 FILL = 512
-"""Programs that fill a device other than CUDA."""
+"""The programs that fill a device other than CUDA."""
 FILL_PER_PROCESSOR = 16
-"""Programs that fill a multiprocessor; each is one warp."""
+"""The programs, of one warp each, that fill a multiprocessor."""
 STEPS = 8
-"""Time steps that a program loads together."""
+"""The time steps that a program loads together."""
 LATCH_BACKWARD_STEPS = 4
-"""The same in the latch's backward pass, where more would not fit into the registers."""
-
-
+"""Time steps that the latch's backward pass loads together; more would not fit into the registers."""
 DEVICES = ("cuda", "xpu")
+"""The devices for which Triton compiles."""
 
 
 def usable() -> bool:
@@ -32,19 +32,40 @@ def usable() -> bool:
 
 
 def interpreted() -> bool:
-    """Whether Triton runs kernels by its interpreter, on tensors of the CPU."""
+    """Whether Triton's interpreter runs the kernels, on tensors of the CPU."""
     return os.environ.get("TRITON_INTERPRET") == "1" and usable()
 
 
-def launch(kernel: Any, like: Tensor, pieces: int, *args: Any, options: dict[str, Any]) -> None:
-    """Runs a kernel on the device of `like` (B, T, D); no fused multiply-add, which would change bits."""
+def launch(
+    kernel: Any,
+    like: Tensor,
+    pieces: int,
+    length: int,
+    arrays: LatchArrays | LinearArrays,
+    options: dict[str, Any],
+) -> None:
+    """Runs a kernel, without the fused multiply-add, which would change bits.
+
+    Args:
+        kernel: the kernel.
+        like: a sequence (B, T, D) on the device.
+        pieces: the number of pieces that time is cut into.
+        length: the steps of a piece.
+        arrays: the kernel gets those that it names, and the strides and `_MOVES` of those for which it names them.
+        options: other arguments of the kernel, by name; they may replace STEPS.
+    """
     import triton.language as tl
 
-    block = _block(like)
+    B, T, D = like.shape
     dtype = tl.float64 if like.dtype in (torch.float64, torch.complex128) else tl.float32
-    sizes = {"STEPS": STEPS, "BLOCK": block, "DTYPE": dtype} | options
+    arguments = {"B": B, "T": T, "D": D, "length": length, "STEPS": STEPS, "BLOCK": _block(like), "DTYPE": dtype}
+    for name, array in arrays._asdict().items():
+        arguments |= {name: as_real(array), f"{name}_strides": strides(array)}
+        arguments |= {f"{name.upper()}_MOVES": array is not None and array.dim() == 3}
+    arguments |= {"RESET": arrays.reset is not None} | options
+    wanted = {name: arguments[name] for name in kernel.arg_names}
     with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
-        kernel[(_programs(like) * pieces,)](*args, **sizes, num_warps=1, enable_fp_fusion=False)
+        kernel[(_programs(like) * pieces,)](**wanted, num_warps=1, enable_fp_fusion=False)
 
 
 def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:
@@ -61,12 +82,12 @@ def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:
 
 
 def _programs(like: Tensor) -> int:
-    """Programs for a piece of time."""
+    """The programs of a piece of time."""
     return like.shape[0] * -(-like.shape[2] // _block(like))
 
 
 def _block(like: Tensor) -> int:
-    """Channels of a program: wider elements leave fewer registers."""
+    """The channels of a program: wider elements leave fewer registers."""
     return 64 if like.element_size() <= 4 else 32
 
 
@@ -94,13 +115,13 @@ def sums_or_rows(grad: Tensor, like: Tensor, pieces: int) -> Tensor:
 
 
 def rows_like(out: Tensor) -> Tensor:
-    """The tensor itself where a kernel can fill it, else another to copy from: channels must lie side by side."""
+    """The tensor itself where its channels lie side by side, as a kernel needs; otherwise a buffer."""
     fits = out.stride(-1) == 1 if out.dim() == 3 else out.is_contiguous()
     return out if fits else torch.empty(out.shape, dtype=out.dtype, device=out.device)
 
 
 def give(out: Tensor | None, wanted: Tensor) -> None:
-    """Puts a kernel's result where the caller wants it; one row of sums a program is summed now."""
+    """Copies a kernel's result to where it belongs; for a parameter (D,), sums the rows of all programs."""
     if out is None:
         wanted.zero_()
     elif wanted.dim() == 1:

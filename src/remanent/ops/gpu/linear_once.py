@@ -10,6 +10,7 @@ from remanent.ops.gpu.look_back import (
     composed_before,
     pick,
     piece_of,
+    plus,
     publish,
     tile,
     tile_flags,
@@ -66,7 +67,17 @@ def _look_back(
 
 
 @triton.jit(
-    do_not_specialize=["B", "T", "D", "words_stride", "size", "group_size", "decay_strides", "value_strides", "states_strides"]
+    do_not_specialize=[
+        "B",
+        "T",
+        "D",
+        "words_stride",
+        "size",
+        "group_size",
+        "decay_strides",
+        "value_strides",
+        "states_strides",
+    ]
 )
 def linear_forward_once(
     decay, value, h0, reset, reset_state, states, piece_words, group_words, block_words,
@@ -117,7 +128,8 @@ def linear_forward_once(
 
 @triton.jit(
     do_not_specialize=[
-        "B", "T", "D", "pieces", "words_stride", "size", "group_size", "grad_strides", "states_strides", "decay_strides",
+        "B", "T", "D", "pieces", "words_stride", "size", "group_size", "grad_strides", "states_strides",
+        "decay_strides",
         "grad_decay_strides", "grad_value_strides",
     ]
 )  # fmt: skip
@@ -194,8 +206,8 @@ def linear_backward_once(
             carry = tl.where(fresh[n], 0.0, carry)
     row = (piece.to(tl.int64) * B + b) * D + channel
     if not DECAY_MOVES:
-        tl.store(grad_decay + row, tl.sum(decay_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+        tl.store(grad_decay + row, tl.reduce(decay_sum.to(tl.float64), 0, plus, keep_dims=True), mask=mask)
     if RESET:
-        tl.store(grad_reset_state + row, tl.sum(reset_sum.to(tl.float64), 0, keep_dims=True), mask=mask)
+        tl.store(grad_reset_state + row, tl.reduce(reset_sum.to(tl.float64), 0, plus, keep_dims=True), mask=mask)
     if piece == 0:
         tl.store(grad_h0 + b * D + channel, pick(carry, part == 0), mask=mask)

@@ -49,13 +49,31 @@ def tile_flags(pointer, until, STEPS: tl.constexpr):
 
 
 @triton.jit
+def plus(a, b):
+    """Sums are reduced by functions of this module, which Triton's interpreter can be asked for at any time."""
+    return a + b
+
+
+@triton.jit
+def lesser(a, b):
+    """The smaller number."""
+    return tl.minimum(a, b)
+
+
+@triton.jit
+def greater(a, b):
+    """The larger number."""
+    return tl.maximum(a, b)
+
+
+@triton.jit
 def pick(value, chosen):
     """The one row (1, BLOCK) that is chosen, bit for bit."""
     if value.dtype == tl.float32:
-        bits = tl.sum(tl.where(chosen, value.to(tl.int32, bitcast=True), 0), 0, keep_dims=True)
+        bits = tl.reduce(tl.where(chosen, value.to(tl.int32, bitcast=True), 0), 0, plus, keep_dims=True)
         return bits.to(tl.float32, bitcast=True)
     else:  # noqa: RET505
-        return tl.sum(tl.where(chosen, value, 0), 0, keep_dims=True)
+        return tl.reduce(tl.where(chosen, value, 0), 0, plus, keep_dims=True)
 
 
 @triton.jit
@@ -70,7 +88,7 @@ def await_words(pointer, mask):
     """Values and marks, once all are published; 0 with mark 1 outside the mask."""
     neutral = tl.full((1, 1), 1 << 32, tl.int64)
     word = tl.load(pointer, mask=mask, other=neutral, volatile=True)
-    while tl.min(tl.min((word >> 32).to(tl.int32), 0), 0) == 0:
+    while tl.reduce(tl.reduce((word >> 32).to(tl.int32), 0, lesser), 0, lesser) == 0:
         word = tl.load(pointer, mask=mask, other=neutral, volatile=True)
     return word.to(tl.int32).to(tl.float32, bitcast=True), (word >> 32).to(tl.int32)
 

@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients, compute_dtype
 from remanent.ops.gpu.launch import give, interpreted, rows_like, strides, sums, sums_or_rows
-from remanent.ops.reference import SPAN, compute_dtype
 
 
 class Tiling(NamedTuple):
@@ -53,25 +53,18 @@ def tiling_for(name: str, like: Tensor) -> Tiling | None:
     return TILINGS[name if like.element_size() == 4 else f"{name}, half"]
 
 
-def latch_forward(
-    inputs: tuple[Tensor, ...],
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-    tiling: Tiling,
-) -> None:
-    """Fills the states (B, T, D) from candidate, threshold and alpha."""
-    out = rows_like(states)
-    words = _words(states, tiling, 1)
+def latch_forward(gates: Gates, initial_states: InitialStates, states: Tensor, tiling: Tiling) -> None:
+    """Fills the states of the latch, (B, T, D)."""
+    B, T, D = states.shape
+    out, words = rows_like(states), _words(states, tiling, 1)
     _launch(
         _kernels()[0].latch_forward_once,
         states,
         tiling,
-        *(*inputs, h0, reset, reset_state, out, *words[:3]),
-        *(strides(v) for v in (*inputs, out)),
-        *(*states.shape, states.shape[0] * states.shape[2]),
-        options=_moving(inputs) | {"RESET": reset is not None},
+        *(*gates, *initial_states, out, *words[:3]),
+        *(strides(v) for v in (*gates, out)),
+        *(B, T, D, B * D),
+        options=_moving(gates) | {"RESET": initial_states.reset is not None},
     )
     give(out, states)
 
@@ -79,52 +72,43 @@ def latch_forward(
 def latch_backward(
     grad: Tensor,
     starts: Tensor,
-    inputs: tuple[Tensor, ...],
+    gates: Gates,
+    resets: InitialStates,
     width: float,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, ...],
+    gradients: LatchGradients,
     tiling: Tiling,
 ) -> None:
-    """Fills the gradients of candidate, threshold, alpha, h0 and reset_state."""
-    B, _, D = grad.shape
-    pieces = _pieces(grad, tiling)
-    words = _words(grad, tiling, 1)
-    outs = [sums_or_rows(g, grad, pieces) for g in grads[:3]]
-    grad_h0, reset_sums = rows_like(grads[3]), None if reset is None else sums(grad, pieces)
+    """Fills the gradients of the latch from that of its states."""
+    B, T, D = grad.shape
+    pieces, words, reset = _pieces(grad, tiling), _words(grad, tiling, 1), resets.reset
+    wanted = (*gradients.gates, gradients.h0, gradients.reset_state)
+    outs = [sums_or_rows(g, grad, pieces) for g in gradients.gates]
+    grad_h0, reset_sums = rows_like(gradients.h0), None if reset is None else sums(grad, pieces)
     _launch(
         _kernels()[0].latch_backward_once,
         grad,
         tiling,
-        *(grad, starts, *inputs, reset, reset_state, *words[:3], *outs, grad_h0, reset_sums),
-        *(strides(v) for v in (grad, starts, *inputs, *outs)),
-        *(width, *grad.shape, pieces, B * D),
-        options=_moving(inputs) | {"RESET": reset is not None, "SPAN": SPAN},
+        *(grad, starts, *gates, reset, resets.reset_state, *words[:3], *outs, grad_h0, reset_sums),
+        *(strides(v) for v in (grad, starts, *gates, *outs)),
+        *(width, B, T, D, pieces, B * D),
+        options=_moving(gates) | {"RESET": reset is not None, "SPAN": SPAN},
     )
-    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
-        give(out, wanted)
+    for out, place in zip((*outs, grad_h0, reset_sums), wanted, strict=True):
+        give(out, place)
 
 
-def linear_forward(
-    decay: Tensor,
-    value: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    states: Tensor,
-    tiling: Tiling,
-) -> None:
-    """Fills the states (B, T, D)."""
-    out = rows_like(states)
-    words = _words(states, tiling, 2)
+def linear_forward(decay: Tensor, value: Tensor, initial_states: InitialStates, states: Tensor, tiling: Tiling) -> None:
+    """Fills the states of the linear recurrence, (B, T, D)."""
+    B, T, D = states.shape
+    out, words = rows_like(states), _words(states, tiling, 2)
     _launch(
         _kernels()[1].linear_forward_once,
         states,
         tiling,
-        *(decay, value, h0, reset, reset_state, out, *words[:3]),
+        *(decay, value, *initial_states, out, *words[:3]),
         *(strides(v) for v in (decay, value, out)),
-        *(*states.shape, states.shape[0] * states.shape[2], *words.sizes),
-        options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
+        *(B, T, D, B * D, *words.sizes),
+        options={"DECAY_MOVES": decay.dim() == 3, "RESET": initial_states.reset is not None},
     )
     give(out, states)
 
@@ -133,28 +117,25 @@ def linear_backward(
     grad: Tensor,
     states: Tensor,
     decay: Tensor,
-    h0: Tensor | None,
-    reset: Tensor | None,
-    reset_state: Tensor | None,
-    grads: tuple[Tensor, ...],
+    initial_states: InitialStates,
+    gradients: LinearGradients,
     tiling: Tiling,
 ) -> None:
-    """Fills the gradients of decay, value, h0 and reset_state."""
-    B, _, D = grad.shape
-    pieces = _pieces(grad, tiling)
-    words = _words(grad, tiling, 2)
-    outs = [sums_or_rows(g, grad, pieces) for g in grads[:2]]
-    grad_h0, reset_sums = rows_like(grads[2]), None if reset is None else sums(grad, pieces)
+    """Fills the gradients of the linear recurrence from its states and their gradient."""
+    B, T, D = grad.shape
+    pieces, words, reset = _pieces(grad, tiling), _words(grad, tiling, 2), initial_states.reset
+    outs = [sums_or_rows(g, grad, pieces) for g in gradients[:2]]
+    grad_h0, reset_sums = rows_like(gradients[2]), None if reset is None else sums(grad, pieces)
     _launch(
         _kernels()[1].linear_backward_once,
         grad,
         tiling,
-        *(grad, states, decay, h0, reset, reset_state, *words[:3], *outs, grad_h0, reset_sums),
+        *(grad, states, decay, *initial_states, *words[:3], *outs, grad_h0, reset_sums),
         *(strides(v) for v in (grad, states, decay, *outs)),
-        *(*grad.shape, pieces, B * D, *words.sizes),
+        *(B, T, D, pieces, B * D, *words.sizes),
         options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
     )
-    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+    for out, wanted in zip((*outs, grad_h0, reset_sums), gradients, strict=True):
         give(out, wanted)
 
 
@@ -191,8 +172,8 @@ def _words(like: Tensor, tiling: Tiling, kinds: int) -> _Words:
     return _Words(words[: ends[0]], words[ends[0] : ends[1]], words[ends[1] :], (B * D * pieces, B * D * groups))
 
 
-def _moving(inputs: tuple[Tensor, ...]) -> dict[str, bool]:
-    return {"THRESHOLD_MOVES": inputs[1].dim() == 3, "ALPHA_MOVES": inputs[2].dim() == 3}
+def _moving(gates: Gates) -> dict[str, bool]:
+    return {"THRESHOLD_MOVES": gates.threshold.dim() == 3, "ALPHA_MOVES": gates.alpha.dim() == 3}
 
 
 def _compiled_kernels() -> tuple[ModuleType, ModuleType]:

@@ -11,15 +11,15 @@ from remanent.tasks.automata.words import WordTask
 
 @dataclass(frozen=True)
 class FlipFlop(WordTask):
-    r"""Flip-flop: letters that set one of V values or hold, to be answered with the value set last.
+    r"""Flip-flop: letters set one of V values or hold it, and the answer at every step is the value set last.
 
-    Letter v < V sets the value v, letter V holds. The first letter always sets; each later one does
-    with probability p. Values are set alike. The metric is the share of words right at every step.
+    Letter v < V sets the value v, letter V holds. The first letter always sets a value, each later letter with
+    probability p; all values are equally likely. The metric is the share of words that are right at every step.
 
     Args:
-        steps: T, at least 1.
-        values: V, at least 2.
-        write_probability: p, in [0, 1].
+        steps: T, the number of letters, at least 1.
+        values: V, the number of values, at least 2.
+        write_probability: p, the probability that a letter sets a value, in [0, 1].
 
     Raises:
         ValueError: an option is out of its range.
@@ -54,7 +54,7 @@ class FlipFlop(WordTask):
 
     @property
     def chance(self) -> float:
-        r"""$\frac{1}{V} (1 - p + \frac{p}{V})^{T-1}$, exact: no guess beats one value throughout."""
+        r"""$\frac{1}{V} (1 - p + \frac{p}{V})^{T-1}$, exact: the best guess is one value throughout."""
         stays = 1 - self.write_probability + self.write_probability / self.values
         return float(stays ** (self.steps - 1) / self.values)
 
@@ -68,7 +68,7 @@ class FlipFlop(WordTask):
 
     def follow(self, letters: Tensor, state: Tensor) -> Tensor:
         """See `WordTask`."""
-        # Position 0 stands for the state before the letters, so that there always is a last set.
+        # position 0 holds the state before the letters, so that there always is a last value set
         known = torch.cat([state[:, None], letters], dim=1)
         position = torch.arange(known.shape[1])
         last_set = torch.where(known < self.values, position, 0).cummax(1).values

@@ -11,21 +11,22 @@ from remanent._options import check_at_least
 from remanent.tasks.automata.words import WordTask
 
 GROUPS = (*(f"Z{n}" for n in range(2, 61)), "S3", "S4", "A5")
+"""The groups: the cyclic ones of 2 to 60 elements, two symmetric ones, and an alternating one."""
 
 
 @dataclass(frozen=True)
 class GroupWord(WordTask):
-    r"""Group word: elements of a group, to be answered with their product so far: $g_t = x_t g_{t-1}$.
+    r"""Group word: letters are elements of a group; the answer at every step is their product so far.
 
-    Each new letter multiplies from the left, $g_t = x_t x_{t-1} \cdots x_1$. Letters are all elements,
-    drawn alike. Element i of Zn is the number i, and its product the sum modulo n. The elements of Sn
+    Each new letter multiplies from the left, $g_t = x_t g_{t-1} = x_t x_{t-1} \cdots x_1$. All elements are
+    equally likely. Element i of Zn is the number i, and the product is the sum modulo n. The elements of Sn
     and An are the permutations (the even ones) in lexicographic order, so that 0 is the identity; in
-    a product the right one acts first, $(pq)(i) = p(q(i))$. The metric is the share of words right at
+    a product the right one acts first, $(pq)(i) = p(q(i))$. The metric is the share of words that are right at
     every step.
 
     Args:
-        steps: T, at least 1.
-        group: "Z2" to "Z60", "S3", "S4" or "A5".
+        steps: T, the number of letters, at least 1.
+        group: the group, "Z2" to "Z60", "S3", "S4" or "A5".
 
     Raises:
         ValueError: `steps` is below 1, or the group is none of these.
@@ -59,7 +60,7 @@ class GroupWord(WordTask):
 
     @property
     def chance(self) -> float:
-        r"""$|G|^{-T}$, exact: every word of products is as likely."""
+        r"""$|G|^{-T}$, exact: all words of products are equally likely."""
         return float((1 / self.output_size) ** self.steps)
 
     def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
@@ -75,7 +76,7 @@ class GroupWord(WordTask):
 
 @cache
 def multiplication_table(group: str) -> Tensor:
-    """The number of the product of elements i and j of one of `GROUPS`, (N, N).
+    """The multiplication table of one of `GROUPS`: the number of the product of elements i and j, (N, N).
 
     >>> multiplication_table("Z3").tolist()
     [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
@@ -94,11 +95,11 @@ def _is_even(permutation: tuple[int, ...]) -> bool:
 
 
 def _prefix_products(letters: Tensor, table: Tensor) -> Tensor:
-    """The products of the first t letters, (B, T): after k rounds, of the last 2^k of them."""
+    """The products of the first t letters, (B, T); after k rounds, those of the last 2^k letters."""
     product = letters.T
     steps, reach = len(product), 1
     while reach < steps:
-        # The later letters stand on the left.
+        # later letters multiply from the left
         longer = table[product[reach:], product[:-reach]]
         product = torch.cat([product[:reach], longer])
         reach *= 2

@@ -1,4 +1,4 @@
-"""Parity: whether the ones so far are odd, the shortest memory that no letter may be missed by."""
+"""Parity: whether the number of ones so far is odd, the smallest memory that must not miss any letter."""
 
 from dataclasses import dataclass
 
@@ -11,12 +11,12 @@ from remanent.tasks.automata.words import WordTask
 
 @dataclass(frozen=True)
 class Parity(WordTask):
-    r"""Parity: letters 0 and 1 alike, to be answered with the parity so far: $\sum_{s \le t} x_s \bmod 2$.
+    r"""Parity: letters 0 and 1, equally likely; the answer is the parity so far, $\sum_{s \le t} x_s \bmod 2$.
 
-    The metric is the share of words right at every step.
+    The answer is asked for at every step. The metric is the share of words that are right at every step.
 
     Args:
-        steps: T, at least 1.
+        steps: T, the number of letters, at least 1.
 
     Raises:
         ValueError: `steps` is below 1.
@@ -41,7 +41,7 @@ class Parity(WordTask):
 
     @property
     def chance(self) -> float:
-        r"""$2^{-T}$, exact: every word of states is as likely."""
+        r"""$2^{-T}$, exact: all words of states are equally likely."""
         return float(0.5**self.steps)
 
     def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:

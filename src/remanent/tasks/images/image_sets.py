@@ -1,4 +1,4 @@
-"""Image sets as plain arrays: scikit-learn's digits, and MNIST from IDX files or the network."""
+"""Image sets as tensors: scikit-learn's digits, and MNIST from IDX files or the network."""
 
 import gzip
 import hashlib
@@ -35,7 +35,7 @@ MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in
 
 
 class ImageSet(NamedTuple):
-    """Images (N, height, width) in [-0.5, 0.5], their classes (N,), and who is in which split."""
+    """Images (N, height, width) in [-0.5, 0.5], their classes (N,), and the numbers of the images in each split."""
 
     images: Tensor
     classes: Tensor
@@ -46,7 +46,7 @@ class ImageSet(NamedTuple):
 
 @cache
 def load_digits() -> ImageSet:
-    """The 1,797 digits of 8 x 8 pixels in scikit-learn: 1,257 to train, 180 to validate, 360 to test."""
+    """The 1,797 digits of 8 x 8 pixels in scikit-learn: 1,257 for training, 180 for validation, 360 for test."""
     try:
         from sklearn.datasets import load_digits
     except ModuleNotFoundError as error:
@@ -59,13 +59,13 @@ def load_digits() -> ImageSet:
 
 
 def load_mnist(data_dir: str | None) -> ImageSet:
-    """MNIST from `data_dir`, else from the folder REMANENT_DATA, else fetched and checked."""
+    """MNIST from `data_dir`, else from the folder that REMANENT_DATA names, else fetched and checked."""
     return _load_mnist(data_folder(data_dir))
 
 
 @cache
 def _load_mnist(folder: str | None) -> ImageSet:
-    """55,000 images to train, 5,000 to validate, the official 10,000 to test."""
+    """55,000 images for training, 5,000 for validation, the official 10,000 for test."""
     arrays = [_read_idx(path) for path in _find_mnist(folder)]
     images = np.concatenate([arrays[0], arrays[2]])
     classes = np.concatenate([arrays[1], arrays[3]])
@@ -84,7 +84,7 @@ def _load_mnist(folder: str | None) -> ImageSet:
 
 
 def _find_mnist(folder: str | None) -> list[Path]:
-    """The four files in a folder the user named, else fetched and checked."""
+    """The four files in the folder of the user, else fetched and checked."""
     if folder is None:
         return [_fetch(name, *hashes) for name, hashes in MNIST_FILES.items()]
     places = [Path(folder), Path(folder) / "raw", Path(folder) / "MNIST" / "raw"]

@@ -1,4 +1,4 @@
-"""The Pathfinder images of the Long Range Arena release, as found in a folder."""
+"""The Pathfinder images of the Long Range Arena release, in a folder of the user."""
 
 import os
 from functools import cache
@@ -12,11 +12,13 @@ from torch import Tensor
 from remanent.tasks.fetching import data_folder
 
 DIFFICULTIES = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
+"""The folders of the release, by the length of the curves."""
 WHERE = "the Long Range Arena release (github.com/google-research/long-range-arena)"
+"""The source of the images, for errors."""
 
 
 class PathfinderFiles(NamedTuple):
-    """Where the images are, their classes (N,), and who is in which split."""
+    """The paths of the images, their classes (N,), and the numbers of the images in each split."""
 
     paths: list[str]
     classes: Tensor
@@ -26,19 +28,19 @@ class PathfinderFiles(NamedTuple):
 
 
 def load_pathfinder(data_dir: str | None, size: int, difficulty: str) -> PathfinderFiles:
-    """The images of a size and a difficulty in `data_dir`, else in the folder REMANENT_DATA.
+    """The images of a size and a difficulty in `data_dir`, else in the folder that REMANENT_DATA names.
 
-    Four fifths are to train, a tenth each to validate and to test. Images that are empty files, of
+    Four fifths are for training, a tenth each for validation and test. Empty files, of
     which the release has a few, are left out.
 
     Raises:
-        FileNotFoundError: there is no such folder, or it does not hold them.
-        ValueError: a line of their list is damaged, or an image of it is missing.
+        FileNotFoundError: the folder does not exist, or does not hold the images.
+        ValueError: a line of their list is damaged, or an image in the list is missing.
     """
     folder = data_folder(data_dir)
     if folder is None:
         raise FileNotFoundError(
-            f"Pathfinder's images are not fetched, for they are large: get {WHERE} and name its folder by "
+            f"Pathfinder's images are not fetched, since they are large: get {WHERE} and name its folder by "
             "--data-dir or REMANENT_DATA"
         )
     return _load(_find(Path(folder), size, difficulty))
@@ -48,7 +50,7 @@ def read_pictures(paths: list[str], size: int) -> Tensor:
     """Grey images in [-0.5, 0.5], (N, size, size).
 
     Raises:
-        ValueError: a file is no image, or of another size.
+        ValueError: a file is not an image, or has another size.
     """
     try:
         from PIL import Image
@@ -69,7 +71,7 @@ def read_pictures(paths: list[str], size: int) -> Tensor:
 
 
 def _find(folder: Path, size: int, difficulty: str) -> Path:
-    """The folder that holds imgs/ and metadata/, however much of the way to it was named."""
+    """The folder that holds imgs/ and metadata/, from any folder on the way to it."""
     way = ("lra_release", f"pathfinder{size}", difficulty)
     places = [folder.joinpath(*way[i:]) for i in range(3)]
     if folder.name == difficulty:
@@ -99,7 +101,7 @@ def _load(folder: Path) -> PathfinderFiles:
 
 
 def _read_list(record: Path, folder: Path) -> list[tuple[str, int]]:
-    """The images of one list, which is plain text whatever its name says, and whether their dots are joined."""
+    """The images of one list, which is plain text in spite of its name, and whether their dots are joined."""
     try:
         lines = record.read_bytes().decode().splitlines()
     except UnicodeDecodeError as error:
@@ -115,7 +117,7 @@ def _read_list(record: Path, folder: Path) -> list[tuple[str, int]]:
         try:
             empty = path.stat().st_size == 0
         except OSError:
-            raise ValueError(f"{record}:{number} must name an image that is there, got {path}") from None
+            raise ValueError(f"{record}:{number} must name an image that exists, got {path}") from None
         if not empty:
             images.append((os.fspath(path), int(fields[3])))
     return images

@@ -1,4 +1,4 @@
-"""Pathfinder: read a picture of dashed curves pixel by pixel, then say whether its two dots are joined."""
+"""Pathfinder: read a picture of dashed curves pixel by pixel, then decide whether its two dots are joined."""
 
 from dataclasses import dataclass, field
 
@@ -27,17 +27,21 @@ class Pathfinder(Task):
     ones longer and broader ones.
 
     Args:
-        size: pixels a side, 8 to 128.
-        padding: K, empty steps after the picture, at least 0.
-        source: "generated", drawn as they are needed, or "long-range-arena", that benchmark's files.
-        dashes: dashes of a long curve, at least 2; generated pictures only, as are the next four.
-        dash: length of a dash in pixels, above 0.
-        gap: length of a gap in pixels, at least 1; curves keep 1.75 gaps from one another.
-        distractors: how many short curves, at least 0.
-        distractor_dashes: dashes of a short curve, at least 2.
-        difficulty: a folder of the files, "curv_baseline", "curv_contour_length_9" or
+        size: the pixels of a side, 8 to 128.
+        padding: K, the number of empty steps after the picture, at least 0.
+        source: "generated" for pictures that are drawn when needed, or "long-range-arena" for the files of that
+            benchmark.
+        dashes: in generated pictures, the number of dashes of a long curve, at least 2; None to follow the size.
+        dash: in generated pictures, the length of a dash in pixels, above 0; None to follow the size.
+        gap: in generated pictures, the length of a gap in pixels, at least 1; curves keep a distance of 1.75 gaps.
+            None to follow the size.
+        distractors: in generated pictures, the number of short curves, at least 0; None to follow the size.
+        distractor_dashes: in generated pictures, the number of dashes of a short curve, at least 2; None to follow
+            the size.
+        difficulty: the folder of the benchmark's files, "curv_baseline", "curv_contour_length_9" or
             "curv_contour_length_14".
-        data_dir: a folder that holds the files; None for the environment's REMANENT_DATA.
+        data_dir: a folder with the benchmark's files; None for the folder that the environment variable
+            REMANENT_DATA names.
 
     Raises:
         ValueError: an option is not among its choices or out of its range.
@@ -91,14 +95,14 @@ class Pathfinder(Task):
 
     @property
     def chance(self) -> float:
-        """A half; of files, the share of the most frequent class in the test split."""
+        """A half; where pictures are files, the share of the most frequent class in the test split."""
         if self.source == "generated":
             return 0.5
         files = self._files()
         return largest_share(files.classes[files.test])
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws inputs (B, size * size + K, 1) and classes (B,); of files, different ones."""
+        """Draws inputs (B, size * size + K, 1) and classes (B,); pictures from files all differ."""
         if self.source == "generated":
             seeds = torch.randint(2**62, (batch_size,), generator=generator).tolist()
             x, classes = self._draw([torch.Generator().manual_seed(seed) for seed in seeds])
@@ -110,12 +114,12 @@ class Pathfinder(Task):
         return torch.cat([x, x.new_zeros(batch_size, self.padding, 1)], dim=1), classes
 
     def split_size(self, split: str) -> int:
-        """512 pictures in either split; of files, a tenth of them."""
+        """512 pictures in each split; a tenth of them where they are files."""
         check_split(split)
         return 512 if self.source == "generated" else len(getattr(self._files(), split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The picture in one piece, then the empty steps in blocks; the class comes last."""
+        """Gives the picture in one piece, then the empty steps in blocks; the class comes last."""
         check_split(split)
         sizes = list(blocks(length, least=0))
         if self.source == "generated":
@@ -128,7 +132,7 @@ class Pathfinder(Task):
         return then_empty(x, sizes, classes)
 
     def _style(self) -> Style:
-        """What pictures look like: the options, or what suits the size."""
+        """The style of the pictures: the options, or their values for the size."""
         fine = self.size < 24
         width = max(1.0, self.size / 32)
         dashes = min(9, (9 * self.size + 16) // 32) if self.dashes is None else self.dashes

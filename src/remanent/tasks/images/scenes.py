@@ -12,31 +12,31 @@ Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
 
 DIRECTIONS = 1024
-"""Headings there are, all around."""
+"""The number of headings in a full turn."""
 STEADINESS = 4
-"""How many turns it takes at least to go from straight on to the sharpest turn."""
+"""The fewest turns from going straight to the sharpest turn."""
 LINE = np.float32(0.7)
-"""How bright a line is beside a dot, which a small picture could not show by its size alone."""
+"""The brightness of a line relative to a dot, whose size alone would not show it in a small picture."""
 CANDIDATES = (3, 40, 24)
-"""Curves tried at a time for the first place in a scene, for the second, and for each distractor's."""
+"""The number of curves that are tried at a time for the first place in a scene, the second, and each distractor."""
 ROUNDS = 300
-"""Scenes begun, all in vain, before the curves are said not to fit."""
+"""The number of failed attempts at a scene before an error says that the curves do not fit."""
 
-# Rounded, so that the last bit of a machine's cosine never decides whether a scene is taken.
+# rounded, so that the last bit of a cosine, which differs between machines, never decides about a scene
 _COSINES = np.array([round(math.cos(2 * math.pi * i / DIRECTIONS) * 2**20) / 2**20 for i in range(DIRECTIONS)])
 _COMPASS = np.stack([_COSINES, np.roll(_COSINES, DIRECTIONS // 4)], axis=-1)
 
 
 class Style(NamedTuple):
-    """What pictures look like; lengths in pixels.
+    """The style of pictures; lengths are in pixels.
 
     Attributes:
-        size: pixels a side.
-        dashes: dashes of either target curve.
-        dash: length of a dash.
-        gap: length of a gap.
-        distractors: short curves beside the two.
-        distractor_dashes: dashes of each of them.
+        size: the pixels of a side.
+        dashes: the number of dashes of each target curve.
+        dash: the length of a dash.
+        gap: the length of a gap.
+        distractors: the number of short curves beside the two.
+        distractor_dashes: the number of dashes of each short curve.
     """
 
     size: int
@@ -73,12 +73,12 @@ class Style(NamedTuple):
 
     @property
     def tolerance(self) -> float:
-        """How much the dots may be further from each other, or nearer, if joined than if not."""
+        """The largest difference between the dots' distance if they are joined and if they are not."""
         return self.length / 30
 
     @property
     def sharpest(self) -> float:
-        """The most a curve turns between a dash and a gap, in headings: on a radius of 1/8 of a side, or 40 degrees."""
+        """The sharpest turn between a dash and a gap, in headings: on a radius of 1/8 of a side, or 40 degrees."""
         return DIRECTIONS * min(1 / 9, 4 * (self.dash + self.gap) / self.size / (2 * math.pi))
 
 
@@ -88,8 +88,8 @@ class Scenes(NamedTuple):
     Attributes:
         targets: the two curves, (N, 2, 2 dashes, 2).
         distractors: the short curves, (N, distractors, 2 distractor_dashes, 2).
-        dots: where the two dots would be if joined, at [:, 1], and if not, at [:, 0]: (N, 2, 2, 2).
-        joined: whether they are, (N,).
+        dots: the places of the two dots if they are joined, at [:, 1], and if not, at [:, 0]: (N, 2, 2, 2).
+        joined: whether the dots are joined, (N,).
     """
 
     targets: Array
@@ -99,7 +99,7 @@ class Scenes(NamedTuple):
 
 
 def draw_scenes(generators: list[torch.Generator], style: Style) -> Scenes:
-    """Draws a scene from each generator, whatever the others are.
+    """Draws a scene from each generator, independent of the others.
 
     Raises:
         ValueError: the curves do not fit.
@@ -127,7 +127,7 @@ def draw_scenes(generators: list[torch.Generator], style: Style) -> Scenes:
 
 
 def draw_images(scenes: Scenes, style: Style) -> Tensor:
-    """The pictures as pixels of 256 greys in [-0.5, 0.5], (N, size, size)."""
+    """Draws the pictures as pixels of 256 greys in [-0.5, 0.5], (N, size, size)."""
     N = len(scenes.joined)
     grid = np.arange(style.size, dtype=np.float32)
     lines = np.full((N, style.size, style.size), np.float32(-1))
@@ -142,7 +142,7 @@ def draw_images(scenes: Scenes, style: Style) -> Tensor:
 
 
 def _distances(grid: NDArray[np.float32], begin: NDArray[np.float32], end: NDArray[np.float32]) -> NDArray[np.float32]:
-    """From every pixel to a line from `begin` to `end`, both (N, 2): (N, size, size)."""
+    """The distances of all pixels to a line from `begin` to `end`, both (N, 2): (N, size, size)."""
     along = end - begin
     square = np.maximum(along[:, 0] * along[:, 0] + along[:, 1] * along[:, 1], np.float32(1e-6))
     x, y = grid[None, None, :] - begin[:, 0, None, None], grid[None, :, None] - begin[:, 1, None, None]
@@ -153,13 +153,13 @@ def _distances(grid: NDArray[np.float32], begin: NDArray[np.float32], end: NDArr
 
 
 def _places(style: Style) -> list[tuple[int, int]]:
-    """How many curves are tried for each place in a scene, and of how many points."""
+    """The number of curves that are tried for each place in a scene, and the number of their points."""
     points = [2 * style.dashes] * 2 + [2 * style.distractor_dashes] * style.distractors
     return [(CANDIDATES[min(i, 2)], P) for i, P in enumerate(points)]
 
 
 def _attempt(numbers: Array, style: Style) -> tuple[NDArray[np.int64], list[Array]]:
-    """Which scenes came out well; and of these the targets, distractors and dots, placed one after the other."""
+    """The scenes that succeeded, and their targets, distractors and dots, which are placed one after the other."""
     good = np.arange(len(numbers))
     second_owns, numbers = numbers[:, 0] < 0.5, numbers[:, 1:]
     curves: list[Array] = []
@@ -183,7 +183,7 @@ def _attempt(numbers: Array, style: Style) -> tuple[NDArray[np.int64], list[Arra
 
 
 def _curves(numbers: Array, style: Style) -> tuple[Array, Mask]:
-    """Curves (..., P, 2) from P + 2 numbers each, and whether they lie in the picture and off themselves."""
+    """Curves (..., P, 2) from P + 2 numbers each, and whether they are in the picture and do not cross themselves."""
     P = numbers.shape[-1] - 2
     bend = (2 * numbers[..., :1] - 1) * style.sharpest
     drift = np.cumsum((2 * numbers[..., 3:-1] - 1) * (style.sharpest / STEADINESS), axis=-1)
@@ -196,7 +196,7 @@ def _curves(numbers: Array, style: Style) -> tuple[Array, Mask]:
     margin = style.radius - 0.5
     room = style.size - 1 - 2 * margin - (high - low)
     place = numbers[..., [2, -1]]
-    # More often near the border than in the middle, so that the next curve finds room.
+    # more often near the border than in the middle, so that the next curve finds room
     place = place * place * (3 - 2 * place)
     points += (margin - low + room * place)[..., None, :]
     along = np.concatenate([[0], np.cumsum(lengths)])
@@ -206,20 +206,20 @@ def _curves(numbers: Array, style: Style) -> tuple[Array, Mask]:
 
 
 def _apart(candidates: Array, other: Array, style: Style) -> Mask:
-    """Which candidates (N, K, P, 2) keep off another curve (N, Q, 2)."""
+    """Which candidates (N, K, P, 2) keep their distance from another curve (N, Q, 2)."""
     squares = _squares(candidates[:, :, :, None], other[:, None, None])
     return np.asarray((squares >= style.clearance).all((-1, -2)))
 
 
 def _dots(first: Array, second: Array, second_owns: Mask, style: Style) -> tuple[Array, Array]:
-    """Dots (N, K, 2, 2, 2), on an end of both curves and on both of one, and how their distances differ, (N, K)."""
+    """Dots (N, K, 2, 2, 2) on an end of both curves and on both ends of one, and how their distances differ, (N, K)."""
     ends = np.stack(np.broadcast_arrays(first[..., [0, -1], :], second[..., [0, -1], :]), axis=2)
     own = np.where(second_owns[:, None, None, None], ends[:, :, 1], ends[:, :, 0])
     crossing = np.stack(np.broadcast_arrays(ends[:, :, 0, :, None], ends[:, :, 1, None]), axis=-2)
     crossing = crossing.reshape(*own.shape[:2], 4, 2, 2)
     wanted = np.sqrt(_squares(own[..., 0, :], own[..., 1, :]))
     found = np.sqrt(_squares(crossing[..., 0, :], crossing[..., 1, :]))
-    # Ends of one curve are never further apart than it is long, and so must those of two be.
+    # the ends of one curve are never further apart than its length, and neither may those of two be
     misses = np.where(found <= style.length, np.abs(found - wanted[..., None]), np.inf)
     best = np.take_along_axis(crossing, misses.argmin(-1)[..., None, None, None], axis=2)[:, :, 0]
     return np.stack([best, own], axis=2), misses.min(-1)

@@ -1,4 +1,4 @@
-"""Sequential images: read an image a row or a pixel a step, wait, then name it."""
+"""Sequential images: read an image by rows or pixels, wait, then name it."""
 
 from dataclasses import dataclass, field
 
@@ -11,23 +11,26 @@ from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share
 from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 
 DATASETS = ("digits", "mnist")
+"""The choices of `SequentialImage.dataset`."""
 READINGS = ("row", "pixel")
+"""The choices of `SequentialImage.reading`."""
 
 
 @dataclass(frozen=True)
 class SequentialImage(Task):
-    r"""Sequential image: an image step by step, then K uninformative steps of zeros, then its class.
+    r"""Sequential image: an image step by step, then K empty steps of zeros; the answer after them is its class.
 
     Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
 
     Args:
-        dataset: "digits" (scikit-learn's 1,797 real digits of 8 x 8, nothing to fetch) or "mnist".
-        reading: "row" or "pixel", what is shown at a step.
-        permuted: whether pixels stand in a fixed random order (seed 42).
-        padding: K, empty steps after the image, at least 0.
-        examples: how many of the training images are used, the first in their fixed order; None for all.
-        data_dir: a folder that holds MNIST's IDX files; None for the environment's REMANENT_DATA, or
-            to fetch them.
+        dataset: "digits" (scikit-learn's 1,797 real digits of 8 x 8 pixels, which are installed) or "mnist".
+        reading: the input of a step, a "row" or a "pixel".
+        permuted: whether pixels are in a fixed random order (seed 42).
+        padding: K, the number of empty steps after the image, at least 0.
+        examples: the number of training images that are used, the first ones in a fixed order, at least 1; None for
+            all.
+        data_dir: a folder with MNIST's IDX files; None for the folder that the environment variable REMANENT_DATA
+            names, or to fetch them.
 
     Raises:
         ValueError: an option is not among its choices or out of its range.
@@ -89,12 +92,12 @@ class SequentialImage(Task):
         return torch.cat([x, empty], dim=1), data.classes[drawn]
 
     def split_size(self, split: str) -> int:
-        """How many images the split holds."""
+        """The number of images in the split."""
         check_split(split)
         return len(getattr(self._data(), split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The image in one piece, then the empty steps in blocks; the class comes last."""
+        """Gives the image in one piece, then the empty steps in blocks; the class comes last."""
         check_split(split)
         sizes = list(blocks(length, least=0))
         data = self._data()

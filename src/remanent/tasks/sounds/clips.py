@@ -17,7 +17,7 @@ class FolderClips:
         self.names = sorted(path.name for path in place.glob("*.wav"))
 
     def read(self, name: str) -> bytes:
-        """The bytes of one."""
+        """The bytes of a file."""
         return (self.place / name).read_bytes()
 
 
@@ -25,11 +25,11 @@ class ZipClips:
     """The WAV files of a folder anywhere in a zip, by name.
 
     Args:
-        place: the zip.
-        folder: the folder's name.
+        place: the path of the zip.
+        folder: the name of the folder in it.
 
     Raises:
-        ValueError: the file is not a whole zip, or what is read from it is damaged.
+        ValueError: the zip or a recording in it is damaged.
     """
 
     def __init__(self, place: Path, folder: str) -> None:
@@ -43,7 +43,7 @@ class ZipClips:
         self.names = sorted(self._members)
 
     def read(self, name: str) -> bytes:
-        """The bytes of one."""
+        """The bytes of a file."""
         try:
             return self._zip.read(self._members[name])
         except (zipfile.BadZipFile, zlib.error, EOFError) as error:
@@ -54,12 +54,12 @@ def read_samples(content: bytes, name: str, rate: int) -> np.ndarray:
     """The samples of a WAV file, (N,), float64 in [-1, 1).
 
     Args:
-        content: the file's bytes.
-        name: what errors call it.
+        content: the bytes of the file.
+        name: the name of the file in errors.
         rate: the samples a second that it must have.
 
     Raises:
-        ValueError: it is no whole WAV file, or not of one channel of 16-bit samples at this rate.
+        ValueError: the file is not a whole WAV file of one channel of 16-bit samples at this rate.
     """
     try:
         with wave.open(io.BytesIO(content)) as file:

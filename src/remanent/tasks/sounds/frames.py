@@ -19,7 +19,7 @@ class FrameStatistics(NamedTuple):
 
 
 class Recordings(NamedTuple):
-    """The words that are said, which one each clip says, who is in which split, and a clip's coefficients (T, 13)."""
+    """The spoken words, the number of each clip's word, the clips of each split, and a clip's coefficients (T, 13)."""
 
     words: tuple[str, ...]
     classes: Tensor
@@ -30,7 +30,17 @@ class Recordings(NamedTuple):
 
 
 class SpeechSet(NamedTuple):
-    """The same with a clip's standardised frames, float32 (T, 13), and the statistics of the training clips."""
+    """The spoken words, the number of each clip's word, the clips of each split, and their standardised frames.
+
+    Attributes:
+        words: the spoken words.
+        classes: the number of the word of each clip, int64 (N,).
+        train: the numbers of the training clips.
+        validation: the numbers of the validation clips.
+        test: the numbers of the test clips.
+        frames: a function from the number of a clip to its frames, float32 (T, 13).
+        statistics: a function that gives the statistics of the training clips.
+    """
 
     words: tuple[str, ...]
     classes: Tensor
@@ -42,7 +52,7 @@ class SpeechSet(NamedTuple):
 
 
 def by_clip(recordings: Recordings) -> SpeechSet:
-    """Every clip standardised over its own frames, when it is first asked for."""
+    """Standardises each clip over its own frames, when it is first used."""
 
     @cache
     def frames(number: int) -> Tensor:
@@ -52,9 +62,9 @@ def by_clip(recordings: Recordings) -> SpeechSet:
 
 
 def by_set(recordings: Recordings) -> SpeechSet:
-    """Every clip standardised over all training clips, all of which are read before the first frame is known."""
+    """Standardises each clip over all training clips, which must all be read before the first frame is known."""
 
-    @cache  # in float32: half the memory, and nearer than 1e-5 to what was read
+    @cache  # in float32: half the memory, and within 1e-5 of what was read
     def coefficients(number: int) -> np.ndarray:
         return recordings.coefficients(number).astype(np.float32)
 
@@ -72,4 +82,4 @@ def by_set(recordings: Recordings) -> SpeechSet:
 
 
 STANDARDISED = {"clip": by_clip, "set": by_set}
-"""Over which frames a coefficient has mean 0 and standard deviation 1, to the function that makes them so."""
+"""The frames over which a coefficient gets mean 0 and standard deviation 1, to the function that standardises them."""

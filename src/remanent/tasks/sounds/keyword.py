@@ -1,4 +1,4 @@
-"""Keyword: does a short recording say one word or another, answered at every one of its frames."""
+"""Keyword: decide whether a short recording says a given word, at each of its frames."""
 
 from dataclasses import dataclass, field
 
@@ -15,24 +15,26 @@ from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, l
 class Keyword(SpeechTask):
     r"""Keyword spotting: S silent frames, then a clip of 13 MFCC a frame of 10 ms; class 1 where it says the keyword.
 
-    Clips, frames and splits are those of `SpokenDigits`, with all words of "speech-commands", not
-    only its digits. Half of a training batch says the keyword; validation and test are as they are,
-    most clips without it.
+    Clips, frames and splits are those of `SpokenDigits`, with all words of "speech-commands" and not
+    only its digits. Half of the clips of a training batch say the keyword; validation and test keep all their clips,
+    most of which do not say it.
 
     Args:
-        keyword: the word to spot: "zero" to "nine" with "digits", any word that has a folder with
-            "speech-commands".
+        keyword: the word to spot: "zero" to "nine" of "digits", or any word of "speech-commands".
         dataset: "digits" (the Free Spoken Digit Dataset) or "speech-commands".
-        silence: S, silent frames before the clip, at least 0.
-        data_dir: where the data is, as in `SpokenDigits`.
+        silence: S, the number of silent frames before the clip, at least 0.
+        data_dir: the place of the data: for "digits" free-spoken-digit-dataset.zip, or a folder that holds it or
+            recordings/; for "speech-commands" the folder that is or holds speech_commands_v0.02; None for the folder
+            that the environment variable REMANENT_DATA names, or to fetch "digits".
         check: whether "digits" must be the recordings of release 1.0.10, byte for byte.
-        standardise: "clip", or "set" for a stream whose clips have not ended, as in `SpokenDigits`.
+        standardise: "clip" brings each coefficient to mean 0 and standard deviation 1 over its clip; "set" over
+            all training clips, by the constants `frame_statistics`, which a stream can use before its clip ends.
 
     Raises:
-        ValueError: an option is not among its choices or out of its range; when data is first read, it
-            is damaged or another.
-        FileNotFoundError: when data is first read, the folder does not hold it.
-        ConnectionError: when data is first read, it cannot be fetched.
+        ValueError: an option is not one of its choices or out of its range; or the data, when first read, is
+            damaged or has another content.
+        FileNotFoundError: the folder, when first read, does not hold the data.
+        ConnectionError: the data cannot be fetched when first read.
 
     Source: Fyon (2026); Warden (2018), arXiv 1804.03209.
 
@@ -62,30 +64,30 @@ class Keyword(SpeechTask):
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws training clips, the first half (rounded down) with the keyword, the others without.
 
-        Clips differ, unless a half has fewer than are to be drawn: then they are drawn with replacement.
+        Clips differ, unless a half has too few clips, which are then drawn with replacement.
 
         Returns:
             Inputs (B, S + T, 13) and classes (B, S + T), T the longest clip.
         """
         data = self._data()
-        said = data.classes[data.train] == 1
+        spoken = data.classes[data.train] == 1
         drawn = torch.cat(
             [
-                _draw(data.train[said], batch_size // 2, generator),
-                _draw(data.train[~said], batch_size - batch_size // 2, generator),
+                _draw(data.train[spoken], batch_size // 2, generator),
+                _draw(data.train[~spoken], batch_size - batch_size // 2, generator),
             ]
         )
         return lay_out(data, drawn, data.classes[drawn], self.silence)
 
     def _data(self) -> SpeechSet:
-        """The clips, of which class 1 says the keyword."""
+        """The clips; those of class 1 say the keyword."""
         data = load_speech(self.dataset, self.data_dir, check=self.check, words=None, standardise=self.standardise)
         check_choice("keyword", self.keyword, data.words)
         return data._replace(classes=(data.classes == data.words.index(self.keyword)).long())
 
 
 def _draw(clips: Tensor, count: int, generator: torch.Generator) -> Tensor:
-    """So many of the clips: different ones where there are enough."""
+    """Draws `count` of the clips, all different if there are enough."""
     if count > len(clips):
         return clips[torch.randint(len(clips), (count,), generator=generator)]
     return clips[torch.randperm(len(clips), generator=generator)[:count]]

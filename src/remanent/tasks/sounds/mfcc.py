@@ -1,10 +1,10 @@
-r"""What a step of speech is: mel-frequency cepstral coefficients of short frames, by a definition that streams.
+r"""The features of speech: mel-frequency cepstral coefficients of short frames, by a definition that can stream.
 
 At a rate of $r$ samples a second, in $[-1, 1)$:
 
-- Frame $t$ holds the $L = r / 40$ samples (25 ms) from sample $t\,r / 100$ (10 ms) on; none hangs over
-  an end, so a clip of N samples has $1 + \lfloor (N - L) / (r / 100) \rfloor$. A clip shorter than one
-  frame is filled up with zeros to one.
+- Frame $t$ holds the $L = r / 40$ samples (25 ms) from sample $t\,r / 100$ (10 ms) on; none reaches beyond
+  the end, so a clip of N samples has $1 + \lfloor (N - L) / (r / 100) \rfloor$. A clip shorter than one
+  frame is padded with zeros to one.
 - It is weighted by the periodic Hann window $w_n = (1 - \cos(2 \pi n / L)) / 2$ and filled up with zeros
   to F, the least power of two that holds it (256 at 8 kHz, 512 at 16 kHz).
 - Its power at bin $k = 0 \dots F / 2$ is $|\sum_n w_n x_n e^{-2 \pi i k n / F}|^2$, without a factor.
@@ -21,15 +21,17 @@ from typing import NamedTuple
 import numpy as np
 
 COEFFICIENTS = 13
+"""The number of coefficients of a frame."""
 FILTERS = 26
+"""The number of filters on the mel scale."""
 FLOOR = 1e-10
-"""The least power of a filter before its logarithm."""
+"""The least power of a filter, to which a lower one is raised before the logarithm."""
 LEAST_DEVIATION = 1e-5
-"""A coefficient that varies less than this over a clip is divided by this."""
+"""The least standard deviation by which a coefficient is divided."""
 
 
 class Tables(NamedTuple):
-    """What a frame is multiplied by: the window (L,), the filters (26, F / 2 + 1), the cosines (13, 26)."""
+    """The constants of a rate: the window (L,), the filters (26, F / 2 + 1) and the cosines (13, 26)."""
 
     window: np.ndarray
     filters: np.ndarray
@@ -37,13 +39,13 @@ class Tables(NamedTuple):
 
     @property
     def fft_size(self) -> int:
-        """F, the samples that are transformed."""
+        """F, the number of samples that are transformed."""
         return 2 * (self.filters.shape[1] - 1)
 
 
 @cache
 def tables(rate: int) -> Tables:
-    """The tables of a rate, in samples a second.
+    """The constants of a rate, in samples a second.
 
     >>> tables(8000).window.shape, tables(8000).fft_size
     ((200,), 256)
@@ -84,7 +86,7 @@ def mfcc(samples: np.ndarray, rate: int) -> np.ndarray:
 
 
 def standardise(frames: np.ndarray) -> np.ndarray:
-    """Every coefficient of a clip (T, 13) at mean 0 and standard deviation 1 over its frames.
+    """Brings each coefficient of a clip (T, 13) to mean 0 and standard deviation 1 over its frames.
 
     >>> standardise(np.array([[1.0, 5.0], [3.0, 5.0]])).tolist()
     [[-1.0, 0.0], [1.0, 0.0]]

@@ -1,4 +1,4 @@
-"""Speech as frames of features: the Free Spoken Digit Dataset, Google Speech Commands, and how clips are laid out."""
+"""Speech tasks: the Free Spoken Digit Dataset and Google Speech Commands, and how their clips make up batches."""
 
 import hashlib
 import re
@@ -21,7 +21,9 @@ from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordin
 from remanent.tasks.sounds.mfcc import COEFFICIENTS, mfcc
 
 DATASETS = ("digits", "speech-commands")
+"""The choices of a speech task's `dataset`."""
 WORDS = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
+"""The words of the digits."""
 
 DIGITS_URL = "https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags/"
 DIGITS_ZIP = "free-spoken-digit-dataset.zip"
@@ -35,7 +37,7 @@ COMMANDS_RATE = 16_000
 
 
 class SpeechTask(Task):
-    """Clips after silence, asked at each of their frames and judged by the vote over them; a task says which clips."""
+    """Clips after silence, with an answer at each of their frames, scored by the vote over them."""
 
     metric = "vote_accuracy"
     length_name = "silent frames"
@@ -50,7 +52,7 @@ class SpeechTask(Task):
 
     @property
     def frame_statistics(self) -> FrameStatistics:
-        """Each coefficient's mean and standard deviation over the training clips: what "set" standardises by."""
+        """Each coefficient's mean and standard deviation over the training clips, by which "set" standardises."""
         return self._data().statistics()
 
     @property
@@ -65,12 +67,12 @@ class SpeechTask(Task):
         return largest_share(data.classes[data.test])
 
     def split_size(self, split: str) -> int:
-        """How many clips the split holds."""
+        """The number of clips in the split."""
         check_split(split)
         return len(getattr(self._data(), split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """The silent frames in blocks, then the clips in one piece."""
+        """Gives the silent frames in blocks, then the clips in one piece."""
         check_split(split)
         sizes = list(blocks(length, least=0))
         data = self._data()
@@ -78,33 +80,33 @@ class SpeechTask(Task):
 
     @abstractmethod
     def _data(self) -> SpeechSet:
-        """The clips, with the classes asked for."""
+        """The clips, with the classes that the task asks for."""
 
 
 def load_speech(
     dataset: str, data_dir: str | None, *, check: bool, words: tuple[str, ...] | None, standardise: str
 ) -> SpeechSet:
-    """One of `DATASETS` from `data_dir`, else from the folder REMANENT_DATA; the digits are else fetched.
+    """One of `DATASETS` from `data_dir`, else from the folder that REMANENT_DATA names; else "digits" are fetched.
 
     Args:
-        dataset: which one.
-        data_dir: where it is.
-        check: whether the digits must be the recordings of release 1.0.10.
-        words: the words wanted of "speech-commands"; None for all.
-        standardise: one of `STANDARDISED`.
+        dataset: the name of the data set.
+        data_dir: the place of the data.
+        check: whether "digits" must be the recordings of release 1.0.10.
+        words: the words of "speech-commands" that are used; None for all.
+        standardise: the frames over which coefficients are standardised, one of `STANDARDISED`.
     """
     folder = data_folder(data_dir)
     return _load(dataset, folder, check, None if dataset == "digits" else words, standardise)
 
 
 def lay_out(data: SpeechSet, clips: Tensor, classes: Tensor, silence: int) -> tuple[Tensor, Tensor]:
-    """Silent frames, then the clips, zeros after the shorter ones; the class is asked at a clip's frames.
+    """A batch of silent frames, then the clips, then zeros after the shorter ones; a clip's frames ask for its class.
 
     Args:
-        data: where the clips come from.
-        clips: their numbers, (B,).
-        classes: what is to be said at them, (B,).
-        silence: S, frames of zeros before them.
+        data: the data set of the clips.
+        clips: the numbers of the clips, (B,).
+        classes: the class of each clip, (B,).
+        silence: S, the number of frames of zeros before the clips.
 
     Returns:
         Inputs (B, S + T, 13) and targets (B, S + T), T the longest clip.
@@ -130,7 +132,7 @@ def _load(dataset: str, folder: str | None, check: bool, words: tuple[str, ...] 
 
 @cache
 def _load_digits(folder: str | None, check: bool) -> Recordings:
-    """Recordings 0 to 4 of each digit and speaker test, 5 to 9 validate, the others train."""
+    """Recordings 0 to 4 of each digit and speaker are for test, 5 to 9 for validation, the others for training."""
     clips = find_digits(folder)
     contents = {name: clips.read(name) for name in clips.names}
     if check or not contents:
@@ -144,7 +146,7 @@ def _load_digits(folder: str | None, check: bool) -> Recordings:
 
 
 def find_digits(folder: str | None) -> ZipClips | FolderClips:
-    """The recordings in a zip or a folder the user named, else fetched."""
+    """The recordings in a zip or a folder of the user, else fetched."""
     holding = f"{DIGITS_ZIP} or recordings/"
     if folder is None:
         return ZipClips(fetch("the spoken digits", DIGITS_URL, "v1.0.10.zip", None, holding), "recordings")
@@ -179,7 +181,7 @@ def _check_digits(place: Path, contents: dict[str, bytes]) -> None:
 
 
 def _parse(place: Path, name: str) -> tuple[int, str, int]:
-    """Digit, speaker and index, which a recording's name holds."""
+    """The digit, the speaker and the index in the name of a recording."""
     parts = re.fullmatch(r"([0-9])_([^_]+)_([0-9]+)\.wav", name)
     if parts is None:
         raise ValueError(f"{place} must hold recordings named {{digit}}_{{speaker}}_{{index}}.wav, got {name}")
@@ -192,7 +194,7 @@ def _coefficients(content: bytes, name: str, rate: int) -> np.ndarray:
 
 @cache
 def _load_commands(folder: str | None, words: tuple[str, ...] | None) -> Recordings:
-    """The official splits in a fixed mixed order; a clip is read when it is first asked for."""
+    """The official splits in a fixed mixed order; a clip is read when it is first used."""
     root = _find_commands(folder)
     words = words or tuple(sorted(f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith(("_", "."))))
     for word in words:
@@ -226,7 +228,7 @@ def _find_commands(folder: str | None) -> Path:
 
 
 def _listed(root: Path, split: str, words: tuple[str, ...]) -> Iterator[str]:
-    """The clips of these words that a split's list names."""
+    """The clips of these words in the list of a split."""
     for line in (root / f"{split}_list.txt").read_text().splitlines():
         if line.split("/")[0] in words:
             yield line

@@ -1,4 +1,4 @@
-"""Spoken digits: name the digit that a short recording says, at every one of its frames."""
+"""Spoken digits: name the digit that a short recording says, at each of its frames."""
 
 from dataclasses import dataclass, field
 
@@ -13,32 +13,33 @@ from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, l
 
 @dataclass(frozen=True)
 class SpokenDigits(SpeechTask):
-    r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms, the digit at each of its frames.
+    r"""Spoken digits: S silent frames, then a clip of 13 MFCC a frame of 10 ms; each frame of it asks for the digit.
 
-    A frame holds 25 ms (`remanent.tasks.sounds.mfcc` defines it to the last factor); each coefficient is
+    A frame holds 25 ms (`remanent.tasks.sounds.mfcc` defines it completely); each coefficient is
     brought to mean 0 and standard deviation 1, over its clip or over all training clips. Silent frames,
-    and those that fill up a batch's shorter clips, are zeros at which nothing is asked. The metric is
+    and those that fill up a batch's shorter clips, are zeros that ask for no answer. The metric is
     the accuracy of the majority vote over a clip's frames.
 
-    Of the Free Spoken Digit Dataset's 3,000 recordings (8 kHz), those of index 0 to 4 of each digit and
-    speaker test (300, the official split), those of 5 to 9 validate (300), and 2,400 train. Google
-    Speech Commands v0.02 (16 kHz) has official splits; its words "zero" to "nine" are the digits.
+    Of the Free Spoken Digit Dataset's 3,000 recordings (8 kHz), numbers 0 to 4 of each digit and
+    speaker are the test split (300, as in the official split), numbers 5 to 9 the validation split (300), and 2,400
+    are for training. Google Speech Commands v0.02 (16 kHz) has official splits; its words "zero" to "nine" are the
+    digits.
 
     Args:
         dataset: "digits" (the Free Spoken Digit Dataset) or "speech-commands".
-        silence: S, silent frames before the clip, at least 0.
-        data_dir: for "digits" free-spoken-digit-dataset.zip, or a folder that holds it or recordings/;
-            for "speech-commands" the folder that is or holds speech_commands_v0.02; None for the environment's
-            REMANENT_DATA, or to fetch "digits".
+        silence: S, the number of silent frames before the clip, at least 0.
+        data_dir: the place of the data: for "digits" free-spoken-digit-dataset.zip, or a folder that holds it or
+            recordings/; for "speech-commands" the folder that is or holds speech_commands_v0.02; None for the folder
+            that the environment variable REMANENT_DATA names, or to fetch "digits".
         check: whether "digits" must be the recordings of release 1.0.10, byte for byte.
         standardise: "clip" brings each coefficient to mean 0 and standard deviation 1 over its clip; "set" over
             all training clips, by the constants `frame_statistics`, which a stream can use before its clip ends.
 
     Raises:
-        ValueError: an option is not among its choices or out of its range; when data is first read, it
-            is damaged or another.
-        FileNotFoundError: when data is first read, the folder does not hold it.
-        ConnectionError: when data is first read, it cannot be fetched.
+        ValueError: an option is not one of its choices or out of its range; or the data, when first read, is
+            damaged or has another content.
+        FileNotFoundError: the folder, when first read, does not hold the data.
+        ConnectionError: the data cannot be fetched when first read.
 
     Source: Jackson et al. (2018), Free Spoken Digit Dataset; Warden (2018), arXiv 1804.03209.
 

@@ -1,0 +1,85 @@
+"""The arrays of the CPU kernels: a kernel gets all of its scan, at the places they have here, and reads its own."""
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+
+class LatchArrays(NamedTuple):
+    """The arrays of the latch's kernels.
+
+    Attributes:
+        candidate: (B, T, D).
+        threshold: (B, T, D) or (D,).
+        alpha: (B, T, D) or (D,).
+        start: the state that each piece of time starts from, (B, pieces, D); backward that of each span.
+        reset: bool (B, T).
+        reset_state: (D,).
+        states: written forward, (B, T, D).
+        left: the last state that each piece sets, (B, pieces, D).
+        is_left: 1 where a piece sets a state, else 0, (B, pieces, D).
+        grad: of the states, (B, T, D).
+        carry: the gradient that passes from later pieces into each piece, (B, pieces, D); in the end the one that
+            each piece passes back.
+        passed: the gradient that each piece passes back by itself, (B, pieces, D).
+        is_open: 1 where a piece lets pass what comes from later ones, else 0, (B, pieces, D).
+        grad_candidate: (B, T, D).
+        grad_threshold: (B, T, D), or a sum for each span, (B, spans, D).
+        grad_alpha: (B, T, D), or a sum for each span, (B, spans, D).
+        grad_reset_state: a sum for each span, (B, spans, D).
+    """
+
+    candidate: Tensor
+    threshold: Tensor
+    alpha: Tensor
+    start: Tensor
+    reset: Tensor | None
+    reset_state: Tensor
+    states: Tensor | None = None
+    left: Tensor | None = None
+    is_left: Tensor | None = None
+    grad: Tensor | None = None
+    carry: Tensor | None = None
+    passed: Tensor | None = None
+    is_open: Tensor | None = None
+    grad_candidate: Tensor | None = None
+    grad_threshold: Tensor | None = None
+    grad_alpha: Tensor | None = None
+    grad_reset_state: Tensor | None = None
+
+
+class LinearArrays(NamedTuple):
+    """The arrays of the linear scan's kernels.
+
+    Attributes:
+        decay: (B, T, D) or (D,).
+        start: the state that each piece of time starts from, (B, pieces, D); backward only the first is read.
+        reset: bool (B, T).
+        reset_state: (D,).
+        value: (B, T, D).
+        states: (B, T, D); written forward, read backward.
+        left: the last state of each piece that starts from zero, (B, pieces, D).
+        kept: the factor of each piece on what comes into it, (B, pieces, D).
+        grad: of the states, (B, T, D).
+        carry: the gradient that passes from later pieces into each piece, (B, pieces, D); in the end the one that
+            each piece passes back.
+        passed: the gradient that each piece passes back by itself, (B, pieces, D).
+        grad_decay: (B, T, D), or a sum for each span, (B, spans, D).
+        grad_value: (B, T, D).
+        grad_reset_state: a sum for each span, (B, spans, D).
+    """
+
+    decay: Tensor
+    start: Tensor
+    reset: Tensor | None
+    reset_state: Tensor
+    value: Tensor | None = None
+    states: Tensor | None = None
+    left: Tensor | None = None
+    kept: Tensor | None = None
+    grad: Tensor | None = None
+    carry: Tensor | None = None
+    passed: Tensor | None = None
+    grad_decay: Tensor | None = None
+    grad_value: Tensor | None = None
+    grad_reset_state: Tensor | None = None

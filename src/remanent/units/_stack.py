@@ -1,0 +1,224 @@
+"""The layers of a unit: parameters, hooks and states, and how they run on tensors that are checked, batch first."""
+
+import warnings
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from remanent.units._checks import (
+    check_dropout,
+    check_flag,
+    check_input,
+    check_rank,
+    check_size,
+    check_state,
+    checked_lengths,
+    checked_reset,
+)
+from remanent.units.recurrence import Params, Recurrence
+
+State = Tensor | tuple[Tensor, ...]
+"""One tensor, or two where a unit has two states, as an LSTM has."""
+LayerHook = Callable[[str, Params, Tensor], None]
+"""What is called before a layer runs, with the layer's name, its parameters and its inputs."""
+
+
+class StackedLayers(nn.Module):
+    """Stacked layers of a recurrence in one or two directions, with the arguments of `RecurrentUnit`."""
+
+    def __init__(
+        self,
+        recurrence: Recurrence,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        checkpoint: bool = False,
+    ) -> None:
+        super().__init__()
+        for name, size in (("input_size", input_size), ("hidden_size", hidden_size), ("num_layers", num_layers)):
+            check_size(name, size)
+        flags = {"bias": bias, "batch_first": batch_first, "bidirectional": bidirectional, "checkpoint": checkpoint}
+        for name, flag in flags.items():
+            check_flag(name, flag)
+        check_dropout(dropout)
+        if dropout > 0 and num_layers == 1:
+            warnings.warn(
+                "dropout option adds dropout after all but last recurrent layer, so non-zero dropout expects "
+                f"num_layers greater than 1, but got dropout={dropout} and num_layers=1",
+                stacklevel=3,
+            )
+        self.recurrence = recurrence
+        self.input_size = input_size
+        self.hidden_size = hidden_size
+        self.num_layers = num_layers
+        self.bias = bias
+        self.batch_first = batch_first
+        self.dropout = float(dropout)
+        self.bidirectional = bidirectional
+        self.checkpoint = checkpoint
+        self._layer_hooks: OrderedDict[int, LayerHook] = OrderedDict()
+        self._shapes = {}
+        for i, suffix in enumerate(self._suffixes()):
+            M = input_size if i < self._directions else hidden_size * self._directions
+            for name, shape in recurrence.shapes(M, hidden_size, bias).items():
+                self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+                self._shapes[name] = shape
+        self.reset_parameters()
+
+    @abstractmethod
+    def reset_parameters(self) -> None:
+        """Draws all parameters."""
+
+    def _read_inputs(
+        self, input: Tensor, hx: State | None, reset: Tensor | None, lengths: Tensor | Sequence[int] | None
+    ) -> tuple[bool, Tensor, Tensor | None, Tensor | None, Tensor | None]:
+        """Whether there is a batch; and what is given, checked, batch first."""
+        batched = check_rank(type(self).__name__, "input", input, (2, 3))
+        axes = ("T", "M") if not batched else ("B", "T", "M") if self.batch_first else ("T", "B", "M")
+        check_input("input", input, axes, self.input_size, self._weight())
+        if not batched and lengths is not None:
+            raise ValueError(f"`lengths` must come with a batch of sequences, got one of shape {tuple(input.shape)}")
+        x = input if batched and self.batch_first else input.transpose(0, 1) if batched else input[None]
+        h = self._read_state("hx", hx, x.shape[0], batched, x)
+        if reset is not None:
+            reset = checked_reset(reset, x, batched)
+        return batched, x, h, reset, None if lengths is None else checked_lengths(lengths, x)
+
+    def _write_outputs(self, y: Tensor, h_n: Tensor, batched: bool) -> tuple[Tensor, State]:
+        y = y if batched and self.batch_first else y.transpose(0, 1).contiguous() if batched else y[0]
+        return y, self._write_state(h_n, batched)
+
+    def _run(
+        self, x: Tensor, h: Tensor | None, reset: Tensor | None, lengths: Tensor | None, group: Any = None
+    ) -> tuple[Tensor, Tensor]:
+        """Batch-first outputs (B, T, R D) and the states (L R, B, W) at the last real steps; of a shard, at its end."""
+        real = None if lengths is None else real_steps(lengths, x.shape[1])[..., None]
+        if real is not None:
+            x = torch.where(real, x, 0)
+        reset_back = reset_backwards(reset, lengths) if reset is not None and self.bidirectional else None
+        suffixes = self._suffixes()
+        outputs, last = [], []
+        run: Callable[..., tuple[Tensor, Tensor]] = self.recurrence.run
+        if group is not None:
+            run = partial(run, group=group)
+        if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
+            run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
+        for i, suffix in enumerate(suffixes):
+            p, backward = self._params(suffix), i % self._directions == 1
+            state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
+            source, cuts = (backwards(x, lengths), reset_back) if backward else (x, reset)
+            self._call_layer_hooks(suffix, p, source)
+            y, state = run(p, source, state, cuts, lengths)
+            last.append(state)
+            outputs.append(backwards(y, lengths) if backward else y)
+            if len(outputs) == self._directions:
+                x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
+                x = x if real is None else torch.where(real, x, 0)
+                if i < len(suffixes) - 1:
+                    x = F.dropout(x, self.dropout, self.training)
+                outputs = []
+        return x, torch.stack(last)
+
+    def _call_layer_hooks(self, suffix: str, p: Params, x: Tensor) -> None:
+        for hook in list(self._layer_hooks.values()):
+            hook(suffix[1:], p, x if x.dim() == 3 else x[:, None])
+
+    def _read_state(self, name: str, hx: State | None, B: int, batched: bool, like: Tensor) -> Tensor | None:
+        """The state given, checked, as one tensor (L R, B, W)."""
+        if hx is None:
+            return None
+        LR, D = len(self._suffixes()), self.hidden_size
+        shape, axes = ((LR, B, D), f"({LR}, B={B}, D={D})") if batched else ((LR, D), f"({LR}, D={D})")
+        kind = None if name == "h" else "batched 3-D" if batched else "unbatched 2-D"
+        parts, dtype = self.recurrence.state_parts, self.recurrence.state_dtype(self._weight().dtype)
+        h = join_state(name, hx, shape, axes, like, dtype=dtype, parts=parts, input_kind=kind)
+        return h if batched else h[:, None]
+
+    def _write_state(self, h: Tensor, batched: bool) -> State:
+        return split_state(h if batched else h[:, 0], self.recurrence.state_parts)
+
+    @property
+    def _directions(self) -> int:
+        return 2 if self.bidirectional else 1
+
+    def _suffixes(self) -> list[str]:
+        """What follows a parameter's name, for each layer and direction in torch's order."""
+        ends = ("", "_reverse")[: self._directions]
+        return [f"_l{layer}{end}" for layer in range(self.num_layers) for end in ends]
+
+    def _params(self, suffix: str) -> Params:
+        return {name: getattr(self, name + suffix) for name in self._shapes}
+
+    def _weight(self) -> Tensor:
+        return getattr(self, next(iter(self._shapes)) + "_l0")
+
+
+def real_steps(lengths: Tensor, T: int) -> Tensor:
+    """Which steps are not padding, bool (B, T)."""
+    return torch.arange(T, device=lengths.device) < lengths[:, None]
+
+
+def backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """Each sequence (B, T, ...) from its last real step to its first; padding stays at the end."""
+    if lengths is None:
+        return x.flip(1)
+    T = x.shape[1]
+    step = torch.arange(T, device=x.device)
+    order = torch.where(step < lengths[:, None], lengths[:, None] - 1 - step, step)
+    return x.gather(1, order.reshape(*order.shape, *(1,) * (x.dim() - 2)).expand(x.shape))
+
+
+def reset_backwards(reset: Tensor, lengths: Tensor | None) -> Tensor:
+    """The resets of a sequence read backwards: what starts at step t forwards is cut off before t - 1."""
+    after = F.pad(reset, (0, 1))[:, 1:]
+    if lengths is not None:  # one that begins in the padding cuts nothing
+        after = after & real_steps(lengths - 1, reset.shape[1])
+    return backwards(after, lengths)
+
+
+def join_state(
+    name: str,
+    state: State,
+    shape: tuple[int, ...],
+    axes: str,
+    like: Tensor,
+    *,
+    dtype: torch.dtype,
+    parts: int,
+    input_kind: str | None = None,
+) -> Tensor:
+    """One tensor (..., W) from a user's state, whose parts are checked as `check_state` does."""
+    if parts == 1:
+        return check_state(name, state, shape, axes, dtype, like, input_kind)
+    if not isinstance(state, tuple | list) or len(state) != parts:
+        raise TypeError(f"`{name}` must be a tuple of {parts} tensors, got {type(state).__name__}")
+    named = [(f"{name}[{i}]", part) for i, part in enumerate(state)]
+    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind) for n, part in named], dim=-1)
+
+
+def split_state(h: Tensor, parts: int) -> State:
+    """A user's state from one tensor (..., W)."""
+    return h if parts == 1 else tuple(part.clone() for part in h.chunk(parts, dim=-1))
+
+
+def own_state(recurrence: Recurrence, p: Params, x: Tensor, D: int) -> Tensor:
+    """A unit's own initial state (B, W): learned, or zeros."""
+    B, W = x.shape[0], D * recurrence.state_parts
+    start = recurrence.start(p)
+    if start is not None:
+        return start.expand(B, W)
+    weight = next(iter(p.values()))
+    return x.new_zeros(B, W, dtype=recurrence.state_dtype(weight.dtype))

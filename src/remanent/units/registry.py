@@ -1,0 +1,70 @@
+"""The built-in units and their cells by name: the one list of them, which `remanent` and `remanent.units` export."""
+
+from collections.abc import Callable
+
+from remanent.units.base import RecurrentUnit
+from remanent.units.bmru import BMRU, BMRUCell
+from remanent.units.brc import BRC, NBRC, BRCCell, NBRCCell
+from remanent.units.cell import RecurrentCell
+from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
+from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
+from remanent.units.lru import LRU, LRUCell
+from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
+from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell
+
+__all__ = [
+    "BMRU",
+    "BRC",
+    "CELLS",
+    "CMRU",
+    "FQBMRU",
+    "GRU",
+    "LRU",
+    "LSTM",
+    "NBRC",
+    "UNITS",
+    "AlphaCMRU",
+    "AlphaCMRUCell",
+    "BMRUCell",
+    "BRCCell",
+    "CMRUCell",
+    "FQBMRUCell",
+    "GRUCell",
+    "LRUCell",
+    "LSTMCell",
+    "MinGRU",
+    "MinGRUCell",
+    "MinLSTM",
+    "MinLSTMCell",
+    "NBRCCell",
+]
+
+UNITS: dict[str, Callable[..., RecurrentUnit]] = {
+    "bmru": BMRU,
+    "cmru": CMRU,
+    "alpha_cmru": AlphaCMRU,
+    "fq_bmru": FQBMRU,
+    "lru": LRU,
+    "min_gru": MinGRU,
+    "min_lstm": MinLSTM,
+    "brc": BRC,
+    "nbrc": NBRC,
+    "gru": GRU,
+    "lstm": LSTM,
+}
+"""Name to class, for configurations and the command line. Add a unit of your own to use it there by its name."""
+
+CELLS: dict[str, Callable[..., RecurrentCell]] = {
+    "bmru": BMRUCell,
+    "cmru": CMRUCell,
+    "alpha_cmru": AlphaCMRUCell,
+    "fq_bmru": FQBMRUCell,
+    "lru": LRUCell,
+    "min_gru": MinGRUCell,
+    "min_lstm": MinLSTMCell,
+    "brc": BRCCell,
+    "nbrc": NBRCCell,
+    "gru": GRUCell,
+    "lstm": LSTMCell,
+}
+"""Name of a unit to the class that runs one step of it."""

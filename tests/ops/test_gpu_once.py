@@ -1,0 +1,119 @@
+"""The Triton kernels that read memory once, interpreted on a CPU, against the float64 reference."""
+
+import importlib
+import os
+import sys
+
+import pytest
+import torch
+
+from remanent.bench.gpu.problems import (
+    LIMITS,
+    Shape,
+    distance,
+    exact,
+    latch_inputs,
+    linear_inputs,
+    run_latch,
+    run_linear,
+    weights,
+)
+from remanent.ops.gpu import once
+
+pytest.importorskip("triton", reason="the GPU kernels need Triton")
+
+NAMES = [f"remanent.ops.gpu.{name}" for name in ("look_back", "latch_once", "linear_once")]
+SMALL = once.Tiling(parts=8, steps=8, warps=1, group=2)
+"""Pieces of 64 steps, of which two make a group and four a block: 600 steps look back over all levels."""
+SHAPES = {
+    "all levels": Shape(1, 600, 3, reset=True),
+    "one step more than a piece": Shape(2, 65, 3),
+    "constant": Shape(1, 130, 2, moves=False, h0=False),
+    "wider than a program": Shape(1, 70, 33, reset=True),
+    "halves of one": Shape(1, 130, 2, layout="joint", reset=True),
+}
+WIDTH = 1.5
+
+
+@pytest.fixture(scope="module")
+def interpreted():
+    """The kernels as Triton's interpreter runs them; apart from compiled ones that are loaded already."""
+    loaded = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
+    before = os.environ.get("TRITON_INTERPRET")
+    os.environ["TRITON_INTERPRET"] = "1"
+    try:
+        modules = [importlib.import_module(name) for name in NAMES]
+    finally:
+        if before is None:
+            del os.environ["TRITON_INTERPRET"]
+        else:
+            os.environ["TRITON_INTERPRET"] = before
+        for name in NAMES:
+            sys.modules.pop(name, None)
+        sys.modules.update(loaded)
+    return tuple(modules[1:])
+
+
+@pytest.fixture(autouse=True)
+def kernels(interpreted, monkeypatch):
+    monkeypatch.setattr(once, "_kernels", lambda: interpreted)
+    monkeypatch.setattr(once, "TILINGS", dict.fromkeys(once.TILINGS, SMALL))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_latch_equals_the_reference(name):
+    dtype = torch.bfloat16 if name == "constant" else torch.float32
+    inputs = latch_inputs(SHAPES[name], dtype, "cpu")
+    grad = weights(inputs)
+    states, grads = run_latch("gpu", inputs, grad, 0.0, WIDTH)
+    wanted, wanted_grads = exact("latch_scan", inputs, grad, 0.0, WIDTH)
+    assert torch.equal(states, wanted.to(dtype))
+    compare(inputs, grads, wanted_grads, LIMITS[dtype])
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_linear_scan_equals_the_reference(name):
+    dtype = torch.bfloat16 if name == "constant" else torch.float32
+    inputs = linear_inputs(SHAPES[name], dtype, "cpu")
+    grad = weights(inputs)
+    states, grads = run_linear("gpu", inputs, grad)
+    wanted, wanted_grads = exact("linear_scan", inputs, grad)
+    assert distance(states, wanted) <= LIMITS[dtype]
+    compare(inputs, grads, wanted_grads, LIMITS[dtype])
+
+
+def compare(inputs, grads, wanted, limit):
+    for name, grad in grads.items():
+        if inputs[name] is None:
+            assert name == "h0" or not grad.any()
+        elif wanted[name] is None:
+            assert not grad.any(), name
+        else:
+            assert distance(grad, wanted[name]) <= limit, name
+
+
+def test_no_nan_crosses_a_reset():
+    inputs = linear_inputs(Shape(1, 300, 2, reset=True), torch.float32, "cpu")
+    inputs["reset"].zero_()[:, 200] = True
+    inputs["h0"].fill_(torch.nan)
+    grad = weights(inputs)
+    grad[:, :200] = 0.0
+    states, grads = run_linear("gpu", inputs, grad)
+    assert states[:, :200].isnan().all()
+    assert not states[:, 200:].isnan().any()
+    assert not grads["h0"].any()
+    inputs = latch_inputs(Shape(1, 300, 2, reset=True), torch.float32, "cpu")
+    inputs["reset"].zero_()[:, 200] = True
+    inputs["threshold"].fill_(1e6)  # nothing is written
+    inputs["h0"].fill_(torch.nan)
+    states, grads = run_latch("gpu", inputs, grad, 0.0, WIDTH)
+    assert states[:, :200].isnan().all()
+    assert torch.equal(states[:, 200:], inputs["reset_state"].expand(1, 100, 2))
+    assert not grads["h0"].any()
+
+
+def test_what_is_not_read_once():
+    assert once.tiling_for("latch forward", torch.empty(1, 65, 2)) == SMALL
+    assert once.tiling_for("latch forward", torch.empty(1, 64, 2)) is None
+    assert once.tiling_for("latch forward", torch.empty(1, 65, 2, dtype=torch.float64)) is None
+    assert once.tiling_for("linear forward", torch.empty(1, 65, 2, dtype=torch.complex64)) is None

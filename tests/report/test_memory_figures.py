@@ -1,0 +1,36 @@
+"""Figures of memory draw the arrays they are given."""
+
+import numpy as np
+
+from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, input_branches, learning_curves
+
+
+def test_gradients_that_vanish_are_said_and_not_drawn():
+    curves = {"cmru": ([1, 2, 4], [4.0, 4.0, 4.0]), "bmru": ([1, 2, 4], [3.0, 0.0, 0.0])}
+    (axes,) = gradient_against_lag(curves, title="t").axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert drawn == {"cmru": [4, 4, 4], "bmru, 0 from 2": [3]}
+    assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_learning_curves_draw_the_mean_and_the_band_of_seeds():
+    curves = {"bmru": {50: [0.2, 0.4], 100: [0.6, 0.8]}}
+    (axes,) = learning_curves(curves, title="t", score_name="accuracy", is_share=True, chance=0.1).axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    np.testing.assert_allclose(drawn["bmru"], [30, 70])
+    np.testing.assert_allclose(drawn["chance"], [10, 10])
+    (band,) = axes.collections
+    low, high = band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()
+    np.testing.assert_allclose([low, high], [20, 80])
+
+
+def test_a_confusion_matrix_shows_counts_over_shares():
+    (axes,) = confusion_matrix([[8, 2], [0, 5]], title="t", names=["a", "b"]).axes
+    assert {(t.get_position(), t.get_text()) for t in axes.texts} == {((0, 0), "8"), ((1, 0), "2"), ((1, 1), "5")}
+    np.testing.assert_allclose(axes.get_images()[0].get_array(), [[0.8, 0.2], [0, 1]])
+
+
+def test_branches_are_the_two_halves_of_the_sweep():
+    (axes,) = input_branches([-1, 1, 1, -1], [0, 2, 2, 1], title="t").axes
+    up, down = axes.get_lines()
+    assert (list(up.get_ydata()), list(down.get_ydata())) == ([0, 2], [2, 1])
