@@ -18,7 +18,7 @@ from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
 from remanent.models import SequenceModel
 from remanent.models.quantize import quantized
-from remanent.units import UNITS, Recurrence
+from remanent.units import UNITS, Recurrence, recurrence_of
 
 SEQUENCES = (8, 200)
 """B and T of the sequences that the module is compared on."""
@@ -162,8 +162,7 @@ def _check_model(model: SequenceModel) -> None:
 
 def units_with_c() -> list[str]:
     """The units of `UNITS` that C can be written for."""
-    kinds = {name: getattr(unit, "recurrence_type", Recurrence) for name, unit in UNITS.items()}
-    return [name for name, kind in kinds.items() if kind.step_data is not Recurrence.step_data]
+    return [name for name in UNITS if recurrence_of(name).step_data is not Recurrence.step_data]
 
 
 def _about(model: SequenceModel, name: str, weights: str) -> str:

@@ -10,7 +10,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.hybrid import Hybrid, LayerState
 from remanent.models.row_linear import RowLinear
-from remanent.units import UNITS, Recurrence, RecurrentUnit
+from remanent.units import UNITS, RecurrentUnit, recurrence_of
 
 
 class MLP(nn.Module):
@@ -100,7 +100,7 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
     input_size = config.hidden_size + config.clock_features
     if name == "attention":
         return Attention(input_size, hidden_size, num_heads=config.num_heads)
-    kind = getattr(UNITS[name], "recurrence_type", Recurrence)
+    kind = recurrence_of(name)
     options: dict[str, Any] = {option: getattr(config, field) for option, field in kind.config_fields.items()}
     if config.initial_state not in kind.initial_states:
         options.pop("initial_state", None)

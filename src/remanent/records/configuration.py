@@ -9,6 +9,7 @@ from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent._options import check_at_least, check_range
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS, Task
+from remanent.units import UNITS, recurrence_of
 
 
 @dataclass(frozen=True)
@@ -156,7 +157,8 @@ def suiting(unit: str) -> dict[str, Any]:
     An LRU alone starts on the ring of its paper. Beside another unit it need not remember for long, and a short memory
     cannot fade at a length that was not trained.
     """
-    if "lru" not in unit.replace(",", "+").split("+"):
+    names = unit.replace(",", "+").split("+")
+    if not any(name in UNITS and "r_min" in recurrence_of(name).config_fields for name in names):
         return {"unit": unit}
-    low, high = (0.9, 0.999) if unit == "lru" else (0.5, 0.95)
+    low, high = (0.9, 0.999) if len(names) == 1 else (0.5, 0.95)
     return {"unit": unit, "r_min": low, "r_max": high}

@@ -10,10 +10,14 @@ from remanent.units.registry import UNITS
 from remanent.units.step_data import STEPS, StepData
 
 
+def recurrence_of(name: str) -> type[Recurrence]:
+    """The class of the equations of a unit in `UNITS`; `Recurrence` itself for a unit that declares none."""
+    return getattr(UNITS[name], "recurrence_type", Recurrence)
+
+
 def initial_states() -> tuple[str, ...]:
     """Every initial state that a unit in `UNITS` has."""
-    kinds = [getattr(unit, "recurrence_type", Recurrence) for unit in UNITS.values()]
-    return tuple(dict.fromkeys(state for kind in kinds for state in kind.initial_states))
+    return tuple(dict.fromkeys(state for name in UNITS for state in recurrence_of(name).initial_states))
 
 
 __all__ = [
@@ -29,5 +33,6 @@ __all__ = [
     "StepData",
     "initial_states",
     "make_cell",
+    "recurrence_of",
     *registry.__all__,
 ]

@@ -1,4 +1,8 @@
-"""The arrays of the CPU kernels: a kernel gets all of its scan, at the places they have here, and reads its own."""
+"""The arrays of the CPU kernels: a kernel gets all of its scan, at the places they have here, and reads its own.
+
+Numba compiles a kernel again when the kernel's own file has changed. Whoever changes a place here deletes what Numba
+keeps, `src/remanent/ops/cpu/__pycache__/*.nb?`, or machine code keeps reading the old places.
+"""
 
 from typing import NamedTuple
 
