@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from remanent.ops.gpu.look_back import (
+    at,
     await_words,
     gathered,
     gathered_before,
@@ -95,12 +96,11 @@ def latch_forward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    c = tile(candidate + b * candidate_strides[0] + channel + begin * candidate_strides[1],
-             candidate_strides[1], until, True, STEPS)  # fmt: skip
-    beta = tile(threshold + b * threshold_strides[0] + channel + begin * threshold_strides[1],
-                threshold_strides[1], until, THRESHOLD_MOVES, STEPS)  # fmt: skip
-    scale = tile(alpha + b * alpha_strides[0] + channel + begin * alpha_strides[1],
-                 alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
+    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides, until, True, STEPS)
+    beta = tile(
+        threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], until, THRESHOLD_MOVES, STEPS
+    )
+    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides, until, ALPHA_MOVES, STEPS)
     before, known, value, seen = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
     start = _look_back(
@@ -108,7 +108,7 @@ def latch_forward_once(
         words_stride, mask, GROUP,
     )  # fmt: skip
     h = tl.where(known != 0, before, start)
-    states += b * states_strides[0] + channel + begin * states_strides[1]
+    states += at(states_strides, b, begin, channel)
     for i in tl.static_range(STEPS):
         if RESET:
             h = tl.where(fresh[i], restart, h)
@@ -149,6 +149,18 @@ def _carried(pieces, groups, blocks, own, own_closed, last, order, stride, mask,
         leaves, _ = gathered(carry, none, pick(own, last), pick(own_closed, last))
         publish(blocks + block * stride, leaves, none + 1, mask)
     return carry
+
+
+@triton.jit
+def _states_before(c, beta, scale, fresh, restart, h, RESET: tl.constexpr, STEPS: tl.constexpr):
+    """The state that each step starts from, once it was reset; `h` is that before the first."""
+    before = ()
+    for i in tl.static_range(STEPS):
+        if RESET:
+            h = tl.where(fresh[i], restart, h)
+        before = before + (h,)  # noqa: RUF005
+        h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
+    return before
 
 
 @triton.jit
@@ -196,23 +208,17 @@ def latch_backward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    g = tile(grad + b * grad_strides[0] + channel + begin * grad_strides[1], grad_strides[1], until, True, STEPS)
-    c = tile(candidate + b * candidate_strides[0] + channel + begin * candidate_strides[1],
-             candidate_strides[1], until, True, STEPS)  # fmt: skip
-    beta = tile(threshold + b * threshold_strides[0] + channel + begin * threshold_strides[1],
-                threshold_strides[1], until, THRESHOLD_MOVES, STEPS)  # fmt: skip
-    scale = tile(alpha + b * alpha_strides[0] + channel + begin * alpha_strides[1],
-                 alpha_strides[1], until, ALPHA_MOVES, STEPS)  # fmt: skip
-    span = piece.to(tl.int64) * (PARTS * STEPS // SPAN)
-    start = tl.load(starts + b * starts_strides[0] + span * starts_strides[1] + channel, mask=mask, other=0)
+    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides, until, True, STEPS)
+    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides, until, True, STEPS)
+    beta = tile(
+        threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], until, THRESHOLD_MOVES, STEPS
+    )
+    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides, until, ALPHA_MOVES, STEPS)
+    starts += at(starts_strides, b, piece.to(tl.int64) * (PARTS * STEPS // SPAN), channel)
+    start = tl.load(starts, mask=mask, other=0)
     h, known, _, _ = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     h = tl.where(known != 0, h, start.to(tl.float32))
-    before = ()
-    for i in tl.static_range(STEPS):
-        if RESET:
-            h = tl.where(fresh[i], restart, h)
-        before = before + (h,)  # noqa: RUF005
-        h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
+    before = _states_before(c, beta, scale, fresh, restart, h, RESET, STEPS)
     after, known, total, closed = _given(g, c, beta, fresh, until, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
     carry = _carried(
@@ -224,21 +230,20 @@ def latch_backward_once(
     slope = 3.141592653589793 * wide
     threshold_sum, alpha_sum = tl.full((PARTS, BLOCK), 0, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
     reset_sum = tl.full((PARTS, BLOCK), 0, tl.float32)
-    grad_candidate += b * grad_candidate_strides[0] + channel + begin * grad_candidate_strides[1]
+    grad_candidate += at(grad_candidate_strides, b, begin, channel)
     if THRESHOLD_MOVES:
-        grad_threshold += b * grad_threshold_strides[0] + channel + begin * grad_threshold_strides[1]
+        grad_threshold += at(grad_threshold_strides, b, begin, channel)
     if ALPHA_MOVES:
-        grad_alpha += b * grad_alpha_strides[0] + channel + begin * grad_alpha_strides[1]
+        grad_alpha += at(grad_alpha_strides, b, begin, channel)
     for n in tl.static_range(STEPS - 1, -1, -1):
         inside = n < until
         adjoint = g[n] + carry
         size = tl.abs(c[n])
         write = size >= tl.abs(beta[n])
         u = slope * (size - tl.abs(beta[n]))
-        v = slope * c[n]
         written = tl.where(c[n] >= 0, scale[n], -scale[n])
         through_gate = adjoint * (written - before[n]) * (wide / (1 + u * u))
-        through_sign = 2 * adjoint * scale[n] * (wide / (1 + v * v))
+        through_sign = 2 * adjoint * scale[n] * (wide / (1 + (slope * c[n]) * (slope * c[n])))
         change = tl.where(c[n] > 0, through_gate, tl.where(c[n] < 0, -through_gate, 0))
         tl.store(grad_candidate + n * grad_candidate_strides[1], change + tl.where(write, through_sign, 0), mask=inside)
         change = tl.where(beta[n] > 0, -through_gate, tl.where(beta[n] < 0, through_gate, 0))

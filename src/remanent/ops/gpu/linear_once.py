@@ -5,6 +5,7 @@ import triton
 import triton.language as tl
 
 from remanent.ops.gpu.look_back import (
+    at,
     await_words,
     composed,
     composed_before,
@@ -99,9 +100,8 @@ def linear_forward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    a = tile(decay + b * decay_strides[0] + channel + begin * decay_strides[1],
-             decay_strides[1], until, DECAY_MOVES, STEPS)  # fmt: skip
-    v = tile(value + b * value_strides[0] + channel + begin * value_strides[1], value_strides[1], until, True, STEPS)
+    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides, until, DECAY_MOVES, STEPS)
+    v = tile(value + at(value_strides, b, begin, channel), value_strides, until, True, STEPS)
     product, own = tl.full((PARTS, BLOCK), 1, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
     cut = tl.full((PARTS, BLOCK), 0, tl.int32)
     one, zero, none = product, own, cut
@@ -118,7 +118,7 @@ def linear_forward_once(
         product, own, cut, part == PARTS - 1, first, piece, words_stride, mask, GROUP,
     )  # fmt: skip
     h = tl.where(gone != 0, V, A * h + V)
-    states += b * states_strides[0] + channel + begin * states_strides[1]
+    states += at(states_strides, b, begin, channel)
     for i in tl.static_range(STEPS):
         if RESET:
             h = tl.where(fresh[i], restart, h)
@@ -156,10 +156,9 @@ def linear_backward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    g = tile(grad + b * grad_strides[0] + channel + begin * grad_strides[1], grad_strides[1], until, True, STEPS)
-    a = tile(decay + b * decay_strides[0] + channel + begin * decay_strides[1],
-             decay_strides[1], until, DECAY_MOVES, STEPS)  # fmt: skip
-    states += b * states_strides[0] + channel + begin * states_strides[1]
+    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides, until, True, STEPS)
+    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides, until, DECAY_MOVES, STEPS)
+    states += at(states_strides, b, begin, channel)
     before = (tl.load(states - states_strides[1], mask=(begin > 0) & (until > 0), other=0).to(tl.float32),)
     for i in tl.static_range(1, STEPS):
         before = before + (tl.load(states + (i - 1) * states_strides[1], mask=i < until, other=0).to(tl.float32),)  # noqa: RUF005
@@ -184,9 +183,9 @@ def linear_backward_once(
     )  # fmt: skip
     carry = tl.where(gone != 0, V, A * carry + V)
     decay_sum, reset_sum = tl.full((PARTS, BLOCK), 0, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
-    grad_value += b * grad_value_strides[0] + channel + begin * grad_value_strides[1]
+    grad_value += at(grad_value_strides, b, begin, channel)
     if DECAY_MOVES:
-        grad_decay += b * grad_decay_strides[0] + channel + begin * grad_decay_strides[1]
+        grad_decay += at(grad_decay_strides, b, begin, channel)
     for n in tl.static_range(STEPS - 1, -1, -1):
         inside = n < until
         adjoint = g[n] + carry
