@@ -86,7 +86,7 @@ def latch_forward_once(
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
-    until = tl.where(mask, T - begin, 0)
+    end = tl.where(mask, T - begin, 0)
     first = tl.full((1, BLOCK), 0, tl.float32)
     if h0 is not None:
         first = tl.load(h0 + b * D + channel, mask=mask, other=0).to(tl.float32)
@@ -96,11 +96,9 @@ def latch_forward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides, until, True, STEPS)
-    beta = tile(
-        threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], until, THRESHOLD_MOVES, STEPS
-    )
-    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides, until, ALPHA_MOVES, STEPS)
+    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides[1], end, True, STEPS)
+    beta = tile(threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], end, THRESHOLD_MOVES, STEPS)
+    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides[1], end, ALPHA_MOVES, STEPS)
     before, known, value, seen = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
     start = _look_back(
@@ -113,7 +111,7 @@ def latch_forward_once(
         if RESET:
             h = tl.where(fresh[i], restart, h)
         h = tl.where(tl.abs(c[i]) >= tl.abs(beta[i]), tl.where(c[i] >= 0, scale[i], -scale[i]), h)
-        tl.store(states + i * states_strides[1], h, mask=i < until)
+        tl.store(states + i * states_strides[1], h, mask=i < end)
 
 
 @triton.jit
@@ -164,12 +162,12 @@ def _states_before(c, beta, scale, fresh, restart, h, RESET: tl.constexpr, STEPS
 
 
 @triton.jit
-def _given(g, c, beta, fresh, until, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
+def _given(g, c, beta, fresh, end, shape, RESET: tl.constexpr, STEPS: tl.constexpr):
     """What the parts after each give to it, and what it then gives on; each with whether nothing passes from after."""
     total, none = tl.full(shape, 0, tl.float32), tl.full(shape, 0, tl.int32)
     after, closed = total, none
     for n in tl.static_range(STEPS - 1, -1, -1):
-        write = (tl.abs(c[n]) >= tl.abs(beta[n])) & (n < until)
+        write = (tl.abs(c[n]) >= tl.abs(beta[n])) & (n < end)
         total, closed = tl.where(write, 0.0, g[n] + total), tl.where(write, 1, closed)
         if RESET:
             total, closed = tl.where(fresh[n], 0.0, total), tl.where(fresh[n], 1, closed)
@@ -201,25 +199,23 @@ def latch_backward_once(
     piece = pieces - 1 - order
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
-    until = tl.where(mask, T - begin, 0)
+    end = tl.where(mask, T - begin, 0)
     restart = tl.full((1, BLOCK), 0, tl.float32)
     fresh = ()
     if RESET:
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides, until, True, STEPS)
-    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides, until, True, STEPS)
-    beta = tile(
-        threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], until, THRESHOLD_MOVES, STEPS
-    )
-    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides, until, ALPHA_MOVES, STEPS)
+    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides[1], end, True, STEPS)
+    c = tile(candidate + at(candidate_strides, b, begin, channel), candidate_strides[1], end, True, STEPS)
+    beta = tile(threshold + at(threshold_strides, b, begin, channel), threshold_strides[1], end, THRESHOLD_MOVES, STEPS)
+    scale = tile(alpha + at(alpha_strides, b, begin, channel), alpha_strides[1], end, ALPHA_MOVES, STEPS)
     starts += at(starts_strides, b, piece.to(tl.int64) * (PARTS * STEPS // SPAN), channel)
     start = tl.load(starts, mask=mask, other=0)
     h, known, _, _ = _written(c, beta, scale, fresh, restart, (PARTS, BLOCK), RESET, STEPS)
     h = tl.where(known != 0, h, start.to(tl.float32))
     before = _states_before(c, beta, scale, fresh, restart, h, RESET, STEPS)
-    after, known, total, closed = _given(g, c, beta, fresh, until, (PARTS, BLOCK), RESET, STEPS)
+    after, known, total, closed = _given(g, c, beta, fresh, end, (PARTS, BLOCK), RESET, STEPS)
     own = b * D + channel
     carry = _carried(
         piece_words + own, group_words + own, block_words + own, total, closed, part == 0, order, words_stride, mask,
@@ -236,7 +232,7 @@ def latch_backward_once(
     if ALPHA_MOVES:
         grad_alpha += at(grad_alpha_strides, b, begin, channel)
     for n in tl.static_range(STEPS - 1, -1, -1):
-        inside = n < until
+        inside = n < end
         adjoint = g[n] + carry
         size = tl.abs(c[n])
         write = size >= tl.abs(beta[n])

@@ -100,8 +100,8 @@ def linear_forward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides, until, DECAY_MOVES, STEPS)
-    v = tile(value + at(value_strides, b, begin, channel), value_strides, until, True, STEPS)
+    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides[1], until, DECAY_MOVES, STEPS)
+    v = tile(value + at(value_strides, b, begin, channel), value_strides[1], until, True, STEPS)
     product, own = tl.full((PARTS, BLOCK), 1, tl.float32), tl.full((PARTS, BLOCK), 0, tl.float32)
     cut = tl.full((PARTS, BLOCK), 0, tl.int32)
     one, zero, none = product, own, cut
@@ -156,8 +156,8 @@ def linear_backward_once(
         fresh = tile_flags(reset + b * T + begin, T - begin, STEPS)
         if reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(tl.float32)
-    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides, until, True, STEPS)
-    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides, until, DECAY_MOVES, STEPS)
+    g = tile(grad + at(grad_strides, b, begin, channel), grad_strides[1], until, True, STEPS)
+    a = tile(decay + at(decay_strides, b, begin, channel), decay_strides[1], until, DECAY_MOVES, STEPS)
     states += at(states_strides, b, begin, channel)
     before = (tl.load(states - states_strides[1], mask=(begin > 0) & (until > 0), other=0).to(tl.float32),)
     for i in tl.static_range(1, STEPS):

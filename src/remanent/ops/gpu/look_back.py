@@ -32,12 +32,12 @@ def at(strides, b, begin, channel):
 
 
 @triton.jit
-def tile(pointer, strides, until, MOVES: tl.constexpr, STEPS: tl.constexpr):
+def tile(pointer, stride, until, MOVES: tl.constexpr, STEPS: tl.constexpr):
     """STEPS rows of each part, 0 from `until` (PARTS, BLOCK) on, counted from the part's start."""
     values = ()
     if MOVES:
         for i in tl.static_range(STEPS):
-            values = values + (tl.load(pointer + i * strides[1], mask=i < until, other=0).to(tl.float32),)  # noqa: RUF005
+            values = values + (tl.load(pointer + i * stride, mask=i < until, other=0).to(tl.float32),)  # noqa: RUF005
     else:
         row = tl.load(pointer, mask=until > 0, other=0).to(tl.float32)
         for _ in tl.static_range(STEPS):
