@@ -30,7 +30,7 @@ class Part(NamedTuple):
 
 PARTS = {
     "ops": Part(1, 0, ("scans and their kernels,", "tensors in and out")),
-    "units": Part(1, 1, ("recurrent units, a family", "a file, and their cells")),
+    "units": Part(1, 1, ("recurrent units, one family", "per file, and their cells")),
     "models": Part(1, 2, ("blocks, hybrid, sequence", "model, sessions")),
     "tasks": Part(2, 2, ("data and metrics,", "without any model")),
     "analysis": Part(1, 3, ("measures of a unit", "or a trained model")),
@@ -43,7 +43,7 @@ PARTS = {
     "export": Part(0, 4, ("ONNX, C99,", "the emulated chip")),
     "bench": Part(0, 5, ("speed and memory", "beside other packages")),
     "demo": Part(2, 6, ("two small grids", "with a page each")),
-    "cli": Part(0, 6, ("parses and calls;", "a command a file")),
+    "cli": Part(0, 6, ("parses and calls;", "one command per file")),
 }
 """Every folder and public module of the package."""
 ARROWS = (

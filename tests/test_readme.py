@@ -49,7 +49,7 @@ LONG = (
     "train copy-first --devices 4 --time-shards 4",
     "export runs/digits-bmru+lru-1 --out models --name digits",
     "robustness runs/digits-bmru+lru-1 --draws 20 --noise 0.1 0.3 --bits 8 6 4 --out robustness-digits",
-    "grid --task copy-first flip-flop --unit bmru lru bmru+lru --seed 0:3",
+    "grid --task copy-first flip-flop --unit bmru lru bmru+lru --seed 0:3 --results mine.jsonl",
 )
 """Commands whose sections, shares or parts another command has too; `make test-all` runs them."""
 assert set(LONG) <= set(map(" ".join, COMMANDS))
@@ -106,7 +106,9 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
     if command[0] == "grid" or (command[0] == "table" and not runs) or "--results" in command:
         options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
-        grid = [word for word in command if not word.startswith("task.steps")] if command[0] == "grid" else GRID
+        results = ["--results", "mine.jsonl"] if "mine.jsonl" in command else []
+        kept = [word for word in command if not word.startswith("task.steps")]
+        grid = kept if command[0] == "grid" else [*GRID, *results]
         make_once(*grid, *tiny, "--set", *options)
     if command[0] == "grid":
         return

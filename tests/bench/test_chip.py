@@ -41,7 +41,7 @@ def test_the_command_prints_a_table_or_json(tmp_path, capsys):
     start_run(experiment, tmp_path / "run", progress=False)
     arguments = ["chip", str(tmp_path / "run"), "--weights", "int8", "--examples", "5"]
     assert main(arguments) == 0
-    assert "instructions a step, mean" in capsys.readouterr().out
+    assert "instructions per step, mean" in capsys.readouterr().out
     assert main([*arguments, "--json"]) == 0
     line = json.loads(capsys.readouterr().out)
     assert line["weights"] == "int8"

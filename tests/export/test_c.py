@@ -91,7 +91,7 @@ def test_a_state_is_one_bit_and_a_product_with_it_has_no_multiplication():
     code = plain.sources["model.c"]
     assert "add_columns(stream, block_0_project_weight, block_0_project_scale, indices, count, 64, 64);" in code
     body = code.split("static void add_columns(")[1].split("}\n\n")[0]
-    assert body.count("*") == 5  # four pointers, and one product with a scale a row
+    assert body.count("*") == 5  # four pointers, and one product with a scale per row
     assert "malloc" not in code
     includes = re.findall(r"#include (.*)", "".join(plain.sources.values()))
     assert set(includes) == {'"model.h"', "<math.h>", "<stdint.h>"}

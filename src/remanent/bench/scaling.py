@@ -169,7 +169,7 @@ def count_layer(config: ModelConfig) -> Layer:
 def step_cost(layer: Layer, layers: int, plan: Plan, device: Device) -> Cost:
     r"""What a training step costs one of the devices, of the blocks alone.
 
-    With R steps of sequences a device, B' sequences, P devices that share time, Q that share the batch:
+    With R steps of sequences per device, B' sequences, P devices that share time, Q that share the batch:
 
     - products: $6 R W$ for each layer's W numbers in matrices;
     - moved: 4 R times what is kept; where time is shared the scans run once more;

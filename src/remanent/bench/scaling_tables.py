@@ -16,10 +16,11 @@ LENGTHS = (2**20, 2**25, 2**30)
 
 
 def scaling_table() -> str:
-    """The cost of a step with one sequence a device, and with one sequence that all share, in Markdown."""
+    """The cost of a step with one sequence per device, and with one sequence that all share, in Markdown."""
     layer, layers = count_layer(MODEL), MODEL.num_layers
     lines = [
-        "| devices | T | shared | memory a device | a step | of it sending | sent a device and layer by the scans |",
+        "| devices | T | shared | memory per device | time per step | of it sending "
+        "| sent per device and layer by the scans |",
         "|---:|---:|---|---:|---:|---:|---:|",
     ]
     for devices in DEVICES:

@@ -27,7 +27,7 @@ class States(NamedTuple):
 
 
 def _latch(source: Source, name: str, step: StepData, x: str) -> States:
-    """A bit a channel; where states start at zeros or as learned, another bit for whether it was written."""
+    """One bit per channel; where states start at zeros or as learned, another bit for whether it was written."""
     D = step.hidden_size
     gates = _gates(source, name, step, x)
     high = source.field(name, "uint8_t", (D + 7) // 8, f"{D} states, a bit each: set where positive")
@@ -42,7 +42,7 @@ def _latch(source: Source, name: str, step: StepData, x: str) -> States:
 
 
 def _latch_between(source: Source, name: str, step: StepData, x: str) -> States:
-    """A bit a channel, at first 0; where states start as learned, another bit for whether it was written."""
+    """One bit per channel, at first 0; where states start as learned, another bit for whether it was written."""
     D = step.hidden_size
     bounds = [source.vector(f"{name}_{bound}", step.values[bound]) for bound in ("lower", "upper")]
     gates = _gates(source, name, step, x)
@@ -58,7 +58,7 @@ def _latch_between(source: Source, name: str, step: StepData, x: str) -> States:
 
 
 def _accumulate(source: Source, name: str, step: StepData, x: str) -> States:
-    """A float a channel, of which a write keeps a part, or all."""
+    """A float per channel, of which a write keeps a part, or all."""
     D = step.hidden_size
     gates = _gates(source, name, step, x)
     size = source.vector(f"{name}_alpha", step.values["alpha"]) if "alpha" in step.values else f"{gates} + {2 * D}"
@@ -69,7 +69,7 @@ def _accumulate(source: Source, name: str, step: StepData, x: str) -> States:
 
 
 def _min_gru(source: Source, name: str, step: StepData, x: str) -> States:
-    """A float a channel."""
+    """A float per channel."""
     D = step.hidden_size
     gates = _gates(source, name, step, x)
     state = _float_state(source, name, step, D)
@@ -78,7 +78,7 @@ def _min_gru(source: Source, name: str, step: StepData, x: str) -> States:
 
 
 def _rotate(source: Source, name: str, step: StepData, x: str) -> States:
-    """Two floats a channel: the real parts, then the imaginary ones."""
+    """Two floats per channel: the real parts, then the imaginary ones."""
     D, M = step.hidden_size, step.weight.shape[1]
     value = _gates(source, f"{name}_input", step, x)
     state = _float_state(source, name, step, 2 * D)

@@ -93,7 +93,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     """A model in C99: `NAME_init` starts a stream, `NAME_step` takes a step; nothing is allocated.
 
     States of BMRU and FQ-BMRU are bits, and the map after them adds and subtracts weights, without a product. (Where
-    a BMRU starts at zeros, or either as learned, another bit a unit records whether it has been written; with
+    a BMRU starts at zeros, or either as learned, another bit per channel records whether it has been written; with
     `initial_state` "low" one is enough.) Matrices of "int8" have a scale for each row; all else is float32.
 
     If there is a C compiler, the module is compiled and compared with torch.

@@ -13,14 +13,14 @@ from remanent.units import RecurrentUnit
 JOINS = ("concatenate", "sum")
 """The ways to join the outputs of units side by side."""
 LayerState = tuple[Any, ...]
-"""One state a unit: (1, B, D), a tuple of two for an LSTM, an `AttentionState` for attention."""
+"""One state per unit: (1, B, D), a tuple of two for an LSTM, an `AttentionState` for attention."""
 
 
 class Hybrid(nn.Module):
     r"""Several units on the same input, outputs joined: $y_t = [u_1(x)_t, u_2(x)_t, \dots]$ or their sum.
 
     A unit whose memory fades gives transient dynamics, one that latches gives persistent memory; a
-    hybrid has both, and is still one parallel scan a unit. One unit alone is the plain case.
+    hybrid has both, and is still one parallel scan per unit. One unit alone is the plain case.
 
     Args:
         units: batch-first units of one direction and one `input_size`.
@@ -53,7 +53,7 @@ class Hybrid(nn.Module):
     def forward(
         self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, group: Any = None
     ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, M) to (B, T, joined D), with a state a unit in and out; `reset` is (B, T).
+        """Runs (B, T, M) to (B, T, joined D), with one state per unit in and out; `reset` is (B, T).
 
         With a `group`, this process's steps of a longer sequence, as `RecurrentUnit.forward` takes them.
         """

@@ -17,7 +17,7 @@ class ModelState(NamedTuple):
     """Everything that a model carries from one chunk of a sequence to the next.
 
     Attributes:
-        layers: for each block, one state a unit: (1, B, D), two of them for an LSTM, or an
+        layers: for each block, one state per unit: (1, B, D), two of them for an LSTM, or an
             `AttentionState`.
         total: the sum of what the head read so far, float64 (B, hidden_size), where it takes the mean.
         steps: over how many steps, float64 (B, 1), where it takes the mean.

@@ -140,7 +140,7 @@ class LinearAdjointCall(NamedTuple):
 
 
 class LatchGradients(NamedTuple):
-    """Room for the gradients of a latch, in the shapes and dtypes of what they are the gradients of.
+    """Allocated buffers for the gradients of a latch, in the shapes and dtypes of what they are the gradients of.
 
     Attributes:
         gates: of the three gates.
@@ -154,7 +154,7 @@ class LatchGradients(NamedTuple):
 
 
 class LinearGradients(NamedTuple):
-    """Room for the gradients of a linear scan, in the shapes and dtypes of what they are the gradients of.
+    """Allocated buffers for the gradients of a linear scan, in the shapes and dtypes of what they are the gradients of.
 
     Attributes:
         decay: (B, T, D) or (D,).

@@ -105,7 +105,7 @@ def _feedback_scan(*arguments: Any) -> Tensor:
 
 
 def _room(*arguments: Any) -> Tensor:
-    """Room for the states."""
+    """Allocates the states."""
     call = FeedbackCall(*arguments)
     return call.value.new_empty(call.value.shape[0], call.value.shape[1], call.h0.shape[1])
 
@@ -134,7 +134,7 @@ def _feedback_scan_backward(grad: Tensor, states: Tensor, *arguments: Any) -> Fe
 
 
 def _room_backward(grad: Tensor, states: Tensor, *arguments: Any) -> FeedbackGradients:
-    """Room for the gradients."""
+    """Allocates the gradients."""
     call = FeedbackCall(*arguments)
     shapes = (call.value.shape, call.weight.shape, call.weight.shape[:1], call.h0.shape, call.h0.shape[1:])
     return FeedbackGradients(*(call.value.new_empty(shape) for shape in shapes))

@@ -211,7 +211,7 @@ def _latch_scan(*arguments: Any) -> tuple[Tensor, Tensor]:
 
 
 def _room(*arguments: Any) -> tuple[Tensor, Tensor]:
-    """Room for the states, and for those that each span of time starts from, (B, T // SPAN + 2, D).
+    """Allocates the states, and those that each span of time starts from, (B, T // SPAN + 2, D).
 
     These are one or two too many: a compiler would compile a size that may be 1 apart from all others.
     """

@@ -106,7 +106,7 @@ def _linear_scan(*arguments: Any) -> Tensor:
 
 
 def _room(*arguments: Any) -> Tensor:
-    """Room for the states."""
+    """Allocates the states."""
     value = LinearCall(*arguments).value
     return operators.empty_sequence(value, value.shape[2])
 
@@ -122,7 +122,7 @@ def _linear_scan_backward(*arguments: Any) -> LinearGradients:
 
 
 def _room_backward(*arguments: Any) -> LinearGradients:
-    """Room for the gradients."""
+    """Allocates the gradients."""
     call = LinearAdjointCall(*arguments)
     B, _, D = call.grad.shape
     decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), (D,)))

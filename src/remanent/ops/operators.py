@@ -70,7 +70,7 @@ def no_gradients(call: Any) -> Any:
 
 
 def empty_sequence(like: Tensor, width: int) -> Tensor:
-    """Room for (B, T, width), in memory ordered as `like` (B, T, any) is: batch first or time first."""
+    """Allocates an output buffer, (B, T, width), in the memory order of `like` (B, T, any): batch or time first."""
     B, T, _ = like.shape
     time_first = like.stride(0) < like.stride(1)
     return like.new_empty_strided((B, T, width), (width, B * width, 1) if time_first else (T * width, width, 1))

@@ -34,7 +34,7 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     r"""Linear map $y = x W^\top + b$, the same bits for a row alone as among many.
 
     Matrix libraries change the order of a sum with the number of rows and at the edges of the result.
-    One different bit can flip a gate, and a latch keeps a flipped state for ever. On a CPU, rows and columns
+    One different bit can flip a gate, and a latch keeps a flipped state forever. On a CPU, rows and columns
     are therefore filled up to whole tiles before the product, so that one step of a unit equals the same step
     of a whole sequence. Under autocast, only the product is in the half type.
 

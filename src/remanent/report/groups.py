@@ -105,7 +105,7 @@ class Group:
         return any(row.failing_lengths for row in self.rows)
 
     def best(self, column: Column) -> Row | None:
-        """The row that is better than every other by more than the spread of both; None where there is none.
+        """The row that leads every other by more than the larger of the two standard deviations; None if no row does.
 
         A row that is no better than chance is never the best. A row of one seed has no spread: where it leads, no row
         is the best, and elsewhere it is not compared.

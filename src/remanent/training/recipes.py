@@ -149,7 +149,7 @@ def keyword() -> Experiment:
 
 
 def keyword_paper() -> Experiment:
-    """Tell one of 35 spoken words from all others, with 32 units."""
+    """Tell one of 35 spoken words from all others, with 32 channels."""
     task = Keyword(dataset="speech-commands", keyword="seven")
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=32, num_layers=1), _long(10_000))
 

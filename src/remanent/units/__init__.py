@@ -1,4 +1,4 @@
-"""Recurrent units: the equations of each, one family a file, around layers, batches and checks that all share."""
+"""Recurrent units: the equations of each, one family per file, around layers, batches and checks that all share."""
 
 from remanent.units import registry
 from remanent.units.base import RecurrentUnit

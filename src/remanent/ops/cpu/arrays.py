@@ -1,7 +1,9 @@
-"""The arrays of the CPU kernels: a kernel gets all of its scan, at the places they have here, and reads its own.
+"""The arrays of the CPU kernels: each kernel gets all arrays of its scan, in the order here, and uses those it needs.
 
-Numba compiles a kernel again when the kernel's own file has changed. Whoever changes a place here deletes what Numba
-keeps, `src/remanent/ops/cpu/__pycache__/*.nb?`, or machine code keeps reading the old places.
+Numba compiles a kernel again when the kernel's own file has changed. After a change of the order here, delete what
+Numba keeps, `src/remanent/ops/cpu/__pycache__/*.nb?`: otherwise old machine code reads the wrong arrays.
+
+A span is 64 steps of time (`SPAN`). A piece is a longer run of steps, which one thread computes.
 """
 
 from typing import NamedTuple

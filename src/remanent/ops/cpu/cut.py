@@ -43,7 +43,7 @@ class Cut:
 
     @property
     def tasks(self) -> int:
-        """The tasks: a piece of time of a block of channels of a batch row each."""
+        """The number of tasks: one per batch row, block of channels and piece of time."""
         return self.B * self.blocks * self.pieces
 
     def without_last(self) -> "Cut":

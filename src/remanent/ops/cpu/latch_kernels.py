@@ -1,4 +1,8 @@
-"""The latch's kernels, in the form that `kernels.py` describes."""
+"""The latch's kernels, in the form that `kernels.py` describes.
+
+Time is cut into pieces, which threads compute independently of each other, and each piece into spans of 64 steps, the
+last of which may be shorter. The backward pass works on one span at a time, so that its arrays fit into the cache.
+"""
 
 import math
 
@@ -72,7 +76,7 @@ def latch_forward(args):
 
 
 def latch_carry(args):
-    """What each piece leaves behind, with epsilon 0: the last state set in it, and whether there is one."""
+    """Finds, with epsilon 0, the last state that is set in each piece (LEFT), and whether there is one (IS_LEFT)."""
     h = header(args)
     while True:
         task = take(h)
@@ -137,9 +141,13 @@ def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, grad_be
 
 
 def latch_backward(args):
-    """Gradients, a span of time after another from the end: adjoints backward, then the rest forward.
+    """Computes all gradients of the latch from GRAD, the gradient of its states.
 
-    Going forward, the states are computed again from START, which has one for each span.
+    It goes through the spans of a piece from the last to the first, and through each span twice. First backward in
+    time: the adjoint, which is the whole gradient of each state, from GRAD and from the gradient that later steps
+    pass back (CARRY). Then forward in time: the states, computed again from the one before the span (START), and with
+    them and the adjoints the gradients of candidate, threshold and alpha. Gradients of parameters, (D,), are summed
+    within each span.
     """
     h = header(args)
     while True:
@@ -201,7 +209,11 @@ def latch_backward(args):
 
 
 def latch_adjoint_carry(args):
-    """What each piece passes back in time by itself, with epsilon 0, and whether it lets pass what comes after it."""
+    """Computes, with epsilon 0, what each piece passes back in time before the pieces are computed in parallel.
+
+    PASSED is the gradient that reaches the state before the piece from the piece's own steps. IS_OPEN is 1 where the
+    piece neither writes nor resets a channel, so that the gradient of later pieces passes through it, else 0.
+    """
     h = header(args)
     while True:
         task = take(h)

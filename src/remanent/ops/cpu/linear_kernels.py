@@ -47,7 +47,7 @@ def linear_forward(args):
 
 
 def linear_carry(args):
-    """What each piece leaves behind by itself, and the factor on the state before it."""
+    """Computes the last state of each piece started from zero (LEFT), and its factor on the state before (KEPT)."""
     h = header(args)
     while True:
         task = take(h)
@@ -82,7 +82,7 @@ def gradient_row(g, a, previous, carry, grad_value, grad_decay, add):
 
 
 def linear_backward(args):
-    """Gradients, from the last step to the first; sums of what is the same at all steps, a span of time each."""
+    """Computes all gradients, from the last step to the first; sums those of parameters, (D,), in each span."""
     h = header(args)
     while True:
         task = take(h)

@@ -159,7 +159,7 @@ def latch_backward(
 ):  # fmt: skip
     """All gradients of the latch, span by span from the end.
 
-    The gradient of a parameter (D,), and of `reset_state`, is left as one row a program, (pieces, B, D) in
+    The gradient of a parameter (D,), and of `reset_state`, is left as one row per program, (pieces, B, D) in
     float64. `carried` (B, pieces, D) is what later pieces give to each piece's last state.
     """
     piece, b, channel = place(B, D, BLOCK)

@@ -92,19 +92,19 @@ def _block(like: Tensor) -> int:
 
 
 def piece_tensor(like: Tensor, pieces: int) -> Tensor:
-    """Room for one row a piece of time, (B, pieces, D)."""
+    """Allocates one row per piece of time, (B, pieces, D)."""
     B, _, D = like.shape
     return torch.empty(B, pieces, D, dtype=compute_dtype(like.dtype), device=like.device)
 
 
 def scratch(like: Tensor, pieces: int) -> Tensor:
-    """Room for some states of a span, one before all steps that are loaded together, for each program."""
+    """Allocates some states of a span, one before all steps that are loaded together, for each program."""
     size = _programs(like) * pieces * (SPAN // LATCH_BACKWARD_STEPS) * _block(like)
     return torch.empty(size, dtype=compute_dtype(like.dtype), device=like.device)
 
 
 def sums(like: Tensor, pieces: int) -> Tensor:
-    """Room for one row of sums a program, in double precision."""
+    """Allocates one row of sums per program, in double precision."""
     dtype = torch.complex128 if like.is_complex() else torch.float64
     return torch.empty(pieces * like.shape[0], like.shape[2], dtype=dtype, device=like.device)
 
