@@ -117,13 +117,28 @@ def test_a_unit_of_ones_own_trains_and_has_a_row_in_the_table(tmp_path, monkeypa
     tiny = [word.removeprefix("--") for word in TINY[1:6]]
     grid = ["grid", "--task", "copy-first", "--unit", "bmru", "leaky+bmru", "--workers", "1", "--quiet", "--set", *tiny]
     assert main(grid) == 2
-    assert "`unit` must be made of bmru, cmru" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "`unit` must be made of bmru, cmru" in error
+    assert "got 'leaky+bmru'; a unit of your own needs `remanent --import MODULE ...`" in error
     try:
         assert main(["--import", "units_of_my_own", *grid]) == 0
         assert main(["table"]) == 0
         assert "| leaky+bmru |" in capsys.readouterr().out.replace(" (", " |")
         assert main(["--import", "units_of_my_own", "list"]) == 0
         assert "  leaky\n" in capsys.readouterr().out
+        imports = ["--import", "units_of_my_own"]
+        train = [*imports, "train", "copy-first", "--model.unit=leaky", "--out=mine", *TINY]
+        assert main(train) == 0
+        assert (
+            "mine is finished; score it with `remanent --import units_of_my_own evaluate mine`."
+            in capsys.readouterr().out
+        )
+        assert main(train) == 2
+        resume = "resume it with `remanent --import units_of_my_own train --resume mine`, or choose another folder"
+        assert resume in capsys.readouterr().err
+        (tmp_path / "mine" / "model.json").unlink()
+        assert main([*imports, "evaluate", "mine"]) == 2
+        assert "resume it with `remanent --import units_of_my_own train --resume mine`\n" in capsys.readouterr().err
     finally:
         UNITS.pop("leaky", None)
         sys.modules.pop("units_of_my_own", None)
@@ -153,6 +168,10 @@ def test_resume(tmp_path, capsys):
     (folder / "model.safetensors").unlink()
     assert main(["train", "--resume", str(folder), "--quiet"]) == 0
     assert (folder / "model.safetensors").read_bytes() == weights
+    capsys.readouterr()
+    assert main(["train", "--resume", str(folder), "--quiet"]) == 0
+    words = f"was finished already, and nothing was trained; score it with `remanent evaluate {folder}`."
+    assert capsys.readouterr().out == f"{folder} {words}\n"
 
 
 def test_list(capsys):
@@ -213,6 +232,15 @@ def test_table_imports_no_training(tmp_path):
         (["evaluate", "nowhere", "--length", "many"], "many"),
         (["train", "--resume", "nowhere"], "the run's folder must exist, got nowhere"),
         (["evaluate", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["train", "nope"], "got 'nope'; a recipe of your own needs `remanent --import MODULE ...`"),
+        (["train", "copy-first", "--training.step", "20"], "--training.step"),
+        (["evaluate", "saved"], "`SequenceModel.load`"),
+        (["train", "--resume", "saved"], "config.json, got saved, which holds a saved model; read it in Python with"),
+        (
+            ["table", "--task", "copy-first", "grid.jsonl"],
+            "`--task` must name tasks, got the path grid.jsonl; put files",
+        ),
+        (["table", "--task", "digits", "./taken"], "`--task` must name tasks, got the path ./taken; put files before"),
         (["train", "copy-first", "--model.unit", "rnn"], "`unit` must be made of bmru, cmru"),
         (["train", "copy-first", "--training.steps", "0"], "`steps` must be at least 1, got 0"),
         (["train", "copy-first", "--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
@@ -266,6 +294,8 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
     (tmp_path / "taken").mkdir()
+    (tmp_path / "saved").mkdir()
+    (tmp_path / "saved" / "model.json").write_text("{}")
     (tmp_path / "broken.jsonl").write_text("broken\n{}\n")
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
     write(tmp_path / "grid.jsonl", [record()])

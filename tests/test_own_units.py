@@ -1,6 +1,7 @@
 """A latch and a linear unit of a user's own get what the built-in units get: training, streams, pages, exports."""
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -233,3 +234,56 @@ def test_it_has_a_cell_with_its_options():
     x = torch.randn(2, 3, dtype=torch.float64)
     assert torch.equal(one(x), unit.step(x)[1][0])
     assert set(CELLS) == set(UNITS) - {"squashed", "leaky"}
+
+
+def two_tensors(self, p, x):
+    return row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
+
+
+def bare_tensor(self, p, x):
+    return row_linear(x, p["weight_ih"])
+
+
+@pytest.mark.parametrize(
+    ("unit", "recurrence", "gates", "message"),
+    [
+        (
+            Squashed,
+            SquashedRecurrence,
+            two_tensors,
+            "one tensor (..., 2 D), candidate and threshold side by side, got 2",
+        ),
+        (Squashed, SquashedRecurrence, bare_tensor, "side by side, got one tensor that is in no tuple"),
+        (Leaky, LeakyRecurrence, bare_tensor, "two tensors, the factor of the state and what is added, got one tensor"),
+    ],
+)
+def test_gates_of_another_form_are_rejected_in_words_of_the_unit(unit, recurrence, gates, message, monkeypatch):
+    monkeypatch.setattr(recurrence, "gates", gates)
+    with pytest.raises(ValueError, match=re.escape(message)) as raised:
+        unit(4, 8, batch_first=True)(torch.randn(2, 5, 4))
+    assert str(raised.value).startswith(f"`gates` of {recurrence.__name__} must return a tuple of ")
+
+
+def test_an_option_that_a_class_does_not_take_is_named(monkeypatch):
+    class Bounded(RecurrentUnit):
+        recurrence_type = SquashedRecurrence
+
+        def __init__(self, input_size, hidden_size, *, epsilon=0.0):
+            super().__init__(SquashedRecurrence(epsilon), input_size, hidden_size)
+
+    monkeypatch.setitem(UNITS, "bounded", Bounded)
+    with pytest.raises(TypeError) as raised:
+        make(unit="bounded")
+    words = "got no `batch_first`, `width`, `initial_state`"
+    assert str(raised.value) == f"`UNITS['bounded']` must take the arguments that a model gives a unit, {words}"
+    assert raised.value.__cause__ is raised.value.__context__ is None
+
+
+def test_an_error_inside_a_class_is_not_taken_for_a_missing_option(monkeypatch):
+    def fails(input_size, hidden_size, **options):
+        raise TypeError("it is the unit's own")
+
+    fails.recurrence_type = SquashedRecurrence
+    monkeypatch.setitem(UNITS, "failing", fails)
+    with pytest.raises(TypeError, match="it is the unit's own"):
+        make(unit="failing")

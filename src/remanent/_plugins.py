@@ -1,9 +1,13 @@
-"""Modules of the user that register units, tasks or recipes."""
+"""Modules of the user that register units, tasks or recipes, and how messages speak of them."""
 
 import importlib
+import shlex
 import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+_given: list[str] = []
+"""The names that the last call of `import_modules` was given, which a suggested command repeats."""
 
 
 def import_modules(names: Iterable[str]) -> None:
@@ -12,7 +16,8 @@ def import_modules(names: Iterable[str]) -> None:
     Raises:
         ValueError: a module does not exist.
     """
-    for name in names:
+    _given[:] = names
+    for name in _given:
         if (here := str(Path.cwd())) not in sys.path:
             sys.path.insert(0, here)
         try:
@@ -20,3 +25,22 @@ def import_modules(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             rule = "`--import` must name a module, installed or in this folder"
             raise ValueError(f"{rule}, got {name!r} ({error})") from None
+
+
+def suggested(*words: str) -> str:
+    """A command to suggest to the user, in backticks; it imports the modules that this process was given.
+
+    >>> suggested("evaluate", "runs/my run")
+    "`remanent evaluate 'runs/my run'`"
+    """
+    imports = [word for name in _given for word in ("--import", name)]
+    return f"`{shlex.join(['remanent', *imports, *words])}`"
+
+
+def import_hint(kind: str) -> str:
+    """The end of an error about an unknown name: how a unit, task or recipe of the user's own becomes known.
+
+    >>> import_hint("unit")
+    '; a unit of your own needs `remanent --import MODULE ...`'
+    """
+    return f"; a {kind} of your own needs `remanent --import MODULE ...`"

@@ -71,7 +71,8 @@ def test_a_table_reads_folders_and_passes_over_those_without_a_record(finished, 
     assert main(["table", str(finished), str(tmp_path / "unfinished")]) == 0
     shown = capsys.readouterr()
     assert f"| {of(finished).tests[0].score:.4f} |" in shown.out
-    assert shown.err == f"remanent: {tmp_path / 'unfinished'} holds no record.json and is left out\n"
+    how = "train it with `remanent train`, or call `remanent.training.record_run(folder)`"
+    assert shown.err == f"remanent: {tmp_path / 'unfinished'} holds no record.json and is left out; {how}\n"
     assert main(["table", str(tmp_path / "unfinished")]) == 2
     assert "`FILE` must hold at least one record, got none" in capsys.readouterr().err
 

@@ -10,7 +10,7 @@ def make_parser(description: str, prog: str | None = None, version: str | None =
     """A parser that raises its errors, so that the user gets one line instead of a page of usage."""
     from jsonargparse import ArgumentParser
 
-    return ArgumentParser(prog=prog, description=description, version=version, exit_on_error=False)
+    return ArgumentParser(prog=prog, description=description, version=version, exit_on_error=False, allow_abbrev=False)
 
 
 def with_data(task: Task, data_dir: str | None) -> Task:

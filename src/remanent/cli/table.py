@@ -38,6 +38,7 @@ def run(options: Any) -> int:
         raise FileExistsError(f"`--out` must not exist yet, got {options.out}")
     if options.out is not None and not options.out.parent.is_dir():
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {options.out}")
+    _check_names(options.task or [])
     records, notes = read_results(options.files or find_results(RESULTS))
     for note in notes:
         print(f"remanent: {note}", file=sys.stderr)
@@ -47,3 +48,11 @@ def run(options: Any) -> int:
     else:
         write_whole(options.out, text.encode())
     return 0
+
+
+def _check_names(names: list[str]) -> None:
+    """Raises if a name after `--task` is a file or a run's folder, which the option took for a task."""
+    for name in names:
+        path = Path(name)
+        if path.is_file() or (path.exists() and (path.name != name or (path / "config.json").exists())):
+            raise ValueError(f"`--task` must name tasks, got the path {name}; put files before the options")

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remanent._plugins import import_hint, suggested
 from remanent.cli._shared import make_parser, with_data
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent.distributed import Launch
     from remanent.training import resume_run, start_run
-    from remanent.training.folder import read_experiment
+    from remanent.training.folder import is_finished, read_experiment
     from remanent.training.outcome import record_run
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
@@ -40,13 +41,15 @@ def run(options: Any) -> int:
         if placed.devices % placed.time_shards:
             raise ValueError(f"`--time-shards` must divide --devices, {placed.devices}, got {placed.time_shards}")
         return _launch(options.arguments, placed, folder)
+    before = options.recipe is None and is_finished(folder)
     if options.recipe is None:
         resume_run(folder, progress=not options.quiet, launch=placed)
     else:
         start_run(experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe)
     if os.environ.get("RANK", "0") == "0":
         record_run(folder)
-        print(f"{folder} is finished; score it with `remanent evaluate {folder}`.")
+        end = "was finished already, and nothing was trained" if before else "is finished"
+        print(f"{folder} {end}; score it with {suggested('evaluate', str(folder))}.")
     return 0
 
 
@@ -97,7 +100,8 @@ def _recipe_in(arguments: list[str]) -> str | None:
     if len(arguments) < 2:
         raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
     if arguments[1] not in RECIPES:
-        raise ValueError(f"`RECIPE` must be one of {', '.join(RECIPES)}, right after `train`, got {arguments[1]!r}")
+        rule = f"`RECIPE` must be one of {', '.join(RECIPES)}, right after `train`"
+        raise ValueError(f"{rule}, got {arguments[1]!r}{import_hint('recipe')}")
     return arguments[1]
 
 

@@ -1,7 +1,6 @@
 """The processes of one run: the rank of this one, its part of each batch and of time, and how they agree."""
 
 import os
-import shlex
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
 from remanent._options import check_at_least, check_choice, check_range
+from remanent._plugins import suggested
 
 STRATEGIES = ("ddp", "fsdp")
 """The choices of `Launch.strategy`."""
@@ -60,13 +60,13 @@ class Launch:
 
     def advice(self, folder: Path, processes: int) -> str:
         """The command that resumes a run with as many processes on a machine, launched in the same way."""
-        words = ["remanent", "train", "--resume", str(folder)]
+        words = ["train", "--resume", str(folder)]
         words += ["--devices", str(processes)] if processes > 1 else []
         for name in ("strategy", "time_shards", "accelerator"):
             value = getattr(self, name)
             if value != getattr(Launch, name):
                 words += [f"--{name.replace('_', '-')}", str(value)]
-        return f"resume with `{shlex.join(words)}`"
+        return f"resume with {suggested(*words)}"
 
 
 class Part(NamedTuple):

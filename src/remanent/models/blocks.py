@@ -1,5 +1,6 @@
 """The residual block around a layer of units, and its parts."""
 
+import inspect
 from typing import Any
 
 import torch
@@ -106,9 +107,25 @@ def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUni
         options.pop("initial_state", None)
     if kind.annealed_option is not None:
         options[kind.annealed_option] = config.epsilon
-    unit = UNITS[name](input_size, hidden_size, batch_first=True, **options)
+    unit = _construct(name, input_size, hidden_size, {"batch_first": True, **options})
     made = type(unit.recurrence)
     if made is not kind and (made.config_fields or made.annealed_option):
         rule = f"`UNITS[{name!r}]` must declare `recurrence_type = {made.__name__}`, whose options a model fills"
         raise TypeError(f"{rule}, got {kind.__name__}")
     return unit
+
+
+def _construct(name: str, input_size: int, hidden_size: int, options: dict[str, Any]) -> RecurrentUnit:
+    """Makes a unit; an option that its class does not take is rejected in words that name the class and the option."""
+    make = UNITS[name]
+    try:
+        return make(input_size, hidden_size, **options)
+    except TypeError:
+        taken = inspect.signature(make).parameters.values()
+        if any(parameter.kind is parameter.VAR_KEYWORD for parameter in taken):
+            raise
+        missing = options.keys() - {parameter.name for parameter in taken}
+        if not missing:
+            raise
+        words = ", ".join(f"`{option}`" for option in options if option in missing)
+    raise TypeError(f"`UNITS[{name!r}]` must take the arguments that a model gives a unit, got no {words}")

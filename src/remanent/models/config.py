@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from remanent._identity import OWN_COLUMN
 from remanent._options import check_at_least, check_choice, check_range
+from remanent._plugins import import_hint
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
 from remanent.units import UNITS, initial_states
@@ -118,7 +119,8 @@ class ModelConfig:
         for name in self.unit.replace(",", "+").split("+"):
             if name not in (*UNITS, "attention"):
                 known = ", ".join((*UNITS, "attention"))
-                raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}")
+                hint = import_hint("unit") if name else ""
+                raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}{hint}")
         kinds = self.unit.count(",") + 1
         if self.num_layers % kinds:
             raise ValueError(f"`num_layers` must be a multiple of the {kinds} kinds of layer, got {self.num_layers}")

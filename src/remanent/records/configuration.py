@@ -7,6 +7,7 @@ from typing import Any
 from remanent._files import from_dict
 from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent._options import check_at_least, check_range
+from remanent._plugins import import_hint
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS, Task
 from remanent.units import UNITS, recurrence_of
@@ -133,7 +134,8 @@ class Experiment:
         task = dict(values["task"])
         name = task.pop("name", None)
         if name not in TASKS:
-            raise ValueError(f"{where}: `task.name` must be one of {', '.join(TASKS)}, got {name!r}")
+            known = ", ".join(TASKS)
+            raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
         return cls(
             from_dict(TASKS[name], task, f"{where}: task"),
             from_dict(ModelConfig, values["model"], f"{where}: model"),

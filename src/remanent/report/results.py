@@ -39,7 +39,8 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     for path in paths:
         file = path / RECORD_FILE if path.is_dir() else path
         if path.is_dir() and not file.exists():
-            notes.append(f"{path} holds no {RECORD_FILE} and is left out")
+            how = "train it with `remanent train`, or call `remanent.training.record_run(folder)`"
+            notes.append(f"{path} holds no {RECORD_FILE} and is left out; {how}")
             continue
         if not file.is_file():
             raise FileNotFoundError(f"`FILE` must be a file or the folder of a run, got {path}")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from remanent._plugins import import_hint
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.records.identity import identity
@@ -144,7 +145,7 @@ def _check_recipe(name: str) -> None:
         return
     meant = [recipe for recipe, make in RECIPES.items() if name in TASKS and make().task.name == name]
     meant = meant or difflib.get_close_matches(name, RECIPES)
-    hint = f"; did you mean {' or '.join(meant)}?" if meant else ""
+    hint = f"; did you mean {' or '.join(meant)}?" if meant else import_hint("recipe")
     raise ValueError(f"`--task` must name a recipe (`remanent list` shows them), got {name!r}{hint}")
 
 

@@ -4,6 +4,7 @@ from remanent.distributed import Launch
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length
 from remanent.training.folder import load_run
+from remanent.training.outcome import record_run
 from remanent.training.recipes import RECIPES
 from remanent.training.run import resume_run, start_run
 
@@ -15,6 +16,7 @@ __all__ = [
     "evaluate",
     "failing_length",
     "load_run",
+    "record_run",
     "resume_run",
     "start_run",
 ]

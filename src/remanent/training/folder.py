@@ -6,6 +6,7 @@ from typing import Any
 
 from remanent._files import new_folder, read_json, write_json, write_whole
 from remanent._machine import versions
+from remanent._plugins import suggested
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
 from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
@@ -40,7 +41,8 @@ def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str
     """
     if folder.exists():
         raise FileExistsError(
-            f"the run's folder must not exist yet, got {folder}; to resume it, `remanent train --resume {folder}`"
+            f"the run's folder must not exist yet, got {folder}; resume it with "
+            f"{suggested('train', '--resume', str(folder))}, or choose another folder (`--out`) or seed"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as staged:
@@ -59,11 +61,14 @@ def read_experiment(folder: Path) -> Experiment:
     """Reads the configuration of a run's folder.
 
     Raises:
-        FileNotFoundError: the folder does not exist, or holds no configuration.
+        FileNotFoundError: the folder does not exist, or holds no configuration, as where a model alone was saved.
         ValueError: the configuration is corrupt or has an unknown key.
     """
     if not folder.is_dir():
         raise FileNotFoundError(f"the run's folder must exist, got {folder}")
+    if is_finished(folder) and not (folder / EXPERIMENT_FILE).exists():
+        rule = f"the folder must hold a run, with its {EXPERIMENT_FILE}, got {folder}"
+        raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
     return Experiment.from_dict(read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE))
 
 
@@ -78,7 +83,8 @@ def load_run(folder: str | Path) -> tuple[Experiment, SequenceModel]:
     experiment = read_experiment(folder)
     if not is_finished(folder):
         raise FileNotFoundError(
-            f"the run must be finished, got {folder}, which is not; resume it with `remanent train --resume {folder}`"
+            f"the run must be finished, got {folder}, which is not; resume it with "
+            f"{suggested('train', '--resume', str(folder))}"
         )
     return experiment, SequenceModel.load(folder)
 

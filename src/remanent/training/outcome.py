@@ -75,8 +75,14 @@ def quick_tests(experiment: Experiment) -> list[LengthTest]:
     return tests
 
 
-def record_run(folder: Path) -> Record:
-    """Tests a finished run as `quick_tests` says, and writes its record into its folder, unless it is there already.
+def record_run(folder: str | Path) -> Record:
+    """Tests a finished run and writes `record.json` into its folder, which `remanent table` reads.
+
+    The run is tested at its training length and at those longer ones that cost little compared with the training. A
+    record that is there already stays as it is. `remanent train` does this at its end.
+
+    Args:
+        folder: the folder of the run.
 
     Returns:
         The record.
@@ -85,6 +91,7 @@ def record_run(folder: Path) -> Record:
         FileNotFoundError: the folder holds no finished run, or the data are missing.
         ValueError: a file is corrupt.
     """
+    folder = Path(folder)
     path = folder / RECORD_FILE
     if path.exists():
         return read_records(path).records[0]

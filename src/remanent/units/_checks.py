@@ -74,6 +74,13 @@ def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight:
         raise ValueError(f"`{name}` must be on the device of the weights, {weight.device}, got {value.device}")
 
 
+def check_gates(recurrence: object, gates: object, count: int, rule: str) -> None:
+    """Raises unless a unit's own `gates` returned a tuple of so many tensors, which `rule` describes."""
+    if isinstance(gates, Tensor) or len(gates) != count:  # type: ignore[arg-type]
+        found = "one tensor that is in no tuple" if isinstance(gates, Tensor) else f"{len(gates)} tensors"  # type: ignore[arg-type]
+        raise ValueError(f"`gates` of {type(recurrence).__name__} must return a tuple of {rule}, got {found}")
+
+
 def check_state(
     name: str,
     value: object,

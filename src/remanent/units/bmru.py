@@ -9,6 +9,7 @@ from torch import Tensor
 
 from remanent._options import check_choice, check_range
 from remanent.ops import latch_scan_joint, latch_step, row_linear
+from remanent.units._checks import check_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
@@ -21,6 +22,10 @@ from remanent.units.recurrence import (
     learned_shapes,
 )
 from remanent.units.step_data import StepData
+
+_RULE = "one tensor (..., 2 D), candidate and threshold side by side"
+_RULE_WITH_SIZE = "one tensor (..., 3 D), candidate, threshold and size side by side"
+"""What the gates of a latch must be, as errors say it."""
 
 
 @dataclass(eq=False)
@@ -111,6 +116,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         group: Any = None,
     ) -> Tensor:
         """See `ScanRecurrence`."""
+        check_gates(self, gates, 1, _RULE_WITH_SIZE if self.alpha_from_input else _RULE)
         return latch_scan_joint(
             gates[0],
             None if self.alpha_from_input else self.alpha(p),

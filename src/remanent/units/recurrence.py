@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops import linear_scan, linear_step
+from remanent.units._checks import check_gates
 from remanent.units.step_data import StepData
 
 INITIAL_STATES = ("zeros", "learned")
@@ -194,6 +195,7 @@ class LinearRecurrence(ScanRecurrence):
         group: Any = None,
     ) -> Tensor:
         """See `ScanRecurrence`."""
+        check_gates(self, gates, 2, "two tensors, the factor of the state and what is added")
         decay, value = gates
         return linear_scan(decay, value, h, reset=reset, reset_state=start, group=group)
 
