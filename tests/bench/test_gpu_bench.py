@@ -17,7 +17,7 @@ FAST = r"^copy|^latch both.*float32|^linear forward.*bfloat16|layer BMRU|step af
 def bench(folder, *arguments, interpret="1"):
     environment = os.environ | {"TRITON_INTERPRET": interpret}
     command = [sys.executable, "-m", "remanent.bench.gpu", *arguments, "--out", str(folder)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=400)
 
 
 @pytest.mark.parametrize(("part", "only", "least"), [("right", RIGHT, 5), ("fast", FAST, 5), ("learn", "", 1)])

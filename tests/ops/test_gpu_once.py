@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from cases import rarely
 from remanent.bench.gpu.problems import (
     LIMITS,
     Shape,
@@ -60,7 +61,18 @@ def kernels(interpreted, monkeypatch):
     monkeypatch.setattr(once, "TILINGS", dict.fromkeys(once.TILINGS, SMALL))
 
 
-@pytest.mark.parametrize("name", SHAPES)
+OFTEN = {
+    "latch": ("all levels", "constant", "wider than a program"),
+    "linear": ("one step more than a piece", "halves of one"),
+}
+"""The shapes in `make test`: each is interpreted for one of the scans, since that takes seconds."""
+
+
+def shapes(scan):
+    return pytest.mark.parametrize("name", [name if name in OFTEN[scan] else rarely(name) for name in SHAPES])
+
+
+@shapes("latch")
 def test_the_latch_equals_the_reference(name):
     dtype = torch.bfloat16 if name == "constant" else torch.float32
     inputs = latch_inputs(SHAPES[name], dtype, "cpu")
@@ -71,7 +83,7 @@ def test_the_latch_equals_the_reference(name):
     compare(inputs, grads, wanted_grads, LIMITS[dtype])
 
 
-@pytest.mark.parametrize("name", SHAPES)
+@shapes("linear")
 def test_the_linear_scan_equals_the_reference(name):
     dtype = torch.bfloat16 if name == "constant" else torch.float32
     inputs = linear_inputs(SHAPES[name], dtype, "cpu")
