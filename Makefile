@@ -4,6 +4,8 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+# two processes; one that is done takes tests from the other, which may wait for long ones
+SHARED := -n 2 --dist worksteal
 
 .PHONY: demo test test-all gpu docs lint clean
 
@@ -11,7 +13,7 @@ demo: $(READY)
 	$(BIN)/remanent demo
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 2
+	$(BIN)/python -m pytest $(SHARED)
 
 # on a machine with a GPU: needs torch, triton and numba, and nothing else
 gpu:
@@ -19,7 +21,7 @@ gpu:
 
 # What `make test` leaves out: the longest tests, and whole products of options of which it runs a part.
 test-all: $(READY)
-	$(BIN)/python -m pytest -n 2 -m exhaustive
+	$(BIN)/python -m pytest $(SHARED) -m exhaustive
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
