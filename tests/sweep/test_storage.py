@@ -242,7 +242,7 @@ def check_each_once(tmp_path, count):
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds processes in /proc")
-@pytest.mark.parametrize("runs", [1, rarely(2)])
+@pytest.mark.parametrize("runs", [rarely(2)])
 def test_a_grid_on_storage_is_resumed_when_its_process_and_then_itself_is_killed(tmp_path, runs):
     command = grid("training.steps=400", "--storage", "storage", "--workers", "1", "--seed", f"0:{runs}")
     process = subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, text=True)
@@ -270,7 +270,7 @@ def _parent(process):
 
 
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
-@pytest.mark.parametrize("runs", [1, rarely(2)])
+@pytest.mark.parametrize("runs", [rarely(2)])
 def test_when_its_node_dies_a_run_is_resumed_on_another_from_its_last_checkpoint(tmp_path, monkeypatch, runs):
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     monkeypatch.setenv("RAY_worker_register_timeout_seconds", "600")
