@@ -43,11 +43,13 @@ def logit(p: float) -> float:
 
 
 RADIUS, ANGLE = 0.97, 0.15
+ALPHA_LATCH = {"weight_ih_l0": [[1.0], [0.0], [0.1]], "bias_ih_l0": [0.0, 0.5, 0.35]}
 LATCH = {"weight_ih_l0": [[1.0], [0.0]], "bias_ih_l0": [0.0, 0.5], "alpha_l0": [1.0]}
 CHANNELS: dict[str, tuple[int, dict[str, list[float] | list[list[float]]]]] = {
     "bmru": (1, LATCH),
+    "alpha_bmru": (1, ALPHA_LATCH),
     "cmru": (1, LATCH),
-    "alpha_cmru": (1, {"weight_ih_l0": [[1.0], [0.0], [0.1]], "bias_ih_l0": [0.0, 0.5, 0.35]}),
+    "alpha_cmru": (1, ALPHA_LATCH),
     "fq_bmru": (
         1,
         {

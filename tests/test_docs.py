@@ -125,6 +125,10 @@ def test_responses_are_what_the_captions_say(draw_units):
     for name, low in (("bmru", -1.0), ("fq_bmru", 0.0)):
         assert torch.equal(y[name][20:180], torch.ones(160))
         assert torch.equal(y[name][180:], torch.full((60,), low))
+    assert y["alpha_bmru"][20].item() == pytest.approx(0.45)
+    assert torch.equal(y["alpha_bmru"][20:180], y["alpha_bmru"][20].expand(160))
+    assert y["alpha_bmru"][181].item() == pytest.approx(-0.25)
+    assert torch.equal(y["alpha_bmru"][181:], y["alpha_bmru"][181].expand(59))
     assert (y["cmru"][21], y["cmru"][129], y["cmru"][-1]) == (2, 62, 60)
     assert y["alpha_cmru"][129].item() == pytest.approx(62 * 0.45, rel=1e-5)
     for name in ("lru", "min_gru", "min_lstm", "gru", "lstm"):

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from remanent import models, ops, units
 from remanent._allocator import reuse_freed_memory
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
-from remanent.units import registry
+from remanent.units import EpsilonSchedule, registry, set_epsilon
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 
 try:
@@ -14,12 +14,14 @@ except PackageNotFoundError:  # a source tree that was never installed
     __version__ = "unknown"
 __all__ = [
     "Attention",
+    "EpsilonSchedule",
     "Hybrid",
     "ModelConfig",
     "SequenceModel",
     "models",
     "ops",
     "reuse_freed_memory",
+    "set_epsilon",
     "units",
     *registry.__all__,
 ]

@@ -48,7 +48,7 @@ def test_they_are_counted_as_a_loop_counts_them(monkeypatch):
     assert found.dead.sum() == 2
 
 
-@pytest.mark.parametrize("name", ["bmru", "cmru", "alpha_cmru", "fq_bmru"])
+@pytest.mark.parametrize("name", ["bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru"])
 def test_a_state_changes_only_where_it_is_written(name):
     torch.manual_seed(0)
     unit = UNITS[name](3, 5, num_layers=2, batch_first=True)

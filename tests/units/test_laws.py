@@ -305,7 +305,7 @@ def test_non_contiguous_input_gives_the_same(name, options):
 
 def test_the_table_holds_every_unit_and_option():
     assert {name for name, _ in CASES} == set(UNITS) == set(CELLS)
-    assert list(UNITS)[:11] == list(DECLARED)
+    assert list(UNITS)[:12] == list(DECLARED)
     for name in UNITS:
         seen = set(itertools.chain.from_iterable(options for unit, options in CASES if unit == name))
         assert seen == {"bias", "num_layers", "dropout", "bidirectional"} | own_options(name)
@@ -314,6 +314,7 @@ def test_the_table_holds_every_unit_and_option():
 
 DECLARED = {  # scan, latches, shares time, annealed option, initial states, exact states, finite states
     "bmru": ("latch", True, True, "epsilon", ("zeros", "learned", "low"), True, True),
+    "alpha_bmru": ("latch", True, True, "epsilon", ("zeros", "learned"), True, False),
     "cmru": ("latch", True, True, None, ("zeros", "learned", "low"), False, False),
     "alpha_cmru": ("latch", True, True, None, ("zeros", "learned"), False, False),
     "fq_bmru": ("linear", True, True, None, ("zeros", "learned"), True, True),

@@ -34,6 +34,7 @@ def options_of(vectors):
 CASES = {path.stem: (unit_of(path.stem), options_of(load(path))) for path in sorted(DATA.glob("*.npz"))}
 CASES |= {name: (name, {}) for name in UNITS if name in CASES}  # a case by a unit's name is of its defaults
 CASES["cmru_as_bmru"] = ("bmru", {"epsilon": 1.0})
+CASES["alpha_cmru_as_alpha_bmru"] = ("alpha_bmru", {"epsilon": 1.0})
 
 
 def test_the_cases_are_all_there():
@@ -69,8 +70,8 @@ def picked(vectors, prefix, without=()):
 @pytest.mark.parametrize("way", ["unit", "step", "cell"])
 def test_every_unit_reproduces_its_worked_case(case, way, vectors):
     name, options = CASES[case]
-    v = vectors("cmru" if case == "cmru_as_bmru" else case)
-    if case != "cmru_as_bmru":
+    v = vectors(case.split("_as_")[0])
+    if "_as_" not in case:
         assert options_of(v).items() <= vars(equations(name, options)).items()
     x, h0 = v["x"].requires_grad_(), v["h0"].requires_grad_()
     h = torch.view_as_complex(h0) if name == "lru" else h0

@@ -1,6 +1,7 @@
 """Recurrent units: the equations of each, one family per file, around layers, batches and checks that all share."""
 
 from remanent.units import registry
+from remanent.units.annealing import EpsilonSchedule, set_epsilon
 from remanent.units.base import RecurrentUnit
 from remanent.units.bmru import LatchRecurrence
 from remanent.units.cell import RecurrentCell, make_cell
@@ -22,6 +23,7 @@ def initial_states() -> tuple[str, ...]:
 
 __all__ = [
     "STEPS",
+    "EpsilonSchedule",
     "LatchGates",
     "LatchRecurrence",
     "LinearRecurrence",
@@ -34,5 +36,6 @@ __all__ = [
     "initial_states",
     "make_cell",
     "recurrence_of",
+    "set_epsilon",
     *registry.__all__,
 ]

@@ -1,4 +1,4 @@
-"""The cumulative memory recurrent units: every write adds a step, and the gradient passes through time undamped."""
+"""The cumulative memory recurrent units, whose writes add a step, and the sample-and-hold with the same parameters."""
 
 from dataclasses import dataclass
 from typing import ClassVar
@@ -34,6 +34,14 @@ class AlphaCMRURecurrence(LatchRecurrence):
         D = p["weight_ih"].shape[0] // 3
         values = {"epsilon": self.epsilon_tensor.float()}
         return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
+
+
+@dataclass(eq=False)
+class AlphaBMRURecurrence(AlphaCMRURecurrence):
+    """A latch whose writes replace the state by a number that is linear in the input."""
+
+    epsilon: float = 0.0
+    annealed_option: ClassVar[str | None] = "epsilon"
 
 
 class CMRU(Annealed, RecurrentUnit):
@@ -171,3 +179,72 @@ class AlphaCMRU(Annealed, RecurrentUnit):
 
 AlphaCMRUCell = make_cell(AlphaCMRU)
 """One step of `AlphaCMRU`, used like `torch.nn.GRUCell`; it takes the options of `AlphaCMRU`."""
+
+
+class AlphaBMRU(Annealed, RecurrentUnit):
+    r"""Sample-and-hold: $h_t = \alpha_t\,\mathrm{sgn}(c_t)$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
+
+    The number that is written, $\alpha_t = W_\alpha x_t + b_\alpha$ with the candidate's sign, is linear in the
+    input, and is held bit for bit until the next write: the state is persistent, as a `BMRU`'s is, but any real
+    number, and it cannot drift, as an `AlphaCMRU`'s can. The parameters are those of an `AlphaCMRU`, into which its
+    `state_dict` loads; training with annealing takes `epsilon` from 1, where it is one, to 0.
+
+    Attributes:
+        weight_ih_l0: (3 D, M), the rows of the candidate, the threshold, and the size of a step.
+        bias_ih_l0: (3 D,), at first 0 for the candidate and 1 for the other two.
+        h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
+        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing does.
+
+    Args:
+        input_size: M, the features of a step, at least 1.
+        hidden_size: D, the channels, at least 1.
+        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
+        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
+        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
+        device: the device of the parameters.
+        dtype: the dtype of the parameters.
+        epsilon: how much of the old state a write keeps, in [0, 1]: with 0 a write replaces the state, with 1
+            writes add up, as in an `AlphaCMRU`.
+        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
+        initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
+            the backward pass; no bit changes.
+
+    Raises:
+        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
+        TypeError: a size is not an int.
+
+    Source: the parameters and epsilon of Brandoit et al. (2026), arXiv 2605.11855.
+
+    >>> AlphaBMRU(4, 8)(torch.randn(100, 2, 4))[0].shape
+    torch.Size([100, 2, 8])
+    """
+
+    recurrence_type = AlphaBMRURecurrence
+
+    def __init__(
+        self,
+        input_size: int,
+        hidden_size: int,
+        num_layers: int = 1,
+        bias: bool = True,
+        batch_first: bool = False,
+        dropout: float = 0.0,
+        bidirectional: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+        *,
+        epsilon: float = 0.0,
+        width: float = 1.0,
+        initial_state: str = "zeros",
+        checkpoint: bool = False,
+    ) -> None:
+        recurrence = AlphaBMRURecurrence(epsilon, width, initial_state)
+        sizes = (input_size, hidden_size, num_layers)
+        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
+
+
+AlphaBMRUCell = make_cell(AlphaBMRU)
+"""One step of `AlphaBMRU`, used like `torch.nn.GRUCell`; it takes the options of `AlphaBMRU`."""

@@ -6,7 +6,7 @@ from remanent.units.base import RecurrentUnit
 from remanent.units.bmru import BMRU, BMRUCell
 from remanent.units.brc import BRC, NBRC, BRCCell, NBRCCell
 from remanent.units.cell import RecurrentCell
-from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
+from remanent.units.cmru import CMRU, AlphaBMRU, AlphaBMRUCell, AlphaCMRU, AlphaCMRUCell, CMRUCell
 from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
 from remanent.units.lru import LRU, LRUCell
 from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
@@ -23,6 +23,8 @@ __all__ = [
     "LSTM",
     "NBRC",
     "UNITS",
+    "AlphaBMRU",
+    "AlphaBMRUCell",
     "AlphaCMRU",
     "AlphaCMRUCell",
     "BMRUCell",
@@ -41,6 +43,7 @@ __all__ = [
 
 UNITS: dict[str, Callable[..., RecurrentUnit]] = {
     "bmru": BMRU,
+    "alpha_bmru": AlphaBMRU,
     "cmru": CMRU,
     "alpha_cmru": AlphaCMRU,
     "fq_bmru": FQBMRU,
@@ -56,6 +59,7 @@ UNITS: dict[str, Callable[..., RecurrentUnit]] = {
 
 CELLS: dict[str, Callable[..., RecurrentCell]] = {
     "bmru": BMRUCell,
+    "alpha_bmru": AlphaBMRUCell,
     "cmru": CMRUCell,
     "alpha_cmru": AlphaCMRUCell,
     "fq_bmru": FQBMRUCell,

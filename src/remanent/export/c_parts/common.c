@@ -213,12 +213,13 @@ static void latch_between_and_mark(uint8_t *high, uint8_t *written, const float 
     }
 }
 
-/* CMRU: a write adds or takes away a step, to or from what is kept of the state */
+/* CMRU, sample-and-hold: a write adds or takes away a step, to or from what is kept of the state, if anything is */
 static void accumulate(float *state, const float *gates, const float *step, float epsilon, int size)
 {
     for (int i = 0; i < size; i++) {
         if (fabsf(gates[i]) >= fabsf(gates[size + i])) {
-            state[i] = (gates[i] >= 0.0f ? step[i] : -step[i]) + epsilon * state[i];
+            const float written = gates[i] >= 0.0f ? step[i] : -step[i];
+            state[i] = epsilon == 0.0f ? written : written + epsilon * state[i];
         }
     }
 }
