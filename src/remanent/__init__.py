@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from remanent import models, ops, units
 from remanent._allocator import reuse_freed_memory
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
-from remanent.units import EpsilonSchedule, registry, set_epsilon
+from remanent.units import EpsilonSchedule, registry, set_epsilon, set_write_rates
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 
 try:
@@ -22,6 +22,7 @@ __all__ = [
     "ops",
     "reuse_freed_memory",
     "set_epsilon",
+    "set_write_rates",
     "units",
     *registry.__all__,
 ]

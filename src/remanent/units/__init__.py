@@ -9,6 +9,7 @@ from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, 
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 from remanent.units.registry import UNITS
 from remanent.units.step_data import STEPS, StepData
+from remanent.units.write_rates import WriteRates, set_write_rates
 
 
 def recurrence_of(name: str) -> type[Recurrence]:
@@ -33,9 +34,11 @@ __all__ = [
     "ScanRecurrence",
     "StateIsOutput",
     "StepData",
+    "WriteRates",
     "initial_states",
     "make_cell",
     "recurrence_of",
     "set_epsilon",
+    "set_write_rates",
     *registry.__all__,
 ]

@@ -45,11 +45,16 @@ def set_epsilon(module: nn.Module, value: float, *, cumulative: bool = False) ->
     """
     check_flag("cumulative", cumulative)
     check_range("value", value, 0, 1)
-    changed = []
-    for name, recurrence, option in _annealed(module, cumulative):
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    found = annealed(module, cumulative)
+    if not found:
+        rule = "`module` must hold a unit that can be annealed (cumulative ones only with `cumulative`)"
+        units = [type(unit).__name__ for unit in module.modules() if isinstance(unit, RecurrentUnit | RecurrentCell)]
+        raise ValueError(f"{rule}, got {', '.join(dict.fromkeys(units)) or 'no unit'} in {type(module).__name__}")
+    for _, recurrence, option in found:
         recurrence.set_option(option, float(value))
-        changed.append(name)
-    return changed
+    return [name for name, _, _ in found]
 
 
 class EpsilonSchedule:
@@ -171,22 +176,19 @@ class EpsilonSchedule:
         return self._fast > self._slow
 
 
-def _annealed(module: nn.Module, cumulative: bool) -> list[tuple[str, Recurrence, str]]:
-    """The name and the equations of every unit and cell that can be annealed, and the option that is changed."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
-    found, left = [], []
+def annealed(module: nn.Module, cumulative: bool = False) -> list[tuple[str, Recurrence, str]]:
+    """The name and the equations of every unit and cell that can be annealed, and the option that is changed.
+
+    Args:
+        module: any module.
+        cumulative: whether cumulative units, which have an `epsilon` that is not annealed, are named too.
+    """
+    found = []
     for name, unit in module.named_modules():
-        if not isinstance(unit, RecurrentUnit | RecurrentCell):
-            continue
-        recurrence = unit.recurrence
-        if recurrence.annealed_option is not None:
-            found.append((name, recurrence, recurrence.annealed_option))
-        elif hasattr(recurrence, "epsilon") and cumulative:
-            found.append((name, recurrence, "epsilon"))
-        else:
-            left.append(type(unit).__name__)
-    if not found:
-        rule = "`module` must hold a unit that can be annealed (cumulative ones only with `cumulative`)"
-        raise ValueError(f"{rule}, got {', '.join(dict.fromkeys(left)) or 'no unit'} in {type(module).__name__}")
+        if isinstance(unit, RecurrentUnit | RecurrentCell):
+            recurrence = unit.recurrence
+            if recurrence.annealed_option is not None:
+                found.append((name, recurrence, recurrence.annealed_option))
+            elif cumulative and hasattr(recurrence, "epsilon"):
+                found.append((name, recurrence, "epsilon"))
     return found

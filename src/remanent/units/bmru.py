@@ -12,6 +12,7 @@ from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.units._checks import check_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
+from remanent.units.rates import threshold_bias
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LatchGates,
@@ -105,6 +106,14 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         """See `Recurrence`."""
         gates = self.latch_gates(p, x)
         return gates.candidate.abs() >= gates.threshold.abs()
+
+    def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
+        """Takes the mean from the candidate, and sets the bias of the threshold."""
+        D = rates.shape[0]
+        p["bias_ih"][: 2 * D] = 0
+        p["bias_ih"][:D] = -self.latch_gates(p, x).candidate.double().mean(0)
+        gates = self.latch_gates(p, x)
+        p["bias_ih"][D : 2 * D] = threshold_bias(gates.candidate, gates.threshold, rates)
 
     def scan(
         self,

@@ -11,6 +11,7 @@ from remanent._options import check_choice, check_range
 from remanent.ops import row_linear, write_gate
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
+from remanent.units.rates import band
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,
@@ -77,6 +78,14 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     def writes(self, p: Params, x: Tensor) -> Tensor | None:
         """See `Recurrence`."""
         return self.gates(p, x)[0] == 0
+
+    def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
+        """Puts the band around the candidate's median, and the low end of it at `LOW`, above the zeros of the ReLU."""
+        p["bias_ih"].zero_()
+        low, high = band(row_linear(x, p["weight_ih"], p["bias_ih"]), rates)
+        p["bias_ih"].copy_(LOW - low)
+        p["threshold_low"].fill_(LOW)
+        p["threshold_width"].copy_(high - low)
 
     def step_data(self, p: Params) -> StepData | None:
         """A latch between two thresholds."""

@@ -108,6 +108,10 @@ class Recurrence(ABC):
         """Where a step sets the state, bool (..., D), from inputs (..., M); None for a unit that does not latch."""
         return None
 
+    def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
+        """Fills a latch's biases in place, so that inputs x (N, M) write each channel at its rate, of `rates` (D,)."""
+        raise NotImplementedError(f"{type(self).__name__} does not say how its rates are set")
+
     def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:
         """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
         return None

@@ -1,0 +1,176 @@
+"""Initialisation by write rates: thresholds under which each channel is written in a chosen share of the steps."""
+
+import math
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
+
+from remanent._options import check_range
+from remanent.units.annealing import annealed
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import RecurrentCell
+from remanent.units.recurrence import Params, Recurrence
+
+
+class WriteRates(NamedTuple):
+    """What `set_write_rates` found and set in one layer and direction of latches.
+
+    Attributes:
+        name: the name of the layer, such as "blocks.0.layer.units.0.l0", or "l0" in a unit alone; a cell's own name.
+        before: the share of steps that wrote each channel with the old thresholds, float64 (D,).
+        wanted: the share that was asked for, float64 (D,).
+        after: the share with the new thresholds, float64 (D,); inputs of few values allow only some.
+    """
+
+    name: str
+    before: Tensor
+    wanted: Tensor
+    after: Tensor
+
+
+@torch.no_grad()
+def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, high: float = 0.5) -> list[WriteRates]:
+    r"""Sets the biases of every latch in a module so that its channels are written at given rates on a batch.
+
+    A channel that is never written tells nothing about the input, and one that is always written holds nothing; neither
+    learns. Here channel $i$ of $D$ is written in a share $p_i$ of the steps, where the $p_i$ are evenly spaced in the
+    logarithm between `low` and `high`: a share of the steps is to a latch what a time constant is to other units. The
+    mean is taken from the candidate, and the bias of the threshold is chosen among all that the batch tells apart.
+    Layers follow one another, each on what the layers before it give once they are set, with `epsilon` at 0 where it
+    can be annealed. Nothing is drawn at random: equal modules and batches get equal bits.
+
+    Args:
+        module: a unit, a cell, a model, or any module that holds some: it is called as `module(batch)` in evaluation,
+            once for each layer of latches and once more. A cell is set on the inputs of all its calls.
+        batch: what the module is called with; a tuple or list is passed as several arguments. Steps of padding count as
+            steps, unless they are packed.
+        low: the lowest rate, in (0, `high`]; None for one write in a sequence: 1 over the number of steps.
+        high: the highest rate, in (0, 1).
+
+    Returns:
+        What was found and set, for each layer and direction in the order in which they run.
+
+    Raises:
+        ValueError: a rate is out of its range, no latch runs, or one has no biases to set.
+        TypeError: `module` is not a module, or a latch of your own does not say how its rates are set.
+
+    Source: the rates are those of Tallec and Ollivier (2018), arXiv 1804.11188, for time constants; layer by layer from
+    data, as Mishkin and Matas (2016), arXiv 1511.06422.
+
+    >>> from remanent import BMRU
+    >>> (found,) = set_write_rates(BMRU(3, 8), torch.rand(100, 16, 3), low=0.01)
+    >>> bool((found.after.sort().values == found.after).all()), bool(found.after.min() > 0)
+    (True, True)
+    """
+    check_range("high", high, 0, 1, open_low=True, open_high=True)
+    if low is not None:
+        check_range("low", low, 0, high, open_low=True)
+    _check_settable(module)
+    done: dict[str, WriteRates] = {}
+    with _measured(module):
+        while (seen := _inputs_of_next(module, batch, done)) is not None:
+            name, recurrence, p, x, steps = seen
+            least = min(1 / steps, high) if low is None else low
+            before = _rates(recurrence, p, x)
+            wanted = _spaced(least, high, before.shape[0])
+            recurrence.set_write_rates(p, x, wanted)
+            done[name] = WriteRates(name, before, wanted, _rates(recurrence, p, x))
+    if not done:
+        raise ValueError(f"`module` must run a latch on `batch`, got none in {type(module).__name__}")
+    return list(done.values())
+
+
+class _Seen(NamedTuple):
+    """A layer, the inputs of all its steps (N, M), and the number of steps of a sequence."""
+
+    name: str
+    recurrence: Recurrence
+    p: Params
+    x: Tensor
+    steps: int
+
+
+def _latches(module: nn.Module) -> Iterator[tuple[str, RecurrentUnit | RecurrentCell]]:
+    for name, unit in module.named_modules():
+        if isinstance(unit, RecurrentUnit | RecurrentCell) and unit.recurrence.latches:
+            yield name, unit
+
+
+def _check_settable(module: nn.Module) -> None:
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    for name, unit in _latches(module):
+        if type(unit.recurrence).set_write_rates is Recurrence.set_write_rates:
+            raise TypeError(f"`set_write_rates` must be defined by the equations of {type(unit).__name__}, got none")
+        where = name or type(unit).__name__.removeprefix("Parametrized")
+        if not unit.bias:
+            raise ValueError(f"`module` must have biases in its latches, got none in {where}")
+        computed = [key for key in getattr(unit, "parametrizations", {}) if key.startswith("bias_ih")]
+        if computed:
+            raise ValueError(f"`{computed[0]}` must be a parameter to be set, got a computed one in {where}")
+
+
+@contextmanager
+def _measured(module: nn.Module) -> Iterator[None]:
+    """In evaluation, with every epsilon that can be annealed at 0; both are given back."""
+    modes = {part: part.training for part in module.modules()}
+    options = [(recurrence, option, getattr(recurrence, option)) for _, recurrence, option in annealed(module)]
+    module.eval()
+    for recurrence, option, _ in options:
+        recurrence.set_option(option, 0.0)
+    try:
+        yield
+    finally:
+        for part, mode in modes.items():
+            part.training = mode
+        for recurrence, option, value in options:
+            recurrence.set_option(option, value)
+
+
+def _inputs_of_next(module: nn.Module, batch: Any, done: dict[str, WriteRates]) -> _Seen | None:
+    """Runs the module, and collects the inputs of the first layer that is not done yet; None where all are."""
+    chosen: list[tuple[str, Recurrence, Params]] = []
+    inputs: list[Tensor] = []
+
+    def collect(recurrence: Recurrence, path: str, layer: str, p: Params, x: Tensor) -> None:
+        name = ".".join(part for part in (path, layer) if part)
+        if name in done or (chosen and chosen[0][0] != name):
+            return
+        if not chosen:
+            chosen.append((name, recurrence, p))
+        inputs.append(x)
+
+    with ExitStack() as hooks:
+        for path, unit in _latches(module):
+            if isinstance(unit, RecurrentUnit):
+                hooks.enter_context(unit.register_layer_hook(partial(collect, unit.recurrence, path)))
+            else:
+                hooks.enter_context(unit.register_forward_pre_hook(partial(_collect_step, collect, path)))
+        several = isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence)
+        module(*batch) if several else module(batch)
+    if not chosen:
+        return None
+    steps = sum(x.shape[1] for x in inputs)
+    return _Seen(*chosen[0], torch.cat([x.flatten(0, 1) for x in inputs]), steps)
+
+
+def _collect_step(collect: Any, path: str, cell: RecurrentCell, arguments: tuple[Tensor, ...]) -> None:
+    x = arguments[0]
+    collect(cell.recurrence, path, "", cell._params(), (x if x.dim() == 2 else x[None])[:, None])
+
+
+def _rates(recurrence: Recurrence, p: Params, x: Tensor) -> Tensor:
+    written = recurrence.writes(p, x)
+    assert written is not None
+    return written.double().mean(0)
+
+
+def _spaced(low: float, high: float, D: int) -> Tensor:
+    """D rates from low to high, evenly spaced in their logarithm: the middles of D parts."""
+    middles = (torch.arange(D, dtype=torch.float64) + 0.5) / D
+    return low * torch.exp(math.log(high / low) * middles)
