@@ -14,7 +14,7 @@ import remanent
 
 ROOT = Path(remanent.__file__).parent
 PARTS = (
-    *("ops", "units", "models", "tasks", "analysis", "records", "report"),
+    *("ops", "units", "latches", "models", "tasks", "analysis", "records", "report"),
     *("distributed", "training", "sweep", "review", "export", "bench", "demo", "cli"),
 )
 """The parts of the package in the direction in which data flows: each may import those before it."""

@@ -4,8 +4,10 @@ from importlib.metadata import PackageNotFoundError, version
 
 from remanent import models, ops, units
 from remanent._allocator import reuse_freed_memory
+from remanent.analysis import diagnose
+from remanent.latches import EpsilonSchedule, set_epsilon, set_write_rates
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
-from remanent.units import EpsilonSchedule, registry, set_epsilon, set_write_rates
+from remanent.units import registry
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 
 try:
@@ -18,6 +20,7 @@ __all__ = [
     "Hybrid",
     "ModelConfig",
     "SequenceModel",
+    "diagnose",
     "models",
     "ops",
     "reuse_freed_memory",

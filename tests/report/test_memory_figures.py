@@ -2,7 +2,13 @@
 
 import numpy as np
 
-from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, input_branches, learning_curves
+from remanent.report.memory_figures import (
+    confusion_matrix,
+    gradient_against_lag,
+    input_branches,
+    learning_curves,
+    write_rates,
+)
 
 
 def test_gradients_that_vanish_are_said_and_not_drawn():
@@ -11,6 +17,15 @@ def test_gradients_that_vanish_are_said_and_not_drawn():
     drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
     assert drawn == {"cmru": [4, 4, 4], "bmru, 0 from 2": [3]}
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_write_rates_are_drawn_in_their_order_and_dead_channels_counted():
+    (axes,) = write_rates({"l0": [0.5, 0.0, 0.1, 0.2], "l1": [0.3]}, wanted=[0.4, 0.04], title="t").axes
+    drawn = {line.get_label(): list(line.get_ydata()) for line in axes.get_lines()}
+    assert drawn.keys() == {"asked for", "l0, 1 of 4 never", "l1"}
+    assert drawn["asked for"] == [0.04, 0.4]
+    np.testing.assert_allclose(drawn["l0, 1 of 4 never"], [0.1 / 3, 0.1, 0.2, 0.5])
+    assert axes.get_yscale() == "log"
 
 
 def test_learning_curves_draw_the_mean_and_the_band_of_seeds():

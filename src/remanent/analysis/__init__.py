@@ -1,6 +1,7 @@
 """Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
+from remanent.analysis.diagnosis import Diagnosis, Finding, LayerDiagnosis, diagnose
 from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
 from remanent.analysis.hysteresis import hysteresis_curve, input_loop
@@ -9,8 +10,12 @@ from remanent.analysis.writes import Writes, write_statistics, write_watch
 
 __all__ = [
     "Attractors",
+    "Diagnosis",
+    "Finding",
     "LagGradient",
+    "LayerDiagnosis",
     "Writes",
+    "diagnose",
     "find_attractors",
     "gradient_by_lag",
     "hysteresis_curve",

@@ -1,6 +1,7 @@
 """How far a gradient reaches back in time."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from itertools import pairwise
 from typing import Any, NamedTuple
 
@@ -19,6 +20,8 @@ from remanent.analysis._probe import (
     pieces,
     run,
 )
+from remanent.latches.layer_runs import LayerRun
+from remanent.units._stack import own_state
 
 
 class LagGradient(NamedTuple):
@@ -75,28 +78,51 @@ def gradient_by_lag(
     edges = sorted({T} | {T - k for k in chosen})
     cuts = [left for a, b in pairwise(edges) for left, _ in pieces(a, b, CHUNK)] + [T]
     with evaluating(module):
-        norms = _pull_back(module, x, cuts, loss)
+        norms = _pull_back(partial(run, module), x, cuts, loss)
     return LagGradient(torch.tensor(chosen), torch.stack([norms[k] for k in chosen]))
 
 
+def layer_gradient(layer: LayerRun) -> LagGradient:
+    """The norm of the gradient of the sum of a layer's last states with respect to those k steps before, by lag k.
+
+    Args:
+        layer: a layer and its inputs of at least two steps; its unit is put into evaluation by the caller.
+    """
+    recurrence, p = layer.recurrence, {name: value.detach() for name, value in layer.p.items()}
+    x = layer.x.detach()
+    start = own_state(recurrence, p, x, layer.unit.hidden_size)
+
+    def run_piece(x: Tensor, state: Tensor | None) -> tuple[Tensor, Tensor]:
+        y, last = recurrence.run(p, x, start if state is None else state[0], None, None)
+        return y, last[None]
+
+    lags = _checked_lags(None, x.shape[1])
+    cuts = [x.shape[1] - k for k in reversed(lags)] + [x.shape[1]]
+    norms = _pull_back(run_piece, x, cuts, None)
+    return LagGradient(torch.tensor(lags), torch.stack([norms[k] for k in lags]))
+
+
 def _pull_back(
-    module: Probed, x: Tensor, cuts: list[int], loss: Callable[[Tensor], Tensor] | None
+    run: Callable[[Tensor, Any], tuple[Tensor, Any]],
+    x: Tensor,
+    cuts: list[int],
+    loss: Callable[[Tensor], Tensor] | None,
 ) -> dict[int, Tensor]:
     """The norm at each cut except the last, by lag: states go forwards, then the gradient backwards, piece by piece."""
     T = cuts[-1]
     state = None
     with torch.no_grad():
         for left, right in pieces(0, cuts[0], CHUNK):
-            _, state = run(module, x[:, left:right], state)
+            _, state = run(x[:, left:right], state)
         states = [state]
         for left, right in pairwise(cuts[:-1]):
-            states.append(run(module, x[:, left:right], states[-1])[1])
+            states.append(run(x[:, left:right], states[-1])[1])
     norms = {}
     flowing: list[Tensor] = []
     for i in range(len(states) - 1, -1, -1):
         start = detached(states[i])
         with torch.enable_grad():
-            y, end = run(module, x[:, cuts[i] : cuts[i + 1]], start)
+            y, end = run(x[:, cuts[i] : cuts[i + 1]], start)
             last = y[:, -1] if y.dim() == 3 else y
             targets = [_summed(loss, last)] if i == len(states) - 1 else carried(end)
         flowing = _pull(targets, carried(start), flowing or None)

@@ -1,16 +1,14 @@
 """How often latches are written, which of them never are, and how long they hold."""
 
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
-from remanent.units import RecurrentUnit
-from remanent.units._stack import LayerHook
-from remanent.units.recurrence import Params, Recurrence
+from remanent.latches.layer_runs import LayerRun, call, watch_layers
 
 
 class Writes(NamedTuple):
@@ -45,19 +43,21 @@ class Writes(NamedTuple):
 
 
 @torch.no_grad()
-def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
-    r"""Counts where latches are set, $z_t = [\,|c_t| \ge \beta_t\,]$, under a given input, in chunks of the time.
+def write_statistics(module: nn.Module, x: Any) -> list[Writes]:
+    r"""Counts where latches are set, $z_t = [\,|c_t| \ge \beta_t\,]$, under a given input.
 
     Args:
-        module: a unit of one direction, or a model; units that do not set and hold are skipped.
-        x: inputs, (B, T, M), or tokens (B, T).
+        module: a unit of one direction or a model, which run in chunks of the time; or any module that holds units or
+            cells, which is called once as a whole. Units that do not set and hold are skipped.
+        x: inputs, (B, T, M), or tokens (B, T); for another module, what it is called with, a tuple or list as several
+            arguments.
 
     Returns:
         The statistics of each layer of latches, from the input upwards.
 
     Raises:
         ValueError: no unit in `module` sets and holds, or a shape does not fit.
-        TypeError: `module` is neither a unit nor a model.
+        TypeError: `module` is not a module.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495, for $z_t$.
 
@@ -66,13 +66,18 @@ def write_statistics(module: Probed, x: Tensor) -> list[Writes]:
     >>> writes.rate.shape, writes.dead.sum().item()
     (torch.Size([8]), 0)
     """
-    check_probed(module)
-    check_sequences(module, "x", x)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
     counters: dict[str, _Counter] = {}
     state = None
     with evaluating(module), write_watch(module, lambda name, z: counters.setdefault(name, _Counter(z)).count(z)):
-        for left, right in pieces(0, x.shape[1], CHUNK):
-            _, state = run(module, x[:, left:right], state)
+        if isinstance(module, Probed):
+            check_probed(module)
+            check_sequences(module, "x", x)
+            for left, right in pieces(0, x.shape[1], CHUNK):
+                _, state = run(module, x[:, left:right], state)
+        else:
+            call(module, x)
     if not counters:
         raise ValueError(f"`module` must have latches, which set and hold, got none in {type(module).__name__}")
     return [counter.result(name) for name, counter in counters.items()]
@@ -86,21 +91,15 @@ def write_watch(module: nn.Module, seen: Callable[[str, Tensor], None]) -> Itera
         module: a unit, or any module that holds some.
         seen: called with a name such as "blocks.0.layer.units.0.l0", or "l0" of a unit alone, and $z_t$.
     """
-    with ExitStack() as hooks:
-        for path, unit in module.named_modules():
-            if isinstance(unit, RecurrentUnit):
-                hooks.enter_context(unit.register_layer_hook(_write_hook(unit.recurrence, path, seen)))
-        yield
 
-
-def _write_hook(recurrence: Recurrence, path: str, seen: Callable[[str, Tensor], None]) -> LayerHook:
-    def hook(layer: str, p: Params, x: Tensor) -> None:
+    def look(run: LayerRun) -> None:
         with torch.no_grad():
-            z = recurrence.writes(p, x)
+            z = run.recurrence.writes(run.p, run.x)
         if z is not None:
-            seen(f"{path}.{layer}" if path else layer, z)
+            seen(run.name, z)
 
-    return hook
+    with watch_layers(module, look):
+        yield
 
 
 class _Counter:

@@ -1,4 +1,4 @@
-"""Figures of how a model learns and remembers: gradients over lags, learning curves, confusions, input branches."""
+"""Figures of how a model learns and remembers: write rates, gradients, learning curves, confusions, input branches."""
 
 from collections.abc import Mapping, Sequence
 
@@ -31,6 +31,39 @@ def gradient_against_lag(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, t
     axes.set(xlabel="lag, steps", ylabel="norm of the gradient", title=title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
     return figure
+
+
+def write_rates(rates: Mapping[str, ArrayLike], *, title: str, wanted: ArrayLike | None = None) -> Figure:
+    """Draws the share of steps that write each channel, the channels ordered by it, a line for each layer of latches.
+
+    Args:
+        rates: for each layer, the rates of its channels, (D,), each in [0, 1]; 0 is drawn at the bottom.
+        title: the title of the figure.
+        wanted: the rates that were asked for, (D,), drawn dashed; None for none.
+    """
+    figure, axes = spines_off(4.2)
+    drawn = {name: np.sort(np.asarray(values)) for name, values in rates.items()}
+    least = min(float(values[values > 0].min(initial=1.0)) for values in drawn.values()) / 3
+    if wanted is not None:
+        line = np.sort(np.asarray(wanted))
+        axes.plot(_places(line), line, color="0.45", linestyle="--", label="asked for", zorder=1)
+    for name, (colour, marker, style) in looks_of(drawn).items():
+        values = drawn[name]
+        never = int((values == 0).sum())
+        label = f"{name}, {never} of {len(values)} never" if never else name
+        options = {"color": colour, "linestyle": style, "marker": marker, "markersize": 3}
+        axes.plot(_places(values), np.maximum(values, least), label=label, **options)
+    axes.set_yscale("log")
+    axes.set_ylim(least, 1)
+    axes.yaxis.set_major_formatter(lambda value, _: f"{100 * value:.10g} %")
+    axes.grid(axis="y", color="0.93", linewidth=0.8)
+    axes.set(xlabel="channels, % of the layer", ylabel="steps that write", title=title)
+    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9)
+    return figure
+
+
+def _places(values: np.ndarray) -> np.ndarray:
+    return 100 * (np.arange(len(values)) + 0.5) / len(values)
 
 
 def learning_curves(

@@ -1,7 +1,6 @@
 """Recurrent units: the equations of each, one family per file, around layers, batches and checks that all share."""
 
 from remanent.units import registry
-from remanent.units.annealing import EpsilonSchedule, set_epsilon
 from remanent.units.base import RecurrentUnit
 from remanent.units.bmru import LatchRecurrence
 from remanent.units.cell import RecurrentCell, make_cell
@@ -9,7 +8,6 @@ from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, 
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 from remanent.units.registry import UNITS
 from remanent.units.step_data import STEPS, StepData
-from remanent.units.write_rates import WriteRates, set_write_rates
 
 
 def recurrence_of(name: str) -> type[Recurrence]:
@@ -24,7 +22,6 @@ def initial_states() -> tuple[str, ...]:
 
 __all__ = [
     "STEPS",
-    "EpsilonSchedule",
     "LatchGates",
     "LatchRecurrence",
     "LinearRecurrence",
@@ -34,11 +31,8 @@ __all__ = [
     "ScanRecurrence",
     "StateIsOutput",
     "StepData",
-    "WriteRates",
     "initial_states",
     "make_cell",
     "recurrence_of",
-    "set_epsilon",
-    "set_write_rates",
     *registry.__all__,
 ]

@@ -8,11 +8,11 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_choice, check_range
+from remanent._rates import threshold_bias
 from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.units._checks import check_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.rates import threshold_bias
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LatchGates,

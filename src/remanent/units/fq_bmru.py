@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_choice, check_range
+from remanent._rates import band
 from remanent.ops import row_linear, write_gate
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.rates import band
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,

@@ -6,7 +6,7 @@ from torch import nn
 from torch.nn.utils.parametrizations import weight_norm
 
 from remanent import BMRU, GRU, UNITS, BMRUCell, ModelConfig, SequenceModel, set_epsilon, set_write_rates
-from remanent.units.rates import band, threshold_bias
+from remanent._rates import band, threshold_bias
 from unit_cases import kind
 
 LATCHES = [name for name in UNITS if kind(name).latches]

@@ -2,16 +2,15 @@
 
 import math
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import PackedSequence
 
 from remanent._options import check_range
-from remanent.units.annealing import annealed
+from remanent.latches.annealing import annealed
+from remanent.latches.layer_runs import LayerRun, call, watch_layers
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import Params, Recurrence
@@ -64,8 +63,8 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
 
     >>> from remanent import BMRU
     >>> (found,) = set_write_rates(BMRU(3, 8), torch.rand(100, 16, 3), low=0.01)
-    >>> bool((found.after.sort().values == found.after).all()), bool(found.after.min() > 0)
-    (True, True)
+    >>> found.name, found.after.shape, bool(found.after.min() > 0)
+    ('l0', torch.Size([8]), True)
     """
     check_range("high", high, 0, 1, open_low=True, open_high=True)
     if low is not None:
@@ -74,8 +73,9 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
     done: dict[str, WriteRates] = {}
     with _measured(module):
         while (seen := _inputs_of_next(module, batch, done)) is not None:
-            name, recurrence, p, x, steps = seen
-            least = min(1 / steps, high) if low is None else low
+            name, recurrence, p, x, _ = seen
+            least = min(1 / x.shape[1], high) if low is None else low
+            x = x.flatten(0, 1)
             before = _rates(recurrence, p, x)
             wanted = _spaced(least, high, before.shape[0])
             recurrence.set_write_rates(p, x, wanted)
@@ -85,26 +85,12 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
     return list(done.values())
 
 
-class _Seen(NamedTuple):
-    """A layer, the inputs of all its steps (N, M), and the number of steps of a sequence."""
-
-    name: str
-    recurrence: Recurrence
-    p: Params
-    x: Tensor
-    steps: int
-
-
-def _latches(module: nn.Module) -> Iterator[tuple[str, RecurrentUnit | RecurrentCell]]:
-    for name, unit in module.named_modules():
-        if isinstance(unit, RecurrentUnit | RecurrentCell) and unit.recurrence.latches:
-            yield name, unit
-
-
 def _check_settable(module: nn.Module) -> None:
     if not isinstance(module, nn.Module):
         raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
-    for name, unit in _latches(module):
+    for name, unit in module.named_modules():
+        if not isinstance(unit, RecurrentUnit | RecurrentCell) or not unit.recurrence.latches:
+            continue
         if type(unit.recurrence).set_write_rates is Recurrence.set_write_rates:
             raise TypeError(f"`set_write_rates` must be defined by the equations of {type(unit).__name__}, got none")
         where = name or type(unit).__name__.removeprefix("Parametrized")
@@ -132,36 +118,20 @@ def _measured(module: nn.Module) -> Iterator[None]:
             recurrence.set_option(option, value)
 
 
-def _inputs_of_next(module: nn.Module, batch: Any, done: dict[str, WriteRates]) -> _Seen | None:
-    """Runs the module, and collects the inputs of the first layer that is not done yet; None where all are."""
-    chosen: list[tuple[str, Recurrence, Params]] = []
-    inputs: list[Tensor] = []
+def _inputs_of_next(module: nn.Module, batch: Any, done: dict[str, WriteRates]) -> LayerRun | None:
+    """Runs the module, and puts together the inputs of the first latch that is not done yet; None where all are."""
+    runs: list[LayerRun] = []
 
-    def collect(recurrence: Recurrence, path: str, layer: str, p: Params, x: Tensor) -> None:
-        name = ".".join(part for part in (path, layer) if part)
-        if name in done or (chosen and chosen[0][0] != name):
-            return
-        if not chosen:
-            chosen.append((name, recurrence, p))
-        inputs.append(x)
+    def collect(run: LayerRun) -> None:
+        if run.recurrence.latches and run.name not in done and (not runs or runs[0].name == run.name):
+            runs.append(run)
 
-    with ExitStack() as hooks:
-        for path, unit in _latches(module):
-            if isinstance(unit, RecurrentUnit):
-                hooks.enter_context(unit.register_layer_hook(partial(collect, unit.recurrence, path)))
-            else:
-                hooks.enter_context(unit.register_forward_pre_hook(partial(_collect_step, collect, path)))
-        several = isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence)
-        module(*batch) if several else module(batch)
-    if not chosen:
+    with watch_layers(module, collect):
+        call(module, batch)
+    if not runs:
         return None
-    steps = sum(x.shape[1] for x in inputs)
-    return _Seen(*chosen[0], torch.cat([x.flatten(0, 1) for x in inputs]), steps)
-
-
-def _collect_step(collect: Any, path: str, cell: RecurrentCell, arguments: tuple[Tensor, ...]) -> None:
-    x = arguments[0]
-    collect(cell.recurrence, path, "", cell._params(), (x if x.dim() == 2 else x[None])[:, None])
+    steps = sum(run.x.shape[1] for run in runs)
+    return runs[0]._replace(x=torch.cat([run.x.flatten(0, 1) for run in runs]).unflatten(0, (-1, steps)))
 
 
 def _rates(recurrence: Recurrence, p: Params, x: Tensor) -> Tensor:
