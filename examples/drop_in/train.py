@@ -1,0 +1,124 @@
+"""Trains a classifier of sequences in a loop of plain PyTorch, with any unit in the place of `torch.nn.GRU`.
+
+What helps a latch to learn is an option each, so that its worth can be measured. A line with every option, the versions
+and the score is appended to a file.
+
+python train.py --unit gru --rate 5e-3
+python train.py --unit bmru --hidden-size 128 --write-rates --initial-state low --anneal
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from remanent import UNITS, EpsilonSchedule, set_write_rates
+from remanent._machine import versions
+from remanent.tasks import TASKS, Task
+from remanent.tasks.base import read_whole
+
+TASK = {
+    "mnist-rows": ("sequential-image", {"dataset": "mnist", "reading": "row", "padding": 0}),
+    "digit-rows": ("sequential-image", {"dataset": "digits", "reading": "row", "padding": 0}),
+    "spoken-digits": ("spoken-digits", {}),
+}
+"""Name to a task, and its options."""
+
+
+class Classifier(nn.Module):
+    """A unit of two layers, and a linear map of its last output."""
+
+    def __init__(self, rnn: nn.Module, classes: int) -> None:
+        super().__init__()
+        self.rnn = rnn
+        self.head = nn.Linear(rnn.hidden_size, classes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Scores (B, classes) from sequences (B, T, M)."""
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+def make(options: argparse.Namespace, task: Task) -> Classifier:
+    """The classifier, with torch's own GRU for "gru"."""
+    torch.manual_seed(options.seed)
+    kind = nn.GRU if options.unit == "gru" else UNITS[options.unit]
+    given = {} if options.initial_state is None else {"initial_state": options.initial_state}
+    return Classifier(kind(task.input_size, options.hidden_size, 2, batch_first=True, **given), task.output_size)
+
+
+def train(options: argparse.Namespace, task: Task) -> tuple[Classifier, dict[str, float]]:
+    """The trained classifier, and what the training took."""
+    model = make(options, task)
+    generator = torch.Generator().manual_seed(options.seed)
+    first, _ = task.batch(options.batch_size, torch.Generator().manual_seed(options.seed))
+    if options.write_rates:
+        set_write_rates(model, first)
+    schedule = EpsilonSchedule(model, options.steps, hold=0.0, ramp=options.ramp) if options.anneal else None
+    optimizer = torch.optim.AdamW(model.parameters(), lr=options.rate, weight_decay=0.01)
+    rates = torch.optim.lr_scheduler.OneCycleLR(optimizer, options.rate, total_steps=options.steps)
+    start, loss = time.perf_counter(), torch.tensor(torch.nan)
+    for _ in range(options.steps):
+        x, y = task.batch(options.batch_size, generator)
+        loss = F.cross_entropy(model(x), y)
+        optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        rates.step()
+        if schedule is not None:
+            schedule.step()
+    return model.eval(), {"seconds": time.perf_counter() - start, "loss": loss.item()}
+
+
+@torch.no_grad()
+def accuracy(model: Classifier, task: Task, split: str) -> float:
+    """The share of a split that is classified right."""
+    size, right = task.split_size(split), 0
+    for start in range(0, size, 500):
+        x, y = read_whole(task, split, start, min(start + 500, size), task.length)
+        right += int((model(x).argmax(1) == y).sum())
+    return right / size
+
+
+def main() -> None:
+    """Trains once, and appends what was found."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=TASK, default="mnist-rows", help="what is classified")
+    parser.add_argument("--unit", choices=sorted(UNITS), default="bmru", help="the unit; gru is torch's own")
+    parser.add_argument("--hidden-size", type=int, default=64, help="the width of both layers")
+    parser.add_argument("--steps", type=int, default=4800, help="how many optimiser steps")
+    parser.add_argument("--batch-size", type=int, default=50, help="how many sequences in a step")
+    parser.add_argument("--rate", type=float, default=2e-3, help="the highest learning rate, of one cycle")
+    parser.add_argument("--seed", type=int, default=0, help="the seed of weights and batches")
+    parser.add_argument("--write-rates", action="store_true", help="set write rates on the first batch")
+    parser.add_argument("--initial-state", help="the initial state of the unit, such as low")
+    parser.add_argument("--anneal", action="store_true", help="take epsilon from 1 to 0")
+    parser.add_argument("--ramp", type=float, default=0.4, help="the share of the steps in which epsilon falls")
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch")
+    parser.add_argument("--set", nargs="*", default=[], metavar="OPTION=VALUE", help="options of the task")
+    parser.add_argument("--out", type=Path, help="the file that a line of JSON is appended to")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    name, given = TASK[options.task]
+    own = {key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)}
+    task = TASKS[name](**given, **own)
+    model, took = train(options, task)
+    found = {
+        **{key: value for key, value in vars(options).items() if key != "out"},
+        "parameters": sum(p.numel() for p in model.parameters()),
+        **{split: accuracy(model, task, split) for split in ("validation", "test")},
+        **took,
+        "versions": versions(),
+    }
+    print(json.dumps(found))
+    if options.out is not None:
+        with options.out.open("a") as file:
+            file.write(json.dumps(found) + "\n")
+
+
+if __name__ == "__main__":
+    main()
