@@ -13,7 +13,11 @@ SHARED = [
     {"bidirectional": True},
     {"num_layers": 2, "bidirectional": True},
 ]
-OPTIONS = [*({"epsilon": e} for e in (0.0, 0.4, 1.0)), {"width": 2.5}, {"r_min": 0.2, "r_max": 0.5}]
+OPTIONS = [
+    *({"epsilon": e} for e in (0.0, 0.4, 1.0)),
+    *({"gate_norm": norm} for norm in ("layer", "batch")),
+    *({"width": 2.5}, {"r_min": 0.2, "r_max": 0.5}),
+]
 """Values of the options that units have of their own; a unit is tested with those that it has."""
 STARTS = {
     "learned": [{"initial_state": "learned"}, {"initial_state": "learned", "num_layers": 2, "bidirectional": True}],

@@ -5,7 +5,7 @@ from importlib.metadata import PackageNotFoundError, version
 from remanent import models, ops, units
 from remanent._allocator import reuse_freed_memory
 from remanent.analysis import diagnose
-from remanent.latches import EpsilonSchedule, set_epsilon, set_write_rates
+from remanent.latches import EpsilonSchedule, fold_gate_norm, set_epsilon, set_write_rates
 from remanent.models import Attention, Hybrid, ModelConfig, SequenceModel
 from remanent.units import registry
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
@@ -21,6 +21,7 @@ __all__ = [
     "ModelConfig",
     "SequenceModel",
     "diagnose",
+    "fold_gate_norm",
     "models",
     "ops",
     "reuse_freed_memory",

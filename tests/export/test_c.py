@@ -29,6 +29,8 @@ MODELS = [
     {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean", "epsilon": 0.3},
     {"encoder": "embedding", "input_size": 11},
     {"hidden_size": 1, "num_layers": 1},
+    {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "layer", "initial_state": "zeros"},
+    {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "batch", "initial_state": "zeros"},
 ]
 CASES = [(options, "float32") for options in MODELS]
 CASES += [rarely(o, "int8") if o.get("initial_state") == "zeros" else (o, "int8") for o in MODELS]
@@ -38,8 +40,8 @@ def shaken(**options):
     """A model whose sizes of states, starts and norms are not those that it begins with."""
     model = make(torch.float32, **options)
     with torch.no_grad():
-        for name, value in model.named_parameters():
-            if re.search(r"alpha|h0|norm|threshold", name):
+        for name, value in model.state_dict().items():
+            if re.search(r"alpha|h0|norm|threshold|gate", name):
                 value += 0.3 * torch.randn_like(value)
     return model
 

@@ -5,6 +5,7 @@ from typing import Any, NamedTuple
 
 import torch
 
+from remanent.latches import fold_gate_norm
 from remanent.models import Hybrid, SequenceModel
 from remanent.units import RecurrentUnit, StepData
 
@@ -30,6 +31,13 @@ def packed_levels(step: StepData | None) -> Levels | None:
     return None if step is None else PACKED.get(step.kind)
 
 
+def fold_statistics(model: SequenceModel) -> SequenceModel:
+    """The model itself, in which gates that running statistics normalise are folded into weights and biases."""
+    if any(getattr(recurrence, "gate_norm", None) == "batch" for recurrence in model.recurrences):
+        fold_gate_norm(model)
+    return model
+
+
 def fold_states(model: SequenceModel) -> SequenceModel:
     r"""A copy in which packed states are $\pm 1/2$ (BMRU) or 0 and 1 (FQ-BMRU), and which gives the same outputs.
 
@@ -39,7 +47,7 @@ def fold_states(model: SequenceModel) -> SequenceModel:
     Raises:
         ValueError: a learned initial state cannot be expressed in units of an $\alpha$ of 0.
     """
-    model = copy.deepcopy(model).eval()
+    model = fold_statistics(copy.deepcopy(model).eval())
     with torch.no_grad():
         block: Any
         for i, block in enumerate(model.blocks):

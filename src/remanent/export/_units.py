@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
+
 from remanent.export._source import Source
 from remanent.units import StepData
 
@@ -103,6 +105,8 @@ WRITERS: dict[str, Callable[[Source, str, StepData, str], States]] = {
 
 def _gates(source: Source, name: str, step: StepData, x: str) -> str:
     """What a unit computes from its input, one gate's values after the other's."""
+    if step.gain is not None:
+        return _normed_gates(source, name, step, x)
     N, M = step.weight.shape
     gates = source.buffer("gates", N)
     if step.bias is None:
@@ -110,6 +114,24 @@ def _gates(source: Source, name: str, step: StepData, x: str) -> str:
     else:
         source.call("copy", gates, source.vector(f"{name}_bias", step.bias), N)
     source.call("add_product", gates, source.matrix(name, step.weight)[""], x, N, M)
+    return gates
+
+
+def _normed_gates(source: Source, name: str, step: StepData, x: str) -> str:
+    """Gates of which the first are normalised over the channels of the step, and then get their gain and bias."""
+    N, M = step.weight.shape
+    D, gain = step.hidden_size, step.gain
+    assert gain is not None
+    bias = torch.zeros(N) if step.bias is None else step.bias
+    gates, first = source.buffer("gates", N), gain.shape[0]
+    source.call("clear", gates, first)
+    if first < N:
+        source.call("copy", f"{gates} + {first}", source.vector(f"{name}_bias", bias[first:]), N - first)
+    source.call("add_product", gates, source.matrix(name, step.weight)[""], x, N, M)
+    scale, shift = source.vector(f"{name}_gain", gain), source.vector(f"{name}_shift", bias[:first])
+    for place in range(0, first, D):
+        where = f"{gates} + {place}" if place else gates
+        source.call("layer_norm", where, where, f"{scale} + {place}", f"{shift} + {place}", D)
     return gates
 
 

@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from remanent._files import write_whole
 from remanent.export._compare import Check, difference, inputs, judge
+from remanent.export._fold import fold_statistics
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
@@ -88,8 +89,8 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
 
 
 def _frozen(model: SequenceModel) -> SequenceModel:
-    """A copy whose recurrences hold as numbers what their parameters determine."""
-    model = copy.deepcopy(model).eval()
+    """A copy whose recurrences hold as numbers what their parameters determine, with statistics folded into weights."""
+    model = fold_statistics(copy.deepcopy(model).eval())
     for unit in model.modules():
         if isinstance(unit, RecurrentUnit):
             unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))

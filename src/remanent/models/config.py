@@ -7,7 +7,7 @@ from remanent._options import check_at_least, check_choice, check_range
 from remanent._plugins import import_hint
 from remanent.models.clock import CLOCKS
 from remanent.models.hybrid import JOINS
-from remanent.units import UNITS, initial_states
+from remanent.units import GATE_NORMS, UNITS, initial_states
 
 CHOICES = {
     "encoder": ("linear", "embedding"),
@@ -16,6 +16,7 @@ CHOICES = {
     "head": ("last", "mean", "every"),
     "join": JOINS,
     "clock": CLOCKS,
+    "gate_norm": GATE_NORMS,
 }
 
 
@@ -45,6 +46,8 @@ class ModelConfig:
         surrogate_width: for units that latch, the width of the surrogate gradient, above 0.
         initial_state: "zeros", "learned", or "low", the negative state of a BMRU or CMRU, whose state is then one bit
             from the start. A unit without this initial state starts at zeros.
+        gate_norm: for units that latch, how their gates are normalised: "none", "layer" (over the channels of a step)
+            or "batch" (over batch and time).
         num_heads: for attention, the number of heads, at least 1; the width of attention must be a multiple of twice
             this number.
         clock: features of the step beside every unit's input: "none", "sinusoid", or "decay" for sinusoids that
@@ -77,6 +80,7 @@ class ModelConfig:
     epsilon: float = 0.0
     surrogate_width: float = 1.0
     initial_state: str = "zeros"
+    gate_norm: str = "none"
     r_min: float = 0.9
     r_max: float = 0.999
     num_heads: int = 4

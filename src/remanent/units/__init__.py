@@ -1,6 +1,7 @@
 """Recurrent units: the equations of each, one family per file, around layers, batches and checks that all share."""
 
 from remanent.units import registry
+from remanent.units._gate_norm import GATE_NORMS
 from remanent.units.base import RecurrentUnit
 from remanent.units.bmru import LatchRecurrence
 from remanent.units.cell import RecurrentCell, make_cell
@@ -21,6 +22,7 @@ def initial_states() -> tuple[str, ...]:
 
 
 __all__ = [
+    "GATE_NORMS",
     "STEPS",
     "LatchGates",
     "LatchRecurrence",

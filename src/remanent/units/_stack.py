@@ -71,11 +71,14 @@ class StackedLayers(nn.Module):
         self.checkpoint = checkpoint
         self._layer_hooks: OrderedDict[int, LayerHook] = OrderedDict()
         self._shapes = {}
+        self._buffer_names = tuple(recurrence.buffers(hidden_size))
         for i, suffix in enumerate(self._suffixes()):
             M = input_size if i < self._directions else hidden_size * self._directions
             for name, shape in recurrence.shapes(M, hidden_size, bias).items():
                 self.register_parameter(name + suffix, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
                 self._shapes[name] = shape
+            for name, value in recurrence.buffers(hidden_size).items():
+                self.register_buffer(name + suffix, value.to(device=device, dtype=dtype))
         self.reset_parameters()
 
     @abstractmethod
@@ -120,6 +123,8 @@ class StackedLayers(nn.Module):
             p, backward = self._params(suffix), i % self._directions == 1
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
             source, cuts = (backwards(x, lengths), reset_back) if backward else (x, reset)
+            if self.training:
+                p = self.recurrence.observed(p, source, None if real is None else real[..., 0], group)
             self._call_layer_hooks(suffix, p, source)
             y, state = run(p, source, state, cuts, lengths)
             last.append(state)
@@ -160,7 +165,7 @@ class StackedLayers(nn.Module):
         return [f"_l{layer}{end}" for layer in range(self.num_layers) for end in ends]
 
     def _params(self, suffix: str) -> Params:
-        return {name: getattr(self, name + suffix) for name in self._shapes}
+        return {name: getattr(self, name + suffix) for name in (*self._shapes, *self._buffer_names)}
 
     def _weight(self) -> Tensor:
         return getattr(self, next(iter(self._shapes)) + "_l0")

@@ -168,7 +168,7 @@ class RecurrentUnit(StackedLayers):
     @property
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction, as `torch.nn.GRU` lists them."""
-        return [list(self._params(suffix).values()) for suffix in self._suffixes()]
+        return [[getattr(self, name + suffix) for name in self._shapes] for suffix in self._suffixes()]
 
     @property
     def state_dtype(self) -> torch.dtype:

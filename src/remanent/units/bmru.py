@@ -10,7 +10,18 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent._rates import threshold_bias
 from remanent.ops import latch_scan_joint, latch_step, row_linear
+from remanent.ops.normalisation import projected_moments
 from remanent.units._checks import check_gates
+from remanent.units._gate_norm import (
+    GATE_NORMS,
+    gain_shapes,
+    moment_buffers,
+    normalised_linear,
+    observe_moments,
+    plain_gates,
+    reset_gate_norm,
+    settle_moments,
+)
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
@@ -41,18 +52,22 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     epsilon: float = 0.0
     width: float = 1.0
     initial_state: str = "zeros"
+    gate_norm: str = "none"
     shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "latch"
     latches: ClassVar[bool] = True
     initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
     annealed_option: ClassVar[str | None] = "epsilon"
-    config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
+    config_fields = MappingProxyType(
+        {"width": "surrogate_width", "initial_state": "initial_state", "gate_norm": "gate_norm"}
+    )
     alpha_from_input: ClassVar[bool] = False
     """Whether the size of a written state is the last of the gates, rather than a parameter."""
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
         check_choice("initial_state", self.initial_state, self.initial_states)
+        check_choice("gate_norm", self.gate_norm, GATE_NORMS)
         check_range("epsilon", self.epsilon, 0, 1)
         self.epsilon = float(self.epsilon)
         # a compiled graph reads the tensor, which may change, where it would fix the number
@@ -72,7 +87,18 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         """See `Recurrence`."""
         parts = 3 if self.alpha_from_input else 2
         alpha: dict[str, tuple[int, ...]] = {} if self.alpha_from_input else {"alpha": (D,)}
-        return gate_shapes(parts, M, D, bias) | alpha | learned_shapes(self.initial_state, D)
+        gain = gain_shapes(self.gate_norm, 2 * D)
+        return gate_shapes(parts, M, D, bias) | gain | alpha | learned_shapes(self.initial_state, D)
+
+    def buffers(self, D: int) -> dict[str, Tensor]:
+        """See `Recurrence`."""
+        return moment_buffers(self.gate_norm, 2 * D)
+
+    def observed(self, p: Params, x: Tensor, real: Tensor | None, group: Any = None) -> Params:
+        """See `Recurrence`."""
+        if self.gate_norm != "batch":
+            return p
+        return observe_moments(p, projected_moments(x, p["weight_ih"][: p["gate_gain"].shape[0]], real, group))
 
     def initialise(self, p: Params) -> None:
         """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign."""
@@ -81,6 +107,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
         if "bias_ih" in p:
             p["bias_ih"].zero_()[D:] = 1
+        reset_gate_norm(p, D)
         if "alpha" in p:
             p["alpha"].fill_(1)
         if "h0" in p:
@@ -88,7 +115,9 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
-        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+        if self.gate_norm == "none":
+            return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+        return (normalised_linear(x, p, 2),)
 
     def alpha(self, p: Params) -> Tensor:
         """The size of a written state, (D,), where it is learned; not asked for where `alpha_from_input` is true."""
@@ -110,6 +139,8 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
         """Takes the mean from the candidate, and sets the bias of the threshold."""
         D = rates.shape[0]
+        if self.gate_norm == "batch":
+            settle_moments(p, projected_moments(x[None], p["weight_ih"][: 2 * D]))
         p["bias_ih"][: 2 * D] = 0
         p["bias_ih"][:D] = -self.latch_gates(p, x).candidate.double().mean(0)
         gates = self.latch_gates(p, x)
@@ -156,11 +187,12 @@ class BMRURecurrence(LatchRecurrence):
 
     def step_data(self, p: Params) -> StepData | None:
         """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""
+        p, gain = plain_gates(p, self.gate_norm)
         kind, values = "latch", {"alpha": p["alpha"]}
         if self.epsilon > 0:
             kind, values = "accumulate", values | {"epsilon": self.epsilon_tensor.float()}
         D, low = p["alpha"].shape[0], self.initial_state == "low"
-        return StepData(kind, D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), starts_low=low)
+        return StepData(kind, D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), starts_low=low, gain=gain)
 
 
 class Annealed:
@@ -189,6 +221,10 @@ class BMRU(Annealed, RecurrentUnit):
         weight_ih_l0: (2 D, M), the rows of the candidate, then of the threshold.
         bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
         alpha_l0: (D,), the size of a written state, at first 1.
+        gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
+            where `gate_norm` is "layer" or "batch".
+        gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
+            `gate_norm` is "batch".
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing
             does in training. It is not a parameter and not part of the `state_dict`: a copy, such as an
@@ -208,11 +244,13 @@ class BMRU(Annealed, RecurrentUnit):
         width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
         initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
             $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
+        gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
+            channels of each step; or "batch", over batch and time in training and by running statistics else.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
         TypeError: a size is not an int.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495; epsilon: Brandoit et al. (2026), arXiv 2605.11855.
@@ -242,9 +280,10 @@ class BMRU(Annealed, RecurrentUnit):
         epsilon: float = 0.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        gate_norm: str = "none",
         checkpoint: bool = False,
     ) -> None:
-        recurrence = BMRURecurrence(epsilon, width, initial_state)
+        recurrence = BMRURecurrence(epsilon, width, initial_state, gate_norm)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 

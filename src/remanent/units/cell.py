@@ -58,6 +58,9 @@ class RecurrentCell(nn.Module):
         self._shapes = recurrence.shapes(input_size, hidden_size, bias)
         for name, shape in self._shapes.items():
             self.register_parameter(name, nn.Parameter(torch.empty(shape, device=device, dtype=dtype)))
+        self._buffer_names = tuple(recurrence.buffers(hidden_size))
+        for name, value in recurrence.buffers(hidden_size).items():
+            self.register_buffer(name, value.to(device=device, dtype=dtype))
         self.reset_parameters()
 
     def forward(self, input: Tensor, hx: State | None = None) -> State:
@@ -109,7 +112,7 @@ class RecurrentCell(nn.Module):
         return describe(self.input_size, self.hidden_size, {"bias": (self.bias, True)}, self.recurrence)
 
     def _params(self) -> Params:
-        return {name: getattr(self, name) for name in self._shapes}
+        return {name: getattr(self, name) for name in (*self._shapes, *self._buffer_names)}
 
     def _weight(self, p: Params) -> Tensor:
         return p[next(iter(self._shapes))]

@@ -5,6 +5,7 @@ from typing import ClassVar
 
 import torch
 
+from remanent.units._gate_norm import plain_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence
 from remanent.units.cell import make_cell
@@ -32,8 +33,9 @@ class AlphaCMRURecurrence(LatchRecurrence):
     def step_data(self, p: Params) -> StepData | None:
         """An accumulator, whose steps are the last of the gates."""
         D = p["weight_ih"].shape[0] // 3
+        p, gain = plain_gates(p, self.gate_norm)
         values = {"epsilon": self.epsilon_tensor.float()}
-        return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
+        return StepData("accumulate", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), gain=gain)
 
 
 @dataclass(eq=False)
@@ -55,6 +57,10 @@ class CMRU(Annealed, RecurrentUnit):
         weight_ih_l0: (2 D, M), the rows of the candidate, then of the threshold.
         bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
         alpha_l0: (D,), the size of a step, at first 1.
+        gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
+            where `gate_norm` is "layer" or "batch".
+        gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
+            `gate_norm` is "batch".
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
@@ -72,11 +78,13 @@ class CMRU(Annealed, RecurrentUnit):
         width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
         initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
             $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
+        gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
+            channels of each step; or "batch", over batch and time in training and by running statistics else.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
         TypeError: a size is not an int.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855.
@@ -103,9 +111,10 @@ class CMRU(Annealed, RecurrentUnit):
         epsilon: float = 1.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        gate_norm: str = "none",
         checkpoint: bool = False,
     ) -> None:
-        recurrence = CMRURecurrence(epsilon, width, initial_state)
+        recurrence = CMRURecurrence(epsilon, width, initial_state, gate_norm)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
@@ -123,6 +132,10 @@ class AlphaCMRU(Annealed, RecurrentUnit):
     Attributes:
         weight_ih_l0: (3 D, M), the rows of the candidate, the threshold, and the size of a step.
         bias_ih_l0: (3 D,), at first 0 for the candidate and 1 for the other two.
+        gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
+            where `gate_norm` is "layer" or "batch".
+        gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
+            `gate_norm` is "batch".
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps.
 
@@ -140,11 +153,13 @@ class AlphaCMRU(Annealed, RecurrentUnit):
             replaces the state.
         width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
+            channels of each step; or "batch", over batch and time in training and by running statistics else.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
         TypeError: a size is not an int.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855.
@@ -170,9 +185,10 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         epsilon: float = 1.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        gate_norm: str = "none",
         checkpoint: bool = False,
     ) -> None:
-        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state)
+        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state, gate_norm)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
@@ -192,6 +208,10 @@ class AlphaBMRU(Annealed, RecurrentUnit):
     Attributes:
         weight_ih_l0: (3 D, M), the rows of the candidate, the threshold, and the size of a step.
         bias_ih_l0: (3 D,), at first 0 for the candidate and 1 for the other two.
+        gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
+            where `gate_norm` is "layer" or "batch".
+        gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
+            `gate_norm` is "batch".
         h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
         epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing does.
 
@@ -209,11 +229,13 @@ class AlphaBMRU(Annealed, RecurrentUnit):
             writes add up, as in an `AlphaCMRU`.
         width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
+            channels of each step; or "batch", over batch and time in training and by running statistics else.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
         TypeError: a size is not an int.
 
     Source: the parameters and epsilon of Brandoit et al. (2026), arXiv 2605.11855.
@@ -239,9 +261,10 @@ class AlphaBMRU(Annealed, RecurrentUnit):
         epsilon: float = 0.0,
         width: float = 1.0,
         initial_state: str = "zeros",
+        gate_norm: str = "none",
         checkpoint: bool = False,
     ) -> None:
-        recurrence = AlphaBMRURecurrence(epsilon, width, initial_state)
+        recurrence = AlphaBMRURecurrence(epsilon, width, initial_state, gate_norm)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 

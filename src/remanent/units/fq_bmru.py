@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -10,6 +10,17 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent._rates import band
 from remanent.ops import row_linear, write_gate
+from remanent.ops.normalisation import projected_moments
+from remanent.units._gate_norm import (
+    GATE_NORMS,
+    gain_shapes,
+    moment_buffers,
+    normalised_linear,
+    observe_moments,
+    plain_gates,
+    reset_gate_norm,
+    settle_moments,
+)
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
@@ -32,13 +43,17 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
 
     width: float = 1.0
     initial_state: str = "zeros"
+    gate_norm: str = "none"
     latches: ClassVar[bool] = True
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
-    config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
+    config_fields = MappingProxyType(
+        {"width": "surrogate_width", "initial_state": "initial_state", "gate_norm": "gate_norm"}
+    )
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
         check_choice("initial_state", self.initial_state, self.initial_states)
+        check_choice("gate_norm", self.gate_norm, GATE_NORMS)
 
     @property
     def exact_states(self) -> bool:
@@ -53,7 +68,18 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         own = {"threshold_low": (D,), "threshold_width": (D,), "alpha": (D,)}
-        return gate_shapes(1, M, D, bias) | own | learned_shapes(self.initial_state, D)
+        gain = gain_shapes(self.gate_norm, D)
+        return gate_shapes(1, M, D, bias) | gain | own | learned_shapes(self.initial_state, D)
+
+    def buffers(self, D: int) -> dict[str, Tensor]:
+        """See `Recurrence`."""
+        return moment_buffers(self.gate_norm, D)
+
+    def observed(self, p: Params, x: Tensor, real: Tensor | None, group: Any = None) -> Params:
+        """See `Recurrence`."""
+        if self.gate_norm != "batch":
+            return p
+        return observe_moments(p, projected_moments(x, p["weight_ih"], real, group))
 
     def initialise(self, p: Params) -> None:
         """See `FQBMRU`."""
@@ -62,6 +88,7 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
         p["threshold_low"].fill_(LOW)
         p["threshold_width"].fill_(WIDTH)
         p["alpha"].fill_(1)
+        reset_gate_norm(p, p["alpha"].shape[0])
         if "bias_ih" in p:
             p["bias_ih"].fill_(LOW + WIDTH / 2)
         if "h0" in p:
@@ -69,7 +96,7 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""
-        candidate = row_linear(x, p["weight_ih"], p.get("bias_ih")).relu()
+        candidate = self._candidate(p, x).relu()
         low, high = _band(p)
         set_low = write_gate(low, candidate, self.width)
         set_high = write_gate(candidate, high, self.width)
@@ -81,18 +108,26 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
 
     def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
         """Puts the band around the candidate's median, and the low end of it at `LOW`, above the zeros of the ReLU."""
+        if self.gate_norm == "batch":
+            settle_moments(p, projected_moments(x[None], p["weight_ih"]))
         p["bias_ih"].zero_()
-        low, high = band(row_linear(x, p["weight_ih"], p["bias_ih"]), rates)
+        low, high = band(self._candidate(p, x), rates)
         p["bias_ih"].copy_(LOW - low)
         p["threshold_low"].fill_(LOW)
         p["threshold_width"].copy_(high - low)
 
     def step_data(self, p: Params) -> StepData | None:
         """A latch between two thresholds."""
+        p, gain = plain_gates(p, self.gate_norm)
         low, high = _band(p)
         values = {"lower": low, "upper": high, "alpha": p["alpha"].abs()}
         D = p["alpha"].shape[0]
-        return StepData("latch_between", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p))
+        return StepData("latch_between", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), gain=gain)
+
+    def _candidate(self, p: Params, x: Tensor) -> Tensor:
+        if self.gate_norm == "none":
+            return row_linear(x, p["weight_ih"], p.get("bias_ih"))
+        return normalised_linear(x, p, 1)
 
 
 def _band(p: Params) -> tuple[Tensor, Tensor]:
@@ -114,6 +149,10 @@ class FQBMRU(RecurrentUnit):
         threshold_low_l0: (D,), $t$, at first 0.5.
         threshold_width_l0: (D,), $w$, at first 2.
         alpha_l0: (D,), the size of a high state, at first 1.
+        gate_gain_l0: (D,), the gain of a normalised candidate, at first 1; only
+            where `gate_norm` is "layer" or "batch".
+        gate_mean_l0: (D,), the running mean of the candidate, and `gate_variance_l0` its variance; buffers, only where
+            `gate_norm` is "batch".
         h0_l0: (D,), the learned initial state, at first 0 or 1 at random; only where it is learned.
 
     Args:
@@ -128,11 +167,13 @@ class FQBMRU(RecurrentUnit):
         dtype: the dtype of the parameters.
         width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around each threshold.
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
+        gate_norm: how the candidate is normalised before its gain and bias: "none"; "layer", over the
+            channels of each step; or "batch", over batch and time in training and by running statistics else.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `width` or `initial_state` is out of its range.
+        ValueError: a size, `width`, `initial_state` or `gate_norm` is out of its range.
         TypeError: a size is not an int.
 
     Source: Fyon et al. (2026), arXiv 2605.15216; the initial values are our choice.
@@ -158,9 +199,10 @@ class FQBMRU(RecurrentUnit):
         *,
         width: float = 1.0,
         initial_state: str = "zeros",
+        gate_norm: str = "none",
         checkpoint: bool = False,
     ) -> None:
-        recurrence, sizes = FQBMRURecurrence(width, initial_state), (input_size, hidden_size, num_layers)
+        recurrence, sizes = FQBMRURecurrence(width, initial_state, gate_norm), (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 

@@ -100,6 +100,21 @@ class Recurrence(ABC):
     def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """The dtype of the states, given that of the weights."""
 
+    def buffers(self, D: int) -> dict[str, Tensor]:
+        """What a layer keeps and saves beside its parameters, such as running statistics, with first values."""
+        return {}
+
+    def observed(self, p: Params, x: Tensor, real: Tensor | None, group: Any = None) -> Params:
+        """The parameters with which inputs (B, T, M) run in training: with statistics of these inputs, if it keeps any.
+
+        Args:
+            p: the parameters and buffers, of which the buffers take the statistics in.
+            x: the inputs.
+            real: which steps are not padding, bool (B, T); None for all.
+            group: the processes that hold a part of the time each.
+        """
+        return p
+
     def start(self, p: Params) -> Tensor | None:
         """The learned initial state (W,), or None for zeros."""
         return p.get("h0")

@@ -29,6 +29,8 @@ class StepData(NamedTuple):
         bias: (N,), or None for gates without biases.
         values: what else the kind of step reads, by name.
         start: the initial state, of as many real numbers as the state has; None for zeros.
+        gain: the gain of gates that are normalised over the channels of a step, before the bias is added: (N,), or
+            shorter where only the first gates are; None where none are.
         starts_low: whether `start` is a written state, the low one, rather than any number.
     """
 
@@ -39,3 +41,4 @@ class StepData(NamedTuple):
     values: dict[str, Tensor]
     start: Tensor | None = None
     starts_low: bool = False
+    gain: Tensor | None = None
