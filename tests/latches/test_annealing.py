@@ -2,6 +2,7 @@
 
 import itertools
 import math
+import warnings
 
 import pytest
 import torch
@@ -123,3 +124,28 @@ def test_a_schedule_that_waits_must_be_given_a_finite_loss():
     with pytest.raises(ValueError, match="`loss` must be finite, got nan"):
         schedule.step(math.nan)
     assert schedule.last_step == 0
+
+
+@pytest.mark.parametrize("kind", [BMRU, BMRUCell, AlphaBMRU])
+def test_weights_loaded_under_another_epsilon_warn(kind, tmp_path):
+    source, target = nn.ModuleList([kind(2, 3, epsilon=0.5)]), nn.ModuleList([kind(2, 3)])
+    assert not [key for key in source.state_dict() if "epsilon" in key]
+    torch.save(source.state_dict(), tmp_path / "weights.pt")
+    weights = torch.load(tmp_path / "weights.pt", weights_only=True)
+    with pytest.warns(UserWarning, match=rf"saved at an epsilon of 0.5 were loaded into 0, {kind.__name__}, whose"):
+        target.load_state_dict(weights)
+    set_epsilon(target, 0.5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        target.load_state_dict(weights)
+        kind(2, 3).load_state_dict(dict(kind(2, 3, epsilon=0.5).state_dict()))  # plain tensors note nothing
+
+
+def test_a_cumulative_unit_annealed_to_zero_loads_into_a_bistable_one():
+    trained = CMRU(2, 3)
+    with pytest.warns(UserWarning, match="saved at an epsilon of 1 were loaded into BMRU, whose epsilon is 0"):
+        BMRU(2, 3).load_state_dict(trained.state_dict())
+    trained.epsilon = 0.0
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        BMRU(2, 3).load_state_dict(trained.state_dict())

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent.units._checks import check_flag, check_input, check_rank, check_size
-from remanent.units._stack import State, join_state, own_state, split_state
+from remanent.units._stack import NotesEpsilon, State, join_state, own_state, split_state
 from remanent.units.base import RecurrentUnit
 from remanent.units.recurrence import Params, Recurrence, describe
 
@@ -20,7 +20,7 @@ EXAMPLE = """
 """The example in a cell's docstring, unless it has its own."""
 
 
-class RecurrentCell(nn.Module):
+class RecurrentCell(NotesEpsilon):
     r"""One layer of a recurrence for one step at a time: $h_t = f(x_t, h_{t-1})$.
 
     The parameters have the names of the sequence unit's, without the layer: `weight_ih` for `weight_ih_l0`.
