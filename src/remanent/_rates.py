@@ -74,3 +74,55 @@ def _channel_band(values: Tensor, rate: float) -> tuple[Tensor, Tensor]:
     if upper <= lower and len(cuts) > 1:
         lower, upper = (lower, lower + 1) if lower + 1 < len(cuts) else (lower - 1, lower)
     return cuts[lower], cuts[upper]
+
+
+def spaced_rates(low: float, high: float, D: int) -> Tensor:
+    """D rates from low to high, evenly spaced in their logarithm: the middles of D parts, float64 (D,).
+
+    >>> spaced_rates(0.01, 1.0, 2).tolist()
+    [0.03162277660168379, 0.31622776601683794]
+    """
+    middles = (torch.arange(D, dtype=torch.float64) + 0.5) / D
+    return low * torch.exp(math.log(high / low) * middles)
+
+
+def normal_threshold_bias(candidate: Tensor, threshold: Tensor, covariance: Tensor, rates: Tensor) -> Tensor:
+    r"""The bias b for which $|c| \ge |t + b|$ has a probability, where c and t are jointly normal with means of 0.
+
+    Given c, t is normal, so that the probability is one integral over c; it falls as b rises from 0, and b is found by
+    bisection. Where even b = 0 gives less than the rate, b is 0.
+
+    Args:
+        candidate: the variances of c, (D,).
+        threshold: the variances of t, (D,).
+        covariance: their covariances, (D,).
+        rates: the probabilities, (D,), each in (0, 1).
+
+    Returns:
+        The biases, float64 (D,), at least 0.
+
+    >>> one = torch.ones(1)
+    >>> normal_threshold_bias(one, 0 * one, 0 * one, torch.tensor([0.3173])).item()  # beyond one standard deviation
+    1.000...
+    """
+    var_c, var_t, cov = (value.double() for value in (candidate, threshold, covariance))
+    size = var_c.sqrt()
+    z = torch.linspace(-6, 6, 481, dtype=torch.float64)
+    weight = torch.exp(-(z**2) / 2)
+    weight = weight / weight.sum()
+    c = size[:, None] * z
+    mean = torch.where(var_c > 0, cov / var_c.clamp(min=1e-300), 0)[:, None] * c
+    spread = (2 * (var_t - cov**2 / var_c.clamp(min=1e-300)).clamp(min=0)).sqrt()[:, None].clamp(min=1e-9)
+
+    def rate(b: Tensor) -> Tensor:
+        centre = mean + b[:, None]
+        inside = torch.erf((c.abs() - centre) / spread) + torch.erf((c.abs() + centre) / spread)
+        return (inside * weight).sum(1) / 2
+
+    low = torch.zeros_like(size)
+    high = 10 * (size + var_t.sqrt()) + 1e-9
+    for _ in range(30):
+        middle = (low + high) / 2
+        above = rate(middle) > rates.double()
+        low, high = torch.where(above, middle, low), torch.where(above, high, middle)
+    return torch.where(rate(torch.zeros_like(size)) > rates.double(), (low + high) / 2, 0.0)

@@ -1,6 +1,5 @@
 """Initialisation by write rates: thresholds under which each channel is written in a chosen share of the steps."""
 
-import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent._options import check_range
+from remanent._rates import spaced_rates
 from remanent.latches.annealing import annealed
 from remanent.latches.layer_runs import LayerRun, call, watch_layers
 from remanent.units.base import RecurrentUnit
@@ -77,7 +77,7 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
             least = min(1 / x.shape[1], high) if low is None else low
             x = x.flatten(0, 1)
             before = _rates(recurrence, p, x)
-            wanted = _spaced(least, high, before.shape[0])
+            wanted = spaced_rates(least, high, before.shape[0])
             recurrence.set_write_rates(p, x, wanted)
             done[name] = WriteRates(name, before, wanted, _rates(recurrence, p, x))
     if not done:
@@ -138,9 +138,3 @@ def _rates(recurrence: Recurrence, p: Params, x: Tensor) -> Tensor:
     written = recurrence.writes(p, x)
     assert written is not None
     return written.double().mean(0)
-
-
-def _spaced(low: float, high: float, D: int) -> Tensor:
-    """D rates from low to high, evenly spaced in their logarithm: the middles of D parts."""
-    middles = (torch.arange(D, dtype=torch.float64) + 0.5) / D
-    return low * torch.exp(math.log(high / low) * middles)
