@@ -112,7 +112,12 @@ def write_model(folder: Path, experiment: Experiment, weights: dict[str, Any], e
         experiment: the configuration of the run.
         weights: all weights of the LightningModule by name, since no process may hold the whole model.
         epsilon: the epsilon of the model's latches after training; None if it has none.
+
+    Raises:
+        FileExistsError: the folder holds a finished run, of which nothing is ever deleted.
     """
+    if is_finished(folder):
+        raise FileExistsError(f"the run must not be finished yet, got {folder}, which holds its {CONFIG_FILE}")
     (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # an interrupted run may have left one of the model's two files
     model = SequenceModel(experiment.model)
     model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})

@@ -88,6 +88,8 @@ def start_run(
         ranks.first_does(lambda: begin_folder(folder, experiment, ranks, recipe))
         ranks.all_do(lambda: read_experiment(folder))  # raises on a process that does not see the folder
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
+        if ranks.first_does(lambda: is_finished(folder)):  # another process has resumed it since the folder was made
+            return SequenceModel.load(folder).eval()
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -124,8 +126,10 @@ def resume_run(
         experiment = ranks.all_do(lambda: read_experiment(folder))
         ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does(lambda: is_finished(folder)):
-            return SequenceModel.load(folder)
+            return SequenceModel.load(folder).eval()
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
+        if ranks.first_does(lambda: is_finished(folder)):  # its owner has finished it since the first look
+            return SequenceModel.load(folder).eval()
         return _fit(experiment, folder, progress, ranks, after_checkpoint, resumed=True)
 
 
