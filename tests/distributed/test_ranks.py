@@ -75,6 +75,15 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
+def seconds_used(rank):
+    return time.process_time()
+
+
+def test_processes_of_tests_start_with_everything_imported():
+    """Else each of some hundred would import torch and Lightning by itself, for five seconds."""
+    assert together(1, seconds_used)[0] < 1.5
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
     """RUN on two processes, to the end."""
