@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import new_folder, write_json
-from remanent.cli._shared import make_parser, with_data
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -54,7 +54,7 @@ def run(options: Any) -> int:
     from remanent.review import robustness
     from remanent.training import load_run
 
-    experiment, model = load_run(options.run)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
     folder = options.out or options.run / "robustness"
     if folder.exists():
         raise FileExistsError(f"`--out` must not exist yet, got {folder}; choose another folder")
@@ -64,7 +64,7 @@ def run(options: Any) -> int:
     with new_folder(folder) as staged:
         measured = robustness(
             model,
-            with_data(experiment.task, options.data_dir),
+            experiment.task,
             noise=options.noise,
             input_noise=options.input_noise,
             bits=options.bits,
