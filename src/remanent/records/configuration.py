@@ -10,6 +10,7 @@ from remanent._files import from_dict
 from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, fields_that
 from remanent._options import check_at_least, check_range
 from remanent._plugins import import_hint
+from remanent.latches.annealing import DEADLINE
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS, Task
 from remanent.units import UNITS, recurrence_of
@@ -33,6 +34,18 @@ class TrainingConfig:
         anneal: whether the epsilon of bistable units is annealed from 1 to 0 during training.
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
         anneal_ramp: the share of steps after `anneal_hold` in which epsilon falls linearly to 0, in (0, 1].
+        anneal_wait: whether epsilon waits where the loss rises, and falls only while its running mean does not; it is 0
+            in the last fifth of the steps at the latest. `anneal_hold` and `anneal_ramp` must then sum to at most 0.8.
+        write_rates: whether the thresholds of latches are set on the first batch, so that each channel is written in a
+            share of the steps between one in a sequence and one in two; see `remanent.set_write_rates`.
+        curriculum_start: the length of the first training sequences, from which it grows to that of the task; None for
+            the task's length from the start. The learning rate does not fall before the length is full.
+        curriculum_growth: by which factor the length grows at a time, above 1.
+        curriculum_threshold: the running score of the batches at which the length grows; None for growth by steps
+            alone.
+        curriculum_steps: after how many steps at one length it grows at the latest; None for growth by score alone.
+        length_jitter: the factor by which a batch may be shorter or longer than the present length, at least 1: its
+            length is drawn evenly in the logarithm.
         checkpoint_every: the number of steps between checkpoints, before each of which up to 512 examples of the
             validation split are scored, at least 1.
         batch_parts: the number of parts in which a batch is drawn, each from a seed of its own; it must divide
@@ -56,6 +69,13 @@ class TrainingConfig:
     anneal: bool = True
     anneal_hold: float = 0.05
     anneal_ramp: float = 0.6
+    anneal_wait: bool = False
+    write_rates: bool = False
+    curriculum_start: int | None = None
+    curriculum_growth: float = 1.5
+    curriculum_threshold: float | None = None
+    curriculum_steps: int | None = None
+    length_jitter: float = 1.0
     checkpoint_every: int = 50
     batch_parts: int = 1
     keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
@@ -78,6 +98,25 @@ class TrainingConfig:
         if self.anneal and self.anneal_hold + self.anneal_ramp > 1:
             total = self.anneal_hold + self.anneal_ramp
             raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
+        if self.anneal and self.anneal_wait and self.anneal_hold + self.anneal_ramp > DEADLINE:
+            total = self.anneal_hold + self.anneal_ramp
+            raise ValueError(
+                f"`anneal_hold` and `anneal_ramp` must sum to at most {DEADLINE} with `anneal_wait`, got {total}"
+            )
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        check_range("curriculum_growth", self.curriculum_growth, 1, float("inf"), open_low=True)
+        check_range("length_jitter", self.length_jitter, 1, float("inf"))
+        if self.curriculum_threshold is not None:
+            check_range("curriculum_threshold", self.curriculum_threshold, -float("inf"), float("inf"), open_low=True)
+        if self.curriculum_steps is not None:
+            check_at_least("curriculum_steps", self.curriculum_steps, 1)
+        if self.curriculum_start is None:
+            return
+        check_at_least("curriculum_start", self.curriculum_start, 1)
+        if self.curriculum_threshold is None and self.curriculum_steps is None:
+            raise ValueError("`curriculum_threshold` or `curriculum_steps` must say when the length grows, got neither")
 
     def epsilon(self, step: int) -> float:
         """Epsilon in a step: 1 at first, then falling linearly, then exactly 0."""
@@ -113,6 +152,26 @@ class Experiment:
                 raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
         if self.training.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
+        self._check_lengths()
+
+    def _check_lengths(self) -> None:
+        """Raises unless the task takes every length that the training asks for."""
+        start, jitter = self.training.curriculum_start, self.training.length_jitter
+        if start is None and jitter == 1:
+            return
+        asked = "curriculum_start" if start is not None else "length_jitter"
+        if self.task.length_option is None:
+            raise ValueError(
+                f"`training.{asked}` must not be given for the task {self.task.name}, whose length is fixed"
+            )
+        if start is not None and start > self.task.length:
+            raise ValueError(f"`training.curriculum_start` must be at most {self.task.length}, got {start}")
+        first = self.task.length if start is None else start
+        for length in (first, max(1, round(first / jitter))):
+            try:
+                self.task.at_length(length)
+            except ValueError as error:
+                raise ValueError(f"`training.{asked}` must lead to lengths that the task takes, got {error}") from None
 
     def to_dict(self) -> dict[str, Any]:
         """The configuration as plain values, as config.json holds them."""

@@ -1,9 +1,10 @@
 """What every task offers: batches to train on, and fixed sequences of any length to be judged by."""
 
+import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +48,8 @@ class Task(ABC):
     """Where a model answers: after the "last" step, or at "every" step."""
     tokens: ClassVar[bool] = False
     """Whether inputs are tokens."""
+    length_option: ClassVar[str | None] = None
+    """The option that `length` is, which a curriculum changes; None for a task of fixed length."""
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
     endless: ClassVar[bool] = False
@@ -104,6 +107,16 @@ class Task(ABC):
             (or of one whole image or clip), and their targets; where `head` is "last", the target
             comes with the last chunk and all others come with None.
         """
+
+    def at_length(self, length: int) -> Self:
+        """The same task with training sequences of another length.
+
+        Raises:
+            ValueError: the task's length is fixed, or `length` is out of its range.
+        """
+        if self.length_option is None:
+            raise ValueError(f"the task {self.name} must have a length that can be changed, got one of fixed length")
+        return dataclasses.replace(self, **{self.length_option: length})  # type: ignore[type-var]
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The training loss, a scalar: the mean over the values or classes that the target asks for."""

@@ -51,6 +51,7 @@ class Characters(Task):
     name = "characters"
     metric = "bits"
     length_name = "steps"
+    length_option = "steps"
     head = "every"
     tokens = True
 

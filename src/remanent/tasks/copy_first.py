@@ -32,6 +32,7 @@ class CopyFirst(GeneratedTask):
     name = "copy-first"
     metric = "mse"
     length_name = "steps"
+    length_option = "steps"
     input_size = 1
     """One number a step."""
     output_size = 1

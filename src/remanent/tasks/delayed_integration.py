@@ -37,6 +37,7 @@ class DelayedIntegration(GeneratedTask):
     name = "delayed-integration"
     metric = "mse"
     length_name = "steps of delay"
+    length_option = "delay"
     extends = False
     input_size = 4
     """Cue, two channels, flag."""

@@ -38,6 +38,7 @@ class Denoising(GeneratedTask):
     name = "denoising"
     metric = "mse"
     length_name = "steps"
+    length_option = "steps"
     head = "every"
     extends = False
     input_size = 2

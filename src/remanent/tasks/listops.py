@@ -50,6 +50,7 @@ class ListOps(GeneratedTask):
     name = "listops"
     metric = "accuracy"
     length_name = "empty steps"
+    length_option = "padding"
     head = "every"
     tokens = True
     extends = False

@@ -26,6 +26,8 @@ from rich.text import Text
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
+from remanent.latches import EpsilonSchedule
+from remanent.models import SequenceModel
 from remanent.records.configuration import TrainingConfig
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import NOTE, Checkpoints, Note
@@ -33,17 +35,36 @@ from remanent.training.interrupts import Interrupted
 
 
 class AnnealEpsilon(pl.Callback):
-    """Anneals the epsilon of BMRUs from 1 to exactly 0, step by step.
+    """Anneals the epsilon of BMRUs from 1 to exactly 0, step by step, by the clock or waiting for the loss.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855, for epsilon = 1.
     """
 
-    def __init__(self, config: TrainingConfig) -> None:
+    def __init__(self, config: TrainingConfig, model: SequenceModel) -> None:
         self.config = config
+        self.schedule: EpsilonSchedule | None = None
+        if config.anneal_wait and model.epsilon is not None:
+            options = {"hold": config.anneal_hold, "ramp": config.anneal_ramp}
+            self.schedule = EpsilonSchedule(model, config.steps, **options, wait=True)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         """Sets the epsilon of this step."""
-        module.model.set_epsilon(self.config.epsilon(trainer.global_step))
+        clock = self.config.epsilon(trainer.global_step)
+        module.model.set_epsilon(clock if self.schedule is None else self.schedule.epsilon)
+
+    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+        """Shows the schedule the loss of the step."""
+        if self.schedule is not None:
+            self.schedule.step(module.batch_loss)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state of a schedule that waits."""
+        return {} if self.schedule is None else self.schedule.state_dict()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Continues from what `state_dict` gave."""
+        if self.schedule is not None:
+            self.schedule.load_state_dict(state_dict)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Sets epsilon to 0, so that the trained model only sets or holds."""
@@ -58,14 +79,17 @@ class MetricsFile(pl.Callback):
         self.config = config
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """Keeps the learning rate of this step, since it changes before the step ends."""
+        """Keeps the learning rate and the length of this step, since they change before the step ends."""
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.length = module.lengths.at(trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Writes the loss and the learning rate of the step, and the epsilon of its BMRUs."""
         step = trainer.global_step - 1
-        epsilon = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
-        self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **epsilon})
+        more = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
+        if self.config.curriculum_start is not None or self.config.length_jitter > 1:
+            more["length"] = self.length
+        self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the score of the validation split."""
@@ -147,7 +171,8 @@ class WriteCheckpoint(pl.Callback):
         if name not in trainer.callback_metrics:
             return  # a resumed run begins at the end of the epoch after which its checkpoint was written
         score = trainer.callback_metrics[name].item()
-        self._write(trainer, module, score if math.isfinite(score) else None)
+        final = not self.config.anneal or module.model.epsilon in (None, 0.0)  # best is only what is used in the end
+        self._write(trainer, module, score if final and math.isfinite(score) else None)
         if module.stopping and trainer.global_step < self.config.steps:
             self._leave(trainer, module)
 

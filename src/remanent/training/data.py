@@ -1,5 +1,6 @@
 """Batches by step number, so that a resumed run draws the batches that it would have drawn."""
 
+from collections.abc import Callable
 from functools import cached_property
 from typing import Any
 
@@ -22,10 +23,22 @@ Batch = tuple[Tensor, Tensor, int]
 
 
 class StepBatches(Dataset[Batch]):
-    """This process's examples of the training batches of steps `start` to `stop`, each drawn from seeds of its own."""
+    """This process's examples of the training batches of steps `start` to `stop`, each drawn from seeds of its own.
 
-    def __init__(self, task: Task, config: TrainingConfig, start: int, stop: int, ranks: Ranks) -> None:
+    A batch is drawn from what `task_at` gives for its step, if it is given.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        config: TrainingConfig,
+        start: int,
+        stop: int,
+        ranks: Ranks,
+        task_at: Callable[[int], Task] | None = None,
+    ) -> None:
         self.task, self.config, self.start, self.stop, self.ranks = task, config, start, stop, ranks
+        self.task_at = task_at or (lambda step: task)
 
     def __len__(self) -> int:
         return self.stop - self.start
@@ -45,15 +58,17 @@ class StepBatches(Dataset[Batch]):
         """Draws a part of a step's batch; a batch of one part has the seed of the step itself."""
         place = (step,) if self.config.batch_parts == 1 else (step, part)
         seed = derive_seed("batch", self.config.seed, *place)
-        return self.task.batch(size, torch.Generator().manual_seed(seed))
+        return self.task_at(step).batch(size, torch.Generator().manual_seed(seed))
 
 
 class TaskData(pl.LightningDataModule):
     """The batches of a task for Lightning; an epoch is the steps from one regular checkpoint to the next."""
 
-    def __init__(self, task: Task, config: TrainingConfig, ranks: Ranks) -> None:
+    def __init__(
+        self, task: Task, config: TrainingConfig, ranks: Ranks, task_at: Callable[[int], Task] | None = None
+    ) -> None:
         super().__init__()
-        self.task, self.config, self.ranks = task, config, ranks
+        self.task, self.config, self.ranks, self.task_at = task, config, ranks, task_at
 
     def train_dataloader(self) -> DataLoader[Batch]:
         """The batches from the next step on, as many as an epoch has.
@@ -62,7 +77,8 @@ class TaskData(pl.LightningDataModule):
         """
         epoch, step = (self.trainer.current_epoch, self.trainer.global_step) if self.trainer else (0, 0)
         size = min(self.config.checkpoint_every, self.config.steps - epoch * self.config.checkpoint_every)
-        return DataLoader(StepBatches(self.task, self.config, step, step + size, self.ranks), batch_size=None)
+        batches = StepBatches(self.task, self.config, step, step + size, self.ranks, self.task_at)
+        return DataLoader(batches, batch_size=None)  # in this process, and each batch just before its step
 
     def val_dataloader(self) -> DataLoader[Any]:
         """The first examples of the validation split, at the training length."""

@@ -16,6 +16,7 @@ from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch
 from remanent.training.interrupts import SIGNALS
+from remanent.training.lengths import Lengths, decay
 
 
 class ExperimentModule(pl.LightningModule):
@@ -35,6 +36,10 @@ class ExperimentModule(pl.LightningModule):
         self.score = MeanMetric()
         self.batch_loss = math.nan
         """The loss of the last step's batch, over all processes."""
+        self.batch_score = math.nan
+        """The score of the last step's batch, over all processes; only while lengths grow."""
+        self.lengths = Lengths(experiment.task, experiment.training)
+        """How long the sequences of a step are."""
         self.memory: dict[str, float] = {}
         """The write rate and the dead channels at the last look of `ShowMemory`, by name."""
         self.signalled = 0
@@ -62,7 +67,10 @@ class ExperimentModule(pl.LightningModule):
         x, y, seed = batch
         # for dropout: a resumed run repeats its draws, and every process has draws of its own
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
-        loss = self._loss(*self._answer(x, y))
+        output, target = self._answer(x, y)
+        loss = self._loss(output, target)
+        if self.lengths.full_at is None:
+            self.batch_score = self._score_of(output.detach(), target)
         if not math.isfinite(self.batch_loss):
             raise FloatingPointError(
                 f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
@@ -89,7 +97,7 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW with a rate that rises linearly and then falls as a cosine, and changes at every step.
+        """AdamW, whose rate rises linearly and, once lengths are full, falls as a cosine; it changes at every step.
 
         Only matrices decay: decay to 0 would change what a bias, a norm, a latch's alpha or an LRU's time constants
         mean.
@@ -102,12 +110,17 @@ class ExperimentModule(pl.LightningModule):
 
         def factor(step: int) -> float:
             rising = round(config.warmup * config.steps)
-            if step < rising:
-                return (step + 1) / rising
-            return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, config.steps - rising)))
+            return decay(step, warmup=rising, steps=config.steps, full_at=self.lengths.full_at)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Takes the epsilon at which the weights were saved, until the next step sets its own."""
+        notes = getattr(checkpoint["state_dict"], "_metadata", {})
+        epsilons = [note["epsilon"] for note in notes.values() if "epsilon" in note]
+        if self.model.epsilon is not None and epsilons:
+            self.model.set_epsilon(epsilons[0])
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Numbers the states of the optimiser in the order of the model's parameters, as FSDP reads and writes them."""
@@ -127,6 +140,18 @@ class ExperimentModule(pl.LightningModule):
             return self.model(x)[0], y
         output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
+
+    def _score_of(self, output: Tensor, target: Tensor) -> float:
+        """The score of a batch over all processes."""
+        metric = METRICS[self.experiment.task.metric]
+        tally = metric.tally(output, target)
+        if self.experiment.task.head == "every":
+            tally = self.ranks.sum_over_time(tally)
+        value, weight = metric.finish(tally)
+        weights = torch.as_tensor(weight, dtype=torch.float64).expand_as(torch.as_tensor(value)).sum().item()
+        total = (torch.as_tensor(value, dtype=torch.float64) * weight).sum().item()
+        total, weights = self.ranks.sum(total, weights)
+        return total / weights if weights else math.nan
 
     def _loss(self, output: Tensor, target: Tensor) -> Tensor:
         """A loss whose average over the processes is that of the whole batch, though targets may ask for more in some.

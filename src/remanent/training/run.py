@@ -9,8 +9,10 @@ from pathlib import Path
 import pytorch_lightning as pl
 from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
+from remanent._files import write_json
 from remanent._restore import generators_kept
 from remanent._terminal import Terminated
+from remanent.analysis.portrait import has_latches
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
@@ -30,6 +32,7 @@ from remanent.training.experiment import ExperimentModule
 from remanent.training.folder import (
     CHECKPOINTS_FOLDER,
     METRICS_FILE,
+    RATES_FILE,
     TENSORBOARD_FOLDER,
     begin_folder,
     check_nothing_lost,
@@ -44,6 +47,7 @@ from remanent.training.folder import (
 from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.seconds import note_resumed
 from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.start import begin_with_rates
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
 
@@ -161,7 +165,11 @@ def _fit(
     ranks.first_does(lambda: cut_metrics(folder, step))
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
     writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
-    module, data = ExperimentModule(experiment, ranks), TaskData(experiment.task, config, ranks)
+    module = ExperimentModule(experiment, ranks)
+    data = TaskData(experiment.task, config, ranks, module.lengths.task_at)
+    if config.write_rates and checkpoint is None and has_latches(module.model):
+        rates = begin_with_rates(module.model, module.lengths.task_at(0), config)
+        ranks.first_does(lambda: write_json(folder / RATES_FILE, rates))
     with surroundings(config.threads):
         trainer = pl.Trainer(
             **place(ranks),
@@ -173,7 +181,7 @@ def _fit(
             num_sanity_val_steps=0,
             log_every_n_steps=1,
             logger=Board(folder / TENSORBOARD_FOLDER, step),
-            callbacks=_callbacks(experiment, folder, progress, ranks, heartbeat, writer),
+            callbacks=_callbacks(module, folder, progress, heartbeat, writer),
             use_distributed_sampler=False,
             enable_checkpointing=False,
             enable_progress_bar=False,
@@ -208,21 +216,20 @@ def _newest(checkpoints: Checkpoints, folder: Path, experiment: Experiment) -> t
 
 
 def _callbacks(
-    experiment: Experiment,
-    folder: Path,
-    progress: bool,
-    ranks: Ranks,
-    heartbeat: Heartbeat,
-    writer: WriteCheckpoint,
+    module: ExperimentModule, folder: Path, progress: bool, heartbeat: Heartbeat, writer: WriteCheckpoint
 ) -> list[pl.Callback]:
-    """What happens between steps on this process, in this order: the first process alone writes and shows."""
+    """What happens between steps on this process, in this order: the first process alone writes and shows.
+
+    Whatever has a state comes before the checkpoint is written, so that it holds the state after the step.
+    """
+    experiment, ranks = module.experiment, module.ranks
     config, first = experiment.training, ranks.rank == 0
-    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat)]
+    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat), module.lengths]
     if first:
         callbacks.append(MetricsFile(folder / METRICS_FILE, config))
-    callbacks.append(writer)
     if config.anneal:
-        callbacks.append(AnnealEpsilon(config))
+        callbacks.append(AnnealEpsilon(config, module.model))
+    callbacks.append(writer)
     if first and ranks.launch.strategy != "fsdp":
         callbacks.append(ShowMemory(experiment))
     if first and progress:

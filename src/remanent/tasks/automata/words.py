@@ -20,6 +20,7 @@ class WordTask(GeneratedTask):
 
     metric = "sequence_accuracy"
     length_name = "steps"
+    length_option = "steps"
     head = "every"
     tokens = True
 

@@ -57,6 +57,7 @@ class Pathfinder(Task):
     name = "pathfinder"
     metric = "accuracy"
     length_name = "empty steps"
+    length_option = "padding"
     endless = True
     input_size = 1
     """One pixel a step."""

@@ -45,6 +45,7 @@ class SequentialImage(Task):
     name = "sequential-image"
     metric = "accuracy"
     length_name = "empty steps"
+    length_option = "padding"
     output_size = 10
     """Ten classes."""
 

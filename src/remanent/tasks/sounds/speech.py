@@ -41,6 +41,7 @@ class SpeechTask(Task):
 
     metric = "vote_accuracy"
     length_name = "silent frames"
+    length_option = "silence"
     head = "every"
     extends = False
     input_size = COEFFICIENTS
