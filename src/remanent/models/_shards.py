@@ -71,7 +71,7 @@ def window_before(before: Tensor, tail: Tensor, cut: Tensor, steps: int, group: 
     B, K, D = before.shape
     place = place_in(group, before.device)
     dtype = DTYPES.index(before.dtype)
-    Agreement(place, {"kind of scan": 2, "B": B, "D": D, "dtype": dtype, "number of taps": K}).check()
+    Agreement(place, {"kind of scan": 2, "B": B, "D": D, "dtype": dtype, "number of taps": K + 1}).check()
     return _Window.apply(before, tail, cut, min(steps, K), place)  # type: ignore[no-any-return, no-untyped-call]
 
 

@@ -69,11 +69,10 @@ class ConvRecurrence(Recurrence):
         T, x, window = x.shape[1], x.to(p["weight"].dtype), h.unflatten(1, (self.taps, -1))
         episode = None if reset is None else F.pad(reset.cumsum(1), (self.taps, 0))[..., None]
         if group is not None:
-            tail = _last_window(
-                torch.cat([torch.zeros_like(window), x[:, -self.taps :]], dim=1), episode, None, self.taps
-            )
+            own = torch.cat([torch.zeros_like(window), x[:, -self.taps :]], dim=1)
+            tail = _last_window(own, episode, None, self.taps - 1)
             cut = x.new_zeros(x.shape[0], dtype=torch.bool) if reset is None else reset.any(1)
-            window = window_before(window, tail, cut, T, group)
+            window = F.pad(window_before(window[:, 1:], tail, cut, T, group), (0, 0, 1, 0))
         inputs = torch.cat([window, x], dim=1)
         last = _last_window(inputs, episode, lengths, self.taps).flatten(1)
         if episode is None and not (torch.compiler.is_compiling() or in_transforms()):
@@ -200,4 +199,4 @@ def _last_window(inputs: Tensor, episode: Tensor | None, lengths: Tensor | None,
         order = (lengths[:, None] + torch.arange(taps, device=inputs.device))[..., None]
         window = inputs.gather(1, order.expand(-1, -1, inputs.shape[2]))
         when = None if episode is None else episode.gather(1, order)
-    return window.clone() if when is None else torch.where(when == when[:, -1:], window, 0)
+    return window if when is None else torch.where(when == when[:, -1:], window, 0)
