@@ -176,7 +176,7 @@ def _convolved(source: Source, name: str, conv: CausalConv1d, x: str, room: int)
     out = source.buffer("convolved", room)
     window = source.field(f"{name}_window", "float", (taps - 1) * size, f"the last {taps - 1} inputs, the oldest first")
     source.call_at_start("clear", window, (taps - 1) * size)
-    source.call("convolve", out, window, x, source.vector(f"{name}_weight", conv.weight_l0), size, taps)
+    source.call("convolve", out, window, x, source.vector(f"{name}_weight", conv._params("_l0")["weight"]), size, taps)
     return out
 
 

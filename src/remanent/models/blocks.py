@@ -83,7 +83,7 @@ class Block(nn.Module):
         layer, window = state or BlockState()
         seen = normed = self.norm(x_t)
         if self.conv is not None:
-            seen, window = self.conv.step(normed, window, reset=reset)
+            seen, window = self.conv.step(normed, window, reset=reset)  # type: ignore[assignment]
         y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset)
         return self._add(x_t, normed, y), BlockState(layer, window)
 

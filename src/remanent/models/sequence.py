@@ -237,9 +237,9 @@ class SequenceModel(nn.Module):
         if (state.time is None) != (self.clock is None):
             has = "no clock" if self.clock is None else "a clock"
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
-        windows, found = len(self.blocks) if self.config.conv_size else 0, len(state.windows or ())
-        if found != windows:
-            raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {found}")
+        windows, given = len(self.blocks) if self.config.conv_size else 0, len(state.windows or ())
+        if given != windows:
+            raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
 
     def _check_shard(self, x: Tensor, state: ModelState | None) -> None:
         if self.attends:
