@@ -22,6 +22,7 @@ VARIANTS = [
     {"unit": "attention+bmru", "num_heads": 2, "norm": "layer"},
     {"unit": "bmru+lru", "join": "sum"},
     {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean"},
+    {"unit": "bmru+gru", "conv_size": 4, "head": "every", "gate": True},
     {"unit": "lstm+attention,fq_bmru", "join": "sum", "initial_state": "learned"},
 ]
 

@@ -109,7 +109,8 @@ def run_model(rank, size, options, x, state, reset, cuts, weights):
     part = slice(cuts[rank], cuts[rank + 1])
     y, after = model(x[:, part], state, reset=None if reset is None else reset[:, part], group=everyone(size))
     loss = (y * (weights[:, part] if y.dim() == 3 else weights[:, -1] / size)).sum()
-    (loss + sum(state.abs().square().sum() for layer in after.layers for state in layer) / size).backward()
+    states = [state for layer in after.layers for state in layer] + list(after.windows or ())
+    (loss + sum(state.abs().square().sum() for state in states) / size).backward()
     grads = {key: parameter.grad for key, parameter in model.named_parameters() if parameter.grad is not None}
     return y.detach(), after.detach(), grads
 

@@ -1,10 +1,10 @@
-"""The units and the options that every law is tested over."""
+"""The units, and the convolution with their interface, with the options that every law is tested over."""
 
 import dataclasses
 
 import torch
 
-from remanent import UNITS
+from remanent import UNITS, CausalConv1d
 
 SHARED = [
     {},
@@ -27,7 +27,7 @@ STARTS = {
 
 def kind(name):
     """The class of a unit's equations."""
-    return UNITS[name].recurrence_type
+    return (CausalConv1d if name == "causal_conv" else UNITS[name]).recurrence_type
 
 
 def own_options(name):
@@ -45,6 +45,7 @@ def cases_of(name):
 WITH_EPSILON = [name for name in UNITS if "epsilon" in own_options(name)]
 CASES = [(name, options) for name in UNITS for options in cases_of(name)]
 ONE_WAY = [(name, options) for name, options in CASES if not options.get("bidirectional")]
+CONVOLUTIONS = [("causal_conv", {"taps": taps}) for taps in (2, 4)]
 TWO_WAY = [(name, options) for name, options in CASES if options.get("bidirectional")]
 M, D = 4, 6
 
@@ -57,6 +58,8 @@ def case_id(value):
 def make(name, *, seed=0, dtype=torch.float64, batch_first=True, **options):
     """A unit in evaluation, so that dropout is off, with a threshold that some steps pass and some do not."""
     torch.manual_seed(seed)
+    if name == "causal_conv":
+        return CausalConv1d(M, batch_first=batch_first, dtype=dtype, **options).eval()
     unit = UNITS[name](M, D, batch_first=batch_first, dtype=dtype, **options).eval()
     with torch.no_grad():
         for key, parameter in unit.named_parameters():

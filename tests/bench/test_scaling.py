@@ -51,8 +51,8 @@ def test_what_is_kept_grows_with_steps_and_sequences_as_counted(unit):
 
 
 def test_what_a_layer_sends_is_what_its_collectives_carry(crew):  # noqa: F811
-    for unit in ("bmru", "lru", "bmru+lru"):
-        config = dataclasses.replace(CONFIG, unit=unit)
+    for unit, conv_size in (("bmru", 0), ("lru", 0), ("bmru+lru", 3)):
+        config = dataclasses.replace(CONFIG, unit=unit, conv_size=conv_size)
         layer, size = count_layer(config), len(crew.pipes)
         for steps in (9, 40):
             one, two = (

@@ -21,9 +21,9 @@ STRICT = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 MODELS = [
     *({"unit": unit, "initial_state": start} for unit in units_with_c() for start in ("zeros", "learned", "low")),
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
-    {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True},
+    {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True, "conv_size": 4},
     {"unit": "lru", "mlp": "none", "norm": "none"},
-    {"unit": "lru,fq_bmru", "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "norm": "none", "mlp": "none"},
+    {"unit": "lru,fq_bmru", "clock": "decay", "clock_size": 4, "clock_span": 9, "norm": "none", "conv_size": 2},
     {"unit": "bmru+fq_bmru+bmru+cmru", "hidden_size": 44, "initial_state": "learned", "gate": True, "norm": "none"},
     *({"unit": "bmru+fq_bmru+min_gru", "join": "sum", "initial_state": s} for s in ("zeros", "learned", "low")),
     {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean", "epsilon": 0.3},
@@ -82,6 +82,9 @@ def compare_states(module, after, found):
             else:
                 expected = torch.view_as_real(expected).T.flatten() if expected.is_complex() else expected
                 torch.testing.assert_close(torch.from_numpy(values), expected, rtol=1e-4, atol=1e-4)
+    for i, window in enumerate(after.windows or ()):
+        values = torch.from_numpy(np.array(found[f"block_{i}_conv_window"]))
+        torch.testing.assert_close(values, window.flatten(), rtol=1e-4, atol=1e-4)
 
 
 @needs_compiler

@@ -121,7 +121,7 @@ def test_instructions_are_counted_the_same_every_time_and_grow_with_the_model():
 
 @needs_chip
 def test_tokens_run_on_the_chip():
-    model = make(torch.float32, encoder="embedding", input_size=11, unit="bmru+fq_bmru")
+    model = make(torch.float32, encoder="embedding", input_size=11, unit="bmru+fq_bmru", conv_size=3)
     x = inputs(model, 2, 9)
     run = run_on_chip(write_c(model), [tokens.numpy() for tokens in x])
     torch.testing.assert_close(torch.from_numpy(np.stack(run.outputs)), step_outputs(model, x), rtol=1e-4, atol=1e-4)

@@ -18,8 +18,16 @@ MODELS = [
     rarely({"head": "every", "hidden_size": 64, "num_layers": 2}),
     {"unit": RECURRENT, "hidden_size": 3 * len(UNITS), "num_layers": 1, "encoder": "embedding", "input_size": 11}
     | {"gate_norm": "batch"},
-    {"unit": "bmru+lru", "head": "mean", "norm": "layer", "mlp": "gelu", "gate": True, "initial_state": "learned"}
-    | {"gate_norm": "layer"},
+    {
+        "unit": "bmru+lru",
+        "head": "mean",
+        "norm": "layer",
+        "mlp": "gelu",
+        "gate": True,
+        "initial_state": "learned",
+        "conv_size": 3,
+        "gate_norm": "layer",
+    },
     {"unit": "lru,fq_bmru", "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "norm": "none", "mlp": "none"},
     {"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 1},
     rarely({"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 2}),

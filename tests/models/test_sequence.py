@@ -326,7 +326,7 @@ def test_autocast_runs_a_model(options):
 )
 def test_a_model_compiles_and_exports(unit, backend):
     torch.compiler.reset()
-    model = make(unit=unit, head="every")
+    model = make(unit=unit, head="every", conv_size=3)
     x = inputs(model, 3, 12)
     y, _ = torch.compile(model, fullgraph=True, backend=backend)(x)
     torch.testing.assert_close(y, model(x)[0], rtol=1e-8, atol=1e-10)

@@ -12,6 +12,7 @@ from model_cases import VARIANTS, inputs, make
 EXACT = [
     {"head": "every"},
     {"unit": "fq_bmru", "norm": "layer", "mlp": "gelu", "gate": True, "head": "every"},
+    {"conv_size": 4, "clock": "sinusoid", "clock_size": 4, "clock_span": 9, "head": "every"},
     {"head": "mean", "initial_state": "learned"},
     {"clock": "sinusoid", "clock_size": 4, "clock_span": 9, "head": "every"},
     {"encoder": "embedding", "input_size": 11},

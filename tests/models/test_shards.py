@@ -13,7 +13,7 @@ MODELS = [
     {"head": "every"},
     {"unit": "bmru+lru", "clock": "sinusoid", "clock_size": 4, "clock_span": 5},
     {"unit": "fq_bmru,cmru+min_gru", "head": "mean", "join": "sum", "clock": "decay", "clock_size": 4},
-    {"encoder": "embedding", "input_size": 11, "initial_state": "learned", "gate": True},
+    {"encoder": "embedding", "input_size": 11, "initial_state": "learned", "gate": True, "conv_size": 4},
 ]
 
 

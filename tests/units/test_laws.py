@@ -9,6 +9,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from remanent import CELLS, UNITS
 from unit_cases import (
     CASES,
+    CONVOLUTIONS,
     ONE_WAY,
     TWO_WAY,
     D,
@@ -24,8 +25,8 @@ from unit_cases import (
     stepped,
 )
 
-every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
-one_way = pytest.mark.parametrize(("name", "options"), ONE_WAY, ids=case_id)
+every = pytest.mark.parametrize(("name", "options"), [*CASES, *CONVOLUTIONS], ids=case_id)
+one_way = pytest.mark.parametrize(("name", "options"), [*ONE_WAY, *CONVOLUTIONS], ids=case_id)
 two_way = pytest.mark.parametrize(("name", "options"), TWO_WAY, ids=case_id)
 
 
@@ -64,7 +65,7 @@ def test_forward_equals_repeated_step(name, options):
     same(gradients(unit, (y_steps * weight).sum(), x), gradients(unit, (y * weight).sum(), x))
 
 
-@pytest.mark.parametrize(("name", "options"), [case for case in ONE_WAY if exact(*case)], ids=case_id)
+@pytest.mark.parametrize(("name", "options"), [case for case in [*ONE_WAY, *CONVOLUTIONS] if exact(*case)], ids=case_id)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_set_or_hold_is_the_same_bits_in_every_dtype(name, options, dtype):
     unit, x = make(name, dtype=dtype, **options), sequence(dtype=dtype)

@@ -18,6 +18,7 @@ CASES = [
     for options in OPTIONS
     if options.get("initial_state") is None or (name, options) in unit_cases.CASES
 ]
+CASES.append(("causal_conv", {"taps": 7}))  # a window that reaches over shards of three, five and no steps
 
 
 def test_every_unit_shares_its_time_or_says_that_it_does_not():
@@ -29,7 +30,8 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
     torch.manual_seed(1)
     x, reset = torch.randn(B, T, unit_cases.M, dtype=torch.float64), torch.rand(B, T) < 0.15
     reset[0] = False
-    unit, weights = unit_cases.make(name, **options), torch.randn(B, T, unit_cases.D, dtype=torch.float64)
+    unit = unit_cases.make(name, **options)
+    weights = torch.randn(B, T, unit.hidden_size, dtype=torch.float64)
     for starts in ((None, None), (torch.randn_like(unit(x)[1]), reset)):
         expected = shard_calls.run_unit(0, 1, name, options, x, *starts, (0, T), weights)
         found = crew.run(shard_calls.run_unit, name, options, x, *starts, CUTS[len(crew.pipes)], weights)

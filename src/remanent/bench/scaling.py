@@ -97,8 +97,9 @@ class Layer(NamedTuple):
         kept: bytes that the forward pass keeps for the backward pass, a step of a sequence.
         scanned: bytes that the scans must move at least in both passes, a step of a sequence.
         state: bytes of the states of a sequence.
+        window: bytes of a sequence that a device sends to each of the others for a convolution, in both passes.
         flags: bytes that a device sends to the others besides states: what must agree, and whether it had a step.
-        scans: how many.
+        scans: how many, a convolution counted among them.
     """
 
     weights: int
@@ -106,6 +107,7 @@ class Layer(NamedTuple):
     kept: int
     scanned: int
     state: int
+    window: int
     flags: int
     scans: int
 
@@ -157,12 +159,13 @@ def count_layer(config: ModelConfig) -> Layer:
     kept = [_kept(model, steps) for model in (one, two) for steps in (64, 128)]
     return Layer(
         weights=sum(p.numel() for p in block.parameters()),
-        matrix=sum(p.numel() for p in block.parameters() if p.dim() > 1),
+        matrix=sum(p.numel() for p in block.parameters() if p.dim() == 2),
         kept=((kept[3] - kept[2]) - (kept[1] - kept[0])) // 64,
         scanned=sum(_scanned(unit) for unit in units),
         state=sum(_state(unit) for unit in units),
-        flags=sum(AGREEMENT + _element(unit) for unit in units),
-        scans=len(units),
+        window=NUMBER * ((3 * config.conv_size - 2) * config.hidden_size + 1) if config.conv_size else 0,
+        flags=sum(AGREEMENT + _element(unit) for unit in units) + (AGREEMENT + 2 * NUMBER) * bool(config.conv_size),
+        scans=len(units) + bool(config.conv_size),
     )
 
 
@@ -192,7 +195,7 @@ def step_cost(layer: Layer, layers: int, plan: Plan, device: Device) -> Cost:
     by_layer, collectives = 0.0, 0
     if P > 1:
         moved += plan.rows * layer.scanned * layers
-        by_layer = float((P - 1) * (4 * B * layer.state + layer.flags))
+        by_layer = float((P - 1) * (4 * B * layer.state + B * layer.window + layer.flags))
         collectives = 4 * layer.scans * layers
     shared = ROUNDS[plan.strategy] * (plan.devices - 1) / plan.devices * weights
     doublings = math.ceil(math.log2(plan.devices)) if plan.devices > 1 else 0

@@ -9,6 +9,7 @@ from remanent.export._source import Source
 from remanent.export._units import WRITERS, States
 from remanent.models import SequenceModel
 from remanent.models.blocks import Block
+from remanent.models.convolution import CausalConv1d
 
 
 def write_model(source: Source, model: SequenceModel) -> None:
@@ -50,12 +51,14 @@ def _write_block(
 ) -> None:
     H = block.project.in_features
     source.note(f"{name.replace('_', ' ')}: {' + '.join(units)}")
-    normed = _norm(source, f"{name}_norm", block.norm, "stream", "normed", H + features)
+    normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", H + features)
+    if block.conv is not None:
+        seen = _convolved(source, f"{name}_conv", block.conv, normed, H + features)
     if clock is not None:
-        if normed == "stream":
-            normed = source.buffer("normed", H + features)
-            source.call("copy", normed, "stream", H)
-        source.call("copy", f"{normed} + {H}", clock, features)
+        if seen == "stream":
+            normed = seen = source.buffer("normed", H + features)
+            source.call("copy", seen, "stream", H)
+        source.call("copy", f"{seen} + {H}", clock, features)
     summed = block.layer.join == "sum" and len(units) > 1
     outputs: dict[str, tuple[States, int]] = {}
     for j, kind in enumerate(units):
@@ -63,7 +66,7 @@ def _write_block(
         key = kind if units.count(kind) == 1 else f"{kind}_{j}"
         step = step_data(unit)
         assert step is not None
-        states = WRITERS[step.kind](source, f"{name}_{key}", step, normed)
+        states = WRITERS[step.kind](source, f"{name}_{key}", step, seen)
         if summed and packed_levels(step):
             states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", step.values["alpha"]))
         outputs[key] = states, unit.hidden_size
@@ -164,6 +167,16 @@ def _norm(source: Source, name: str, norm: Any, x: str, out: str, room: int) -> 
         source.call("layer_norm", out, x, scale, source.vector(f"{name}_shift", norm.bias), norm.weight.shape[0])
     else:
         source.call("rms_norm", out, x, scale, norm.weight.shape[0])
+    return out
+
+
+def _convolved(source: Source, name: str, conv: CausalConv1d, x: str, room: int) -> str:
+    """The place of the outputs of a convolution, whose window is a part of the state."""
+    size, taps = conv.hidden_size, conv.recurrence.taps
+    out = source.buffer("convolved", room)
+    window = source.field(f"{name}_window", "float", (taps - 1) * size, f"the last {taps - 1} inputs, the oldest first")
+    source.call_at_start("clear", window, (taps - 1) * size)
+    source.call("convolve", out, window, x, source.vector(f"{name}_weight", conv._params("_l0")["weight"]), size, taps)
     return out
 
 

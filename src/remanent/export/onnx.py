@@ -127,7 +127,7 @@ class _Step(nn.Module):
         batch = Dim("batch", min=1)
         self.outputs = ("y", *(f"{name}.next" for name in states))
         self.example = {"x": x[:, 0], "reset": torch.zeros(B, dtype=torch.bool), "states": tuple(states.values())}
-        axes = tuple({1 if name.startswith("layers") else 0: batch} for name in states)
+        axes = tuple({_batch_axis(name): batch} for name in states)
         self.axes = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
 
     def forward(self, x: Tensor, reset: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -198,7 +198,7 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
         feed |= dict(zip((i.name for i in session.get_inputs()[2:]), states, strict=True))
         largest = np.maximum(largest, difference(name, y, expected, axis=0))
         for found, (key, value) in zip(states, state.named().items(), strict=True):
-            axis = 1 if key.startswith("layers") else 0
+            axis = _batch_axis(key)
             largest = np.maximum(largest, difference(f"{name}, {key}", found, _pairs(value), axis=axis))
     return judge(model, name, largest, B * T, TOLERANCE)
 
@@ -209,6 +209,11 @@ def _session(graph: bytes) -> Any:
     options = SessionOptions()
     options.log_severity_level = 3
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _batch_axis(state: str) -> int:
+    """The axis of B in a state of this name."""
+    return 1 if state.startswith(("layers", "windows")) else 0
 
 
 def _pairs(value: Tensor) -> Tensor:

@@ -3,9 +3,20 @@
 from remanent.models.attention import Attention, AttentionState
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
+from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
 from remanent.models.sequence import SequenceModel
 from remanent.models.session import Session
 from remanent.models.state import ModelState
 
-__all__ = ["Attention", "AttentionState", "Clock", "Hybrid", "ModelConfig", "ModelState", "SequenceModel", "Session"]
+__all__ = [
+    "Attention",
+    "AttentionState",
+    "CausalConv1d",
+    "Clock",
+    "Hybrid",
+    "ModelConfig",
+    "ModelState",
+    "SequenceModel",
+    "Session",
+]

@@ -1,13 +1,16 @@
-"""The sums over time that a model keeps apart from its units' states, where processes share the time."""
+"""What a model reads of the steps of other processes beside its units' states, where processes share the time."""
 
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 
 from remanent.models.clock import Clock
 from remanent.ops import linear_scan
-from remanent.ops.collectives import place_in
+from remanent.ops.arguments import compute_dtype
+from remanent.ops.collectives import DTYPES, Agreement, Place, gather, place_in
 from remanent.ops.shards import final_state
 
 
@@ -53,3 +56,59 @@ def last_step(x: Tensor, group: Any) -> Tensor:
     """The last of all steps of (B, T, H), on every process."""
     last = x[:, -1] if x.shape[1] > 0 else x.new_zeros(x.shape[0], x.shape[2])
     return final_state(last, x, place_in(group, x.device), steps=x.shape[1])
+
+
+def window_before(before: Tensor, tail: Tensor, cut: Tensor, steps: int, group: Any) -> Tensor:
+    """The inputs of the last K steps before this process's first one, (B, K, D), whichever processes hold these steps.
+
+    Args:
+        before: the inputs of the last K steps before the first step of all, (B, K, D), the same on all processes.
+        tail: the inputs of this process's last K steps, (B, K, D), zeros in place of those before a reset.
+        cut: bool (B,), whether any of this process's steps is a reset.
+        steps: the number of this process's steps; where it is less than K, the tail's last ones.
+        group: the processes.
+    """
+    B, K, D = before.shape
+    place = place_in(group, before.device)
+    dtype = DTYPES.index(before.dtype)
+    Agreement(place, {"kind of scan": 2, "B": B, "D": D, "dtype": dtype, "number of taps": K + 1}).check()
+    return _Window.apply(before, tail, cut, min(steps, K), place)  # type: ignore[no-any-return, no-untyped-call]
+
+
+class _Window(torch.autograd.Function):
+    """Gathers the tail of every process, and puts those of the earlier ones behind one another.
+
+    The backward pass gathers the gradients of all windows, and takes from each what it has of this process's tail.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, before: Tensor, tail: Tensor, cut: Tensor, steps: int, place: Place) -> Tensor:
+        B, K, D = before.shape
+        values = tail.to(compute_dtype(tail.dtype))
+        found = gather(place, torch.cat([values.flatten(), cut.to(values.dtype), values.new_full((1,), float(steps))]))
+        tails, cuts = found[:, : B * K * D].view(-1, B, K, D), found[:, B * K * D : -1, None, None] != 0
+        counts = [int(count) for count in found[:, -1].tolist()]
+        window = before.to(values.dtype)
+        for rank in range(place.rank):
+            kept = torch.where(cuts[rank], 0, window)[:, counts[rank] :]
+            window = torch.cat([kept, tails[rank, :, K - counts[rank] :]], dim=1)
+        ctx.place, ctx.counts = place, counts
+        ctx.save_for_backward(cuts)
+        return window.to(tail.dtype)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+        (cuts,), counts, rank = ctx.saved_tensors, ctx.counts, ctx.place.rank
+        grads = gather(ctx.place, grad.to(compute_dtype(grad.dtype)))
+        after, K = torch.zeros_like(grads[0]), grad.shape[1]
+        for later in range(ctx.place.size - 1, rank, -1):
+            after = grads[later] + _through_steps(after, cuts[later], counts[later])
+        of_tail = F.pad(after[:, K - counts[rank] :], (0, 0, K - counts[rank], 0))
+        of_before = grads[0] + _through_steps(after, cuts[0], counts[0]) if rank == 0 else torch.zeros_like(after)
+        return of_before.to(grad.dtype), of_tail.to(grad.dtype), None, None, None
+
+
+def _through_steps(after: Tensor, cut: Tensor, count: int) -> Tensor:
+    """The gradient of the window before a process's steps, by way of the window after them."""
+    return F.pad(torch.where(cut, 0, after)[:, : after.shape[1] - count], (0, 0, count, 0))

@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
-from remanent.models.hybrid import Hybrid, LayerState
+from remanent.models.convolution import CausalConv1d
+from remanent.models.hybrid import Hybrid
 from remanent.models.row_linear import RowLinear
+from remanent.models.state import BlockState
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
 
 
@@ -38,6 +40,8 @@ class MLP(nn.Module):
 class Block(nn.Module):
     r"""Residual block: $x \leftarrow x + P\,U(N(x))$, optionally gated, then $x \leftarrow x + \mathrm{MLP}(N(x))$.
 
+    With `conv_size`, the units see $C(N(x))$, a causal convolution; the gate sees $N(x)$.
+
     Args:
         config: the model's configuration.
         names: the units of this block, side by side.
@@ -47,6 +51,7 @@ class Block(nn.Module):
         super().__init__()
         size = config.hidden_size
         self.norm = make_norm(config)
+        self.conv = CausalConv1d(size, config.conv_size, batch_first=True) if config.conv_size else None
         self.layer = Hybrid([_make_unit(name, config.share(names), config) for name in names], join=config.join)
         self.gate = RowLinear(size, size) if config.gate else None
         self.project = RowLinear(size, size)
@@ -57,24 +62,30 @@ class Block(nn.Module):
     def forward(
         self,
         x: Tensor,
-        state: LayerState | None = None,
+        state: BlockState | None = None,
         *,
         reset: Tensor | None = None,
         clock: Tensor | None = None,
         group: Any = None,
-    ) -> tuple[Tensor, LayerState]:
-        """Runs (B, T, hidden_size), with the layer's state in and out; `clock` has a clock's features (B, T, C)."""
-        normed = self.norm(x)
-        y, state = self.layer(_beside(normed, clock), state, reset=reset, group=group)
-        return self._add(x, normed, y), state
+    ) -> tuple[Tensor, BlockState]:
+        """Runs (B, T, hidden_size), with the block's state in and out; `clock` has a clock's features (B, T, C)."""
+        layer, window = state or BlockState()
+        seen = normed = self.norm(x)
+        if self.conv is not None:
+            seen, window = self.conv(normed, window, reset=reset, group=group)
+        y, layer = self.layer(_beside(seen, clock), layer, reset=reset, group=group)
+        return self._add(x, normed, y), BlockState(layer, window)
 
     def step(
-        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
-    ) -> tuple[Tensor, LayerState]:
+        self, x_t: Tensor, state: BlockState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
+    ) -> tuple[Tensor, BlockState]:
         """Runs one step, (B, hidden_size); `clock` has a clock's features (B, C)."""
-        normed = self.norm(x_t)
-        y, state = self.layer.step(_beside(normed, clock), state, reset=reset)
-        return self._add(x_t, normed, y), state
+        layer, window = state or BlockState()
+        seen = normed = self.norm(x_t)
+        if self.conv is not None:
+            seen, window = self.conv.step(normed, window, reset=reset)  # type: ignore[assignment]
+        y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset)
+        return self._add(x_t, normed, y), BlockState(layer, window)
 
     def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         added = self.project(y)

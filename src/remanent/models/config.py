@@ -58,6 +58,8 @@ class ModelConfig:
         r_min: for the LRU, the inner radius of the ring on which its eigenvalues start, at least 0 and below `r_max`.
         r_max: for the LRU, the outer radius of the ring, above 0 and below 1; its memory fades in about
             1 / (1 - `r_max`) steps.
+        conv_size: how many steps, the present one included, a causal convolution of each channel sees in front of a
+            block's units, at least 2; 0 for none. See `CausalConv1d`.
 
     Raises:
         ValueError: a value is out of its range or not among its choices.
@@ -87,6 +89,7 @@ class ModelConfig:
     clock: str = "none"
     clock_size: int = 32
     clock_span: int = 256
+    conv_size: int = 0
 
     def __post_init__(self) -> None:
         for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "clock_size", "clock_span"):
@@ -96,6 +99,9 @@ class ModelConfig:
         check_choice("initial_state", self.initial_state, initial_states())
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
+        check_at_least("conv_size", self.conv_size, 0)
+        if self.conv_size == 1:
+            raise ValueError("`conv_size` must be 0 for no convolution, or at least 2, got 1")
         self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)

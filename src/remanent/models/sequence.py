@@ -83,16 +83,16 @@ class SequenceModel(nn.Module):
                 self._check_shard(x, state)
         clock, time = self._read_clock(x, x.shape[1], state, reset, group)
         x = self.encoder(x)
-        layers = []
+        blocks = []
         for i, block in enumerate(self.blocks):
-            x, layer = block(x, state.layers[i] if state else None, reset=reset, clock=clock, group=group)
-            layers.append(layer)
+            x, after = block(x, state.block(i) if state else None, reset=reset, clock=clock, group=group)
+            blocks.append(after)
         if self.config.head == "mean":
             x, total, count = _mean_so_far(self.norm(x), state, reset, group)
-            return self.head(x), ModelState(tuple(layers), total, count, time)
+            return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         if self.config.head == "last":
             x = x[:, -1] if group is None else _shards.last_step(x, group)
-        return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
+        return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def step(
         self, x_t: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
@@ -117,15 +117,15 @@ class SequenceModel(nn.Module):
         features, time = self._read_clock(x_t, 1, state, cuts)
         clock = None if features is None else features[:, 0]
         x = self.encoder(x_t)
-        layers = []
+        blocks = []
         for i, block in enumerate(self.blocks):
-            old = state.layers[i] if state else None
-            x, layer = block.step(x, old, reset=reset, clock=clock)  # type: ignore[operator]
-            layers.append(layer)
+            before = state.block(i) if state else None
+            x, after = block.step(x, before, reset=reset, clock=clock)  # type: ignore[operator]
+            blocks.append(after)
         if self.config.head == "mean":
             x, total, count = _mean_so_far(self.norm(x)[:, None], state, cuts)
-            return self.head(x), ModelState(tuple(layers), total, count, time)
-        return self.head(self.norm(x)), ModelState(tuple(layers), time=time)
+            return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
+        return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def stream(self, batch_size: int = 1) -> Session:
         """A session that holds the state of endless streams, `batch_size` of them: see `Session`."""
@@ -237,6 +237,9 @@ class SequenceModel(nn.Module):
         if (state.time is None) != (self.clock is None):
             has = "no clock" if self.clock is None else "a clock"
             raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
+        windows, given = len(self.blocks) if self.config.conv_size else 0, len(state.windows or ())
+        if given != windows:
+            raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
 
     def _check_shard(self, x: Tensor, state: ModelState | None) -> None:
         if self.attends:

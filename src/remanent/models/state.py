@@ -1,5 +1,6 @@
 """What a model carries from one chunk of a sequence to the next, also as named tensors for other processes."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -10,7 +11,19 @@ from remanent.models.attention import AttentionState
 from remanent.models.hybrid import LayerState
 
 HEAD_PARTS = ("total", "steps", "time")
-"""The parts of a model's state besides those of its layers."""
+"""The parts of a model's state besides those of its blocks."""
+
+
+class BlockState(NamedTuple):
+    """What a block carries from one chunk of a sequence to the next.
+
+    Attributes:
+        layer: one state per unit; None at the start.
+        window: that of its convolution, (conv_size - 1, B, hidden_size); None at the start, or where it has none.
+    """
+
+    layer: LayerState | None = None
+    window: Tensor | None = None
 
 
 class ModelState(NamedTuple):
@@ -22,25 +35,46 @@ class ModelState(NamedTuple):
         total: the sum of what the head read so far, float64 (B, hidden_size), where it takes the mean.
         steps: over how many steps, float64 (B, 1), where it takes the mean.
         time: steps since the sequence's start, int64 (B,), where the model has a clock; no more than its span.
+        windows: for each block, the inputs of the last steps of its convolution, the oldest first,
+            (conv_size - 1, B, hidden_size), where the model has convolutions.
     """
 
     layers: tuple[LayerState, ...]
     total: Tensor | None = None
     steps: Tensor | None = None
     time: Tensor | None = None
+    windows: tuple[Tensor, ...] | None = None
+
+    @classmethod
+    def of(
+        cls,
+        blocks: Sequence[BlockState],
+        *,
+        total: Tensor | None = None,
+        steps: Tensor | None = None,
+        time: Tensor | None = None,
+    ) -> "ModelState":
+        """The state of a model from those of its blocks and, by name, its other parts."""
+        windows = tuple(block.window for block in blocks if block.window is not None)
+        return cls(tuple(block.layer or () for block in blocks), total, steps, time, windows or None)
+
+    def block(self, i: int) -> BlockState:
+        """The state of a block, by its number from 0."""
+        return BlockState(self.layers[i], None if self.windows is None else self.windows[i])
 
     def detach(self) -> "ModelState":
         """The same state, through which no gradient flows, for truncated back-propagation."""
         return tree_map_only(Tensor, Tensor.detach, self)
 
     def named(self) -> dict[str, Tensor]:
-        """The tensors by name: "layers.0.0" for the first unit of the first block, and so on."""
+        """The tensors by name: "layers.0.0" for the first unit of the first block, "windows.0" for its convolution."""
         named: dict[str, Tensor] = {}
         for i, layer in enumerate(self.layers):
             for j, unit in enumerate(layer):
                 parts = {f".{k}": part for k, part in enumerate(unit)} if isinstance(unit, tuple) else {"": unit}
                 named |= {f"layers.{i}.{j}{k}": part for k, part in parts.items() if part is not None}
-        return named | {name: getattr(self, name) for name in HEAD_PARTS if getattr(self, name) is not None}
+        named |= {name: getattr(self, name) for name in HEAD_PARTS if getattr(self, name) is not None}
+        return named | {f"windows.{i}": window for i, window in enumerate(self.windows or ())}
 
 
 def take_state(named: dict[str, Tensor], like: ModelState) -> ModelState:
@@ -56,7 +90,8 @@ def take_state(named: dict[str, Tensor], like: ModelState) -> ModelState:
     )
     parts = {name: getattr(like, name) for name in HEAD_PARTS}
     rest = {name: None if part is None else take_tensor(named, name, part) for name, part in parts.items()}
-    return ModelState(layers, **rest)
+    windows = [take_tensor(named, f"windows.{i}", window) for i, window in enumerate(like.windows or ())]
+    return ModelState(layers, **rest, windows=tuple(windows) or None)
 
 
 def take_tensor(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int | None = None) -> Tensor:

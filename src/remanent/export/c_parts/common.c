@@ -166,6 +166,21 @@ static void clock_features(float *out, const float *table, uint32_t time, uint32
     }
 }
 
+/* in and the inputs in the window, each times its weight; then the window goes on by one step */
+static void convolve(float *out, float *window, const float *in, const float *weight, int size, int taps)
+{
+    for (int i = 0; i < size; i++) {
+        out[i] = weight[i * taps + taps - 1] * in[i];
+        for (int k = taps - 2; k >= 0; k--) {
+            out[i] += weight[i * taps + k] * window[k * size + i];
+        }
+    }
+    for (int i = 0; i < (taps - 2) * size; i++) {
+        window[i] = window[size + i];
+    }
+    copy(window + (taps - 2) * size, in, size);
+}
+
 /* BMRU: where a candidate reaches its threshold, its sign is kept */
 static void latch(uint8_t *high, const float *gates, int size)
 {

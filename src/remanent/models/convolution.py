@@ -1,0 +1,202 @@
+"""A short causal convolution over time, each channel alone, with the interface of a unit: its window is its state."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from remanent._options import check_at_least
+from remanent.models._shards import window_before
+from remanent.ops.operators import in_transforms
+from remanent.units import Recurrence, RecurrentUnit
+from remanent.units._checks import check_state
+from remanent.units.recurrence import Params
+
+SPREAD = 0.3
+"""The standard deviation of the weights of all steps but the present one, whose weight is 1."""
+
+
+@dataclass(eq=False)
+class ConvRecurrence(Recurrence):
+    """A weighted sum of the last `taps` inputs of each channel.
+
+    The state (B, `taps` D) holds the inputs of the last `taps` steps, the oldest first, so that an output is read from
+    the state after its step. The oldest one is not read again, and `CausalConv1d` leaves it out.
+    """
+
+    taps: int
+    shares_time: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_at_least("taps", self.taps, 2)
+
+    @property
+    def state_parts(self) -> int:  # type: ignore[override]
+        """One tensor (B, D) for each step in the window."""
+        return self.taps
+
+    @property
+    def exact_states(self) -> bool:
+        """True: a window holds inputs as they are, and every output is added up in one order."""
+        return True
+
+    def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
+        """The shape of the weight, which is that of `torch.nn.Conv1d` with as many groups as channels."""
+        return {"weight": (D, 1, self.taps)}
+
+    def initialise(self, p: Params) -> None:
+        """See `CausalConv1d`."""
+        p["weight"].normal_(0, SPREAD)
+        p["weight"][..., -1] = 1
+
+    def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
+        """The dtype of the weights."""
+        return dtype
+
+    def run(
+        self,
+        p: Params,
+        x: Tensor,
+        h: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        group: Any = None,
+    ) -> tuple[Tensor, Tensor]:
+        """See `Recurrence`; with a `group`, the window before this process's steps comes from the others."""
+        T, x, window = x.shape[1], x.to(p["weight"].dtype), h.unflatten(1, (self.taps, -1))
+        episode = None if reset is None else F.pad(reset.cumsum(1), (self.taps, 0))[..., None]
+        if group is not None:
+            own = torch.cat([torch.zeros_like(window), x[:, -self.taps :]], dim=1)
+            tail = _last_window(own, episode, None, self.taps - 1)
+            cut = x.new_zeros(x.shape[0], dtype=torch.bool) if reset is None else reset.any(1)
+            window = F.pad(window_before(window[:, 1:], tail, cut, T, group), (0, 0, 1, 0))
+        inputs = torch.cat([window, x], dim=1)
+        last = _last_window(inputs, episode, lengths, self.taps).flatten(1)
+        if episode is None and not (torch.compiler.is_compiling() or in_transforms()):
+            return _Convolution.apply(inputs[:, 1:], p["weight"].squeeze(1)), last  # type: ignore[no-untyped-call]
+        steps = [inputs[:, start : start + T] for start in range(1, self.taps + 1)]
+        if episode is not None:  # what lies before a reset is as a window that was never filled
+            same = [episode[:, start : start + T] == episode[:, self.taps :] for start in range(1, self.taps + 1)]
+            steps = [torch.where(kept, step, 0) for kept, step in zip(same, steps, strict=True)]
+        return _weighted_sum(steps, p["weight"].squeeze(1)), last
+
+    def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        """See `Recurrence`."""
+        return torch.cat([h[:, x.shape[1] :], x.to(h.dtype)], dim=1)
+
+    def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
+        """The weighted sum of the window."""
+        return _weighted_sum(states.chunk(self.taps, dim=-1), p["weight"].squeeze(1))
+
+
+class CausalConv1d(RecurrentUnit):
+    r"""Causal convolution of each channel over the last few steps: $y_t = \sum_{k=0}^{K-1} w_k \odot x_{t-k}$.
+
+    Gates see the input of one step alone; with this in front of a unit, they see the last K steps of each channel.
+    What lies before a sequence's first step, or before a reset, counts as 0. The state `hx` is the window: one tensor
+    (K - 1, B, size) with the inputs of the last steps, the oldest first. A sequence that is cut into chunks or steps,
+    in any way, gives the same bits.
+
+    Attributes:
+        weight_l0: (size, 1, K), as in `torch.nn.Conv1d` with `groups=size`: the present step's weight last. At first
+            that is 1, and the others are drawn from N(0, 0.3²).
+
+    Args:
+        size: D, the channels of input and output, at least 1.
+        taps: K, the steps that an output sees, the present one included, at least 2.
+        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
+        device: the device of the weight.
+        dtype: the dtype of the weight.
+
+    Raises:
+        ValueError: a size is out of its range; the message names the argument.
+        TypeError: a size is not an int, or `batch_first` not a bool.
+
+    >>> y, window = CausalConv1d(8, 4)(torch.randn(100, 2, 8))
+    >>> y.shape, window.shape
+    (torch.Size([100, 2, 8]), torch.Size([3, 2, 8]))
+    """
+
+    recurrence_type = ConvRecurrence
+    recurrence: ConvRecurrence
+
+    def __init__(
+        self,
+        size: int,
+        taps: int = 4,
+        batch_first: bool = False,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        check_at_least("size", size, 1)
+        recurrence = ConvRecurrence(taps)
+        super().__init__(recurrence, size, size, bias=False, batch_first=batch_first, device=device, dtype=dtype)
+
+    def extra_repr(self) -> str:
+        """The sizes, and `batch_first` where it is true."""
+        return f"{self.hidden_size}, taps={self.recurrence.taps}" + (", batch_first=True" if self.batch_first else "")
+
+    def _read_state(self, name: str, hx: Any, B: int, batched: bool, like: Tensor) -> Tensor | None:
+        """The window given, checked, as one tensor (1, B, taps D), with zeros for the step that is not read again."""
+        if hx is None:
+            return None
+        K, D = self.recurrence.taps - 1, self.hidden_size
+        shape, axes = ((K, B, D), f"({K}, B={B}, D={D})") if batched else ((K, D), f"({K}, D={D})")
+        window = check_state(name, hx, shape, axes, self.state_dtype, like, None)
+        rows = window.transpose(0, 1) if batched else window[None]
+        return F.pad(rows, (0, 0, 1, 0)).flatten(1)[None]
+
+    def _write_state(self, h: Tensor, batched: bool) -> Tensor:
+        window = h[0].unflatten(1, (self.recurrence.taps, -1))[:, 1:]
+        return window.transpose(0, 1).contiguous() if batched else window[0]
+
+
+class _Convolution(torch.autograd.Function):
+    """The weighted sum (B, T, D) of each K steps of inputs (B, T + K - 1, D), without the copies of autograd."""
+
+    @staticmethod
+    def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
+        ctx.save_for_backward(inputs, weight)
+        return _weighted_sum(_steps(inputs, weight), weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
+        inputs, weight = ctx.saved_tensors
+        around = F.pad(grad, (0, 0, weight.shape[1] - 1, weight.shape[1] - 1))
+        of_inputs = _Convolution.apply(around, weight.flip(1))  # type: ignore[no-untyped-call]
+        return of_inputs, torch.stack([(grad * step).sum((0, 1)) for step in _steps(inputs, weight)], dim=1)
+
+
+def _steps(inputs: Tensor, weight: Tensor) -> list[Tensor]:
+    """For each step of the window, the oldest first, the inputs that the outputs find there."""
+    K = weight.shape[1]
+    return [inputs[:, start : inputs.shape[1] - K + 1 + start] for start in range(K)]
+
+
+def _weighted_sum(steps: Sequence[Tensor], weight: Tensor) -> Tensor:
+    """The sum of inputs (..., D), the oldest first, each times a column of the weight (D, K): the present one first.
+
+    Products and sums are operations of their own, which round alike wherever in a tensor a number lies.
+    """
+    weights = weight.unbind(1)
+    total = steps[-1] * weights[-1]
+    for step, factor in zip(reversed(steps[:-1]), reversed(weights[:-1]), strict=True):
+        total = total.add_(step * factor)  # a product keeps its factors for the backward pass, not itself
+    return total
+
+
+def _last_window(inputs: Tensor, episode: Tensor | None, lengths: Tensor | None, taps: int) -> Tensor:
+    """The window (B, taps, D) at each sequence's last real step, from inputs (B, taps + T, D) with what lies before.
+
+    `episode`, (B, taps + T, 1), counts the resets up to each of them; what lies before the last one is 0.
+    """
+    if lengths is None:
+        window, when = inputs[:, -taps:], None if episode is None else episode[:, -taps:]
+    else:
+        order = (lengths[:, None] + torch.arange(taps, device=inputs.device))[..., None]
+        window = inputs.gather(1, order.expand(-1, -1, inputs.shape[2]))
+        when = None if episode is None else episode.gather(1, order)
+    return window if when is None else torch.where(when == when[:, -1:], window, 0)
