@@ -113,6 +113,7 @@ def test_it_stands_beside_units_and_in_time_first_order():
     joined, states = layer(x)
     assert torch.equal(joined[..., :5], y.transpose(0, 1))
     assert torch.equal(states[0], window)
+    assert [v.shape for v in first(x[:0])] == [(0, 23, 5), (3, 0, 5)]
 
 
 def test_a_model_without_it_is_as_before_and_one_with_it_is_exact_step_by_step():

@@ -178,7 +178,8 @@ def step_cost(layer: Layer, layers: int, plan: Plan, device: Device) -> Cost:
     - moved: 4 R times what is kept; where time is shared the scans run once more;
     - memory: R times what is kept, and four copies of the weights, of which "fsdp" holds a part;
     - sent by the scans of a layer, whatever T: $(P - 1)$ times what a device hands to the others: 2 B' D numbers and
-      64 bytes forward and B' D backward for a scan, and B' D + 1 for the state after the last step;
+      64 bytes forward and B' D backward for a scan, and B' D + 1 for the state after the last step; for a convolution
+      of K steps over the width H, $(3 K - 2) B' H + B' + 2$ numbers and 64 bytes;
     - sent for the gradients, once a step: $2 (PQ - 1) / PQ$ of the weights with "ddp", half as much again with "fsdp".
 
     Args:
