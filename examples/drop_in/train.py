@@ -16,7 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from remanent import UNITS, EpsilonSchedule, set_write_rates
+from remanent import UNITS, CausalConv1d, EpsilonSchedule, set_write_rates
 from remanent._machine import versions
 from remanent.tasks import TASKS, Task
 from remanent.tasks.base import read_whole
@@ -30,15 +30,17 @@ TASK = {
 
 
 class Classifier(nn.Module):
-    """A unit of two layers, and a linear map of its last output."""
+    """A unit of two layers, perhaps with a short convolution before it, and a linear map of its last output."""
 
-    def __init__(self, rnn: nn.Module, classes: int) -> None:
+    def __init__(self, rnn: nn.Module, classes: int, taps: int = 0) -> None:
         super().__init__()
+        self.conv = CausalConv1d(rnn.input_size, taps, batch_first=True) if taps else None
         self.rnn = rnn
         self.head = nn.Linear(rnn.hidden_size, classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Scores (B, classes) from sequences (B, T, M)."""
+        x = x if self.conv is None else self.conv(x)[0]
         return self.head(self.rnn(x)[0][:, -1])
 
 
@@ -48,7 +50,7 @@ def make(options: argparse.Namespace, task: Task) -> Classifier:
     kind = nn.GRU if options.unit == "gru" else UNITS[options.unit]
     chosen = {"initial_state": options.initial_state, "gate_norm": options.gate_norm}
     given = {name: value for name, value in chosen.items() if value is not None}
-    return Classifier(kind(task.input_size, options.hidden_size, 2, batch_first=True, **given), task.output_size)
+    return Classifier(kind(task.input_size, options.hidden_size, 2, batch_first=True, **given), task.output_size, options.taps)
 
 
 def train(options: argparse.Namespace, task: Task) -> tuple[Classifier, dict[str, float]]:
@@ -97,6 +99,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the seed of weights and batches")
     parser.add_argument("--write-rates", action="store_true", help="set write rates on the first batch")
     parser.add_argument("--initial-state", help="the initial state of the unit, such as low")
+    parser.add_argument("--taps", type=int, default=0, help="the steps of a convolution in front of the unit; 0 for none")
     parser.add_argument("--gate-norm", help="how the gates of a latch are normalised: layer or batch")
     parser.add_argument("--anneal", action="store_true", help="take epsilon from 1 to 0")
     parser.add_argument("--ramp", type=float, default=0.4, help="the share of the steps in which epsilon falls")

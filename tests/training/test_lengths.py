@@ -183,7 +183,7 @@ def test_lengths_that_cannot_be_are_rejected(training, message):
 def test_a_task_of_fixed_length_is_rejected(monkeypatch):
     monkeypatch.setattr(ListOps, "length_option", None)
     task = ListOps()
-    config = ModelConfig(task.input_size, task.output_size, encoder="embedding", head="last")
+    config = ModelConfig(task.input_size, task.output_size, encoder="embedding", head="every")
     with pytest.raises(ValueError, match=r"`training.length_jitter` must not be given for a task of fixed length, got"):
         Experiment(task, config, TrainingConfig(length_jitter=2.0))
     with pytest.raises(ValueError, match="the task listops must have a length that can be changed"):
