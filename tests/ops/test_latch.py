@@ -114,6 +114,36 @@ def test_nan_holds(backend):
     assert states.flatten().tolist() == [1, 1, -1]
 
 
+def same_bits(actual, expected):
+    """Equal with the signs of zeros; NaN equals NaN."""
+    torch.testing.assert_close(actual, expected, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(actual.signbit() & ~actual.isnan(), expected.signbit() & ~expected.isnan())
+
+
+@pytest.mark.parametrize("backend", RUNS)
+@pytest.mark.parametrize("epsilon", [0.0, 0.3, 1.0])
+def test_what_is_not_written_or_not_kept_is_not_read(backend, epsilon):
+    """Held: -0.0, infinities and NaN as they are, beside an `alpha` of any kind; then written over, and held again."""
+    inf, nan = torch.inf, torch.nan
+    alpha = torch.tensor([inf, 2.0, nan, 0.0], dtype=torch.float64)
+    h0 = torch.tensor([-0.0, inf, -inf, nan, 1.0], dtype=torch.float64)[:, None].expand(5, 4)
+    candidate = torch.tensor([0.1, -0.0, nan, -3.0, 0.5, 3.0, -0.2], dtype=torch.float64)
+    inputs = {"candidate": candidate[:, None].expand(5, 7, 4), "threshold": torch.ones(4, dtype=torch.float64)}
+    states, grads = run(inputs | {"alpha": alpha, "h0": h0}, epsilon=epsilon, backend=backend)
+    first = -alpha if epsilon == 0 else epsilon * h0 - alpha
+    second = alpha if epsilon == 0 else epsilon * first + alpha
+    wanted = [h0] * 3 + [first.expand(5, 4)] * 2 + [second.expand(5, 4)] * 2
+    same_bits(states, torch.stack(wanted, 1))
+    h, share = h0, torch.tensor(epsilon, dtype=torch.float64)
+    for t, c in enumerate(inputs["candidate"].unbind(1)):
+        h = latch_step(c, inputs["threshold"], alpha, h, epsilon=share if t % 2 else epsilon)
+        same_bits(h, states[:, t])
+    weights = torch.randn(states.shape, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    passed = weights[:, 3:5].sum(1) + epsilon * weights[:, 5:].sum(1)  # what reaches the first write
+    assert_close(grads["h0"], weights[:, :3].sum(1) + epsilon * passed, 1e-12, "h0")
+    assert_close(grads["alpha"], (weights[:, 5:].sum(1) - passed).sum(0), 1e-12, "alpha")
+
+
 @pytest.mark.parametrize("backend", RUNS)
 def test_two_halves_equal_the_whole(backend):
     inputs = {k: v.detach() for k, v in case(64, torch.float32).items()}

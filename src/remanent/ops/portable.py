@@ -42,7 +42,8 @@ def latch_backward(
     carried = adjoint * keep
     if epsilon == 0:
         carried = torch.where(write, 0.0, carried)
-    jump = alpha * sign + epsilon * previous - previous
+    written = alpha * sign if epsilon == 0 else alpha * sign + epsilon * previous
+    jump = written - previous
     through_gate = adjoint * jump * surrogate_slope(candidate.abs() - threshold.abs(), width)
     through_sign = torch.where(write, 2 * adjoint * alpha * surrogate_slope(candidate, width), 0.0)
     grads.gates.candidate.copy_(through_gate * candidate.sign() + through_sign)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import StoredGates, compute_dtype
 from remanent.ops.feedback_cells import CELLS, feed
-from remanent.ops.surrogates import surrogate_sign, write_gate
+from remanent.ops.surrogates import select, surrogate_sign, write_gate
 
 
 def latch_step(
@@ -21,6 +21,8 @@ def latch_step(
     width: float = 1.0,
 ) -> Tensor:
     r"""One set-or-hold step: $h' = z (\alpha\,\mathrm{sgn}(c) + \epsilon h) + (1 - z) h$, $z = H(|c| - |\beta|)$.
+
+    The gate $z$ selects: what is not written, or not kept, is not read, even if it is infinite or NaN.
 
     Args:
         candidate: values that may be written, (B, D).
@@ -39,8 +41,12 @@ def latch_step(
     -1.0
     """
     write = write_gate(candidate, threshold, width)
-    written = alpha * surrogate_sign(candidate, width) + epsilon * h
-    return write * written + (1 - write) * h
+    written = alpha * surrogate_sign(candidate, width)
+    if isinstance(epsilon, Tensor):  # its value may not be asked for in a graph
+        written = torch.where(epsilon == 0, written, written + epsilon * h)
+    elif epsilon != 0:
+        written = written + epsilon * h
+    return select(write, written.expand(write.shape), h)
 
 
 def linear_step(decay: Tensor, value: Tensor, h: Tensor) -> Tensor:

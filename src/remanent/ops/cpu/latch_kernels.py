@@ -129,7 +129,7 @@ def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, grad_be
         write = abs(cd) >= abs(bd)
         u, v = slope * edge, slope * cd
         written = size * sign + (epsilon * p if epsilon != zero else zero)
-        through_gate = a * (size * sign + epsilon * p - p) * (width / (one + u * u))
+        through_gate = a * (written - p) * (width / (one + u * u))
         through_sign = two * a * size * (width / (one + v * v))
         candidate_sign = sign if cd != zero else zero
         beta_sign = math.copysign(one, bd) if bd != zero else zero

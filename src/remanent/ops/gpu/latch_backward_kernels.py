@@ -90,7 +90,9 @@ def _changes(
         u = slope * (size - tl.abs(beta[n]))
         v = slope * c[n]
         written = tl.where(c[n] >= 0, scale[n], -scale[n])
-        through_gate = adjoint * (written + share * before[n] - before[n]) * (wide / (1 + u * u))
+        if CUMULATIVE:
+            written = written + share * before[n]
+        through_gate = adjoint * (written - before[n]) * (wide / (1 + u * u))
         through_sign = 2 * adjoint * scale[n] * (wide / (1 + v * v))
         change = tl.where(c[n] > 0, through_gate, tl.where(c[n] < 0, -through_gate, 0))
         changes = changes + (change + tl.where(write, through_sign, 0),)  # noqa: RUF005
