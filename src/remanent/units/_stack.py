@@ -1,5 +1,6 @@
 """The layers of a unit: parameters, hooks and states, and how they run on tensors that are checked, batch first."""
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections import OrderedDict
@@ -111,7 +112,8 @@ class StackedLayers(nn.Module):
         reset_back = reset_backwards(reset, lengths) if reset is not None and self.bidirectional else None
         suffixes = self._suffixes()
         outputs, last = [], []
-        run: Callable[..., tuple[Tensor, Tensor]] = self.recurrence.run
+        recurrence = self._recurrence_now()
+        run: Callable[..., tuple[Tensor, Tensor]] = recurrence.run
         if group is not None:
             run = partial(run, group=group)
         if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
@@ -131,6 +133,12 @@ class StackedLayers(nn.Module):
                     x = F.dropout(x, self.dropout, self.training)
                 outputs = []
         return x, torch.stack(last)
+
+    def _recurrence_now(self) -> Recurrence:
+        """The equations with the options of this call, which the backward pass may compute again after a change."""
+        if self.checkpoint and torch.is_grad_enabled() and not torch.compiler.is_compiling():
+            return copy.copy(self.recurrence)  # a graph reads the tensors of its call anyway
+        return self.recurrence
 
     def _call_layer_hooks(self, suffix: str, p: Params, x: Tensor) -> None:
         for hook in list(self._layer_hooks.values()):
