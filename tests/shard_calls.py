@@ -9,7 +9,7 @@ from remanent import SequenceModel
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
 from remanent.ops.collectives import observe_collectives
 
-SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
+SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset", "reset_state")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
 SCANS = {"latch": latch_scan, "joint": latch_scan_joint, "linear": linear_scan}
 

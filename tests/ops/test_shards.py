@@ -87,6 +87,14 @@ def test_a_state_that_is_not_finite_ends_where_it_is_written_over(crew):
     assert states[..., 0].signbit().all()
 
 
+def test_a_state_for_each_reset(crew):
+    each = {"reset": resets(), "reset_state": draw(B, T, D)}
+    for epsilon in (0.0, 0.3):
+        inputs = latch_inputs(broadcast=True, reset=False) | each
+        check(crew, "latch", inputs, {"epsilon": epsilon}, 1e-12, exact=epsilon == 0)
+    check(crew, "linear", {"decay": draw(D), "value": draw(B, T, D), "h0": draw(B, D)} | each, {}, 1e-12, exact=False)
+
+
 def test_gates_side_by_side(crew):
     for width in (2, 3):
         inputs = {"gates": draw(B, T, width * D), "h0": draw(B, D), "reset": resets(), "reset_state": draw(D)}

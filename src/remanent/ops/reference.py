@@ -110,7 +110,7 @@ def latch_scan(
     states = []
     for t in range(T):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = latch_step(candidate[:, t], threshold[:, t], alpha[:, t], h, epsilon=epsilon, width=width)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
@@ -147,7 +147,7 @@ def linear_scan(
     states = []
     for t in range(T):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = linear_step(decay[:, t], value[:, t], h)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
@@ -168,14 +168,19 @@ def feedback_scan(
     start = h0.new_zeros(h0.shape[1]) if reset_state is None else reset_state
     for t, v in enumerate(value.unbind(1)):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = feedback_step(v, weight, bias, h, cell=cell)
         states.append(h)
     return torch.stack(states, dim=1)
 
 
+def at_step(start: Tensor, t: int) -> Tensor:
+    """The state after a reset at step t, (D,) or (B, D), from that of all steps, (D,) or (B, T, D)."""
+    return start if start.dim() == 1 else start[:, t]
+
+
 def _initial(h0: Tensor | None, reset_state: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The state before the first step, (B, D), and after a reset, (D,); zeros where there is None."""
+    """The state before the first step, (B, D), and after a reset, (D,) or (B, T, D); zeros where there is None."""
     B, _, D = like.shape
     h = like.new_zeros(B, D) if h0 is None else h0.to(like.dtype)
     start = like.new_zeros(D) if reset_state is None else reset_state.to(like.dtype)
