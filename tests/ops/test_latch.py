@@ -152,7 +152,7 @@ def test_reset_equals_a_fresh_start_and_nothing_crosses_it(backend):
 
 @pytest.mark.parametrize("backend", RUNS)
 def test_a_million_steps_equal_a_thousand_chunks(backend):
-    T, B, D = (1_000_000, 2, 3) if backend != "reference" else (20_000, 2, 3)
+    T, B, D = (1_000_000, 2, 3) if backend != "reference" else (4_000, 2, 3)
     generator = torch.Generator().manual_seed(0)
     candidate = torch.randn(B, T, D, generator=generator)
     threshold, alpha = torch.full((D,), 3.0), torch.rand(D, generator=generator)
@@ -164,7 +164,7 @@ def test_a_million_steps_equal_a_thousand_chunks(backend):
         h = chunk[:, -1]
 
 
-@pytest.mark.parametrize("T", [50_000, rarely(1_000_000)])
+@pytest.mark.parametrize("T", [10_000, rarely(1_000_000)])
 def test_many_steps_equal_as_many_single_steps(T):
     generator = torch.Generator().manual_seed(0)
     candidate = torch.randn(1, T, 2, generator=generator)

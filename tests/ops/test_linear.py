@@ -74,10 +74,12 @@ def test_backend_equals_reference(backend, dtype, T, reset, permuted):
             assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
 
 
-@pytest.mark.parametrize("backend", RUNS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
-@pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
-@pytest.mark.parametrize("broadcast", [False, True])
+@crossed(
+    broadcast=[False, True],
+    reset=[False, True],
+    dtype=[torch.float64, torch.complex128],
+    backend=RUNS,
+)
 def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
     inputs = case(5, dtype, reset=reset, broadcast=broadcast, B=2, D=2)
     mask = inputs.pop("reset", None)
