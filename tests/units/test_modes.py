@@ -37,7 +37,7 @@ COMPILED = [  # the graphs, forward and backward, run as they are, or as C++, of
     *((name, "aot_eager", BOTH if name in KINDS else {}, None) for name in UNITS),
     *((name, "inductor", {}, True) for name in KINDS),
     *(rarely(name, "aot_eager", BOTH, None) for name in UNITS if name not in KINDS),
-    *(rarely(name, "inductor", BOTH, None) if name in KINDS else rarely(name, "inductor", {}, True) for name in UNITS),
+    *(rarely(name, "inductor", BOTH if name in KINDS else {}, None) for name in UNITS),
 ]
 
 
