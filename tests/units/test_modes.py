@@ -352,6 +352,19 @@ def test_inference_mode_and_no_grad_give_the_same(name):
         close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
 
 
+@pytest.mark.parametrize("name", ["bmru", "alpha_cmru"])
+def test_checkpoint_computes_again_with_the_options_of_its_forward_pass(name):
+    unit = UNITS[name](M, D, num_layers=2, epsilon=0.7)
+    light = UNITS[name](M, D, num_layers=2, epsilon=0.7, checkpoint=True)
+    light.load_state_dict(unit.state_dict())
+    x, grads = torch.randn(20, 2, M), []
+    for model in (unit, light):
+        y, _ = model(x)
+        model.epsilon = 0.0
+        grads.append(torch.autograd.grad(y.square().sum(), list(model.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
+
+
 @pytest.mark.parametrize("name", UNITS)
 @pytest.mark.parametrize("way", ["plain", "reset", "lengths"])
 def test_checkpoint_changes_no_bit_and_keeps_inputs_and_outputs_alone(name, way):
