@@ -386,6 +386,30 @@ def test_bad_cells_are_refused_by_name(name):
         CELLS[name](M, 0)
 
 
+CELL_CALLS = {
+    "width": ([torch.zeros(3, M + 1)], "`input` must have shape (B, M=4), got (3, 5)"),
+    "width of one": ([torch.zeros(M + 1)], "`input` must have shape (M=4,), got (5,)"),
+    "rank": ([torch.zeros(2, 3, M)], "`input` must have 1 or 2 axes, got (2, 3, 4)"),
+    "state width": ([X[0], torch.zeros(2, D + 1)], "must have shape (B=2, D=6), got (2, 7)"),
+    "state batch": ([X[0], torch.zeros(3, D)], "must have shape (B=2, D=6), got (3, 6)"),
+    "state rank": ([X[0], torch.zeros(1, 1, 2, D)], "must have shape (B=2, D=6), got (1, 1, 2, 6)"),
+    "state width of one": ([X[0, 0], torch.zeros(D + 1)], "must have shape (D=6,), got (7,)"),
+}
+
+
+@pytest.mark.parametrize("name", [*ONE_STATE, "lstm"])
+@pytest.mark.parametrize("call", CELL_CALLS)
+def test_torchs_errors_of_cells_in_its_words_and_ours(name, call):
+    (input, *state), message = CELL_CALLS[call]
+    state = [(h, h) if name == "lstm" else h for h in state]
+    with pytest.raises(Exception) as theirs:  # noqa: PT011
+        (nn.LSTMCell if name == "lstm" else nn.GRUCell)(M, D)(input, *state)
+    with pytest.raises(type(theirs.value)) as mine:
+        CELLS[name](M, D)(input, *state)
+    assert message in str(mine.value)
+    assert re.sub(r"^(GRU|LSTM)Cell:", f"{CELLS[name].__name__}:", str(theirs.value)) in str(mine.value)
+
+
 STATES = {name: ", ".join(kind(name).initial_states) for name in UNITS if kind(name).initial_states}
 
 
@@ -410,6 +434,20 @@ STATES = {name: ", ".join(kind(name).initial_states) for name in UNITS if kind(n
 def test_bad_options_are_refused_by_name(kinds, name, options, error, message):
     with pytest.raises(error, match=message):
         kinds[name](M, D, **options)
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_an_empty_batch_has_gradients_of_zero(name):
+    """As `torch.nn.GRU` gives them; none is left out."""
+    unit = UNITS[name](M, D, num_layers=2, bidirectional=True)
+    x = torch.zeros(5, 0, M, requires_grad=True)
+    for options in ({}, {"reset": torch.zeros(0, 5, dtype=torch.bool)}, {"lengths": []}):
+        y, h_n = unit(x, **options)
+        assert y.shape == (5, 0, 2 * D)
+        grads = torch.autograd.grad(y.sum() + sum(h.abs().sum() for h in parts(h_n)), [x, *unit.parameters()])
+        assert all(not g.any() for g in grads)
+    y, _ = UNITS[name](M, D).step(x[0])
+    assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
 
 
 @pytest.mark.parametrize("name", WITH_EPSILON)
@@ -506,3 +544,13 @@ def test_initial_parameters_are_those_of_the_specification():
     radius = torch.exp(-torch.exp(LRU(4, 500).nu_log_l0))
     assert radius.min() >= 0.9
     assert radius.max() <= 0.999
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("ring", [(0.0, 0.999), (0.0, 1e-200), (0.999999, 0.99999999)], ids=str)
+def test_eigenvalues_on_any_ring_have_finite_logarithms_in_any_dtype(ring, dtype):
+    """A radius that is drawn or rounded to exactly 0 or 1 has none."""
+    torch.manual_seed(0)
+    unit = LRU(M, 2000, dtype=dtype, r_min=ring[0], r_max=ring[1])
+    for name in ("nu_log_l0", "theta_log_l0", "gamma_log_l0"):
+        assert getattr(unit, name).isfinite().all(), name

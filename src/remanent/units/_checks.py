@@ -56,14 +56,23 @@ def check_rank(unit: str, name: str, value: Tensor, ranks: tuple[int, int]) -> b
     return value.dim() == ranks[1]
 
 
-def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight: Tensor) -> None:
-    """Raises unless an input of the right rank fits the weights: its last axis, dtype and device."""
+def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight: Tensor, *, cell: bool = False) -> None:
+    """Raises unless an input of the right rank fits the weights: its last axis, dtype and device.
+
+    Args:
+        name: the argument's name.
+        value: the input.
+        axes: the names of its axes.
+        M: the size of the last one.
+        weight: any of the weights.
+        cell: whether torch's words are those of its cells.
+    """
     if value.shape[-1] != M:
         expected = ", ".join((*axes[:-1], f"M={M}"))
-        raise ShapeError(
-            f"`{name}` must have shape ({expected}), got {tuple(value.shape)}: input.size(-1) must be equal to "
-            f"input_size. Expected {M}, got {value.shape[-1]}"
-        )
+        words = f"input.size(-1) must be equal to input_size. Expected {M}, got {value.shape[-1]}"
+        if cell:
+            words = f"input has inconsistent input_size: got {value.shape[-1]} expected {M}"
+        raise ShapeError(f"`{name}` must have shape ({expected}), got {tuple(value.shape)}: {words}")
     if value.dtype != weight.dtype and not (value.is_floating_point() and _autocast(value)):
         raise DtypeError(
             f"`{name}` must have the dtype of the weights, {weight.dtype}, got {value.dtype}: "
@@ -89,6 +98,7 @@ def check_state(
     dtype: torch.dtype,
     like: Tensor,
     input_kind: str | None,
+    cell: str | None = None,
 ) -> Tensor:
     """Returns a state in its dtype, unless it has not its shape, dtype, and the device of the input.
 
@@ -101,16 +111,15 @@ def check_state(
         axes: how the shape is written.
         dtype: its dtype.
         like: the input.
-        input_kind: what torch calls the input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
+        input_kind: what torch calls a unit's input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
+        cell: the name of the cell that the state is for; None for a unit.
     """
     if not isinstance(value, Tensor):
         raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
-    rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
-    if value.dim() != len(shape):
-        ranks = f"{name} should also be {len(shape)}-D but got {value.dim()}-D tensor"
-        raise ShapeError(f"{rule}: For {input_kind} input, {ranks}" if input_kind else rule)
-    if any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
-        raise ShapeError(f"{rule}: Expected hidden size {shape}, got {list(value.shape)}")
+    if value.dim() != len(shape) or any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
+        words = _cell_words(name, value, shape, cell) if cell else _unit_words(name, value, shape, input_kind)
+        rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
+        raise ShapeError(f"{rule}: {words}" if words else rule)
     if value.dtype != dtype and not (dtype.is_complex and value.is_floating_point()):
         raise DtypeError(f"`{name}` must have dtype {dtype}, got {value.dtype}")
     if value.device != like.device:
@@ -154,6 +163,27 @@ def check_step_reset(reset: Tensor, x: Tensor) -> None:
     if isinstance(reset, Tensor) and (reset.dim() != 1 or reset.shape[0] != x.shape[0]):
         raise ValueError(f"`reset` must have shape (B={x.shape[0]},), got {tuple(reset.shape)}")
     check_reset(reset[:, None] if isinstance(reset, Tensor) else reset, None, x[:, None])
+
+
+def _unit_words(name: str, value: Tensor, shape: tuple[int, ...], input_kind: str | None) -> str:
+    """How torch's units say that a state has not its shape; empty where they have no words."""
+    if value.dim() == len(shape):
+        return f"Expected hidden size {shape}, got {list(value.shape)}"
+    ranks = f"{name} should also be {len(shape)}-D but got {value.dim()}-D tensor"
+    return f"For {input_kind} input, {ranks}" if input_kind else ""
+
+
+def _cell_words(name: str, value: Tensor, shape: tuple[int, ...], cell: str) -> str:
+    """How torch's cells say that a state has not its shape; empty where their words would mislead."""
+    if value.dim() not in (1, 2):
+        part = "hidden" if name == "hx" else name
+        return f"{cell}: Expected {part} to be 1D or 2D, got {value.dim()}D instead"
+    if value.dim() != len(shape):
+        return ""
+    hidden = "hidden1" if name == "hx[1]" else "hidden0"
+    if value.shape[-1] != shape[-1]:
+        return f"{hidden} has inconsistent hidden_size: got {value.shape[-1]}, expected {shape[-1]}"
+    return f"Input batch size {shape[0]} doesn't match {hidden} batch size {value.shape[0]}"
 
 
 def _autocast(value: Tensor) -> bool:
