@@ -1,6 +1,5 @@
 """GRU and LSTM against torch's own: weights, values, states, gradients, packed sequences, both ways of running."""
 
-
 import pytest
 import torch
 from torch import nn

@@ -146,6 +146,11 @@ def in_transforms() -> bool:
     return torch._C._are_functorch_transforms_active()
 
 
+def is_traced() -> bool:
+    """Whether the values of tensors may not be read, since a graph is being made or a `torch.func` transform runs."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or in_transforms()
+
+
 def in_forward_mode(values: Iterable[Any]) -> bool:
     """Whether forward-mode differentiation goes through any of these values, or runs in a transform around them."""
     if torch.compiler.is_compiling() or in_transforms():

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanent.ops.checks import check_reset
-from remanent.ops.operators import in_transforms
+from remanent.ops.checks import check_reset, check_tensor
+from remanent.ops.operators import is_traced
 
 
 class ShapeError(ValueError, RuntimeError):
@@ -44,9 +44,8 @@ def check_dropout(value: float) -> None:
 
 
 def check_rank(unit: str, name: str, value: Tensor, ranks: tuple[int, int]) -> bool:
-    """Raises unless a tensor has one of two ranks, and returns whether it has the larger."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    """Raises unless a dense tensor has one of two ranks, and returns whether it has the larger."""
+    check_tensor(name, value)
     if value.dim() not in ranks:
         low, high = ranks
         raise ShapeError(
@@ -114,8 +113,8 @@ def check_state(
         input_kind: what torch calls a unit's input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
         cell: the name of the cell that the state is for; None for a unit.
     """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    check_tensor(name, value)
+    assert isinstance(value, Tensor)
     if value.dim() != len(shape) or any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
         words = _cell_words(name, value, shape, cell) if cell else _unit_words(name, value, shape, input_kind)
         rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
@@ -137,11 +136,12 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
         lengths = torch.tensor(lengths, dtype=torch.int64)
     if not isinstance(lengths, Tensor):
         raise TypeError(f"`lengths` must be a torch.Tensor or a list of ints, got {lengths!r:.50}")
+    check_tensor("lengths", lengths)
     if lengths.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"`lengths` must have dtype int64 or int32, got {lengths.dtype}")
     if lengths.dim() != 1 or lengths.shape[0] != B:
         raise ValueError(f"`lengths` must have shape (B={B},), got {tuple(lengths.shape)}")
-    if not (torch.compiler.is_compiling() or in_transforms() or B == 0 or lengths.is_meta):
+    if not (is_traced() or B == 0 or lengths.is_meta):
         low, high = int(lengths.min()), int(lengths.max())
         if low < 0 or high > T:
             raise ValueError(f"`lengths` must be in [0, T={T}], got {low if low < 0 else high}")
@@ -150,7 +150,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
 
 def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
     """Resets (B, T), after a check against the sequence."""
-    if not batched and isinstance(reset, Tensor):
+    if not batched:
+        check_tensor("reset", reset)
         if reset.dim() != 1:
             raise ValueError(f"`reset` must have shape (T={x.shape[1]},), got {tuple(reset.shape)}")
         reset = reset[None]
@@ -160,9 +161,10 @@ def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
 
 def check_step_reset(reset: Tensor, x: Tensor) -> None:
     """Raises unless the resets of one step are bool (B,)."""
-    if isinstance(reset, Tensor) and (reset.dim() != 1 or reset.shape[0] != x.shape[0]):
+    check_tensor("reset", reset)
+    if reset.dim() != 1 or reset.shape[0] != x.shape[0]:
         raise ValueError(f"`reset` must have shape (B={x.shape[0]},), got {tuple(reset.shape)}")
-    check_reset(reset[:, None] if isinstance(reset, Tensor) else reset, None, x[:, None])
+    check_reset(reset[:, None], None, x[:, None])
 
 
 def _unit_words(name: str, value: Tensor, shape: tuple[int, ...], input_kind: str | None) -> str:
