@@ -154,8 +154,6 @@ def test_a_unit_of_ones_own_that_cannot_be_made_without_memory_loads(tmp_path, m
 def test_a_model_without_values_is_not_saved(tmp_path):
     with torch.device("meta"):
         model = SequenceModel(dataclasses.replace(CONFIG))
-    with pytest.raises(
-        ValueError, match=r"`encoder.weight` must have a value to be saved, got a parameter on the meta"
-    ):
+    with pytest.raises(ValueError, match=r"`encoder.weight` must have a value to be saved, got a parameter on"):
         model.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []

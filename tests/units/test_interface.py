@@ -1,6 +1,7 @@
 """The interface of `torch.nn.GRU`: its documentation's example, its errors in its words, its attributes, a swap."""
 
 import re
+import warnings
 
 import pytest
 import torch
@@ -177,6 +178,12 @@ def test_a_model_written_against_gru_trains_unchanged(rnn):
 
 X = torch.zeros(5, 2, M)  # time first, as is torch's default
 LONG = pack_padded_sequence(torch.zeros(5, 2, M + 1), [5, 3])
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # that torch may change them
+    NESTED, JAGGED = (
+        torch.nested.nested_tensor([torch.zeros(5, M), torch.zeros(3, M)], layout=layout)
+        for layout in (torch.strided, torch.jagged)
+    )
 CALLS = {
     "rank": ([torch.zeros(2, 5, 4, 4)], {}, ValueError, r"`input` must have 2 or 3 axes, got \(2, 5, 4, 4\)"),
     "rank one": ([torch.zeros(4)], {}, ValueError, r"`input` must have 2 or 3 axes, got \(4,\)"),
@@ -323,6 +330,22 @@ BAD = {
         ValueError,
         r"`input` must hold steps \(N, M\), got \(8, 4, 1\)",
     ),
+    "sparse": ([X.to_sparse()], {}, TypeError, "`input` must be a dense tensor, got one of layout torch.sparse_coo"),
+    "nested": ([NESTED], {}, TypeError, "`input` must be a dense tensor, got a nested tensor"),
+    "jagged": ([JAGGED], {}, TypeError, "`input` must be a dense tensor, got a nested tensor"),
+    "sparse reset": (
+        [X],
+        {"reset": torch.ones(2, 5, dtype=torch.bool).to_sparse()},
+        TypeError,
+        "`reset` must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    "sparse lengths": (
+        [X],
+        {"lengths": torch.tensor([5, 3]).to_sparse()},
+        TypeError,
+        "`lengths` must be a dense tensor, got one of layout torch.sparse_coo",
+    ),
+    "sparse state": ([X, "sparse"], {}, TypeError, "must be a dense tensor, got one of layout torch.sparse_coo"),
     "state type": ([X, 0.0], {}, TypeError, "`hx` must be a"),
     "state dtype": ([X, "int"], {}, TypeError, "must have dtype torch"),
     "state device": ([X, "meta"], {}, ValueError, "must be on the device of the input, cpu, got meta"),
@@ -336,7 +359,8 @@ def test_bad_input_is_refused_by_name(name, case):
     unit = UNITS[name](M, D)
     if state and isinstance(state[0], str):
         kind, (_, h) = state[0], unit(X)
-        state = [each(lambda v: v.abs().int() if kind == "int" else v.detach().to(kind), h)]
+        change = {"int": lambda v: v.abs().int(), "sparse": lambda v: v.detach().to_sparse()}
+        state = [each(change.get(kind, lambda v: v.detach().to(kind)), h)]
     before = {key: value.clone() for key, value in unit.state_dict().items()}
     with pytest.raises(error, match=message):
         unit(input, *state, **options)
