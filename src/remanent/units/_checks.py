@@ -67,7 +67,7 @@ def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight:
         cell: whether torch's words are those of its cells.
     """
     if value.shape[-1] != M:
-        expected = ", ".join((*axes[:-1], f"M={M}"))
+        expected = ", ".join((*axes[:-1], f"M={M}")) if len(axes) > 1 else f"M={M},"
         words = f"input.size(-1) must be equal to input_size. Expected {M}, got {value.shape[-1]}"
         if cell:
             words = f"input has inconsistent input_size: got {value.shape[-1]} expected {M}"
