@@ -86,7 +86,7 @@ def read_json(path: Path) -> dict[str, Any]:
         raise FileNotFoundError(f"`{path.name}` must be a file in {path.parent}, got none")
     try:
         value = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also a number or a depth that no configuration needs
         raise ValueError(f"{path} must hold JSON, got {error}") from None
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")

@@ -28,7 +28,15 @@ def check_range(
         raise ValueError(f"`{name}` must be in {rule}, got {value}")
 
 
+def check_bool(name: str, value: bool) -> None:
+    """Raises unless an option is true or false; a word such as "false" would be taken as true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a bool, got {value!r}")
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises unless an option is one of its choices."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str, one of {', '.join(choices)}, got {value!r}")
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")

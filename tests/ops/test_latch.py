@@ -292,6 +292,14 @@ BAD = [
     ({"width": 0.0}, ValueError, r"`width` must be in \(0, inf\), got 0.0"),
     ({"width": float("inf")}, ValueError, r"`width` must be in \(0, inf\), got inf"),
     ({"backend": "fast"}, ValueError, "`backend` must be one of auto, reference, portable, cpu, gpu, got 'fast'"),
+    ({"backend": ["cpu"]}, TypeError, r"`backend` must be a str, got \['cpu'\]"),
+    ({"backend": None}, TypeError, "`backend` must be a str, got None"),
+    (
+        {"candidate": torch.zeros(2, 4, 3).to_sparse()},
+        TypeError,
+        r"`candidate` must be a dense tensor",
+    ),
+    ({"alpha": torch.ones(3).to_sparse()}, TypeError, r"`alpha` must be a dense tensor, got .*sparse_coo"),
 ]
 
 

@@ -155,6 +155,8 @@ def test_nothing_crosses_a_reset(backend):
             ValueError,
             "`backend` must be one of auto, reference, portable, cpu, gpu, got 'fast'",
         ),
+        ({"backend": ["cpu"]}, TypeError, r"`backend` must be a str, got \['cpu'\]"),
+        ({"value": torch.zeros(2, 4, 3).to_sparse()}, TypeError, r"`value` must be a dense tensor, got .*sparse_coo"),
     ],
 )
 def test_bad_input_is_refused_by_name(change, error, message):

@@ -15,7 +15,7 @@ from remanent._allocator import reuse_freed_memory
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
