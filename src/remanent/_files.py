@@ -21,12 +21,18 @@ OLD = 86_400.0
 """The seconds after which a file or folder that is not whole yet is one that a killed process left."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, new: bool = False) -> None:
     """Writes a file so that it exists whole or not at all, whenever the process ends.
 
     A process that is killed meanwhile leaves a hidden file; a write of the same file removes it once it is a day old.
 
+    Args:
+        path: the file.
+        content: what it will hold.
+        new: whether the file must not exist yet, not even if another process has written it a moment before.
+
     Raises:
+        FileExistsError: `new` is set, and the file exists.
         OSError: the folder cannot be written.
     """
     _remove_old(path)
@@ -37,7 +43,10 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        if new:
+            _name_new(Path(temporary), path)
+        else:
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -95,6 +104,18 @@ def partial_folders(path: Path) -> list[Path]:
     """The hidden folders beside a path in which `new_folder` began to make it, here or in a process that was killed."""
     name = re.compile(rf"\.{re.escape(path.name)}\.{RANDOM}(\.part)?")
     return [each for each in path.parent.glob(".*") if name.fullmatch(each.name) and each.is_dir()]
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Gives a file its name, which no file may have; a rename would replace that file."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} must not exist yet, got a file that was written meanwhile") from None
+    except OSError:  # the system has no hard links
+        path.touch(exist_ok=False)
+        temporary.replace(path)
+    temporary.unlink(missing_ok=True)
 
 
 def _remove_old(path: Path) -> None:

@@ -3,19 +3,22 @@
 import hashlib
 import json
 import os
+import re
 import socket
 import uuid
 from pathlib import Path
 from typing import Any
 
 from remanent.records.record import RECORD_FILE, Record
-from remanent.training.checkpoints import INDEX
+from remanent.training.checkpoints import FILE, INDEX
 
 OWNER = "owner.json"
 """The file that names the process which owns the run; every other process leaves the run alone."""
 SECONDS = "seconds.json"
 """The file that says how long the run had trained when it was last copied."""
 CHECKPOINTS = "checkpoints"
+PARTIAL = re.compile(r"\..+\.[^/]+-\d+-[0-9a-f]{32}")
+"""The name of a file before it is whole: its own name, then host, process and a random number."""
 
 
 class Storage:
@@ -50,7 +53,7 @@ class Storage:
         """Makes this process the owner of the run; the owner before notices when it next copies."""
         self.files.makedirs(self.root, exist_ok=True)
         for path in self.files.find(self.root):
-            if Path(path).name.startswith("."):  # part of a file, left by a process that was killed
+            if PARTIAL.fullmatch(Path(path).name):  # left by a process that was killed
                 self.files.rm_file(path)
         self._put(OWNER, json.dumps({"owner": self.mark}).encode())
 
@@ -89,8 +92,11 @@ class Storage:
             if self.sent.get(name) != digest:
                 self._put(name, files[name].read_bytes())
                 self.sent[name] = digest
+        if index not in files:  # the working copy was lost, and says nothing about what is needed
+            return
         for name in self._names():
-            if name.startswith(f"{CHECKPOINTS}/") and name not in files:
+            folder, _, last = name.rpartition("/")
+            if folder == CHECKPOINTS and FILE.fullmatch(last) and name not in files:
                 self.files.rm_file(self._path(name))
 
     def read(self, name: str) -> dict[str, Any] | None:
