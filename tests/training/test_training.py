@@ -21,7 +21,6 @@ from remanent.training import (
     RECIPES,
     Experiment,
     TrainingConfig,
-    checkpoints,
     evaluate,
     load_run,
     resume_run,
@@ -29,7 +28,7 @@ from remanent.training import (
 )
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
-from remanent.training.folder import write_model
+from remanent.training.folder import owned, write_model
 
 TINY = Experiment(
     CopyFirst(steps=20),
@@ -160,7 +159,7 @@ def test_a_run_that_another_process_finishes_first_keeps_its_weights(tmp_path, m
         monkeypatch.undo()
         resume_run(path, progress=False)  # another process, between the first look at the folder and its lock
         finished.update({p: p.read_bytes() for p in path.rglob("*") if p.is_file()})
-        with checkpoints.owned(path):
+        with owned(path):
             yield
 
     if first == "resumed":
