@@ -16,6 +16,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from cases import exhaustive, rarely
+from helpers import with_traps
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
@@ -444,7 +445,7 @@ FLAGS = ["--task.steps=30", "--model.hidden_size=8", "--training.batch_size=4", 
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "remanent", "train", *arguments]
+    return [sys.executable, "-P", "-m", "remanent", "train", *arguments]
 
 
 def test_one_process_heeds_sigterm_in_the_middle_of_an_epoch(tmp_path):
@@ -470,7 +471,10 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     folder = tmp_path / "run"
     flags = [*FLAGS, "--training.steps=60", "--training.checkpoint_every=20", "--quiet"]
     process = subprocess.Popen(
-        command("copy-first", "--out", str(folder), *flags, "--devices", "2"), stderr=subprocess.PIPE, text=True
+        command("copy-first", "--out", str(folder), *flags, "--devices", "2"),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=with_traps(tmp_path),
     )
     wait_for_steps(folder, 5)
     process.terminate()
@@ -484,6 +488,7 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
         capture_output=True,
         text=True,
         timeout=300,
+        cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{folder} is finished; score it with `remanent evaluate {folder}`.\n"

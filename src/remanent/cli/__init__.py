@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from remanent._allocator import reuse_freed_memory
+from remanent._launched import launched
 from remanent._plugins import import_modules
 from remanent._terminal import Terminated, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
@@ -65,7 +66,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _self() -> str:
     """The name before a message: the program, and the rank where several processes share a run."""
-    return "remanent" + (f": rank {os.environ['RANK']}" if "RANK" in os.environ else "")
+    try:
+        place = launched()
+    except ValueError:
+        place = None
+    return "remanent" + (f": rank {place.rank}" if place else "")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:

@@ -1,10 +1,10 @@
 """`remanent train`: trains a recipe in a new folder, or resumes an interrupted run."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remanent._launched import launched
 from remanent._plugins import import_hint, suggested
 from remanent.cli._shared import make_parser, with_data
 
@@ -28,7 +28,7 @@ def run(options: Any) -> int:
     from remanent.training.folder import is_finished, read_experiment
     from remanent.training.outcome import record_run
 
-    placed = Launch(**{name: options[name] for name in LAUNCHED})
+    placed, place = Launch(**{name: options[name] for name in LAUNCHED}), launched()
     if options.recipe is None:
         if options.out is not None:
             raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
@@ -37,7 +37,7 @@ def run(options: Any) -> int:
         experiment = _experiment(options)
         unit, seed = experiment.model.unit, experiment.training.seed
         folder = options.out or Path("runs") / f"{options.recipe}-{unit}-{seed}"
-    if placed.devices is not None and placed.devices > 1 and "WORLD_SIZE" not in os.environ:
+    if placed.devices is not None and placed.devices > 1 and place is None:
         if placed.devices % placed.time_shards:
             raise ValueError(f"`--time-shards` must divide --devices, {placed.devices}, got {placed.time_shards}")
         return _launch(options.arguments, placed, folder)
@@ -46,7 +46,7 @@ def run(options: Any) -> int:
         resume_run(folder, progress=not options.quiet, launch=placed)
     else:
         start_run(experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe)
-    if os.environ.get("RANK", "0") == "0":
+    if place is None or place.rank == 0:
         record_run(folder)
         end = "was finished already, and nothing was trained" if before else "is finished"
         print(f"{folder} {end}; score it with {suggested('evaluate', str(folder))}.")

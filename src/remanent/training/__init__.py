@@ -1,5 +1,6 @@
 """Training: recipes, runs that can be interrupted and resumed, scores at any length. Needs the extra `train`."""
 
+import remanent._lightning  # noqa: F401 - before all that imports Lightning
 from remanent.distributed import Launch
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent._terminal import Terminated
@@ -40,7 +39,7 @@ from remanent.training.folder import (
     write_model,
 )
 from remanent.training.seconds import note_resumed
-from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
 from remanent.training.tensorboard import ShowMemory
 
 
@@ -148,10 +147,11 @@ def _fit(
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
     writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
     module, data = ExperimentModule(experiment, ranks), TaskData(experiment.task, config, ranks)
-    with _quiet(config.threads):
-        trainer = pl.Trainer(
+    with _quiet(config.threads), rank_known(ranks):
+        trainer = RunTrainer(
             **place(ranks),
-            plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
+            plugins=[io, KnownRanks(ranks)],
+            default_root_dir=folder,  # Lightning looks there, in a job of SLURM, for the checkpoint of another run
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,
