@@ -103,10 +103,12 @@ def _main(arguments: list[str]) -> int:
 def _take_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Imports the modules that are named before the command; returns their names, and the other arguments."""
     modules: list[str] = []
-    while arguments[:1] == ["--import"]:
-        if len(arguments) < 2:
+    while arguments and arguments[0].partition("=")[0] == "--import":
+        option, *arguments = arguments
+        if option == "--import":
+            option, arguments = f"--import={''.join(arguments[:1])}", arguments[1:]
+        if not (name := option.partition("=")[2]):
             raise ValueError("`--import` must be given a module's name, got none")
-        modules.append(arguments[1])
-        arguments = arguments[2:]
+        modules.append(name)
     import_modules(modules)
     return modules, arguments

@@ -28,6 +28,8 @@ def run(options: Any) -> int:
     from remanent.training.folder import is_finished, read_experiment
     from remanent.training.outcome import record_run
 
+    if options.get("resume") is not None and options.recipe is not None:
+        raise ValueError(f"`RECIPE` must not be given with --resume, which reads the run's own, got {options.recipe!r}")
     placed, place = Launch(**{name: options[name] for name in LAUNCHED}), launched()
     if options.recipe is None:
         if options.out is not None:
@@ -92,10 +94,7 @@ def _recipe_in(arguments: list[str]) -> str | None:
 
     if arguments[:1] != ["train"] or {"-h", "--help"} & set(arguments[1:2]):
         return None
-    if "--resume" in arguments:
-        for recipe in RECIPES:
-            if recipe in arguments:
-                raise ValueError(f"`RECIPE` must not be given with --resume, which reads the run's own, got {recipe!r}")
+    if any(word.partition("=")[0] == "--resume" for word in arguments):
         return None
     if len(arguments) < 2:
         raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
