@@ -12,7 +12,15 @@ from typing import Any, NamedTuple
 from remanent._identity import UNCOUNTED
 from remanent.records.identity import options_that
 from remanent.report.groups import Column, Group, Row, spread
-from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.report.tables import (
+    DASH,
+    NOT_FINITE,
+    format_score,
+    format_spread,
+    latex_escape,
+    latex_table,
+    markdown_table,
+)
 from remanent.tasks.metrics import METRICS
 
 DEFAULT_THREADS = 1
@@ -109,7 +117,7 @@ def _score(row: Row, column: Column, metric: str) -> str:
         return DASH
     mean, std, count = spread(scores)
     if not math.isfinite(mean):
-        return "not finite"
+        return NOT_FINITE
     return format_spread(mean, std, metric) + (f" (of {count})" if count < len(row.done) else "")
 
 

@@ -1,11 +1,14 @@
 """Tables as Markdown and LaTeX text, and how a score is written in them."""
 
+import math
 from collections.abc import Sequence
 
 from remanent.tasks.metrics import METRICS
 
 DASH = "\u2013"
 """The dash between the ends of a range, which also stands in empty cells."""
+NOT_FINITE = "not finite"
+"""What stands for a score that is no number or infinite."""
 LATEX = {  # what stands for signs that LaTeX reads
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -22,15 +25,17 @@ def format_score(score: float, metric: str) -> str:
     >>> format_score(0.914, "accuracy"), format_score(0.0036, "mse")
     ('91.4 %', '0.0036')
     """
-    return format_spread(score, None, metric) + (" %" if METRICS[metric].is_share else "")
+    return format_spread(score, None, metric) + (" %" if METRICS[metric].is_share and math.isfinite(score) else "")
 
 
 def format_spread(mean: float, std: float | None, metric: str) -> str:
-    """A mean with its standard deviation; a share in percent, without the sign.
+    """A mean with its standard deviation; a share in percent, without the sign; words where it is not finite.
 
     >>> format_spread(0.914, 0.0051, "accuracy"), format_spread(0.0036, None, "mse"), format_spread(2e-5, 1e-6, "mse")
     ('91.4 ± 0.5', '0.0036', '2.00e-05 ± 1.00e-06')
     """
+    if not math.isfinite(mean):
+        return NOT_FINITE
     written = METRICS[metric]
     plain = written.is_share or mean == 0 or 1e-3 <= abs(mean) < 1e4
     style = f".{written.digits}f" if plain else ".2e"
