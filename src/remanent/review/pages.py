@@ -132,7 +132,7 @@ def _learning(by_unit: ByUnit) -> Section:
     options = {"score_name": f"validation {score.title}", "is_share": score.is_share, "chance": task.chance}
     figure = learning_curves(curves, title=task.name, **options)  # type: ignore[arg-type]
     ends = "; ".join(
-        f"{unit} ends at {format_score(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
+        f"{unit} ends at {_written(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
     )
     picture = Picture(
         figure, "Validation over training, in a band over seeds.", f"Lines of the validation score over steps: {ends}."
@@ -229,7 +229,11 @@ def _group_section(group: Group) -> Section:
 
 def _score(runs: Sequence[RunMeasures]) -> str:
     mean, std, _ = spread([run.score for run in runs])
-    return format_spread(mean, std, runs[0].experiment.task.metric)
+    return format_spread(mean, std, runs[0].experiment.task.metric) if math.isfinite(mean) else NOT_FINITE
+
+
+def _written(score: float, metric: str) -> str:
+    return format_score(score, metric) if math.isfinite(score) else NOT_FINITE
 
 
 def _horizon(run: RunMeasures) -> str:
@@ -263,9 +267,9 @@ def _steady(run: RunMeasures) -> str:
 
 def _footer(runs: Sequence[RunMeasures], notes: Sequence[str]) -> str:
     made = []
-    for run in runs:
-        packages = ", ".join(f"{name} {version}" for name, version in run.versions["packages"].items())
-        made.append(f"{packages}; Python {run.versions['python']}; {run.versions['processor']}")
+    for found in (run.versions for run in runs if run.versions is not None):
+        packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
+        made.append(f"{packages}; Python {found.python}; {found.processor}")
     return " ".join(
         ["Made by remanent report.", *(f"{text}." for text in dict.fromkeys(made)), *(f"{note}." for note in notes)]
     )
