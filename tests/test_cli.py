@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import io
 import json
 import math
 import shutil
@@ -235,6 +236,19 @@ def test_table_prints_or_writes_what_the_results_hold(tmp_path, monkeypatch, cap
     assert [(row["task"], float(row["mean"])) for row in rows] == [("copy-first", 0.5), ("copy-first", 0.6)]
     assert main(["table", "--format", "latex", "--task", "digits"]) == 0
     assert capsys.readouterr().out.startswith("% digits")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_an_encoding_without_a_sign_gets_another(tmp_path, monkeypatch, errors):
+    path = write(tmp_path / "grid.jsonl", [record(), record(seed=1), record(unit="\N{GREEK SMALL LETTER MU}\udcff")])
+    out = io.TextIOWrapper(io.BytesIO(), "ascii", errors=errors)
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["table", str(path)]) == 0
+    assert out.errors == errors
+    out.flush()
+    shown = out.buffer.getvalue()
+    assert b"0.5000 +/- 0.0000" in shown
+    assert b"| ?\xff |" in shown
 
 
 def test_table_imports_no_training(tmp_path):

@@ -1,6 +1,6 @@
 """Tables as Markdown and LaTeX text, and how a score is written in them."""
 
-import math
+import unicodedata
 from collections.abc import Sequence
 
 from remanent.tasks.metrics import METRICS
@@ -25,17 +25,15 @@ def format_score(score: float, metric: str) -> str:
     >>> format_score(0.914, "accuracy"), format_score(0.0036, "mse")
     ('91.4 %', '0.0036')
     """
-    return format_spread(score, None, metric) + (" %" if METRICS[metric].is_share and math.isfinite(score) else "")
+    return format_spread(score, None, metric) + (" %" if METRICS[metric].is_share else "")
 
 
 def format_spread(mean: float, std: float | None, metric: str) -> str:
-    """A mean with its standard deviation; a share in percent, without the sign; words where it is not finite.
+    """A mean with its standard deviation; a share in percent, without the sign.
 
     >>> format_spread(0.914, 0.0051, "accuracy"), format_spread(0.0036, None, "mse"), format_spread(2e-5, 1e-6, "mse")
     ('91.4 ± 0.5', '0.0036', '2.00e-05 ± 1.00e-06')
     """
-    if not math.isfinite(mean):
-        return NOT_FINITE
     written = METRICS[metric]
     plain = written.is_share or mean == 0 or 1e-3 <= abs(mean) < 1e4
     style = f".{written.digits}f" if plain else ".2e"
@@ -74,9 +72,33 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def latex_escape(text: str) -> str:
-    r"""Plain text as LaTeX.
+    r"""Plain text as LaTeX, in one line; what begins with [ or * is no option of the line before.
 
     >>> print(latex_escape("alpha_cmru, 91.4 ± 0.5 %"))
     alpha\_cmru, 91.4 $\pm$ 0.5 \%
     """
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    line = one_line(text)
+    return "{}" * line.startswith(("[", "*")) + "".join(LATEX.get(sign, sign) for sign in line)
+
+
+def markdown_escape(text: str) -> str:
+    r"""Plain text as Markdown, in one line, without HTML, links, code and the ends of a cell.
+
+    >>> print(markdown_escape("a|b <script> [x](y)"))
+    a\|b &lt;script> [x]\(y)
+    """
+    return one_line(text).replace("|", r"\|").replace("<", "&lt;").replace("`", r"\`").replace("](", r"]\(")
+
+
+def spreadsheet_escape(text: str) -> str:
+    """Plain text for a cell of CSV, which a spreadsheet does not take for a formula.
+
+    >>> spreadsheet_escape("=1+1"), spreadsheet_escape("bmru")
+    ("'=1+1", 'bmru')
+    """
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n")) else text
+
+
+def one_line(text: str) -> str:
+    """A text without the ends of its lines, and without control characters."""
+    return "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) not in ("Cc", "Cf"))
