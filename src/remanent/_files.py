@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -131,7 +132,24 @@ def _remove_old(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as indented JSON, whole."""
-    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_whole(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, which has neither NaN nor infinity: null stands for them.
+
+    >>> to_json({"score": float("nan"), "all": (1.0, float("inf"))})
+    '{"score": null, "all": [1.0, null]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -1,9 +1,9 @@
 """`remanent chip`: runs the model of a finished run on an emulated Cortex-M4, and measures what it costs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from remanent._files import to_json
 from remanent.cli._shared import make_parser
 
 
@@ -36,7 +36,7 @@ def run(options: Any) -> int:
     task = experiment.task
     found = measure_chip(model, task, weights=options.weights, examples=options.examples)
     if options.json:
-        print(json.dumps({"run": str(options.run), "weights": options.weights, **found._asdict()}))
+        print(to_json({"run": str(options.run), "weights": options.weights, **found._asdict()}))
         return 0
     table = Table("Cortex-M4", options.weights, title=str(options.run))
     title = METRICS[task.metric].title

@@ -42,7 +42,8 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     )
     try:
         with _quiet():
-            elastic_launch(config, sys.executable)("-m", "remanent", *arguments)
+            # -P: the working directory may hold a file that is named as a package which the program imports
+            elastic_launch(config, sys.executable)("-P", "-m", "remanent", *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:

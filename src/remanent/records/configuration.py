@@ -16,6 +16,8 @@ from remanent.units import UNITS, recurrence_of
 
 DATA_DIR = "data_dir"
 """The field of a task that names the folder of its data, which the command line gives as `--data-dir`."""
+MOST_THREADS = 1024
+"""The most torch threads: where the system cannot start them all, the process dies without a message."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ class TrainingConfig:
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
         seed: the seed of the weights and of every batch, at least 0.
-        threads: the number of torch threads, at least 1; the same number gives the same bits.
+        threads: the number of torch threads, from 1 to 1,024; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.
@@ -67,6 +69,7 @@ class TrainingConfig:
             check_at_least(name, getattr(self, name), 1)
         if self.batch_size % self.batch_parts:
             raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
+        check_range("threads", self.threads, 1, MOST_THREADS)
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")
         check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)

@@ -99,4 +99,4 @@ def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Secti
 
 
 def _part(name: str) -> str:
-    return (PARTS / name).read_text()
+    return (PARTS / name).read_text(encoding="utf-8")

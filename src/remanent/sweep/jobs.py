@@ -79,7 +79,7 @@ def work(job: Job) -> int:
     with claim:
         reuse_freed_memory()
         results = Path(job.results)
-        if sum(record.id == identity(job.config) for record in read_records(results).records) > job.known:
+        if sum(record.id == identity(job.config) for record in read_records(results, warn=True).records) > job.known:
             return 0
         aside = append_record(results, _measured(job, Path(job.folder)))
         if aside is not None:
@@ -101,8 +101,7 @@ def _work_on_storage(job: Job, address: str) -> int:
             return 0
         storage.claim()
         if storage.fetch():
-            before = storage.read(SECONDS) or {"seconds": 0.0}
-            note_resumed(folder, before["seconds"])
+            note_resumed(folder, storage.read_seconds())
 
         def copy() -> None:
             storage.copy()

@@ -1,5 +1,7 @@
 """A run: one folder from configuration to weights, which can be interrupted and resumes to the same bits."""
 
+import remanent._lightning  # isort: skip # noqa: F401 - before all that imports Lightning
+
 import os
 import signal
 from collections.abc import Callable
@@ -7,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytorch_lightning as pl
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from remanent._restore import generators_kept
 from remanent._terminal import Terminated
@@ -43,7 +44,7 @@ from remanent.training.folder import (
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.seconds import note_resumed
-from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
 
@@ -162,11 +163,11 @@ def _fit(
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
     writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
     module, data = ExperimentModule(experiment, ranks), TaskData(experiment.task, config, ranks)
-    with surroundings(config.threads):
-        trainer = pl.Trainer(
+    with surroundings(config.threads), rank_known(ranks):
+        trainer = RunTrainer(
             **place(ranks),
-            plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
-            default_root_dir=os.devnull,  # where Lightning finds no checkpoint of its own, left by a scheduler's job
+            plugins=[io, KnownRanks(ranks)],
+            default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,
