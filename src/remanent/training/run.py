@@ -1,5 +1,7 @@
 """A run: one folder from configuration to weights, which can be interrupted and resumes to the same bits."""
 
+import remanent._lightning  # isort: skip # noqa: F401 - before all that imports Lightning
+
 import logging
 import signal
 import warnings
