@@ -176,7 +176,7 @@ def test_numbers_are_what_they_look_like_and_empty_tables_set_nothing(tmp_path, 
     path.write_text(text)
     begun = []
     monkeypatch.setattr("remanent.training.start_run", lambda experiment, *others, **options: begun.append(experiment))
-    monkeypatch.setattr("remanent.training.outcome.record_run", lambda folder: None)
+    monkeypatch.setattr("remanent.training.record_run", lambda folder: None)
     assert main(["train", "copy-first", "--config", str(path), *flags]) == 0
     plain = RECIPES["copy-first"]()
     training = dataclasses.replace(plain.training, steps=10, learning_rate=1e-3)
