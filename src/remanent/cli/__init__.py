@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from remanent._allocator import reuse_freed_memory
 from remanent._launched import launched
 from remanent._plugins import import_modules
+from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
 from remanent.cli._shared import make_parser
@@ -45,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; an error of the user becomes one line on stderr, and the status 2."""
     shown, warnings.showwarning = warnings.showwarning, _show_warning  # type: ignore[assignment]
     try:
-        with writable_output():
+        with threads_kept(), writable_output():
             return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # a reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

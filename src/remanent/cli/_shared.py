@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from remanent._yaml import read_yaml
+from remanent.records.configuration import moved_files
 from remanent.tasks import Task
 
 PARSER_MODE = "remanent"
@@ -62,6 +63,5 @@ def with_data(task: Task, data_dir: str | None) -> Task:
     """The task, which reads its data from the folder that the user named."""
     if data_dir is None:
         return task
-    if not hasattr(task, "data_dir"):
-        raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
-    return dataclasses.replace(task, data_dir=data_dir)  # type: ignore[type-var]
+    values = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}  # type: ignore[arg-type]
+    return dataclasses.replace(task, **moved_files(type(task), values, data_dir))  # type: ignore[type-var]

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import to_json
-from remanent.cli._shared import make_parser, with_data
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -32,8 +32,8 @@ def run(options: Any) -> int:
     from remanent.tasks import METRICS
     from remanent.training import load_run
 
-    experiment, model = load_run(options.run)
-    task = with_data(experiment.task, options.data_dir)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
+    task = experiment.task
     found = measure_chip(model, task, weights=options.weights, examples=options.examples)
     if options.json:
         print(to_json({"run": str(options.run), "weights": options.weights, **found._asdict()}))

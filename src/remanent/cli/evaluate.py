@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import to_json
-from remanent.cli._shared import make_parser, with_data
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -48,9 +48,9 @@ def run(options: Any) -> int:
     from remanent.tasks import METRICS
     from remanent.training import evaluate, failing_length, load_run
 
-    experiment, model = load_run(options.run)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
     torch.set_num_threads(experiment.training.threads)
-    task = with_data(experiment.task, options.data_dir)
+    task = experiment.task
     table = Table(task.length_name, METRICS[task.metric].title)
     for length in options.length or [task.length]:
         score = evaluate(

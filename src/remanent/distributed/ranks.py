@@ -56,9 +56,16 @@ class Launch:
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError("`accelerator` must be cpu where torch finds no GPU, got gpu")
 
-    def advice(self, folder: Path, processes: int) -> str:
-        """The command that resumes a run with as many processes on a machine, launched in the same way."""
+    def advice(self, folder: Path, processes: int, data_dir: str | None = None) -> str:
+        """The command that resumes a run with as many processes on a machine, launched in the same way.
+
+        Args:
+            folder: the folder of the run.
+            processes: the number of processes on a machine.
+            data_dir: the folder that holds the data, where that is another one than the run began with.
+        """
         words = ["train", "--resume", str(folder)]
+        words += ["--data-dir", data_dir] if data_dir is not None else []
         words += ["--devices", str(processes)] if processes > 1 else []
         for name in ("strategy", "time_shards", "accelerator"):
             value = getattr(self, name)

@@ -95,7 +95,7 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
     module = write_c(model, name=name, weights=weights)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in module.sources.items():
-        write_whole(folder / file, text.encode())
+        write_whole(folder / file, text.encode(), new=True)
     return module
 
 

@@ -95,7 +95,7 @@ def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Secti
         latch=_part("latch.html"),
         script=_part("latch.js"),
     )
-    write_whole(path, page.encode())
+    write_whole(path, page.encode(), new=True)
 
 
 def _part(name: str) -> str:

@@ -12,6 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from remanent._allocator import reuse_freed_memory
+from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
@@ -140,7 +141,7 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
 def _train(job: Job, folder: Path, copy: Callable[[], None] | None) -> SequenceModel:
     """Trains a new run, or resumes one that was interrupted."""
     experiment, launch = Experiment.from_dict(job.config), Launch(accelerator="gpu" if job.gpus else "cpu")
-    for staged in folder.parent.glob(f".{folder.name}.*"):  # left by a process that was killed as it began
+    for staged in partial_folders(folder):  # left by a process that was killed as it began
         shutil.rmtree(staged)
     if not folder.exists():
         recipe = job.variant.recipe

@@ -11,7 +11,7 @@ from typing import Any
 
 from remanent.records.lines import parse_line
 from remanent.records.record import RECORD_FILE, Record, is_number
-from remanent.training.checkpoints import INDEX
+from remanent.training.checkpoints import FILE, INDEX
 
 OWNER = "owner.json"
 """The file that names the process which owns the run; every other process leaves the run alone."""
@@ -97,8 +97,11 @@ class Storage:
             if self.sent.get(name) != digest:
                 self._put(name, files[name].read_bytes())
                 self.sent[name] = digest
+        if index not in files:  # the working copy was lost, and says nothing about what is needed
+            return
         for name in self._names():
-            if name.startswith(f"{CHECKPOINTS}/") and name not in files:
+            folder, _, last = name.rpartition("/")
+            if folder == CHECKPOINTS and FILE.fullmatch(last) and name not in files:
                 self.files.rm_file(self._path(name))
 
     def read(self, name: str) -> dict[str, Any] | None:
