@@ -249,6 +249,14 @@ def test_table_imports_no_training(tmp_path):
         (["train", "mnist", "--data-dir", "taken"], "`data_dir` or REMANENT_DATA must hold the MNIST file"),
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
+        (["train", "copy-first", "--config", "twice.yaml"], "twice.yaml must hold YAML, got the key 'training' twice"),
+        (["train", "copy-first", "--config", "deep.yaml"], "deep.yaml must hold YAML, got nesting deeper than 16"),
+        (["train", "copy-first", "--config", "laughs.yaml"], "laughs.yaml must hold YAML, got an anchor in line 1"),
+        (["train", "copy-first", "--task.steps", "1:40"], "`--task.steps` must be a plain number, got '1:40'"),
+        (["train", "copy-first", "--task.steps=+010"], "`--task.steps` must be a plain number, got '+010'"),
+        (["train", "copy-first", "--training.anneal", "no"], "`--training.anneal` must be true or false, got 'no'"),
+        (["train", "copy-first", "--task.steps", "[" * 100_000], "an argument must have at most 8192 characters, got"),
+        (["grid", "--task", "copy-first", "--set", "task.steps=1:40"], "`steps` must be of type int, got '1:40'"),
         (["grid"], "`--task` must name at least one recipe (`remanent list` shows them), got none"),
         (["grid", "--task", "nope"], "`--task` must name a recipe (`remanent list` shows them), got 'nope'"),
         (["grid", "--task", "copyfirst"], "got 'copyfirst'; did you mean copy-first"),
@@ -298,6 +306,9 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     (tmp_path / "saved" / "model.json").write_text("{}")
     (tmp_path / "broken.jsonl").write_text("broken\n{}\n")
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
+    (tmp_path / "twice.yaml").write_text("training: {steps: 1}\ntraining: {seed: 3}\n")
+    (tmp_path / "deep.yaml").write_text(f"task: {'[' * 20_000}")
+    (tmp_path / "laughs.yaml").write_text("a: &a [x, x]\ntask: [*a, *a]\n")
     write(tmp_path / "grid.jsonl", [record()])
     write(tmp_path / "other.jsonl", [{"mse": 0.1}])
     before = sorted(tmp_path.rglob("*"))

@@ -169,8 +169,8 @@ def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: in
 
 
 def _typed(cls: type, name: str, text: str) -> Any:
-    """Reads a YAML scalar as the type of its field: 1e-3 is a number here, unlike in YAML, and "on" may be a word."""
-    import yaml
+    """Reads a YAML value as the type of its field; what is no YAML is a word."""
+    from remanent._yaml import YamlError, parse_yaml
 
     kind = {field.name: field.type for field in dataclasses.fields(cls)}.get(name)
     if kind is str:
@@ -181,6 +181,6 @@ def _typed(cls: type, name: str, text: str) -> Any:
         except ValueError:
             return text
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text, name)
+    except YamlError:
         return text
