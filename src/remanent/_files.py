@@ -13,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from remanent._json import parse_json
+
 Config = TypeVar("Config")
 RANDOM = "[a-z0-9_]{8}"
 """What `tempfile` makes names unique with."""
@@ -161,10 +163,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"`{path.name}` must be a file in {path.parent}, got none")
-    try:
-        value = json.loads(path.read_text())
-    except (ValueError, RecursionError) as error:  # also a number or a depth that no configuration needs
-        raise ValueError(f"{path} must hold JSON, got {error}") from None
+    value = parse_json(path.read_bytes(), str(path))
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value

@@ -14,7 +14,7 @@ from remanent._plugins import import_modules
 from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
-from remanent.cli._shared import make_parser
+from remanent.cli._shared import check_numbers, make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
 
@@ -40,6 +40,9 @@ COMMANDS = {
     "report": Command(report, "write an HTML page about runs and their memory", trains=True),
     "table": Command(table, "show results of grids and runs as tables"),
 }
+
+LONGEST = 8192
+"""The most characters of one argument, which deep brackets in it must not reach: the parser in C has no limit."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -93,8 +96,11 @@ def _main(arguments: list[str]) -> int:
         commands.add_subcommand(
             name, command.module.parser(arguments) if asked else make_parser(command.help), help=command.help
         )
+    if (longest := max(map(len, arguments), default=0)) > LONGEST:
+        raise ValueError(f"an argument must have at most {LONGEST} characters, got {longest}")
     options = parser.parse_args(arguments)
     command, chosen = COMMANDS[options.command], options[options.command]
+    check_numbers(arguments, chosen)
     if command.trains:
         reuse_freed_memory()
     chosen.modules = modules

@@ -23,13 +23,13 @@ def written(text: str, width: int = NAME) -> str:
     return f" {lines}" if lines.startswith("_") else lines
 
 
-def title(axes: Axes, text: str, **options: float) -> None:
+def title(axes: Axes, text: str, pad: float = 6.0) -> None:
     """Writes a title above the axes, for which the figure grows where it has several lines."""
     figure = axes.figure
     width, height = figure.get_size_inches()  # type: ignore[union-attr]
     lines = written(text, max(SHORTEST, round(TITLE * width / 8)))
     figure.set_size_inches(width, height + LINE * lines.count("\n"))  # type: ignore[union-attr]
-    axes.set_title(lines, **options)  # type: ignore[arg-type]
+    axes.set_title(lines, pad=pad)
 
 
 def legend(axes: Axes, handles: list[Artist] | None = None) -> None:

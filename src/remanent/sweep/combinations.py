@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any
 
 from remanent._plugins import import_hint
-from remanent._yaml import read_yaml
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.records.identity import identity
@@ -180,8 +179,8 @@ def _named(recipe: str, unit: str, seed: int, texts: dict[str, str], threads: in
 
 
 def _typed(cls: type, name: str, text: str) -> Any:
-    """Reads a YAML scalar as the type of its field: 1e-3 is a number here, unlike in YAML, and "on" may be a word."""
-    import yaml
+    """Reads a YAML value as the type of its field; what is no YAML is a word."""
+    from remanent._yaml import YamlError, parse_yaml
 
     kind = {field.name: field.type for field in dataclasses.fields(cls)}.get(name)
     if kind is str:
@@ -192,6 +191,6 @@ def _typed(cls: type, name: str, text: str) -> Any:
         except ValueError:
             return text
     try:
-        return read_yaml(text)
-    except yaml.YAMLError:
+        return parse_yaml(text, name)
+    except YamlError:
         return text
