@@ -18,7 +18,10 @@ def make_parser(description: str, prog: str | None = None, version: str | None =
 
     from remanent._yaml import YamlError, parse_yaml
 
-    set_loader(VALUES, lambda text, path=None: parse_yaml(text, str(path or "the value")), (YamlError,))
+    def load(text: str, path: Any = None) -> Any:
+        return parse_yaml(text, str(path or "the value"))
+
+    set_loader(VALUES, load, (YamlError,))
     return ArgumentParser(
         prog=prog, description=description, version=version, exit_on_error=False, allow_abbrev=False, parser_mode=VALUES
     )
