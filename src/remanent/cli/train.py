@@ -24,9 +24,7 @@ def parser(arguments: list[str]) -> Any:
 def run(options: Any) -> int:
     """Runs the command."""
     from remanent.distributed import Launch
-    from remanent.training import resume_run, start_run
     from remanent.training.folder import is_finished, read_experiment
-    from remanent.training.outcome import record_run
 
     placed = Launch(**{name: options[name] for name in LAUNCHED})
     if options.recipe is None:
@@ -41,6 +39,8 @@ def run(options: Any) -> int:
         if placed.devices % placed.time_shards:
             raise ValueError(f"`--time-shards` must divide --devices, {placed.devices}, got {placed.time_shards}")
         return _launch(options.arguments, placed, folder)
+    from remanent.training import record_run, resume_run, start_run  # the launcher would wait seconds for Lightning
+
     before = options.recipe is None and is_finished(folder)
     if options.recipe is None:
         resume_run(folder, progress=not options.quiet, launch=placed)

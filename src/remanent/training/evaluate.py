@@ -49,8 +49,6 @@ def evaluate(
     Raises:
         ValueError: a value is out of its range.
     """
-    from torchmetrics import MeanMetric
-
     size = task.split_size(split)
     count = size if examples is None else examples
     check_at_least("examples", count, 1)
@@ -58,7 +56,7 @@ def evaluate(
     if count > size:
         raise ValueError(f"`examples` must be at most the {size} of the {split} split, got {count}")
     metric = METRICS[task.metric]
-    score = MeanMetric(nan_strategy="disable").set_dtype(torch.float64)  # the default would leave NaN out of the mean
+    total = torch.zeros(2, dtype=torch.float64)  # of values by their weights, and of weights
     model.eval()
     for start in range(0, count, batch_size):
         stop = min(start + batch_size, count)
@@ -68,8 +66,9 @@ def evaluate(
             output, state = model(x if noise is None else noise(x), state)
             if target is not None:
                 tallies.append(metric.tally(output, target))
-        score.update(*metric.finish(torch.stack(tallies).sum(0)))
-    return float(score.compute())
+        values, weights = (part.double() for part in metric.finish(torch.stack(tallies).sum(0)))
+        total += torch.stack([(values * weights).sum(), weights.expand_as(values).sum()]).cpu()
+    return float(total[0] / total[1])
 
 
 @torch.inference_mode()
