@@ -1,6 +1,8 @@
 """Processes that stand by for the tests, joined in a gloo group: each call runs on all of them at once."""
 
 import multiprocessing
+import multiprocessing.forkserver
+import os
 import tempfile
 import traceback
 from pathlib import Path
@@ -13,10 +15,22 @@ PATIENCE = 300.0
 """Seconds after which a call is taken for a hang."""
 
 
+PRELOADED = (
+    *("team", "crew", "shard_calls"),
+    *("remanent.training.run", "remanent.ops.cpu.latch_kernels", "remanent.ops.cpu.linear_kernels"),
+    *("filelock", "safetensors.torch", "torch.utils.tensorboard"),
+)
+"""What the processes of tests import at their start, or while they train."""
+
+
 def forkserver():
-    """The server of which the processes of all tests are forked: it imports what they need once."""
+    """The server of which the processes of all tests are forked: it imports once what they need."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["team", "crew", "shard_calls"])
+    context.set_forkserver_preload(list(PRELOADED))
+    with pytest.MonkeyPatch.context() as patch:
+        # the server knows nothing of this process's `sys.path`, and passes over in silence what it does not find
+        patch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        multiprocessing.forkserver.ensure_running()
     return context
 
 

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import random
 import re
 import signal
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 import torch
@@ -16,6 +18,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from cases import exhaustive, rarely
+from helpers import with_traps
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
@@ -75,12 +78,41 @@ def float64():
     torch.set_default_dtype(torch.float32)
 
 
+def seconds_used(rank):
+    return time.process_time()
+
+
+def test_processes_of_tests_start_with_everything_imported():
+    """Else each of some hundred would import torch and Lightning by itself, for five seconds."""
+    assert together(1, seconds_used)[0] < 1.5
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory):
+    """The folder of a run on one process, to the end; each run is trained once."""
+    folders = {}
+
+    def make(run):
+        if run not in folders:
+            folder = tmp_path_factory.mktemp("alone") / "run"
+            start_run(run, folder, progress=False)
+            folders[run] = folder
+        return folders[run]
+
+    return make
+
+
+class Finished(NamedTuple):
+    folder: Path
+    seconds: float
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory):
-    """RUN on two processes, to the end."""
-    folder = tmp_path_factory.mktemp("undisturbed") / "run"
+    """RUN on two processes, to the end, and how long it took."""
+    folder, began = tmp_path_factory.mktemp("undisturbed") / "run", time.monotonic()
     assert together(2, train, RUN.to_dict(), folder, {}) == ["done"] * 2
-    return folder
+    return Finished(folder, time.monotonic() - began)
 
 
 LAUNCHES = [(2, {"strategy": "ddp"}), (2, {"time_shards": 2}), (4, {"time_shards": 2, "strategy": "fsdp"})]
@@ -123,12 +155,11 @@ def test_several_processes_train_what_one_does(tmp_path, float64, run, size, lau
         pytest.param("bmru+lru", {"time_shards": 2}, id="bmru+lru-time", marks=exhaustive),
     ],
 )
-def test_two_processes_give_the_losses_of_one_in_float32(tmp_path, unit, launch):
+def test_two_processes_give_the_losses_of_one_in_float32(tmp_path, alone, unit, launch):
     run = experiment("copy-first", unit, task__steps=100)
-    start_run(run, tmp_path / "one", progress=False)
     assert together(2, train, run.to_dict(), tmp_path / "several", launch) == ["done"] * 2
     assert len(losses(tmp_path / "several")) == 50
-    assert_same_training(tmp_path / "one", tmp_path / "several", atol=1e-5)
+    assert_same_training(alone(run), tmp_path / "several", atol=1e-5)
 
 
 @pytest.mark.parametrize("unit", ["fq_bmru", "min_lstm"])
@@ -174,9 +205,8 @@ def no_dropout():
     return dataclasses.replace(RUN.model, dropout=0.0)
 
 
-def test_no_process_drops_what_another_drops(tmp_path, undisturbed):
-    start_run(RUN, tmp_path / "one", progress=False)
-    assert not torch.allclose(losses(tmp_path / "one"), losses(undisturbed))
+def test_no_process_drops_what_another_drops(alone, undisturbed):
+    assert not torch.allclose(losses(alone(RUN)), losses(undisturbed.folder))
 
 
 def wait_for_steps(folder, count):
@@ -201,7 +231,7 @@ def test_sigterm_to_any_process_writes_a_checkpoint_and_all_leave(tmp_path, undi
     assert outcomes == [("Terminated", words)] * 2
     assert len(losses(folder)) == step
     assert together(2, train, RUN.to_dict(), folder, {}) == ["done"] * 2
-    assert_equal_bits(folder, undisturbed)
+    assert_equal_bits(folder, undisturbed.folder)
 
 
 def test_a_run_goes_on_with_other_numbers_of_processes_and_strategies(tmp_path):
@@ -223,26 +253,23 @@ def test_a_run_goes_on_with_other_numbers_of_processes_and_strategies(tmp_path):
 def test_killed_at_twenty_random_moments_a_run_ends_with_the_same_weights(tmp_path, undisturbed, seed, count):
     """Twenty in all: three of them in `make test`."""
     folder, draw = tmp_path / "run", random.Random(seed)
-    began = time.monotonic()
-    assert together(2, train, RUN.to_dict(), tmp_path / "timed", {}) == ["done"] * 2
-    whole = time.monotonic() - began
     kills = 0
     while kills < count:
         team = Team(2, train, RUN.to_dict(), folder, {})
         victim = draw.randrange(2)
-        time.sleep(draw.uniform(0, whole))
+        time.sleep(draw.uniform(0, undisturbed.seconds))
         team.send(victim, signal.SIGKILL)
         outcomes = team.outcomes(grace=10.0)
         team.close()
         kills += 1
         if (folder / "model.json").exists():  # killed too late: from the beginning
-            assert_equal_bits(folder, undisturbed)
+            assert_equal_bits(folder, undisturbed.folder)
             folder.rename(tmp_path / f"done-{kills}")
             continue
         assert "done" not in outcomes
         assert outcomes[victim] == -signal.SIGKILL
     assert together(2, train, RUN.to_dict(), folder, {}) == ["done"] * 2
-    assert_equal_bits(folder, undisturbed)
+    assert_equal_bits(folder, undisturbed.folder)
 
 
 def test_the_others_name_a_process_that_was_lost_and_end(tmp_path):
@@ -444,22 +471,31 @@ FLAGS = ["--task.steps=30", "--model.hidden_size=8", "--training.batch_size=4", 
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "remanent", "train", *arguments]
+    return [sys.executable, "-P", "-m", "remanent", "train", *arguments]
+
+
+def commanded(rank, said, alone, *arguments):
+    """Runs `remanent train` as a process that a launcher started, or as the only one; its words go into a folder."""
+    if alone:
+        for name in ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE"):
+            del os.environ[name]
+    sys.stdout, sys.stderr = ((said / f"{rank}.{name}").open("w", buffering=1) for name in ("out", "err"))
+    return main(["train", *arguments])
 
 
 def test_one_process_heeds_sigterm_in_the_middle_of_an_epoch(tmp_path):
     flags = [*FLAGS, "--training.steps=300", "--training.checkpoint_every=100", "--quiet"]
     whole, folder = tmp_path / "whole", tmp_path / "run"
-    process = subprocess.Popen(command("copy-first", "--out", str(folder), *flags), stderr=subprocess.PIPE, text=True)
+    team = Team(1, commanded, tmp_path, True, "copy-first", "--out", str(folder), *flags)
     wait_for_steps(folder, 130)
-    process.terminate()
-    _, said = process.communicate(timeout=200)
-    assert process.returncode == 143
+    team.send(0, signal.SIGTERM)
+    assert team.outcomes() == [143]
+    team.close()
     step = len(losses(folder))
     assert 130 <= step < 300
     assert step % 100, "the signal came at the end of an epoch, by chance"
     words = f"remanent: ended by SIGTERM after step {step} of 300; resume with `remanent train --resume {folder}`\n"
-    assert said == words
+    assert (tmp_path / "0.err").read_text() == words
     run = Experiment.from_dict(json.loads((folder / "config.json").read_text()))
     start_run(run, whole, progress=False)
     resume_run(folder, progress=False)
@@ -470,7 +506,10 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     folder = tmp_path / "run"
     flags = [*FLAGS, "--training.steps=60", "--training.checkpoint_every=20", "--quiet"]
     process = subprocess.Popen(
-        command("copy-first", "--out", str(folder), *flags, "--devices", "2"), stderr=subprocess.PIPE, text=True
+        command("copy-first", "--out", str(folder), *flags, "--devices", "2"),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=with_traps(tmp_path),
     )
     wait_for_steps(folder, 5)
     process.terminate()
@@ -479,14 +518,10 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     step = len(losses(folder))
     advice = f"ended by SIGTERM after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
     assert sorted(said.splitlines()) == [f"remanent: rank {rank}: {advice}" for rank in range(2)]
-    done = subprocess.run(
-        command("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet"),
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == f"{folder} is finished; score it with `remanent evaluate {folder}`.\n"
+    resumed = ("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet")
+    assert together(2, commanded, tmp_path, False, *resumed) == [0, 0]  # what a launcher starts, without its imports
+    end = f"{folder} is finished; score it with `remanent evaluate {folder}`.\n"
+    assert [(tmp_path / f"{rank}.out").read_text() for rank in range(2)] == [end, ""]
     assert len(losses(folder)) == 60
     assert json.loads((folder / "record.json").read_text())["recipe"] == "copy-first"
 

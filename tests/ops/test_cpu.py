@@ -1,7 +1,9 @@
 """The CPU kernels on several threads, processes and layouts: nothing depends on who does the work."""
 
+import errno
 import importlib
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -243,8 +245,6 @@ def test_python_threads_stand_in_where_torch_has_no_team(threads, monkeypatch):
 
 
 def run_apart(code, **environment):
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, check=False
     )
@@ -307,6 +307,48 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
 
     kernel = teams.compiled.__wrapped__(probe, torch.float32)
     assert kernel.address
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[:-5],
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+def test_a_damaged_cache_is_written_again(tmp_path, monkeypatch, kind, damage):
+    import numba
+
+    from remanent.ops.cpu.kernels import probe
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    teams.compiled.__wrapped__(probe, torch.float32)
+    (path,) = tmp_path.rglob(f"*{kind}")
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.warns(
+        UserWarning, match=r"Numba's files .*kernels\.probe-\* could not be used .*have been written again"
+    ):
+        assert teams.compiled.__wrapped__(probe, torch.float32).address
+    assert teams.compiled.__wrapped__(probe, torch.float32).address  # without a warning
+
+
+def test_a_full_disk_is_named_and_kernels_still_run(tmp_path, monkeypatch):
+    import numba
+    from numba.core.caching import IndexDataCacheFile
+
+    from remanent.ops.cpu.kernels import probe
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(IndexDataCacheFile, "_save_index", fail)
+    with pytest.warns(
+        UserWarning, match=rf"Numba's files {tmp_path}/.*kernels\.probe-\* could not be used .*No space left"
+    ):
+        assert teams.compiled.__wrapped__(probe, torch.float32).address
 
 
 def test_import_and_first_call_bring_in_no_compiler_of_torch():

@@ -147,6 +147,8 @@ def test_nothing_crosses_a_reset(cell, diagonal, backend):
         ),
         ({"cell": "rnn"}, ValueError, "`cell` must be one of brc, gru, lstm, got 'rnn'"),
         ({"backend": "cpu"}, ValueError, "`backend` must be one of reference, portable, got 'cpu'"),
+        ({"backend": ["portable"]}, TypeError, r"`backend` must be a str, one of .*, got \['portable'\]"),
+        ({"cell": None}, TypeError, "`cell` must be a str, one of brc, gru, lstm, got None"),
     ],
 )
 def test_bad_input_is_refused_by_name(changed, error, message):

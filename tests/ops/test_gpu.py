@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from cases import rarely
+from cases import case_id, rarely
 from helpers import assert_close
 from remanent.ops import latch_scan, linear_scan
 from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
@@ -183,6 +183,15 @@ def test_latch_equals_reference_at_any_length(T, fill, reset, monkeypatch):
     check_latch(latch_case(T, torch.float32, reset=reset, broadcast=reset))
 
 
+def in_turn(values, others):
+    """Each value with one of two others, in turn; their whole product in `make test-all`."""
+    return [
+        (value, other) if (i + j) % 2 else rarely(value, other)
+        for i, value in enumerate(values)
+        for j, other in enumerate(others)
+    ]
+
+
 @pytest.mark.usefixtures("kernels")
 @PIECES
 @pytest.mark.parametrize("epsilon", [0.0, 0.3])
@@ -202,15 +211,13 @@ def test_a_linear_scan_with_a_state_for_each_reset_equals_the_reference(dtype, f
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", REAL, ids=str)
-@pytest.mark.parametrize("broadcast", [False, True], ids=["moving", "broadcast"])
+@pytest.mark.parametrize(("dtype", "broadcast"), in_turn(REAL, [False, True]), ids=case_id)
 def test_latch_equals_reference_in_any_dtype(dtype, broadcast):
     check_latch(latch_case(70, dtype, reset=not broadcast, broadcast=broadcast, B=1))
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("epsilon", [0.3, 1.0])
-@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize(("dtype", "epsilon"), in_turn(REAL, [0.3, 1.0]), ids=case_id)
 def test_latch_with_epsilon_equals_reference(dtype, epsilon):
     check_latch(latch_case(70, dtype, reset=epsilon < 1, broadcast=epsilon < 1, B=1), epsilon=epsilon)
 
@@ -290,8 +297,7 @@ def test_linear_equals_reference_at_any_length(T, fill, reset, monkeypatch):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("broadcast", [False, True], ids=["moving", "broadcast"])
+@pytest.mark.parametrize(("dtype", "broadcast"), in_turn(TOLERANCE, [False, True]), ids=case_id)
 def test_linear_equals_reference_in_any_dtype(dtype, broadcast):
     check_linear(linear_case(70, dtype, reset=not broadcast, broadcast=broadcast, B=1))
 

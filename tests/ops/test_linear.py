@@ -86,10 +86,12 @@ def test_a_state_for_each_reset_equals_the_reference(backend, dtype):
         assert not grads["reset_state"][~inputs["reset"]].any()
 
 
-@pytest.mark.parametrize("backend", RUNS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
-@pytest.mark.parametrize("reset", [False, True, "each"], ids=["plain", "reset", "each"])
-@pytest.mark.parametrize("broadcast", [False, True])
+@crossed(
+    broadcast=[False, True],
+    reset=[False, True, "each"],
+    dtype=[torch.float64, torch.complex128],
+    backend=RUNS,
+)
 def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
     inputs = case(5, dtype, reset=reset, broadcast=broadcast, B=2, D=2)
     mask = inputs.pop("reset", None)
@@ -153,6 +155,8 @@ def test_nothing_crosses_a_reset(backend):
             ValueError,
             "`backend` must be one of auto, reference, portable, cpu, gpu, got 'fast'",
         ),
+        ({"backend": ["cpu"]}, TypeError, r"`backend` must be a str, got \['cpu'\]"),
+        ({"value": torch.zeros(2, 4, 3).to_sparse()}, TypeError, r"`value` must be a dense tensor, got .*sparse_coo"),
     ],
 )
 def test_bad_input_is_refused_by_name(change, error, message):

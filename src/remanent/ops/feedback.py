@@ -10,7 +10,16 @@ from remanent.ops import reference
 from remanent.ops.arguments import REAL_DTYPES, InitialStates
 from remanent.ops.checks import check_companion, check_reset, check_sequence
 from remanent.ops.feedback_cells import CELLS, feed, feed_backward
-from remanent.ops.operators import define, in_transforms, no_gradients, save_call, saved_call, schema_of
+from remanent.ops.operators import (
+    define,
+    in_forward_mode,
+    in_transforms,
+    no_gradients,
+    refuse_forward_mode,
+    save_call,
+    saved_call,
+    schema_of,
+)
 from remanent.ops.portable import previous_states
 
 BACKENDS = ("reference", "portable")
@@ -70,11 +79,15 @@ def feedback_scan(
     check_reset(reset, reset_state if reset is None else None, value)
     if reset_state is not None:
         check_companion("reset_state", reset_state, value, {f"(W={W},)": (W,), f"(B={B}, T={T}, W={W})": (B, T, W)})
-    if backend == "auto":
-        backend = "reference" if in_transforms() and not torch.compiler.is_compiling() else "portable"
-    check_choice("backend", backend, BACKENDS)
     call = FeedbackCall(value, weight, bias, h0, reset, reset_state, cell)
-    return _operator(*call) if backend == "portable" else _feedback_scan(*call)
+    if backend == "auto":
+        transformed = in_forward_mode(call) or (in_transforms() and not torch.compiler.is_compiling())
+        backend = "reference" if transformed else "portable"
+    check_choice("backend", backend, BACKENDS)
+    if backend == "reference":
+        return _feedback_scan(*call)
+    refuse_forward_mode("feedback_scan", call)
+    return _operator(*call)
 
 
 class FeedbackCall(NamedTuple):

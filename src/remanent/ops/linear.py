@@ -49,8 +49,9 @@ def linear_scan(
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
         reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None.
-        backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
-            (Triton), or "auto" for the fastest that runs on the device.
+        backend: "reference" (time loop, which alone has a forward-mode derivative), "portable" (plain PyTorch, any
+            device), "cpu" (Numba), "gpu" (Triton), or "auto" for the fastest that runs on the device and has the
+            derivatives that are taken.
         group: the processes that hold a part of the time each, in the order of their ranks: a
             `torch.distributed` process group, or a device mesh of one dimension. All of them must call the scan,
             and its backward pass, in the same order.
@@ -91,7 +92,8 @@ def _check(call: LinearCall, *, may_be_empty: bool = False) -> None:
 
 
 def _run(call: LinearCall) -> Tensor:
-    if call.backend != "reference":
+    in_loop = call.backend == "auto" and operators.in_forward_mode(call)  # the operator has no forward-mode derivative
+    if call.backend != "reference" and not in_loop:
         return _scan(*call)
     return reference.linear_scan(call.decay, call.value, call.h0, reset=call.reset, reset_state=call.reset_state)
 

@@ -247,14 +247,15 @@ def join_state(
     dtype: torch.dtype,
     parts: int,
     input_kind: str | None = None,
+    cell: str | None = None,
 ) -> Tensor:
     """One tensor (..., W) from a user's state, whose parts are checked as `check_state` does."""
     if parts == 1:
-        return check_state(name, state, shape, axes, dtype, like, input_kind)
+        return check_state(name, state, shape, axes, dtype, like, input_kind, cell)
     if not isinstance(state, tuple | list) or len(state) != parts:
         raise TypeError(f"`{name}` must be a tuple of {parts} tensors, got {type(state).__name__}")
     named = [(f"{name}[{i}]", part) for i, part in enumerate(state)]
-    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind) for n, part in named], dim=-1)
+    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind, cell) for n, part in named], dim=-1)
 
 
 def split_state(h: Tensor, parts: int) -> State:
