@@ -179,7 +179,7 @@ def test_packed_sequences_are_timed_beside_padded_ones_and_their_memory_is_measu
 
 
 def test_a_packed_layer_needs_at_most_three_times_its_input():
-    """What is allocated at once, beside 20,000 steps of 2 D features, where a padded batch would need 200 times as much."""
+    """What is allocated at once, for 25,100 steps of 2 D features; a padded batch has 200 times as many."""
     bytes_of = packed.packed_input(256, 20_000, 64)
     run = packed.packed_forward("BMRU", bytes_of, 32)
     run()

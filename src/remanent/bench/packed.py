@@ -31,10 +31,10 @@ LAYERS: dict[str, Callable[..., nn.Module]] = {
 
 
 def time_packed(settings: Settings) -> list[Row]:
-    """Times both passes of layers of D channels on 2 D features, packed and padded, and measures the forward pass's memory.
+    """Times both passes of layers of D channels on 2 D features, packed and padded, and measures the memory.
 
-    The ratio "over padded" of `nn.GRU` is what skipping the padding leaves of its time; "memory over input" counts what the
-    forward pass needs beside its input, its output included.
+    The ratio "over padded" is what leaving out the padding leaves of a layer's time; "memory over input" counts what
+    the forward pass needs beside its input, its output included.
     """
     rows: list[Row] = []
     for B, T, D in QUICK_SHAPES if settings.quick else SHAPES:

@@ -1,7 +1,7 @@
 """A process that prints by how many bytes the memory of a case grows.
 
-It is run as `python -m remanent.bench.peak_memory CASE B T D THREADS ALLOCATOR`, the last one "default" or "reuse". A case
-of the section on packed sequences is "packed" and a layer; T is then the length of the longest sequence.
+It is run as `python -m remanent.bench.peak_memory CASE B T D THREADS ALLOCATOR`, the last one "default" or "reuse". A
+case of the section on packed sequences is "packed" and a layer; T is then the length of the longest sequence.
 """
 
 import resource
