@@ -34,6 +34,12 @@ def check_bool(name: str, value: bool) -> None:
         raise TypeError(f"`{name}` must be a bool, got {value!r}")
 
 
+def check_text(name: str, value: str | None) -> None:
+    """Raises unless an option is a str or None."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str or None, got {value!r}")
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises unless an option is one of its choices."""
     if not isinstance(value, str):

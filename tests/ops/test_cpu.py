@@ -49,6 +49,15 @@ def inputs_of(shape, seed=0, reset=False):
     return gates, torch.rand(D, generator=draw, dtype=torch.float64), more
 
 
+def state_for_each_reset(more):
+    """The same resets, each to a state of its own."""
+    if "reset" not in more:
+        return more
+    (B, T), D = more["reset"].shape, more["h0"].shape[1]
+    draw = torch.Generator().manual_seed(2)
+    return more | {"reset_state": torch.randn(B, T, D, generator=draw, dtype=more["h0"].dtype)}
+
+
 def both(scan, *tensors, reset=None, **more):
     leaves = [t.detach().requires_grad_() for t in tensors]
     named = {k: v.detach().requires_grad_() if isinstance(v, torch.Tensor) else v for k, v in more.items()}
@@ -58,9 +67,10 @@ def both(scan, *tensors, reset=None, **more):
     return states.detach(), torch.autograd.grad(states, wanted, weights)
 
 
-@crossed(epsilon=[0.0, 0.3], reset=[False, True], shape=SHAPES)
+@crossed(epsilon=[0.0, 0.3], reset=[False, True, "each"], shape=SHAPES)
 def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsilon):
-    gates, alpha, more = inputs_of(shape, reset=reset)
+    gates, alpha, more = inputs_of(shape, reset=bool(reset))
+    more = state_for_each_reset(more) if reset == "each" else more
     states, grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="cpu", **more)
     expected, expected_grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="portable", **more)
     assert torch.equal(states, expected)
@@ -68,9 +78,10 @@ def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsil
         assert_close(grad, wanted, 1e-12, "gradient")
 
 
-@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True], shape=SHAPES)
+@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True, "each"], shape=SHAPES)
 def test_linear_is_the_same_on_any_number_of_threads(threads, shape, reset, moves, dtype):
-    gates, decay, more = inputs_of(shape, reset=reset)
+    gates, decay, more = inputs_of(shape, reset=bool(reset))
+    more = state_for_each_reset(more) if reset == "each" else more
     candidate, threshold = gates.chunk(2, dim=-1)
     decay = (0.98 + 0.02 * (threshold.sigmoid() if moves else decay)).to(dtype)
     if dtype.is_complex:

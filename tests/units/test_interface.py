@@ -331,6 +331,18 @@ BAD = {
         ValueError,
         r"`reset` must have shape \(B=2, T=4\), got \(2, 5\)",
     ),
+    "reset state alone": (
+        [X],
+        {"reset_state": torch.zeros(1, 2, 5, D)},
+        ValueError,
+        "`reset_state` must come with `reset`, got `reset_state` alone",
+    ),
+    "reset state shape": (
+        [X],
+        {"reset": torch.zeros(2, 5, dtype=torch.bool), "reset_state": torch.zeros(1, 5, 2, D)},
+        ValueError,
+        r"`reset_state` must have shape \(1, B=2, T=5, D=6\), got \(1, 5, 2, 6\)",
+    ),
     "reset device": (
         [X],
         {"reset": torch.zeros(2, 5, dtype=torch.bool, device="meta")},

@@ -32,20 +32,23 @@ def close(actual, expected, tolerance):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
 
 
-COMPILED = [
-    *((name, "aot_eager", BOTH) for name in UNITS),  # the graphs, forward and backward, run as they are
-    *((name, "inductor", {}) for name in ("bmru", "lru", "nbrc")),  # as C++: one unit of every kind of scan
-    *(rarely(name, "inductor", BOTH) for name in UNITS),
+KINDS = ("bmru", "lru", "nbrc")
+"""One unit of every kind of scan."""
+COMPILED = [  # the graphs, forward and backward, run as they are, or as C++, of which each kernel takes g++ a second
+    *((name, "aot_eager", BOTH if name in KINDS else {}, None) for name in UNITS),
+    *((name, "inductor", {}, True) for name in KINDS),
+    *(rarely(name, "aot_eager", BOTH, None) for name in UNITS if name not in KINDS),
+    *(rarely(name, "inductor", BOTH if name in KINDS else {}, None) for name in UNITS),
 ]
 
 
 @compiles
-@pytest.mark.parametrize(("name", "backend", "options"), COMPILED, ids=case_id)
-def test_compiles_whole_forward_and_backward(name, backend, options):
+@pytest.mark.parametrize(("name", "backend", "options", "dynamic"), COMPILED, ids=case_id)
+def test_compiles_whole_forward_and_backward(name, backend, options, dynamic):
     torch.compiler.reset()
     unit = make(name, dtype=torch.float32, **options)
-    compiled = torch.compile(unit, fullgraph=True, backend=backend)
-    for T in (9, 12, 15):  # the second length compiles for any
+    compiled = torch.compile(unit, fullgraph=True, backend=backend, dynamic=dynamic)
+    for T in (9, 12, 15):  # the first length compiles for any if `dynamic`, else the second
         x, reset = batch(T=T, dtype=torch.float32)
         x.requires_grad_()
         results = []
@@ -97,13 +100,17 @@ def test_epsilon_changes_without_a_new_compilation(name):
             assert torch.equal(compiled(x)[0], unit(x)[0])
 
 
-EXPORTED = [(name, True) for name in UNITS]
-EXPORTED += [(name, False) if name in ("bmru", "lru", "nbrc") else rarely(name, False) for name in UNITS]
+EXPORTED = [
+    *((name, True, BOTH if name in KINDS else {}) for name in UNITS),
+    *((name, False, {}) for name in KINDS),
+    *(rarely(name, True, BOTH) for name in UNITS if name not in KINDS),
+    *(rarely(name, False, BOTH) for name in UNITS),
+]
 
 
-@pytest.mark.parametrize(("name", "masked"), EXPORTED)
-def test_exports_for_any_batch_and_length(name, masked):
-    unit = make(name, **BOTH)
+@pytest.mark.parametrize(("name", "masked", "options"), EXPORTED, ids=case_id)
+def test_exports_for_any_batch_and_length(name, masked, options):
+    unit = make(name, **options)
 
     class Model(nn.Module):
         def __init__(self):
@@ -426,6 +433,19 @@ def test_inference_mode_and_no_grad_give_the_same(name):
         close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
     with torch.inference_mode():
         close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
+
+
+@pytest.mark.parametrize("name", ["bmru", "alpha_cmru"])
+def test_checkpoint_computes_again_with_the_options_of_its_forward_pass(name):
+    unit = UNITS[name](M, D, num_layers=2, epsilon=0.7)
+    light = UNITS[name](M, D, num_layers=2, epsilon=0.7, checkpoint=True)
+    light.load_state_dict(unit.state_dict())
+    x, grads = torch.randn(20, 2, M), []
+    for model in (unit, light):
+        y, _ = model(x)
+        model.epsilon = 0.0
+        grads.append(torch.autograd.grad(y.square().sum(), list(model.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 @pytest.mark.parametrize("name", UNITS)

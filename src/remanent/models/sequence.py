@@ -187,7 +187,7 @@ class SequenceModel(nn.Module):
                 raise FileExistsError(f"`folder` must not hold a model yet, got {folder / name}")
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        write_whole(folder / WEIGHTS_FILE, save(weights))
+        write_whole(folder / WEIGHTS_FILE, save(weights), new=True)
         config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
         write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
 

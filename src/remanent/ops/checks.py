@@ -83,7 +83,7 @@ def check_initial(initial: InitialStates, like: Tensor) -> None:
 
 
 def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) -> None:
-    """Checks `reset` (B, T) and `reset_state` (D,) against the sequence `like` (B, T, D)."""
+    """Checks `reset` (B, T) and `reset_state` (D,) or (B, T, D) against the sequence `like` (B, T, D)."""
     B, T, D = like.shape
     if reset is None:
         if reset_state is not None:
@@ -97,7 +97,8 @@ def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) 
         raise ValueError(f"`reset` must have shape (B={B}, T={T}), got {_shape(reset)}")
     _check_device("reset", reset, like)
     if reset_state is not None:
-        check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
+        shapes: dict[str, tuple[int, ...]] = {f"(D={D},)": (D,), f"(B={B}, T={T}, D={D})": (B, T, D)}
+        check_companion("reset_state", reset_state, like, shapes)
 
 
 def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> Tensor:

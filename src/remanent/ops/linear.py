@@ -48,7 +48,7 @@ def linear_scan(
         value: $v$, (B, T, D); float32, float64, bfloat16, float16, complex64 or complex128.
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (D,), zeros if None.
+        reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None.
         backend: "reference" (time loop, which alone has a forward-mode derivative), "portable" (plain PyTorch, any
             device), "cpu" (Numba), "gpu" (Triton), or "auto" for the fastest that runs on the device and has the
             derivatives that are taken.
@@ -127,7 +127,8 @@ def _room_backward(*arguments: Any) -> LinearGradients:
     """Allocates the gradients."""
     call = LinearAdjointCall(*arguments)
     B, _, D = call.grad.shape
-    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), (D,)))
+    start = (D,) if call.reset_state is None else call.reset_state.shape
+    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), start))
     return LinearGradients(decay, operators.empty_sequence(call.states, D), h0, reset_state)
 
 
@@ -175,7 +176,7 @@ def _double_backward(ctx: Any, *tangents: Tensor) -> Any:
     else:
         fresh = call.reset[..., None]
         kept = torch.where(fresh, 0.0, grad_previous)
-        grad_start = torch.where(fresh, grad_previous, 0.0).sum((0, 1))
+        grad_start = torch.where(fresh, grad_previous, 0.0).sum_to_size(tangent.reset_state.shape)
     return operators.no_gradients(LinearAdjointCall)._replace(
         grad=forward,
         states=torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1),

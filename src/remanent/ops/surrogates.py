@@ -68,6 +68,45 @@ def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
     return _surrogate_sign(u, width) if torch.is_grad_enabled() else _sign(u, width)
 
 
+def select(gate: Tensor, written: Tensor, held: Tensor) -> Tensor:
+    r"""What is written where a gate is open, else what is held; never a product, which an infinity would make NaN.
+
+    Args:
+        gate: 1 where it is open, else 0, as `write_gate` gives it. Its gradient is that of the product
+            $z w + (1 - z) h$.
+        written: $w$, of the shape of `gate`.
+        held: $h$, of the shape of `gate`.
+
+    Returns:
+        The chosen values, bit for bit.
+
+    >>> select(torch.tensor([1.0, 0.0]), torch.tensor([2.0, torch.inf]), torch.tensor([torch.nan, -0.0])).tolist()
+    [2.0, -0.0]
+    """
+    if not torch.is_grad_enabled():
+        return torch.where(gate != 0, written, held)
+    return _Select.apply(gate, written, held)  # type: ignore[no-untyped-call]
+
+
+class _Select(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: Tensor, written: Tensor, held: Tensor) -> Tensor:
+        return torch.where(gate != 0, written, held)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gate, written, held = ctx.saved_tensors
+        grad, zero = grads[0], torch.zeros_like(grads[0])
+        is_open = gate != 0
+        return grad * (written - held), torch.where(is_open, grad, zero), torch.where(is_open, zero, grad)
+
+
 class GateCall(NamedTuple):
     """The arguments of the operator of the gate, in its order; both tensors have one shape."""
 

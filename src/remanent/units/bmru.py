@@ -63,6 +63,11 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         return self.epsilon == 0
 
     @property
+    def sums_in_order(self) -> bool:
+        """Whether a write adds to a part of the old state."""
+        return self.epsilon != 0
+
+    @property
     def finite_states(self) -> bool:
         r"""Whether states are $\pm\alpha$ and the initial one alone."""
         return self.epsilon == 0 and not self.alpha_from_input

@@ -46,7 +46,14 @@ class TorchRecurrence(Recurrence):
         return dtype
 
     def run(
-        self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
+        self,
+        p: Params,
+        x: Tensor,
+        h: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        *,
+        reset_state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`."""
         dtype = p["weight_ih"].dtype
@@ -54,7 +61,8 @@ class TorchRecurrence(Recurrence):
         hidden_end = lengths is not None and self.state_parts > 1  # torch returns a cell's state at the last step alone
         if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
-            states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
+            weights, options = (p["weight_hh"], p.get("bias_hh")), {"reset": reset, "reset_state": reset_state}
+            states = feedback_scan(values, *weights, h, cell=self.cell, **options)
             return self.readout(p, states, x), last_state(states, h, lengths)
         y, last = self.fused(p, x, h)
         y, last = y.to(dtype), last.to(dtype)
