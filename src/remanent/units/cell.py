@@ -135,7 +135,7 @@ def make_cell(
 
     >>> from remanent import BMRU
     >>> make_cell(BMRU)
-    <class 'remanent.units.bmru.BMRUCell'>
+    <class 'remanent.units.latching.bmru.BMRUCell'>
     """
     name = f"{unit.__name__}Cell"
     beside = [base for base in unit.__bases__ if not issubclass(base, nn.Module)]
