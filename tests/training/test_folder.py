@@ -162,10 +162,9 @@ def test_a_run_notices_that_its_text_has_changed(tmp_path, stage):
         shutil.rmtree(tmp_path / "run" / "checkpoints")
         (tmp_path / "run" / "checkpoints").mkdir()
         (tmp_path / "run" / "metrics.jsonl").unlink()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "text.txt").write_text(TEXT.replace("worst", "towsr"))  # of the same characters
-    with pytest.raises(ValueError, match=r"config.json must be of the run .* or .*other/text.txt has changed since"):
-        (load_run if stage == "finished" else resume_run)(tmp_path / "run", data_dir=str(tmp_path / "other"))
+    text.write_text(TEXT.replace("worst", "towsr"))  # of the same characters and the same length
+    with pytest.raises(ValueError, match=r"config.json must be of the run .* or .*text.txt has changed since"):
+        (load_run if stage == "finished" else resume_run)(tmp_path / "run")
 
 
 def test_a_relative_text_is_found_from_another_folder_and_from_another_place(tmp_path, monkeypatch, capsys):
@@ -179,6 +178,8 @@ def test_a_relative_text_is_found_from_another_folder_and_from_another_place(tmp
     experiment, model = load_run(tmp_path / "run")
     score = evaluate(model, experiment.task)
     (tmp_path / "here" / "text.txt").rename(tmp_path / "there" / "text.txt")
+    with pytest.raises(FileNotFoundError, match=r"`path` must name a text file, got .*here/text.txt"):
+        load_run(tmp_path / "run")
     assert main(["evaluate", str(tmp_path / "run"), "--data-dir", str(tmp_path / "there"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bits"] == pytest.approx(score)
     (tmp_path / "run" / "model.json").unlink()
