@@ -207,6 +207,27 @@ def test_resume(tmp_path, capsys):
     assert capsys.readouterr().out == f"{folder} {words}\n"
 
 
+def test_a_folder_may_be_called_what_others_read_as_commands(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "a::b [red] $x$")
+    short = ["--examples", "2"]
+    tiny = ["--draws", "1", "--noise", "0.1", "--input-noise", "--bits", "--out", "r::[red]"]
+    for words in (
+        ["evaluate", "RUN", *short],
+        ["robustness", "RUN", *short, *tiny],
+        ["export", "RUN", "--format", "c", "--out", "c::[red]"],
+        ["train", "--resume", "RUN"],
+        ["table", "RUN"],
+        ["report", "RUN", "-o", "page::[red].html"],
+    ):
+        assert main(["a::b [red] $x$" if word == "RUN" else word for word in words]) == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "r::[red] holds robustness.json" in shown
+    assert "c::[red] holds" in shown
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a::b [red] $x$", "r::[red]", "c::[red]", "page::[red].html"}
+
+
 def test_list(capsys):
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)

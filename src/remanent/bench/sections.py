@@ -87,7 +87,7 @@ def run_bench(
             results["rows"] += [dataclasses.asdict(row) for row in rows]
             write_json(folder / RESULTS_FILE, results)
             _draw(folder, name, rows)
-    console.print(f"{folder / RESULTS_FILE} has all numbers.")
+    console.print(f"{folder / RESULTS_FILE} has all numbers.", markup=False)
     return folder
 
 

@@ -96,9 +96,13 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     folder = Path(folder)
     path = folder / RECORD_FILE
     if path.exists():
-        return read_records(path).records[0]
+        found = read_records(path).records
+        if not found:
+            raise ValueError(f"{path} must hold the record of the run, got none")
+        return found[0]
     experiment, model = load_run(folder, data_dir=data_dir)
-    variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
+    recipe = read_json(folder / VERSIONS_FILE).get("recipe")
+    variant = variant_of(experiment, recipe if isinstance(recipe, str) else None)
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
     with owned(folder, seconds=WRITE_SECONDS):

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from remanent._files import read_json, write_json
+from remanent.records.record import is_number
 from remanent.training.folder import EXPERIMENT_FILE, METRICS_FILE, RESUMED_FILE
 
 
@@ -19,10 +20,17 @@ def note_resumed(folder: Path, seconds: float | None = None) -> None:
 
 
 def training_seconds(folder: Path, last: str) -> float:
-    """The seconds of training until a file of the run's folder was last written."""
+    """The seconds of training until a file of the run's folder was last written.
+
+    Raises:
+        ValueError: the note of when the run was resumed holds something else.
+    """
     note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
     if (folder / RESUMED_FILE).exists():
         note = read_json(folder / RESUMED_FILE)
+        for key in ("seconds", "began"):
+            if not is_number(note.get(key)):
+                raise ValueError(f"{folder / RESUMED_FILE} must hold a number `{key}`, got {note.get(key)!r}")
     if not (folder / last).exists():
         return note["seconds"]
     return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)
