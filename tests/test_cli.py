@@ -218,14 +218,13 @@ def test_a_folder_may_be_called_what_others_read_as_commands(finished, tmp_path,
         ["export", "RUN", "--format", "c", "--out", "c::[red]"],
         ["train", "--resume", "RUN"],
         ["table", "RUN"],
-        ["report", "RUN", "-o", "page::[red].html"],
     ):
         assert main(["a::b [red] $x$" if word == "RUN" else word for word in words]) == 0, capsys.readouterr().err
     shown = capsys.readouterr().out
     assert "r::[red] holds robustness.json" in shown
     assert "c::[red] holds" in shown
     names = {path.name for path in tmp_path.iterdir()}
-    assert names == {"a::b [red] $x$", "r::[red]", "c::[red]", "page::[red].html"}
+    assert names == {"a::b [red] $x$", "r::[red]", "c::[red]"}
 
 
 def test_list(capsys):
