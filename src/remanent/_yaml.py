@@ -11,7 +11,7 @@ DEEPEST = 16
 """The deepest nesting of lists and tables in a configuration."""
 
 
-class YamlError(yaml.YAMLError, ValueError):
+class YamlError(yaml.YAMLError, ValueError):  # type: ignore[misc]
     """Text that is not YAML, or is YAML that a configuration cannot need."""
 
 
@@ -42,7 +42,7 @@ def parse_yaml(text: str, where: str) -> Any:
         raise YamlError(f"{where} must hold YAML, got {' '.join(str(error).split())}") from None
 
 
-class _Loader(yaml.SafeLoader):
+class _Loader(yaml.SafeLoader):  # type: ignore[misc]
     """Builds values as `parse_yaml` says, in Python alone: the parser in C overflows the stack on deep nesting."""
 
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - none of version 1.1

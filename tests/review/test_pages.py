@@ -23,7 +23,7 @@ def train(folder, unit="bmru+lru", seed=0, task=None, recipe="copy-first"):
     base = RECIPES[recipe]()
     task = task or CopyFirst(steps=20)
     training = dataclasses.replace(base.training, steps=4, batch_size=4, checkpoint_every=2, threads=1, seed=seed)
-    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_heads=2)
+    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_layers=1, num_heads=2)
     start_run(dataclasses.replace(base, task=task, training=training, model=model), folder, progress=False)
     return folder
 

@@ -17,7 +17,6 @@ import pytest
 from cases import rarely
 from remanent.cli import main
 from remanent.records.record import RECORD_FILE
-from remanent.sweep import jobs
 from remanent.sweep.combinations import GridRun
 from remanent.sweep.grid import GridOptions, run_grid
 from remanent.sweep.jobs import Job, failure, work
@@ -29,7 +28,7 @@ from remanent.training.variants import Variant, experiment_for
 CHANGES = {
     "task.steps": 2,
     "model.hidden_size": 4,
-    "training.steps": 40,
+    "training.steps": 20,
     "training.batch_size": 2,
     "training.checkpoint_every": 5,
 }
@@ -150,7 +149,7 @@ def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, addre
     assert (record.id, record.status) == (RUN.id, "done")
     assert [test.length for test in record.tests] == [2, 20, 200, 2000]
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(jobs, "start_run", None)
+    monkeypatch.setattr("remanent.training.run.start_run", None)
     assert work(job(tmp_path, address)) == 0
     assert Storage(address, tmp_path).read_record() == record
 

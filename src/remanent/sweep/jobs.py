@@ -16,14 +16,13 @@ from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
 from remanent.training.folder import METRICS_FILE, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.run import resume_run, start_run
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
@@ -140,6 +139,8 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
 
 def _train(job: Job, folder: Path, copy: Callable[[], None] | None) -> SequenceModel:
     """Trains a new run, or resumes one that was interrupted."""
+    from remanent.training.run import resume_run, start_run  # with Lightning, which the grid itself does not need
+
     experiment, launch = Experiment.from_dict(job.config), Launch(accelerator="gpu" if job.gpus else "cpu")
     for staged in partial_folders(folder):  # left by a process that was killed as it began
         shutil.rmtree(staged)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple, Protocol
 from remanent._launched import VARIABLES, without
 from remanent.sweep.jobs import Job, work
 
+IMPORTED_LATE = ("remanent.training.run", "numba", "torch.utils.tensorboard", "safetensors.torch")
+"""What a run imports only once it trains, which takes seconds: the server of which runs are forked has it ready."""
 CAPACITY_AGE = 5.0
 """Seconds after which the size of a cluster is looked up again."""
 
@@ -85,7 +87,7 @@ class Processes:
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
-            self.context.set_forkserver_preload([__name__, *preload])
+            self.context.set_forkserver_preload([__name__, *IMPORTED_LATE, *preload])
 
     def room(self) -> int:
         """How many more processes may be started."""

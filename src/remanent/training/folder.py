@@ -11,7 +11,7 @@ from remanent._machine import versions
 from remanent._plugins import suggested
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
+from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import parse_line

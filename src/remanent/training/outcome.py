@@ -10,7 +10,7 @@ from remanent._files import read_json, write_whole
 from remanent._machine import commit, versions
 from remanent._restore import threads_set
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
