@@ -319,6 +319,8 @@ def test_table_imports_no_training(tmp_path):
         (["train", "copy-first", "--training.learning_rate=1:4.5"], "must be a plain number, got '1:4.5'"),
         (["evaluate", "nowhere", "--length", "12", "1:40"], "`--length` must be a plain number, got '1:40'"),
         (["train", "copy-first", "--training.threads", "100000"], "`threads` must be in [1, 1024], got 100000"),
+        (["train", "copy-first", "--devices", "100000"], "`devices` must be in [1, 1024], got 100000"),
+        (["bench", "scans", "--threads", "100000"], "`threads` must be in [1, 1024], got 100000"),
         (["train", "--resume=taken"], "`config.json` must be a file in taken, got none"),
         (["train", "--resume", "digits"], "the run's folder must exist, got digits"),
         (["train", "copy-first", "--resume=taken"], "`RECIPE` must not be given with --resume"),
