@@ -29,7 +29,7 @@ from remanent.units import (
     StepData,
     make_cell,
 )
-from remanent.units.bmru import BMRURecurrence
+from remanent.units.latching.bmru import BMRURecurrence
 
 
 @dataclass(eq=False)

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cases import exhaustive, rarely
+from helpers import with_traps
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.sweep.combinations import combinations, read_choices
@@ -136,6 +137,14 @@ def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, c
     assert main([*GRID[:-1], "2", "--seed", "0:3", "--set", "training.steps=2"]) == 0
     check_each_once(tmp_path, 3)
     assert capsys.readouterr().out.count(": mean squared error ") == 3
+
+
+@exhaustive
+def test_a_grid_executes_no_file_of_the_working_directory(tmp_path):
+    command = [sys.executable, "-P", "-m", "remanent", *GRID, "--set", "training.steps=2", "--quiet"]
+    done = subprocess.run(command, cwd=with_traps(tmp_path), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 done" in done.stdout
 
 
 def test_a_cluster_needs_ray(monkeypatch):

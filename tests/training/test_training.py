@@ -1,5 +1,6 @@
 """Training: a run is one folder, goes on to the same bits after a kill, and stops on NaN."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
@@ -15,9 +16,18 @@ from remanent import ModelConfig, SequenceModel
 from remanent.distributed.ranks import Ranks
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import derive_seed, read_whole
-from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, load_run, resume_run, start_run
+from remanent.training import (
+    RECIPES,
+    Experiment,
+    TrainingConfig,
+    evaluate,
+    load_run,
+    resume_run,
+    start_run,
+)
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
+from remanent.training.folder import owned, write_model
 
 TINY = Experiment(
     CopyFirst(steps=20),
@@ -134,6 +144,32 @@ def test_a_finished_run_is_only_read(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
     resume_run(tmp_path / "run", progress=False)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+
+
+@pytest.mark.parametrize("first", ["resumed", "started"])
+def test_a_run_that_another_process_finishes_first_keeps_its_weights(tmp_path, monkeypatch, first):
+    folder = tmp_path / "run"
+    finished = {}
+
+    @contextlib.contextmanager
+    def owned_after_another(path):
+        monkeypatch.undo()
+        resume_run(path, progress=False)  # another process, between the first look at the folder and its lock
+        finished.update({p: p.read_bytes() for p in path.rglob("*") if p.is_file()})
+        with owned(path):
+            yield
+
+    if first == "resumed":
+        start_run(TINY, folder, progress=False)
+        (folder / "model.json").unlink()
+    monkeypatch.setattr("remanent.training.run.owned", owned_after_another)
+    model = resume_run(folder, progress=False) if first == "resumed" else start_run(TINY, folder, progress=False)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == finished
+    assert finished[folder / "model.safetensors"]
+    assert not model.training
+    with pytest.raises(FileExistsError, match=r"the run must not be finished yet, got .*, which holds its model.json"):
+        write_model(folder, TINY, {}, None)
+    assert weights(folder) == finished[folder / "model.safetensors"]
 
 
 def test_a_folder_that_exists_is_never_reused(tmp_path):

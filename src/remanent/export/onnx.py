@@ -86,7 +86,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         checks.append(_compare_steps(model, graphs[1], files[1].name))
     folder.mkdir(parents=True, exist_ok=True)
     for file, graph in zip(files, graphs, strict=True):
-        write_whole(file, graph)
+        write_whole(file, graph, new=True)
     return checks
 
 
