@@ -98,7 +98,8 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     if path.exists():
         return _read_record(path)
     experiment, model = load_run(folder, data_dir=data_dir)
-    variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
+    recipe = read_json(folder / VERSIONS_FILE).get("recipe")
+    variant = variant_of(experiment, recipe if isinstance(recipe, str) else None)
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
     with owned(folder, seconds=WRITE_SECONDS):
