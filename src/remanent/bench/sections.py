@@ -15,6 +15,7 @@ from remanent._restore import generators_kept, threads_set
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
+from remanent.bench.packed import time_packed
 from remanent.bench.scans import time_floor, time_scans, time_threads
 from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
@@ -28,6 +29,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "threads": time_threads,
     "streaming": time_streaming,
     "length": time_length,
+    "packed": time_packed,
     "shards": time_shards,
 }
 """Section name to the function that times it."""

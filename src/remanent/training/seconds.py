@@ -23,14 +23,16 @@ def training_seconds(folder: Path, last: str) -> float:
     """The seconds of training until a file of the run's folder was last written.
 
     Raises:
-        ValueError: the note of when the run was resumed holds something else.
+        ValueError: the note of the last resume is corrupt.
     """
     note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
-    if (folder / RESUMED_FILE).exists():
-        note = read_json(folder / RESUMED_FILE)
-        for key in ("seconds", "began"):
-            if not is_number(note.get(key)):
-                raise ValueError(f"{folder / RESUMED_FILE} must hold a number `{key}`, got {note.get(key)!r}")
+    path = folder / RESUMED_FILE
+    if path.exists():
+        found = read_json(path)
+        for name in note:
+            if not is_number(found.get(name)):
+                raise ValueError(f"{path} must hold the number `{name}`, got {found.get(name)!r}")
+            note[name] = found[name]
     if not (folder / last).exists():
         return note["seconds"]
     return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)
