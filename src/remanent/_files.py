@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import os
 import re
 import shutil
@@ -12,6 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
+from remanent._json import parse_json
+
 Config = TypeVar("Config")
 RANDOM = "[a-z0-9_]{8}"
 """What `tempfile` makes names unique with."""
@@ -21,12 +24,18 @@ OLD = 86_400.0
 """The seconds after which a file or folder that is not whole yet is one that a killed process left."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, new: bool = False) -> None:
     """Writes a file so that it exists whole or not at all, whenever the process ends.
 
     A process that is killed meanwhile leaves a hidden file; a write of the same file removes it once it is a day old.
 
+    Args:
+        path: the file.
+        content: what it will hold.
+        new: whether the file must not exist yet, not even if another process has written it a moment before.
+
     Raises:
+        FileExistsError: `new` is set, and the file exists.
         OSError: the folder cannot be written.
     """
     _remove_old(path)
@@ -37,7 +46,10 @@ def write_whole(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        if new:
+            _name_new(Path(temporary), path)
+        else:
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -97,6 +109,18 @@ def partial_folders(path: Path) -> list[Path]:
     return [each for each in path.parent.glob(".*") if name.fullmatch(each.name) and each.is_dir()]
 
 
+def _name_new(temporary: Path, path: Path) -> None:
+    """Gives a file its name, which no file may have; a rename would replace that file."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} must not exist yet, got a file that was written meanwhile") from None
+    except OSError:  # the system has no hard links
+        path.touch(exist_ok=False)
+        temporary.replace(path)
+    temporary.unlink(missing_ok=True)
+
+
 def _remove_old(path: Path) -> None:
     """Removes what killed processes left of a path before it was whole, if that is long ago."""
     name = re.compile(rf"\.{re.escape(path.name)}\.{RANDOM}\.part")
@@ -110,7 +134,24 @@ def _remove_old(path: Path) -> None:
 
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as indented JSON, whole."""
-    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_whole(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, which has neither NaN nor infinity: null stands for them.
+
+    >>> to_json({"score": float("nan"), "all": (1.0, float("inf"))})
+    '{"score": null, "all": [1.0, null]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:
@@ -122,10 +163,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     if not path.is_file():
         raise FileNotFoundError(f"`{path.name}` must be a file in {path.parent}, got none")
-    try:
-        value = json.loads(path.read_text())
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} must hold JSON, got {error}") from None
+    value = parse_json(path.read_bytes(), str(path))
     if not isinstance(value, dict):
         raise ValueError(f"{path} must hold a JSON object, got {type(value).__name__}")
     return value

@@ -28,7 +28,21 @@ def check_range(
         raise ValueError(f"`{name}` must be in {rule}, got {value}")
 
 
+def check_bool(name: str, value: bool) -> None:
+    """Raises unless an option is true or false; a word such as "false" would be taken as true."""
+    if not isinstance(value, bool):
+        raise TypeError(f"`{name}` must be a bool, got {value!r}")
+
+
+def check_text(name: str, value: str | None) -> None:
+    """Raises unless an option is a str or None."""
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str or None, got {value!r}")
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises unless an option is one of its choices."""
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str, one of {', '.join(choices)}, got {value!r}")
     if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")

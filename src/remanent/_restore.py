@@ -1,5 +1,6 @@
-"""Global state of torch that a function changes for its own use, and gives back as it was."""
+"""State of torch and of the process that a function changes for its own use, and gives back as it was."""
 
+import os
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
@@ -13,14 +14,34 @@ def generators_kept() -> AbstractContextManager[None]:
 
 
 @contextmanager
-def threads_set(count: int) -> Iterator[None]:
-    """Sets the number of torch's threads within the context."""
+def threads_kept() -> Iterator[None]:
+    """Gives the number of torch's threads back as it was."""
     before = torch.get_num_threads()
-    torch.set_num_threads(count)
     try:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Sets the number of torch's threads within the context."""
+    with threads_kept():
+        torch.set_num_threads(count)
+        yield
+
+
+@contextmanager
+def variable_kept(name: str) -> Iterator[None]:
+    """Gives an environment variable back as it was, or removes it again."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
 
 
 @contextmanager

@@ -17,7 +17,8 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from cases import exhaustive, rarely
+from cases import case_id, exhaustive, rarely
+from helpers import with_traps
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
@@ -470,7 +471,7 @@ FLAGS = ["--task.steps=30", "--model.hidden_size=8", "--training.batch_size=4", 
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "remanent", "train", *arguments]
+    return [sys.executable, "-P", "-m", "remanent", "train", *arguments]
 
 
 def commanded(rank, said, alone, *arguments):
@@ -501,18 +502,31 @@ def test_one_process_heeds_sigterm_in_the_middle_of_an_epoch(tmp_path):
     assert_equal_bits(folder, whole)
 
 
-def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=exhaustive),
+    ],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path, number, status, words):
     folder = tmp_path / "run"
     flags = [*FLAGS, "--training.steps=60", "--training.checkpoint_every=20", "--quiet"]
     process = subprocess.Popen(
-        command("copy-first", "--out", str(folder), *flags, "--devices", "2"), stderr=subprocess.PIPE, text=True
+        command("copy-first", "--out", str(folder), *flags, "--devices", "2"),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=with_traps(tmp_path),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background processes ignore
     )
     wait_for_steps(folder, 5)
-    process.terminate()
+    process.send_signal(number)
     _, said = process.communicate(timeout=200)
-    assert process.returncode == 143
+    assert process.returncode == status
     step = len(losses(folder))
-    advice = f"ended by SIGTERM after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
+    assert (folder / "checkpoints" / f"step-{step}.ckpt").is_file()
+    advice = f"{words} after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
     assert sorted(said.splitlines()) == [f"remanent: rank {rank}: {advice}" for rank in range(2)]
     resumed = ("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet")
     assert together(2, commanded, tmp_path, False, *resumed) == [0, 0]  # what a launcher starts, without its imports
@@ -553,6 +567,30 @@ def test_shares_of_time_that_do_not_fit_are_refused_before_a_process_starts(tmp_
     assert main(["train", "copy-first", "--out", str(tmp_path / "run"), "--devices=2", "--time-shards=3"]) == 2
     assert capsys.readouterr().err == "remanent: error: `--time-shards` must divide --devices, 2, got 3\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (json.JSONDecodeError("no value", "", 0), ValueError),
+        (NotADirectoryError("no folder"), OSError),
+        (FileExistsError("there"), FileExistsError),
+        (FloatingPointError("nan"), RuntimeError),
+    ],
+    ids=case_id,
+)
+def test_an_error_on_one_process_is_of_its_nearest_kind_on_the_others(monkeypatch, error, kind):
+    def fail():
+        raise error
+
+    said = []
+    monkeypatch.setattr(Ranks, "gather", lambda self, value: said.append(value) or [("NoneType", "None"), value])
+    with pytest.raises(type(error)):
+        Ranks(rank=1, size=2).all_do(fail)
+    monkeypatch.setattr(Ranks, "gather", lambda self, value: [value, *said])
+    with pytest.raises(kind, match=re.escape(f"{error} (on rank 1)")) as raised:
+        Ranks(rank=0, size=2).all_do(lambda: None)
+    assert raised.type is kind
 
 
 def test_more_devices_than_one_need_a_launcher_in_python(tmp_path):

@@ -1,6 +1,7 @@
 """Characters: windows of a text, its splits and tokens, written out in plain Python."""
 
 import math
+import pickle
 import random
 from collections import Counter
 from itertools import pairwise
@@ -161,3 +162,31 @@ def test_without_a_file_the_text_is_that_of_pythons_help():
     text = "\n".join(topics[name] for name in sorted(topics))
     for row in tokens:
         assert "".join(task.vocabulary[token] for token in row) in text
+
+
+def test_a_new_task_reads_a_text_that_changed_and_an_old_one_keeps_its_own(tmp_path, monkeypatch):
+    for folder, letter in (("a", "x"), ("b", "y")):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "t.txt").write_text(letter * 3000)
+    monkeypatch.chdir(tmp_path / "a")
+    first, unread = Characters("t.txt"), Characters("t.txt", steps=20)
+    assert (first.vocabulary, first.batch(1, generator())[0].shape) == ("x", (1, 256))
+    monkeypatch.chdir(tmp_path / "b")
+    assert Characters("t.txt").vocabulary == unread.vocabulary == "y"
+    for letter in "zwx":  # of the same size, and within the clock's tick
+        (tmp_path / "b" / "t.txt").write_text(letter * 3000)
+        assert Characters("t.txt").vocabulary == letter
+    assert (first.vocabulary, unread.vocabulary) == ("x", "y")
+    assert pickle.loads(pickle.dumps(first)) == first
+    assert len(pickle.dumps(first)) < 1000
+    assert first.fingerprint == Characters("t.txt").fingerprint != unread.fingerprint
+
+
+def test_a_link_to_another_text_is_another_text(tmp_path):
+    for letter in "xy":
+        (tmp_path / f"{letter}.txt").write_text(letter * 3000)
+    link = tmp_path / "t.txt"
+    for letter in "xyx":
+        link.unlink(missing_ok=True)
+        link.symlink_to(tmp_path / f"{letter}.txt")
+        assert Characters(str(link)).vocabulary == letter

@@ -103,7 +103,8 @@ def write_mnist(folder, *, zipped=False, train=24, test=6):
 def test_mnist_from_idx_files(tmp_path, zipped, monkeypatch):
     images, classes = write_mnist(tmp_path / "MNIST" / "raw", zipped=zipped)
     monkeypatch.setenv("REMANENT_DATA", str(tmp_path))
-    for task in (SequentialImage("mnist", padding=2, data_dir=str(tmp_path)), SequentialImage("mnist", padding=2)):
+    options = {"padding": 2, "check": False}
+    for task in (SequentialImage("mnist", data_dir=str(tmp_path), **options), SequentialImage("mnist", **options)):
         x, target = read_whole(task, "test", 0, 6, 2)
         assert torch.equal(x[:, :28], images[24:].float() / 255 - 0.5)
         assert torch.equal(target, classes[24:])

@@ -147,7 +147,9 @@ def test_a_lost_index_is_made_again_from_the_whole_checkpoints_alone(cut_off, tr
     content[len(content) // 2] ^= 1
     (folder / "step-24.ckpt").write_bytes(content)
     (folder / "step-30.ckpt").write_bytes((folder / "step-20.ckpt").read_bytes())  # of another step than its name says
-    with pytest.warns(UserWarning, match=r"it was made again from (step-\d+.ckpt, )?step-20.ckpt$"):
+    with pytest.warns(
+        UserWarning, match=r"it was made again from (step-\d+.ckpt, )?step-20.ckpt; .*step-24.ckpt is damaged"
+    ):
         resume_run(cut_off, progress=False)
     assert (cut_off / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
 

@@ -6,13 +6,12 @@ import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
+from crew import forkserver
 from remanent import ModelConfig, SequenceModel
 from remanent.distributed.ranks import Ranks
 from remanent.tasks import CopyFirst, SequentialImage
@@ -21,7 +20,6 @@ from remanent.training import (
     RECIPES,
     Experiment,
     TrainingConfig,
-    checkpoints,
     evaluate,
     load_run,
     resume_run,
@@ -29,7 +27,7 @@ from remanent.training import (
 )
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
-from remanent.training.folder import write_model
+from remanent.training.folder import owned, write_model
 
 TINY = Experiment(
     CopyFirst(steps=20),
@@ -99,21 +97,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
 
 
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path):
-    long = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, steps=400, checkpoint_every=20))
+    long = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, steps=160, checkpoint_every=20))
     start_run(long, tmp_path / "whole", progress=False)
     folder = tmp_path / "killed"
-    code = (
-        "import json, sys\nfrom remanent.training import Experiment, start_run\n"
-        "start_run(Experiment.from_dict(json.loads(sys.argv[1])), sys.argv[2], progress=False)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, json.dumps(long.to_dict()), str(folder)])
+    process = forkserver().Process(target=start_run, args=(long, folder), kwargs={"progress": False})
+    process.start()
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if (folder / "metrics.jsonl").exists() and len(lines_so_far(folder)) > 130:
+    while time.monotonic() < deadline and process.is_alive():
+        if (folder / "metrics.jsonl").exists() and len(lines_so_far(folder)) > 50:
             break
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (folder / "checkpoints" / "index.json").exists()
     assert not (folder / "model.safetensors").exists()
     with pytest.raises(FileNotFoundError, match="the run must be finished"):
@@ -160,7 +156,7 @@ def test_a_run_that_another_process_finishes_first_keeps_its_weights(tmp_path, m
         monkeypatch.undo()
         resume_run(path, progress=False)  # another process, between the first look at the folder and its lock
         finished.update({p: p.read_bytes() for p in path.rglob("*") if p.is_file()})
-        with checkpoints.owned(path):
+        with owned(path):
             yield
 
     if first == "resumed":

@@ -1,9 +1,9 @@
 """`remanent chip`: runs the model of a finished run on an emulated Cortex-M4, and measures what it costs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from remanent._files import to_json
 from remanent.cli._shared import make_parser
 
 
@@ -26,6 +26,7 @@ def parser(arguments: list[str]) -> Any:
 def run(options: Any) -> int:
     """Runs the command."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from remanent.bench import measure_chip
@@ -36,9 +37,9 @@ def run(options: Any) -> int:
     task = experiment.task
     found = measure_chip(model, task, weights=options.weights, examples=options.examples)
     if options.json:
-        print(json.dumps({"run": str(options.run), "weights": options.weights, **found._asdict()}))
+        print(to_json({"run": str(options.run), "weights": options.weights, **found._asdict()}))
         return 0
-    table = Table("Cortex-M4", options.weights, title=str(options.run))
+    table = Table("Cortex-M4", options.weights, title=escape(str(options.run)))
     title = METRICS[task.metric].title
     for name, value in (
         (f"{title} of {found.examples} test examples", f"{found.score:.4f}"),

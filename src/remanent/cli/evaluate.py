@@ -1,9 +1,9 @@
 """`remanent evaluate`: scores a finished run at any length."""
 
-import json
 from pathlib import Path
 from typing import Any
 
+from remanent._files import to_json
 from remanent.cli._shared import make_parser
 
 
@@ -64,12 +64,12 @@ def run(options: Any) -> int:
         if options.json:
             examples = options.examples or task.split_size(options.split)
             line = {"run": str(options.run), "split": options.split, "examples": examples, "length": length}
-            print(json.dumps({**line, task.metric: score}), flush=True)
+            print(to_json({**line, task.metric: score}), flush=True)
         table.add_row(f"{length:,}", f"{score:.4f}")
     if not options.json:
         Console().print(table)
     if options.failing_limit is not None:
         found = failing_length(model, task, limit=options.failing_limit)
         line = {"run": str(options.run), "failing_length": found, "limit": options.failing_limit}
-        print(json.dumps(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
+        print(to_json(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
     return 0

@@ -1,10 +1,9 @@
 """`remanent robustness`: scores a finished run with imprecise parameters, noisy inputs and weights of few bits."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from remanent._files import new_folder, write_json
+from remanent._files import new_folder, to_json, write_json
 from remanent.cli._shared import make_parser
 
 
@@ -79,7 +78,7 @@ def run(options: Any) -> int:
         write_json(staged / "robustness.json", record)
         save_figure(robustness_figure(record), staged / "robustness.png")
     if options.json:
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         _print(record, folder)
     return 0
@@ -99,4 +98,4 @@ def _print(record: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(f"{where}; mean ± standard deviation over draws: {record['draws']}", highlight=False)
     console.print(table)
-    console.print(f"{folder} holds robustness.json and robustness.png.", highlight=False)
+    console.print(f"{folder} holds robustness.json and robustness.png.", highlight=False, markup=False)

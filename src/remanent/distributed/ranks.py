@@ -1,6 +1,5 @@
 """The processes of one run: the rank of this one, its part of each batch and of time, and how they agree."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,15 +12,16 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
+from remanent._launched import Launched, launched
 from remanent._options import check_at_least, check_choice, check_range
 from remanent._plugins import suggested
 
 STRATEGIES = ("ddp", "fsdp")
 """The choices of `Launch.strategy`."""
+MOST_DEVICES = 1024
+"""The most processes on a machine, more of which than it can hold would take it down."""
 ACCELERATORS = ("cpu", "gpu")
 """The choices of `Launch.accelerator`."""
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""The environment variables that a launcher such as torchrun sets for each process."""
 Value = TypeVar("Value")
 
 
@@ -30,7 +30,7 @@ class Launch:
     """The machines and processes that train a run; no part of its configuration, so that it can resume elsewhere.
 
     Args:
-        devices: the number of processes on this machine, each on one device, at least 1; None for as many as the
+        devices: the number of processes on this machine, each on one device, from 1 to 1,024; None for as many as the
             launcher started.
         strategy: how the processes hold the weights: "ddp" keeps all of them in each process, "fsdp" a part in each.
         time_shards: how many processes share the time of each sequence, at least 1; what remains shares the batch.
@@ -51,6 +51,7 @@ class Launch:
     def __post_init__(self) -> None:
         if self.devices is not None:
             check_at_least("devices", self.devices, 1)
+            check_range("devices", self.devices, 1, MOST_DEVICES)
         check_at_least("time_shards", self.time_shards, 1)
         check_choice("strategy", self.strategy, STRATEGIES)
         check_choice("accelerator", self.accelerator, ACCELERATORS)
@@ -122,7 +123,7 @@ class Ranks:
             value, error = action(), None
         except Exception as raised:
             value, error = None, raised
-        for rank, (kind, words) in enumerate(self.gather((type(error).__name__, str(error)))):
+        for rank, (kind, words) in enumerate(self.gather((_kind(error), str(error)))):
             if kind == "NoneType":
                 continue
             if error is not None:
@@ -171,14 +172,21 @@ _RAISED = (ValueError, TypeError, OSError, FileNotFoundError, FileExistsError, P
 _ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in _RAISED}
 
 
+def _kind(error: Exception | None) -> str:
+    """The nearest class of an error that the other processes can raise too, or its own name."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((name for name in names if name in _ERRORS), names[0])
+
+
 @contextmanager
 def joined(launch: Launch) -> Iterator[Ranks]:
     """Joins the processes that the launcher started, within the context; without a launcher there is one process.
 
     Raises:
-        ValueError: a variable of the launcher is missing, or the number of processes does not fit `launch`.
+        ValueError: a variable of the launcher is wrong, or the number of processes does not fit `launch`.
     """
-    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    given = launched() or Launched()
+    size, local = given.size, given.local_size
     if launch.devices not in (None, local):
         came = f"{local} on this machine" if size > 1 else "none; start them by torchrun or by `remanent train`"
         raise ValueError(
@@ -189,14 +197,11 @@ def joined(launch: Launch) -> Iterator[Ranks]:
     if size == 1:
         yield Ranks(launch=launch)
         return
-    missing = [name for name in VARIABLES if name not in os.environ]
-    if missing:
-        raise ValueError(f"a launcher of processes must set {', '.join(VARIABLES)}, got no {' and no '.join(missing)}")
     ours = not dist.is_initialized()
     if ours:
         gpu = launch.accelerator == "gpu"
         if gpu:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(given.local_rank)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         # the heartbeat ends the process before this does, since it knows more
         dist.init_process_group(backend, timeout=timedelta(seconds=2 * launch.timeout + 60))

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from remanent.units import RecurrentUnit
-from remanent.units._gate_norm import GATE_NORM_NAMES, plain_gates
 from remanent.units.cell import RecurrentCell
+from remanent.units.latching.gate_norm import GATE_NORM_NAMES, plain_gates
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -64,23 +64,24 @@ class ConvRecurrence(Recurrence):
         reset: Tensor | None,
         lengths: Tensor | None,
         group: Any = None,
+        *,
+        reset_state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`; with a `group`, the window before this process's steps comes from the others."""
         T, x, window = x.shape[1], x.to(p["weight"].dtype), h.unflatten(1, (self.taps, -1))
-        episode = None if reset is None else F.pad(reset.cumsum(1), (self.taps, 0))[..., None]
+        episodes = None if reset is None else _Episodes.of(reset, reset_state, self.taps)
         if group is not None:
-            own = torch.cat([torch.zeros_like(window), x[:, -self.taps :]], dim=1)
-            tail = _last_window(own, episode, None, self.taps - 1)
+            tail = _last_window(torch.cat([torch.zeros_like(window), x], dim=1), episodes, None, self.taps)[:, 1:]
             cut = x.new_zeros(x.shape[0], dtype=torch.bool) if reset is None else reset.any(1)
             window = F.pad(window_before(window[:, 1:], tail, cut, T, group), (0, 0, 1, 0))
         inputs = torch.cat([window, x], dim=1)
-        last = _last_window(inputs, episode, lengths, self.taps).flatten(1)
-        if episode is None and not (torch.compiler.is_compiling() or in_transforms()):
+        last = _last_window(inputs, episodes, lengths, self.taps).flatten(1)
+        if episodes is None and not (torch.compiler.is_compiling() or in_transforms()):
             return _Convolution.apply(inputs[:, 1:], p["weight"].squeeze(1)), last  # type: ignore[no-untyped-call]
         steps = [inputs[:, start : start + T] for start in range(1, self.taps + 1)]
-        if episode is not None:  # what lies before a reset is as a window that was never filled
-            same = [episode[:, start : start + T] == episode[:, self.taps :] for start in range(1, self.taps + 1)]
-            steps = [torch.where(kept, step, 0) for kept, step in zip(same, steps, strict=True)]
+        if episodes is not None:
+            now = torch.arange(T, device=x.device).expand(x.shape[0], T)
+            steps = [episodes.cut(step, now, self.taps - 1 - i) for i, step in enumerate(steps)]
         return _weighted_sum(steps, p["weight"].squeeze(1)), last
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
@@ -96,9 +97,9 @@ class CausalConv1d(RecurrentUnit):
     r"""Causal convolution of each channel over the last few steps: $y_t = \sum_{k=0}^{K-1} w_k \odot x_{t-k}$.
 
     Gates see the input of one step alone; with this in front of a unit, they see the last K steps of each channel.
-    What lies before a sequence's first step, or before a reset, counts as 0. The state `hx` is the window: one tensor
-    (K - 1, B, size) with the inputs of the last steps, the oldest first. A sequence that is cut into chunks or steps,
-    in any way, gives the same bits.
+    What lies before a sequence's first step, or before a reset, counts as 0 unless it is given. The state `hx` is the
+    window: one tensor (K - 1, B, size) with the inputs of the last steps, the oldest first. A sequence that is cut into
+    chunks or steps, in any way, gives the same bits.
 
     Attributes:
         weight_l0: (size, 1, K), as in `torch.nn.Conv1d` with `groups=size`: the present step's weight last. At first
@@ -149,6 +150,17 @@ class CausalConv1d(RecurrentUnit):
         rows = window.transpose(0, 1) if batched else window[None]
         return F.pad(rows, (0, 0, 1, 0)).flatten(1)[None]
 
+    def _read_reset_state(self, state: Any, reset: Tensor | None, steps: dict[str, int], like: Tensor) -> Tensor | None:
+        """The windows after resets, checked, as one tensor (1, ..., taps D), with zeros for the step not read again."""
+        if state is None:
+            return None
+        if reset is None:
+            raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+        sizes = {"": self.recurrence.taps - 1} | steps | {"D": self.hidden_size}
+        axes = ", ".join(f"{name}={size}" if name else str(size) for name, size in sizes.items())
+        window = check_state("reset_state", state, tuple(sizes.values()), f"({axes})", self.state_dtype, like, None)
+        return F.pad(window.movedim(0, -2), (0, 0, 1, 0)).flatten(-2)[None]
+
     def _write_state(self, h: Tensor, batched: bool) -> Tensor:
         window = h[0].unflatten(1, (self.recurrence.taps, -1))[:, 1:]
         return window.transpose(0, 1).contiguous() if batched else window[0]
@@ -188,15 +200,49 @@ def _weighted_sum(steps: Sequence[Tensor], weight: Tensor) -> Tensor:
     return total
 
 
-def _last_window(inputs: Tensor, episode: Tensor | None, lengths: Tensor | None, taps: int) -> Tensor:
-    """The window (B, taps, D) at each sequence's last real step, from inputs (B, taps + T, D) with what lies before.
+class _Episodes(NamedTuple):
+    """Where the last reset lies, and what the window holds after it.
 
-    `episode`, (B, taps + T, 1), counts the resets up to each of them; what lies before the last one is 0.
+    Attributes:
+        began: the step of the last reset up to each step, -1 where there is none, int64 (B, T).
+        windows: the windows of the states after resets, (B, T taps, D), the oldest step of each first; None for zeros.
+        taps: the steps of a window.
     """
+
+    began: Tensor
+    windows: Tensor | None
+    taps: int
+
+    @classmethod
+    def of(cls, reset: Tensor, reset_state: Tensor | None, taps: int) -> "_Episodes":
+        """From the resets (B, T), and the states after them (B, T, taps D)."""
+        step = torch.arange(reset.shape[1], device=reset.device)
+        began = torch.where(reset, step, -1).cummax(1).values if reset.shape[1] else torch.where(reset, 0, -1)
+        return cls(began, None if reset_state is None else reset_state.unflatten(2, (taps, -1)).flatten(1, 2), taps)
+
+    def cut(self, inputs: Tensor, now: Tensor, back: int) -> Tensor:
+        """The inputs (B, N, D) of `back` steps before the steps `now` (B, N), as they are seen across a reset."""
+        if self.began.shape[1] == 0:
+            return inputs
+        began = torch.where(now >= 0, self.began.gather(1, now.clamp(min=0)), -1)
+        before = began - (now - back)  # how many steps before the reset the input lies
+        crosses = ((began >= 0) & (before > 0))[..., None]
+        if self.windows is None:
+            return torch.where(crosses, 0, inputs)
+        place = (began * self.taps + self.taps - before).clamp(0, self.windows.shape[1] - 1)
+        given = self.windows.gather(1, place[..., None].expand(-1, -1, inputs.shape[2]))
+        return torch.where(crosses, given, inputs)
+
+
+def _last_window(inputs: Tensor, episodes: _Episodes | None, lengths: Tensor | None, taps: int) -> Tensor:
+    """The window (B, taps, D) at each sequence's last real step, from inputs (B, taps + T, D) with what lies before."""
+    B, T = inputs.shape[0], inputs.shape[1] - taps
     if lengths is None:
-        window, when = inputs[:, -taps:], None if episode is None else episode[:, -taps:]
+        window, now = inputs[:, T:], torch.full((B, 1), T - 1, device=inputs.device)
     else:
         order = (lengths[:, None] + torch.arange(taps, device=inputs.device))[..., None]
-        window = inputs.gather(1, order.expand(-1, -1, inputs.shape[2]))
-        when = None if episode is None else episode.gather(1, order)
-    return window if when is None else torch.where(when == when[:, -1:], window, 0)
+        window, now = inputs.gather(1, order.expand(-1, -1, inputs.shape[2])), lengths[:, None] - 1
+    if episodes is None:
+        return window
+    rows = [episodes.cut(row[:, None], now, taps - 1 - i) for i, row in enumerate(window.unbind(1))]
+    return torch.cat(rows, dim=1)

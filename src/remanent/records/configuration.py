@@ -17,6 +17,8 @@ from remanent.units import UNITS, recurrence_of
 
 DATA_DIR = "data_dir"
 """The field of a task that names the folder of its data, which the command line gives as `--data-dir`."""
+MOST_THREADS = 1024
+"""The most torch threads: where the system cannot start them all, the process dies without a message."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +55,7 @@ class TrainingConfig:
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
         seed: the seed of the weights and of every batch, at least 0.
-        threads: the number of torch threads, at least 1; the same number gives the same bits.
+        threads: the number of torch threads, from 1 to 1,024; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.
@@ -87,6 +89,7 @@ class TrainingConfig:
             check_at_least(name, getattr(self, name), 1)
         if self.batch_size % self.batch_parts:
             raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
+        check_range("threads", self.threads, 1, MOST_THREADS)
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")
         check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)
@@ -212,7 +215,7 @@ class Experiment:
                 raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
         task = dict(values["task"])
         name = task.pop("name", None)
-        if name not in TASKS:
+        if not isinstance(name, str) or name not in TASKS:
             known = ", ".join(TASKS)
             raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
         if data_dir is not None:

@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent._json import parse_json
+
 
 class Line(NamedTuple):
     """A whole line of a file: its number, counted from 1, and the object that it holds."""
@@ -116,7 +118,7 @@ def encode_line(value: dict[str, Any]) -> bytes:
 def parse_line(line: bytes) -> dict[str, Any] | None:
     """The object that a line holds; None where it holds none."""
     try:
-        value = json.loads(line.decode())
+        value = parse_json(line, "the line")
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

@@ -12,17 +12,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from remanent._allocator import reuse_freed_memory
+from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
-from remanent.training.folder import METRICS_FILE, read_experiment
+from remanent.training.folder import METRICS_FILE, FolderInUseError, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.run import resume_run, start_run
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
@@ -78,9 +78,13 @@ def work(job: Job) -> int:
     with claim:
         reuse_freed_memory()
         results = Path(job.results)
-        if sum(record.id == identity(job.config) for record in read_records(results).records) > job.known:
+        if sum(record.id == identity(job.config) for record in read_records(results, warn=True).records) > job.known:
             return 0
-        aside = append_record(results, _measured(job, Path(job.folder)))
+        try:
+            record = _measured(job, Path(job.folder))
+        except FolderInUseError:  # by `remanent train --resume`; the grid waits for it, as for another grid
+            return CLAIMED
+        aside = append_record(results, record)
         if aside is not None:
             print(f"a broken last line of {results} was moved to {aside}", file=sys.stderr)
     return 0
@@ -100,8 +104,7 @@ def _work_on_storage(job: Job, address: str) -> int:
             return 0
         storage.claim()
         if storage.fetch():
-            before = storage.read(SECONDS) or {"seconds": 0.0}
-            note_resumed(folder, before["seconds"])
+            note_resumed(folder, storage.read_seconds())
 
         def copy() -> None:
             storage.copy()
@@ -132,7 +135,7 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
         record = plain_record(experiment, job.variant)
         record = scored(record, experiment, model, grid_tests(experiment), failing_limit=job.failing_limit)
         return with_seconds(record, training_seconds(folder, CONFIG_FILE))
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, FolderInUseError):
         raise
     except Exception as error:
         return failure(job, f"{type(error).__name__}: {error}", round(time.monotonic() - began, 2))
@@ -140,8 +143,10 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
 
 def _train(job: Job, folder: Path, copy: Callable[[], None] | None) -> SequenceModel:
     """Trains a new run, or resumes one that was interrupted."""
+    from remanent.training.run import resume_run, start_run  # with Lightning, which the grid itself does not need
+
     experiment, launch = Experiment.from_dict(job.config), Launch(accelerator="gpu" if job.gpus else "cpu")
-    for staged in folder.parent.glob(f".{folder.name}.*"):  # left by a process that was killed as it began
+    for staged in partial_folders(folder):  # left by a process that was killed as it began
         shutil.rmtree(staged)
     if not folder.exists():
         recipe = job.variant.recipe

@@ -4,7 +4,8 @@ import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from functools import cached_property
+from typing import Any, ClassVar, Generic, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -22,6 +23,7 @@ BLOCK = 1000
 GENERATED = 512
 """The number of examples in each split of a generated task."""
 
+Data = TypeVar("Data")
 Stream = Iterator[tuple[Tensor, Tensor | None]]
 """Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
 
@@ -82,7 +84,7 @@ class Task(ABC):
 
     @property
     def fingerprint(self) -> str:
-        """The hash of a user's file that the task reads and that nothing else checks; "" if there is none."""
+        """The hash of the user's files that the task reads and that nothing else checks; "" if there are none."""
         return ""
 
     @property
@@ -92,7 +94,12 @@ class Task(ABC):
 
     @abstractmethod
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws training inputs and targets."""
+        """Draws training inputs and targets.
+
+        Raises:
+            TypeError: `batch_size` is not an int.
+            ValueError: `batch_size` is below 1.
+        """
 
     @abstractmethod
     def split_size(self, split: str) -> int:
@@ -106,6 +113,10 @@ class Task(ABC):
             An iterator over chunks that make up the whole sequences: inputs of at most `BLOCK` steps
             (or of one whole image or clip), and their targets; where `head` is "last", the target
             comes with the last chunk and all others come with None.
+
+        Raises:
+            TypeError: a number is not an int.
+            ValueError: the split is unknown, a number is out of its range, or the examples are not in the split.
         """
 
     def at_length(self, length: int) -> Self:
@@ -130,6 +141,26 @@ class Task(ABC):
         return int((~target.isnan() if target.is_floating_point() else target != IGNORED).sum())
 
 
+class StoredTask(Task, Generic[Data]):
+    """A task that reads its examples from files when they are first needed.
+
+    A task object keeps what it has read, whatever happens to the files and the working directory later. A new object
+    reads the files as they are then.
+    """
+
+    @cached_property
+    def _data(self) -> Data:
+        return self._load()
+
+    @abstractmethod
+    def _load(self) -> Data:
+        """Reads the data, and checks all of it."""
+
+    def __getstate__(self) -> dict[str, Any]:
+        """The options alone: a copy in another process reads its data there."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}  # type: ignore[arg-type]
+
+
 class GeneratedTask(Task):
     """A task whose examples are drawn, any number of them; the first 512 make up a split."""
 
@@ -152,8 +183,13 @@ def derive_seed(*parts: str | int) -> int:
 
 
 def example_generators(task: Task, split: str, start: int, stop: int) -> list[torch.Generator]:
-    """A generator for each example `start` to `stop` of a generated task, seeded by task name, split and number."""
-    check_split(split)
+    """A generator for each example `start` to `stop` of a generated task, seeded by task name, split and number.
+
+    Raises:
+        TypeError: a number is not an int.
+        ValueError: the split is unknown, or no example is asked for.
+    """
+    check_examples(split, start, stop)
     return [torch.Generator().manual_seed(derive_seed(task.name, split, i)) for i in range(start, stop)]
 
 
@@ -215,3 +251,16 @@ def largest_share(classes: Tensor) -> float:
 def check_split(split: str) -> None:
     """Raises unless the split is one of `SPLITS`."""
     check_choice("split", split, SPLITS)
+
+
+def check_examples(split: str, start: int, stop: int) -> None:
+    """Raises unless the split is one of `SPLITS`, and `start` to `stop` are the numbers of examples."""
+    check_split(split)
+    check_at_least("start", start, 0)
+    check_at_least("stop", stop, start + 1)
+
+
+def check_stop(split: str, stop: int, size: int, what: str) -> None:
+    """Raises unless the examples before `stop` are among the `size` of a split; `what` they are is for the error."""
+    if stop > size:
+        raise ValueError(f"`stop` must be at most the {size} {what} of the {split} split, got {stop}")

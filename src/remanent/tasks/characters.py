@@ -2,7 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass, field
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from remanent._identity import BY_CONTENT
-from remanent._options import check_at_least
-from remanent.tasks.base import Stream, Task, blocks, check_split
+from remanent._options import check_at_least, check_text
+from remanent.tasks.base import StoredTask, Stream, blocks, check_examples, check_split, check_stop
+from remanent.tasks.versions import version_of
 
 MOST_CHARACTERS = 255
 """The most characters that have a token of their own."""
@@ -20,8 +21,18 @@ WINDOWS = 64
 """The most examples in a split."""
 
 
+class Text(NamedTuple):
+    """The characters that have tokens, the parts of the text as tokens, each (N,), and the SHA-256 of the text."""
+
+    vocabulary: str
+    train: Tensor
+    validation: Tensor
+    test: Tensor
+    hash: str
+
+
 @dataclass(frozen=True)
-class Characters(Task):
+class Characters(StoredTask[Text]):
     r"""Next-character prediction, at every character of a text: $c_{t+1}$ after $c_1 \dots c_t$.
 
     The last tenth of the text is the test split, the tenth before it the validation split; the rest gives training
@@ -38,6 +49,7 @@ class Characters(Task):
         steps: T, the number of characters in a window, at least 1.
 
     Raises:
+        TypeError: an option is of another type.
         ValueError: `steps` is below 1; when the text is first read, it is not UTF-8 or too short.
         FileNotFoundError: when the text is first read, `path` names no file.
 
@@ -59,6 +71,7 @@ class Characters(Task):
     steps: int = 256
 
     def __post_init__(self) -> None:
+        check_text("path", self.path)
         check_at_least("steps", self.steps, 1)
 
     @property
@@ -79,28 +92,29 @@ class Characters(Task):
     @property
     def vocabulary(self) -> str:
         """The characters that have a token, in the order of their tokens; one more token stands for all others."""
-        return self._text().vocabulary
+        return self._data.vocabulary
 
     @property
     def chance(self) -> float:
         """The bits per character of the test part by the frequencies in the training part, each counted once more."""
-        text = self._text()
+        text = self._data
         counts = text.train.bincount(minlength=self.output_size).double() + 1
         return -(counts / counts.sum()).log2()[text.test].mean().item()
 
     @property
     def fingerprint(self) -> str:
         """The SHA-256 of the text's characters."""
-        return self._text().hash
+        return self._data.hash
 
     @property
     def longest(self) -> int:
         """The number of characters in a split."""
-        return len(self._text().test)
+        return len(self._data.test)
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws windows of the training part: tokens (B, T), and the tokens one step later (B, T)."""
-        train = self._text().train
+        check_at_least("batch_size", batch_size, 1)
+        train = self._data.train
         starts = torch.randint(len(train) - self.steps, (batch_size, 1), generator=generator)
         windows = train[starts + torch.arange(self.steps + 1)]
         return windows[:, :-1], windows[:, 1:]
@@ -116,7 +130,9 @@ class Characters(Task):
         Raises:
             ValueError: the split has fewer characters than `length`.
         """
+        check_examples(split, start, stop)
         windows = self.split_size(split)
+        check_stop(split, stop, windows, "windows")
         part = self._part(split)
         sizes = list(blocks(length))
         if length > len(part):
@@ -125,26 +141,16 @@ class Characters(Task):
         return _read_round(part, places[:, None], sizes)
 
     def _part(self, split: str) -> Tensor:
-        return self._text().validation if split == "validation" else self._text().test
+        return self._data.validation if split == "validation" else self._data.test
 
-    def _text(self) -> "_Text":
-        text = _load_text(self.path)
+    def _load(self) -> Text:
+        text = _load_text(None, "") if self.path is None else _load_text(*_find_text(self.path))
         size, least = sum(map(len, (text.train, text.validation, text.test))), 10 * (self.steps + 1)
         if size < least:
             raise ValueError(
                 f"{self.path or 'the text'} must hold {least} characters for {self.steps} `steps`, got {size}"
             )
         return text
-
-
-class _Text(NamedTuple):
-    """The characters that have tokens, the parts of the text as tokens, each (N,), and the SHA-256 of the text."""
-
-    vocabulary: str
-    train: Tensor
-    validation: Tensor
-    test: Tensor
-    hash: str
 
 
 def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
@@ -156,8 +162,15 @@ def _read_round(part: Tensor, places: Tensor, sizes: list[int]) -> Stream:
         begin += size
 
 
-@cache
-def _load_text(path: str | None) -> _Text:
+def _find_text(path: str) -> tuple[str, str]:
+    """The absolute path of the file, and its version."""
+    if not Path(path).is_file():
+        raise FileNotFoundError(f"`path` must name a text file, got {path}")
+    return str(Path(path).absolute()), version_of([Path(path)])
+
+
+@lru_cache(maxsize=8)
+def _load_text(path: str | None, version: str) -> Text:
     text = _language_reference() if path is None else _read_text(path)
     codes = np.frombuffer(text.encode("utf-32-le"), np.dtype("<u4"))
     held_out = len(codes) // 10
@@ -166,7 +179,7 @@ def _load_text(path: str | None) -> _Text:
     places = np.searchsorted(known, codes).clip(max=max(0, len(known) - 1))
     tokens = torch.from_numpy(np.where(known[places] == codes, places, len(known)) if len(codes) else places)
     train, validation, test = tokens.long().split([len(codes) - 2 * held_out, held_out, held_out])
-    return _Text("".join(map(chr, known.tolist())), train, validation, test, hashlib.sha256(text.encode()).hexdigest())
+    return Text("".join(map(chr, known.tolist())), train, validation, test, hashlib.sha256(text.encode()).hexdigest())
 
 
 def _language_reference() -> str:
@@ -176,8 +189,6 @@ def _language_reference() -> str:
 
 
 def _read_text(path: str) -> str:
-    if not Path(path).is_file():
-        raise FileNotFoundError(f"`path` must name a text file, got {path}")
     try:
         return Path(path).read_bytes().decode()
     except UnicodeDecodeError as error:

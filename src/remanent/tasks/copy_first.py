@@ -52,6 +52,7 @@ class CopyFirst(GeneratedTask):
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 1) and targets (B, 1)."""
+        check_at_least("batch_size", batch_size, 1)
         x = torch.randn(batch_size, self.steps, 1, generator=generator)
         return x, x[:, 0].clone()
 

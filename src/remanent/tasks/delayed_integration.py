@@ -65,6 +65,7 @@ class DelayedIntegration(GeneratedTask):
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, K + W, 4) and targets (B, 1)."""
+        check_at_least("batch_size", batch_size, 1)
         drawn = torch.rand(batch_size, 3, generator=generator)
         noise = torch.randn(batch_size, self.delay + self.window, 2, generator=generator)
         (x, y), *_ = self._chunks(drawn, [noise], self.delay)

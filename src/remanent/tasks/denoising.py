@@ -66,6 +66,7 @@ class Denoising(GeneratedTask):
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 2) and targets (B, T, 1), NaN before the last five steps."""
+        check_at_least("batch_size", batch_size, 1)
         order = torch.rand(batch_size, self.steps - self.hold - MARKS, generator=generator)
         marks = order.topk(MARKS).indices.sort().values
         noise = torch.randn(batch_size, self.steps, generator=generator)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_split, example_generators
+from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_examples, example_generators
 from remanent.tasks.expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.metrics import IGNORED
 
@@ -94,13 +94,14 @@ class ListOps(GeneratedTask):
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws tokens and targets, both int64 (B, T); one target in each row is not `IGNORED`."""
+        check_at_least("batch_size", batch_size, 1)
         expressions, values = draw_expressions(self._grammar(), batch_size, generator)
         longest = max(map(len, expressions))
         return _cut(expressions, values, self.padding, 0, longest + self.padding)
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Gives expressions and empty steps in blocks, up to the last answer of the batch."""
-        check_split(split)
+        check_examples(split, start, stop)
         check_at_least("length", length, 0)
         plain = replace(self, padding=0)
         expressions, values = zip(*(_example(plain, split, i) for i in range(start, stop)), strict=True)

@@ -1,7 +1,6 @@
 """What happens between steps: epsilon is annealed, metrics and checkpoints are written, the progress bar moves."""
 
 import io
-import json
 import math
 import signal
 import threading
@@ -23,6 +22,7 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from remanent._files import to_json
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
@@ -98,7 +98,7 @@ class MetricsFile(pl.Callback):
 
     def _append(self, line: dict[str, float]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json(line) + "\n")
 
 
 class LateErrors(TorchCheckpointIO):

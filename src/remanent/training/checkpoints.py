@@ -151,9 +151,9 @@ class Checkpoints:
         """
         path = self.folder / INDEX
         if not path.exists():
-            found = self._rebuild()
-            if len(found) > 1:
-                warnings.warn(_rebuilt(path, "must be a file, got none", found), stacklevel=2)
+            found, problems = self._rebuild()
+            if len(found) > 1 or problems:
+                warnings.warn(_rebuilt(path, "must be a file, got none", found, problems), stacklevel=2)
             return found
         try:
             index = read_json(path)
@@ -162,13 +162,13 @@ class Checkpoints:
             if not entries:
                 raise ValueError(f"`checkpoints` must list one or more, got {entries!r}")
             listed = [from_dict(Checkpoint, each, f"a checkpoint of {path}") for each in entries]
-        except _OtherRunError:
-            raise
+        except _OtherRunError as error:
+            raise ValueError(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            found = self._rebuild()
+            found, problems = self._rebuild()
             if not found:
                 raise ValueError(f"{path} must be an index of checkpoints, got a damaged one ({error})") from None
-            warnings.warn(_rebuilt(path, f"is damaged ({error})", found), stacklevel=2)
+            warnings.warn(_rebuilt(path, f"is damaged ({error})", found, problems), stacklevel=2)
             return found
         return sorted(listed, key=lambda each: each.step)
 
@@ -187,8 +187,12 @@ class Checkpoints:
         index = {"format": FORMAT, "run": self.identity, "checkpoints": [asdict(each) for each in listed]}
         write_json(self.folder / INDEX, index)
 
-    def _rebuild(self) -> list[Checkpoint]:
-        """Makes the index again from the whole checkpoints in the folder, if there are any, and gives its entries."""
+    def _rebuild(self) -> tuple[list[Checkpoint], list[str]]:
+        """Makes the index again from the whole checkpoints in the folder, if there are any.
+
+        Returns:
+            Its entries, and what is wrong with the other checkpoints, in words.
+        """
         found, problems = [], []
         for path in self.folder.glob("step-*.ckpt"):
             if not FILE.fullmatch(path.name):
@@ -211,15 +215,17 @@ class Checkpoints:
         found.sort(key=lambda each: each.step)
         if found:
             self._write_index(found)
-        return found
+        return found, problems
 
 
 class _OtherRunError(ValueError):
     """The checkpoints are not this run's."""
 
 
-def _rebuilt(path: Path, problem: str, found: list[Checkpoint]) -> str:
-    return f"{path} {problem}; it was made again from {', '.join(each.file for each in found)}"
+def _rebuilt(path: Path, problem: str, found: list[Checkpoint], problems: list[str]) -> str:
+    """The warning that the index was made again."""
+    others = "".join(f"; {other}" for other in problems)
+    return f"{path} {problem}; it was made again from {', '.join(each.file for each in found)}{others}"
 
 
 def _inspect(path: Path) -> tuple[int, Note | None]:
@@ -236,10 +242,10 @@ def _inspect(path: Path) -> tuple[int, Note | None]:
         content = None if damaged else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except (OSError, EOFError, BadZipFile, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
         raise ValueError(f"is damaged ({error})") from None
-    step = content.get("global_step") if isinstance(content, dict) else None
+    values: dict[str, Any] = content if isinstance(content, dict) else {}
+    step, note = values.get("global_step"), values.get(NOTE)
     if type(step) is not int or path.name != f"step-{step}.ckpt":
         raise ValueError("is damaged" if step is None else f"holds step {step!r}")
-    note = content.get(NOTE)
     return step, None if note is None else Note(note["run"], note["score"])
 
 

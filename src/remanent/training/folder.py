@@ -11,7 +11,7 @@ from remanent._machine import versions
 from remanent._plugins import suggested
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
+from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import parse_line
@@ -31,6 +31,10 @@ TENSORBOARD_FOLDER = "tensorboard"
 """The events for TensorBoard."""
 RESUMED_FILE = "resumed.json"
 """How long the run had trained when it was last resumed, and when that was; only if it was resumed."""
+
+
+class FolderInUseError(RuntimeError):
+    """Another process trains in the folder of a run."""
 
 
 def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str | None) -> None:
@@ -72,7 +76,7 @@ def owned(folder: Path, seconds: float = 0.0) -> Iterator[None]:
         seconds: how long another process is waited for.
 
     Raises:
-        RuntimeError: another process trains in the folder.
+        FolderInUseError: another process trains in the folder.
     """
     from filelock import FileLock, Timeout
 
@@ -80,7 +84,7 @@ def owned(folder: Path, seconds: float = 0.0) -> Iterator[None]:
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
-        raise RuntimeError(
+        raise FolderInUseError(
             f"the run's folder must not be in use, got {folder}, in which another process trains"
         ) from None
     try:

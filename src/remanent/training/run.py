@@ -1,5 +1,7 @@
 """A run: one folder from configuration to weights, which can be interrupted and resumes to the same bits."""
 
+import remanent._lightning  # isort: skip # noqa: F401 - before all that imports Lightning
+
 import os
 import signal
 from collections.abc import Callable
@@ -7,7 +9,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytorch_lightning as pl
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
 from remanent._files import write_json
 from remanent._restore import generators_kept
@@ -46,7 +47,7 @@ from remanent.training.folder import (
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.seconds import note_resumed
-from remanent.training.sharing import check_fit, check_same, losses_named, place
+from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
 from remanent.training.start import begin_with_rates
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
@@ -170,11 +171,11 @@ def _fit(
     if config.write_rates and checkpoint is None and has_latches(module.model):
         rates = begin_with_rates(module.model, module.lengths.task_at(0), config)
         ranks.first_does(lambda: write_json(folder / RATES_FILE, rates))
-    with surroundings(config.threads):
-        trainer = pl.Trainer(
+    with surroundings(config.threads), rank_known(ranks):
+        trainer = RunTrainer(
             **place(ranks),
-            plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
-            default_root_dir=os.devnull,  # where Lightning finds no checkpoint of its own, left by a scheduler's job
+            plugins=[io, KnownRanks(ranks)],
+            default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,

@@ -33,7 +33,7 @@ def write_release(parent, count=40, size=32, level=LEVEL, empty=()):
 
 
 def files(folder, **options):
-    return Pathfinder(source="long-range-arena", data_dir=str(folder), **options)
+    return Pathfinder(**({"source": "long-range-arena"} | options), data_dir=str(folder))
 
 
 def shown(x):
@@ -164,3 +164,57 @@ def test_without_pillow_the_error_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "PIL", None)
     with pytest.raises(ModuleNotFoundError, match=r'images need Pillow: pip install "remanent\[train\]"'):
         files(tmp_path).stream("test", 0, 1, 0)
+
+
+def rewrite(folder, old, new):
+    path = folder / "metadata" / "0.npy"
+    path.write_text(path.read_text().replace(old, new))
+
+
+@pytest.mark.parametrize(
+    ("new", "message"),
+    [
+        ("imgs/0 sample_2.png", "metadata must list an image once, got twice .*sample_2.png"),
+        ("imgs/../imgs/./0 sample_2.png", "metadata must list an image once, got twice .*sample_2.png"),
+        ("../../../other sample_1.png", r"0\.npy:2 must name an image in .*, got .*/other/sample_1\.png"),
+        ("/etc passwd", r"0\.npy:2 must name an image in .*, got /etc/passwd"),
+    ],
+)
+def test_lists_name_each_image_of_the_folder_once(tmp_path, new, message):
+    folder = write_release(tmp_path)
+    rewrite(folder, "imgs/0 sample_1.png", new)
+    with pytest.raises(ValueError, match=message):
+        files(tmp_path).split_size("test")
+
+
+@pytest.mark.parametrize("content", [b"no image", "cut", "large", "gif"])
+def test_every_image_is_read_before_the_first_is_used(tmp_path, content):
+    from PIL import Image
+
+    folder = write_release(tmp_path)
+    path = folder / "imgs" / "10" / "sample_39.png"
+    if content == "large":
+        Image.new("1", (9000, 9000)).save(path)
+    elif content == "gif":
+        Image.new("L", (32, 32)).save(path, "GIF")
+    else:
+        path.write_bytes(path.read_bytes()[:45] if content == "cut" else content)
+    message = "have 32 x 32 pixels, got 9000 x 9000" if content == "large" else "be an image, got"
+    with pytest.raises(ValueError, match=rf"sample_39\.png must {message}"):
+        files(tmp_path).split_size("test")
+
+
+def test_lists_and_images_that_changed_are_read_again(tmp_path):
+    folder = write_release(tmp_path)
+    (folder / "metadata" / "._0.npy").write_bytes(b"\0\5\x16\7")  # macOS keeps such files
+    task = files(tmp_path)
+    assert task.split_size("test") == 4
+    mark = task.fingerprint
+    assert files(tmp_path).fingerprint == mark
+    rewrite(folder, "sample_1.png 1 0", "sample_1.png 1 1")
+    changed = files(tmp_path).fingerprint
+    other = folder / "imgs" / "0" / "sample_2.png"
+    other.write_bytes((folder / "imgs" / "0" / "sample_3.png").read_bytes())
+    assert len({mark, changed, files(tmp_path).fingerprint}) == 3
+    assert task.fingerprint == mark
+    assert files(tmp_path, source="generated").fingerprint == ""

@@ -5,6 +5,7 @@ from abc import abstractmethod
 import torch
 from torch import Tensor
 
+from remanent._options import check_at_least
 from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
 
 
@@ -58,6 +59,7 @@ class WordTask(GeneratedTask):
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws letters and states, both int64 (B, T)."""
+        check_at_least("batch_size", batch_size, 1)
         letters = self.draw_letters((batch_size, self.steps), generator, begins=True)
         return letters, self.follow(letters, letters.new_zeros(batch_size))
 

@@ -2,8 +2,11 @@
 
 import gzip
 import hashlib
+import math
 import struct
-from functools import cache
+import zlib
+from collections.abc import Sequence
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +15,7 @@ import torch
 from torch import Tensor
 
 from remanent.tasks.fetching import data_folder, fetch
+from remanent.tasks.versions import version_of
 
 MNIST_URL = "https://ossci-datasets.s3.amazonaws.com/mnist/"
 MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in it)
@@ -34,14 +38,30 @@ MNIST_FILES = {  # name: (MD5 of the .gz that is fetched, SHA-256 of the file in
 }
 
 
+SIDE = 28
+"""The pixels of a side of MNIST's images."""
+MOST_IMAGES = 300_000
+"""The most images that one file may hold, five times as many as MNIST's; so many pixels bound what is unpacked."""
+
+
 class ImageSet(NamedTuple):
-    """Images (N, height, width) in [-0.5, 0.5], their classes (N,), and the numbers of the images in each split."""
+    """Images with their classes and splits.
+
+    Attributes:
+        images: pixels in [-0.5, 0.5], (N, height, width).
+        classes: the class of each image, int64 (N,).
+        train: the numbers of the training images.
+        validation: the numbers of the validation images.
+        test: the numbers of the test images.
+        fingerprint: the SHA-256 of the files that hold them; "" for the digits, which are installed.
+    """
 
     images: Tensor
     classes: Tensor
     train: Tensor
     validation: Tensor
     test: Tensor
+    fingerprint: str
 
 
 @cache
@@ -55,71 +75,127 @@ def load_digits() -> ImageSet:
     digits = load_digits()
     images = torch.from_numpy(digits.images).float() / 16 - 0.5
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return ImageSet(images, torch.from_numpy(digits.target).long(), order[:1257], order[1257:1437], order[1437:])
+    return ImageSet(images, torch.from_numpy(digits.target).long(), order[:1257], order[1257:1437], order[1437:], "")
 
 
-def load_mnist(data_dir: str | None) -> ImageSet:
-    """MNIST from `data_dir`, else from the folder that REMANENT_DATA names, else fetched and checked."""
-    return _load_mnist(data_folder(data_dir))
+def load_mnist(data_dir: str | None, *, check: bool) -> ImageSet:
+    """MNIST from `data_dir`, else from the folder that REMANENT_DATA names, else fetched.
+
+    Args:
+        data_dir: the place of the data.
+        check: whether the files must be those of MNIST, by their hashes; else they may hold other images of its form.
+
+    Raises:
+        FileNotFoundError: the folder does not hold the files.
+        ConnectionError: the files cannot be fetched.
+        ValueError: a file is damaged, or has another content than it must have.
+    """
+    paths = _find_mnist(data_folder(data_dir))
+    return _load_mnist(tuple(str(path.absolute()) for path in paths), version_of(paths), check)
 
 
-@cache
-def _load_mnist(folder: str | None) -> ImageSet:
+@lru_cache(maxsize=2)
+def _load_mnist(paths: tuple[str, ...], version: str, check: bool) -> ImageSet:
     """55,000 images for training, 5,000 for validation, the official 10,000 for test."""
-    arrays = [_read_idx(path) for path in _find_mnist(folder)]
-    images = np.concatenate([arrays[0], arrays[2]])
-    classes = np.concatenate([arrays[1], arrays[3]])
-    if images.ndim != 3 or classes.ndim != 1 or len(images) != len(classes):
-        raise ValueError(f"MNIST must hold one label an image, got shapes {images.shape} and {classes.shape}")
+    hashes = [sha256 for _, sha256 in MNIST_FILES.values()]
+    arrays, found = [], []
+    for path, name, sha256 in zip(map(Path, paths), MNIST_FILES, hashes, strict=True):
+        array, digest = read_idx(path)
+        if check and digest != sha256:
+            rule = f"{path} must hold {name} with SHA-256 {sha256} (check=False takes other images)"
+            raise ValueError(f"{rule}, got another content")
+        arrays.append(array)
+        found.append(digest)
+    _check_split(paths[:2], *arrays[:2], least=12)  # a twelfth is held out
+    _check_split(paths[2:], *arrays[2:], least=1)
     split = len(arrays[0])
     order = torch.randperm(split, generator=torch.Generator().manual_seed(0))
     held_out = split // 12
     return ImageSet(
-        torch.from_numpy(images).float() / 255 - 0.5,
-        torch.from_numpy(classes).long(),
+        torch.from_numpy(np.concatenate(arrays[::2])).float() / 255 - 0.5,
+        torch.from_numpy(np.concatenate(arrays[1::2])).long(),
         order[held_out:],
         order[:held_out],
-        torch.arange(split, len(images)),
+        torch.arange(split, split + len(arrays[2])),
+        hashlib.sha256(" ".join(found).encode()).hexdigest(),
     )
 
 
+def _check_split(paths: Sequence[str], images: np.ndarray, classes: np.ndarray, *, least: int) -> None:
+    """Raises unless the files of a split hold images of MNIST's size, each with a label from 0 to 9."""
+    if images.ndim != 3 or images.shape[1:] != (SIDE, SIDE) or len(images) < least:
+        rule = f"{paths[0]} must hold at least {least} images of {SIDE} x {SIDE} pixels"
+        raise ValueError(f"{rule}, got shape {images.shape}")
+    if classes.shape != images.shape[:1]:
+        rule = f"{paths[1]} must hold one label for each of the {len(images)} images in {Path(paths[0]).name}"
+        raise ValueError(f"{rule}, got shape {classes.shape}")
+    if classes.max() > 9:
+        raise ValueError(f"{paths[1]} must hold labels 0 to 9, got {classes.max()}")
+
+
 def _find_mnist(folder: str | None) -> list[Path]:
-    """The four files in the folder of the user, else fetched and checked."""
+    """The four files in one folder of the user, else fetched and checked."""
     if folder is None:
         return [_fetch(name, *hashes) for name, hashes in MNIST_FILES.items()]
-    places = [Path(folder), Path(folder) / "raw", Path(folder) / "MNIST" / "raw"]
-    found = []
-    for name in MNIST_FILES:
-        candidates = [place / (name + ending) for place in places for ending in ("", ".gz")]
-        path = next((path for path in candidates if path.is_file()), None)
-        if path is None:
-            raise FileNotFoundError(
-                f"`data_dir` or REMANENT_DATA must hold the MNIST file {name} (or {name}.gz), also in raw/ or "
-                f"MNIST/raw/, got {folder}"
-            )
-        found.append(path)
-    return found
+    missing = []
+    for place in (Path(folder), Path(folder) / "raw", Path(folder) / "MNIST" / "raw"):
+        candidates = [[place / (name + ending) for ending in ("", ".gz")] for name in MNIST_FILES]
+        found = [next((path for path in paths if path.is_file()), None) for paths in candidates]
+        if None not in found:
+            return [path for path in found if path is not None]
+        missing.append(found.index(None))
+    name = list(MNIST_FILES)[max(missing)]
+    raise FileNotFoundError(
+        f"`data_dir` or REMANENT_DATA must hold the MNIST file {name} (or {name}.gz) beside the others, also in "
+        f"raw/ or MNIST/raw/, got {folder}"
+    )
 
 
 def _fetch(name: str, md5: str, sha256: str) -> Path:
     path = fetch("MNIST", MNIST_URL, name + ".gz", f"md5:{md5}", "its IDX files")
-    if hashlib.sha256(gzip.decompress(path.read_bytes())).hexdigest() != sha256:
+    if hashlib.sha256(_read(path, 16 + MOST_IMAGES * SIDE**2)).hexdigest() != sha256:
         raise ValueError(f"{path} must hold {name} with SHA-256 {sha256}, got another content")
     return path
 
 
-def _read_idx(path: Path) -> np.ndarray:
-    """An array of bytes from an IDX file: 0, 0, 8, rank, then the sizes, then the values."""
-    content = path.read_bytes()
-    if path.suffix == ".gz":
-        content = gzip.decompress(content)
-    if len(content) < 4 or content[:3] != b"\0\0\x08":
-        raise ValueError(f"{path} must be an IDX file of bytes, got one that starts with {content[:4].hex()}")
-    rank = content[3]
-    if len(content) < 4 + 4 * rank:
-        raise ValueError(f"{path} must hold {rank} sizes, got {len(content)} bytes in all")
-    shape = struct.unpack(f">{rank}I", content[4 : 4 + 4 * rank])
-    values = np.frombuffer(content, np.uint8, offset=4 + 4 * rank)
-    if values.size != np.prod(shape):
-        raise ValueError(f"{path} must hold {np.prod(shape)} values, got {values.size}")
-    return values.reshape(shape)
+def read_idx(path: Path) -> tuple[np.ndarray, str]:
+    """Reads an array of bytes from an IDX file: 0, 0, 8, rank, then the sizes, then the values.
+
+    No more is unpacked than the sizes say, nor than the largest file may hold.
+
+    Args:
+        path: the file; its content is packed by gzip where its name ends in .gz.
+
+    Returns:
+        The array, and the SHA-256 of the unpacked file.
+
+    Raises:
+        ValueError: the file is not a whole IDX file of bytes, or holds more than `MOST_IMAGES` images do.
+    """
+    header = _read(path, 4)
+    if header[:3] != b"\0\0\x08" or len(header) < 4:
+        raise ValueError(f"{path} must be an IDX file of bytes, got one that starts with {header.hex()}")
+    rank = header[3]
+    begin = 4 + 4 * rank
+    header = _read(path, begin)
+    if len(header) < begin:
+        raise ValueError(f"{path} must hold {rank} sizes, got {len(header)} bytes in all")
+    shape = struct.unpack(f">{rank}I", header[4:])
+    size = math.prod(shape)
+    if size > MOST_IMAGES * SIDE**2:
+        raise ValueError(f"{path} must hold at most {MOST_IMAGES * SIDE**2} values, got the sizes {shape}")
+    content = _read(path, begin + size + 1)
+    values = np.frombuffer(content, np.uint8, offset=begin)
+    if values.size != size:
+        raise ValueError(f"{path} must hold {size} values, got {values.size if values.size < size else 'more'}")
+    return values.reshape(shape), hashlib.sha256(content).hexdigest()
+
+
+def _read(path: Path, most: int) -> bytes:
+    """At most so many bytes from the beginning of a file, unpacked where its name ends in .gz."""
+    try:
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            return file.read(most)
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        size = path.stat().st_size
+        raise ValueError(f"{path} must be a whole file packed by gzip ({error}), got {size} bytes") from None

@@ -1,7 +1,9 @@
 """The Pathfinder images of the Long Range Arena release, in a folder of the user."""
 
+import hashlib
 import os
-from functools import cache
+import struct
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,6 +12,7 @@ import torch
 from torch import Tensor
 
 from remanent.tasks.fetching import data_folder
+from remanent.tasks.versions import version_of
 
 DIFFICULTIES = ("curv_baseline", "curv_contour_length_9", "curv_contour_length_14")
 """The folders of the release, by the length of the curves."""
@@ -18,24 +21,36 @@ WHERE = "the Long Range Arena release (github.com/google-research/long-range-are
 
 
 class PathfinderFiles(NamedTuple):
-    """The paths of the images, their classes (N,), and the numbers of the images in each split."""
+    """Images in files, with their classes and splits.
+
+    Attributes:
+        paths: the path of each image.
+        classes: the class of each image, int64 (N,).
+        train: the numbers of the training images.
+        validation: the numbers of the validation images.
+        test: the numbers of the test images.
+        fingerprint: the SHA-256 of the images and their classes.
+    """
 
     paths: list[str]
     classes: Tensor
     train: Tensor
     validation: Tensor
     test: Tensor
+    fingerprint: str
 
 
 def load_pathfinder(data_dir: str | None, size: int, difficulty: str) -> PathfinderFiles:
     """The images of a size and a difficulty in `data_dir`, else in the folder that REMANENT_DATA names.
 
     Four fifths are for training, a tenth each for validation and test. Empty files, of
-    which the release has a few, are left out.
+    which the release has a few, are left out. Every image is read once, so that a damaged one is found here; that
+    takes a process some seconds for each 100,000 of them.
 
     Raises:
         FileNotFoundError: the folder does not exist, or does not hold the images.
-        ValueError: a line of their list is damaged, or an image in the list is missing.
+        ValueError: a line of their list is damaged, or an image in the list is missing, damaged, of another size, or
+            listed twice.
     """
     folder = data_folder(data_dir)
     if folder is None:
@@ -43,7 +58,7 @@ def load_pathfinder(data_dir: str | None, size: int, difficulty: str) -> Pathfin
             f"Pathfinder's images are not fetched, since they are large: get {WHERE} and name its folder by "
             "--data-dir or REMANENT_DATA"
         )
-    return _load(_find(Path(folder), size, difficulty))
+    return _load(_find(Path(folder), size, difficulty), size)
 
 
 def read_pictures(paths: list[str], size: int) -> Tensor:
@@ -52,22 +67,25 @@ def read_pictures(paths: list[str], size: int) -> Tensor:
     Raises:
         ValueError: a file is not an image, or has another size.
     """
+    pixels = np.stack([_read_picture(path, size) for path in paths])
+    return torch.from_numpy(pixels).float() / 255 - 0.5
+
+
+def _read_picture(path: str, size: int) -> np.ndarray:
+    """The grey pixels of a PNG file, uint8 (size, size); those of another size are not unpacked."""
     try:
         from PIL import Image
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(f'images need Pillow: pip install "remanent[train]" ({error})') from None
 
-    pixels = np.empty((len(paths), size, size), np.uint8)
-    for i, path in enumerate(paths):
-        try:
-            with Image.open(path) as image:
-                grey = np.asarray(image.convert("L"))
-        except (OSError, SyntaxError) as error:
-            raise ValueError(f"{path} must be an image, got {error}") from None
-        if grey.shape != (size, size):
-            raise ValueError(f"{path} must have {size} x {size} pixels, got {' x '.join(map(str, grey.shape[::-1]))}")
-        pixels[i] = grey
-    return torch.from_numpy(pixels).float() / 255 - 0.5
+    try:
+        with Image.open(path, formats=("PNG",)) as image:
+            found = image.size
+            if found == (size, size):
+                return np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError) as error:
+        raise ValueError(f"{path} must be an image, got {error}") from None
+    raise ValueError(f"{path} must have {size} x {size} pixels, got {' x '.join(map(str, found))}")
 
 
 def _find(folder: Path, size: int, difficulty: str) -> Path:
@@ -85,19 +103,33 @@ def _find(folder: Path, size: int, difficulty: str) -> Path:
     )
 
 
-@cache
-def _load(folder: Path) -> PathfinderFiles:
+def _load(folder: Path, size: int) -> PathfinderFiles:
     paths: list[str] = []
     classes: list[int] = []
-    for record in sorted((folder / "metadata").glob("*.npy"), key=lambda path: (len(path.stem), path.stem)):
+    records = (path for path in (folder / "metadata").glob("*.npy") if not path.name.startswith("."))
+    for record in sorted(records, key=lambda path: (len(path.stem), path.stem)):
         for path, joined in _read_list(record, folder):
             paths.append(path)
             classes.append(joined)
     if len(paths) < 10:
         raise ValueError(f"{folder / 'metadata'} must list at least 10 images, got {len(paths)}")
+    if len(set(paths)) < len(paths):
+        twice = next(path for path in paths if paths.count(path) > 1)
+        raise ValueError(f"{folder / 'metadata'} must list an image once, got twice {twice}")
+    fingerprint = _check_pictures(tuple(paths), tuple(classes), size, version_of(map(Path, paths)))
     order = torch.randperm(len(paths), generator=torch.Generator().manual_seed(0))
     tenth = len(paths) // 10
-    return PathfinderFiles(paths, torch.tensor(classes), order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth])
+    train, validation, test = order[2 * tenth :], order[:tenth], order[tenth : 2 * tenth]
+    return PathfinderFiles(paths, torch.tensor(classes), train, validation, test, fingerprint)
+
+
+@lru_cache(maxsize=4)
+def _check_pictures(paths: tuple[str, ...], classes: tuple[int, ...], size: int, version: str) -> str:
+    """Reads every image, and gives the hash of their pixels and classes."""
+    digest = hashlib.sha256()
+    for path, joined in zip(paths, classes, strict=True):
+        digest.update(_read_picture(path, size).tobytes() + bytes([joined]))
+    return digest.hexdigest()
 
 
 def _read_list(record: Path, folder: Path) -> list[tuple[str, int]]:
@@ -113,7 +145,9 @@ def _read_list(record: Path, folder: Path) -> list[tuple[str, int]]:
             continue
         if len(fields) < 4 or fields[3] not in ("0", "1"):
             raise ValueError(f"{record}:{number} must be a folder, a file, a number and a class 0 or 1, got {line!r}")
-        path = folder / fields[0] / fields[1]
+        path = Path(os.path.normpath(folder / fields[0] / fields[1]))
+        if not path.is_relative_to(os.path.normpath(folder)):
+            raise ValueError(f"{record}:{number} must name an image in {folder}, got {path}")
         try:
             empty = path.stat().st_size == 0
         except OSError:

@@ -6,8 +6,18 @@ import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
-from remanent._options import check_at_least, check_choice, check_range
-from remanent.tasks.base import Stream, Task, blocks, check_split, example_generators, largest_share, then_empty
+from remanent._options import check_at_least, check_choice, check_range, check_text
+from remanent.tasks.base import (
+    StoredTask,
+    Stream,
+    blocks,
+    check_examples,
+    check_split,
+    check_stop,
+    example_generators,
+    largest_share,
+    then_empty,
+)
 from remanent.tasks.images.long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
 from remanent.tasks.images.scenes import Style, draw_images, draw_scenes
 
@@ -15,7 +25,7 @@ SOURCES = ("generated", "long-range-arena")
 
 
 @dataclass(frozen=True)
-class Pathfinder(Task):
+class Pathfinder(StoredTask[PathfinderFiles]):
     r"""Pathfinder: size x size grey pixels, row by row, then K steps of zeros; are the dots joined by a dashed curve?
 
     Generated pictures hold two long dashed curves and a few short ones, none of which touch, and a brighter
@@ -44,7 +54,9 @@ class Pathfinder(Task):
             REMANENT_DATA names.
 
     Raises:
-        ValueError: an option is not among its choices or out of its range.
+        TypeError: an option is of another type.
+        ValueError: an option is not among its choices or out of its range; or a file, when first read, is damaged.
+        FileNotFoundError: the folder, when first read, does not hold the files.
 
     Source: Linsley, Kim, Veerabadran, Windolf, Serre (2018), arXiv 1805.08315; Tay et al. (2020), Long
     Range Arena, arXiv 2011.04006.
@@ -88,6 +100,7 @@ class Pathfinder(Task):
             check_range("dash", self.dash, 0, self.size, open_low=True)
         if self.gap is not None:
             check_range("gap", self.gap, 1, self.size)
+        check_text("data_dir", self.data_dir)
 
     @property
     def length(self) -> int:
@@ -99,16 +112,21 @@ class Pathfinder(Task):
         """A half; where pictures are files, the share of the most frequent class in the test split."""
         if self.source == "generated":
             return 0.5
-        files = self._files()
-        return largest_share(files.classes[files.test])
+        return largest_share(self._data.classes[self._data.test])
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the images and classes where they are files; else ""."""
+        return "" if self.source == "generated" else self._data.fingerprint
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, size * size + K, 1) and classes (B,); pictures from files all differ."""
+        check_at_least("batch_size", batch_size, 1)
         if self.source == "generated":
             seeds = torch.randint(2**62, (batch_size,), generator=generator).tolist()
             x, classes = self._draw([torch.Generator().manual_seed(seed) for seed in seeds])
         else:
-            train = self._files().train
+            train = self._data.train
             if batch_size > len(train):
                 raise ValueError(f"`batch_size` must be at most the {len(train)} training images, got {batch_size}")
             x, classes = self._read(train[torch.randperm(len(train), generator=generator)[:batch_size]])
@@ -117,18 +135,17 @@ class Pathfinder(Task):
     def split_size(self, split: str) -> int:
         """512 pictures in each split; a tenth of them where they are files."""
         check_split(split)
-        return 512 if self.source == "generated" else len(getattr(self._files(), split))
+        return 512 if self.source == "generated" else len(getattr(self._data, split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Gives the picture in one piece, then the empty steps in blocks; the class comes last."""
-        check_split(split)
+        check_examples(split, start, stop)
         sizes = list(blocks(length, least=0))
         if self.source == "generated":
             x, classes = self._draw(example_generators(self, split, start, stop))
         else:
-            chosen: Tensor = getattr(self._files(), split)
-            if stop > len(chosen):
-                raise ValueError(f"`stop` must be at most the {len(chosen)} images of the {split} split, got {stop}")
+            check_stop(split, stop, self.split_size(split), "images")
+            chosen: Tensor = getattr(self._data, split)
             x, classes = self._read(chosen[start:stop])
         return then_empty(x, sizes, classes)
 
@@ -152,10 +169,10 @@ class Pathfinder(Task):
         scenes = draw_scenes(generators, style)
         return draw_images(scenes, style).reshape(len(generators), -1, 1), torch.from_numpy(scenes.joined).long()
 
-    def _files(self) -> PathfinderFiles:
+    def _load(self) -> PathfinderFiles:
         return load_pathfinder(self.data_dir, self.size, self.difficulty)
 
     def _read(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
-        files = self._files()
+        files = self._data
         pictures = read_pictures([files.paths[i] for i in chosen.tolist()], self.size)
         return pictures.reshape(len(chosen), -1, 1), files.classes[chosen]

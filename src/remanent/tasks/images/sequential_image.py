@@ -6,8 +6,17 @@ import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
-from remanent._options import check_at_least, check_choice
-from remanent.tasks.base import Stream, Task, blocks, check_split, largest_share, then_empty
+from remanent._options import check_at_least, check_bool, check_choice, check_text
+from remanent.tasks.base import (
+    StoredTask,
+    Stream,
+    blocks,
+    check_examples,
+    check_split,
+    check_stop,
+    largest_share,
+    then_empty,
+)
 from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 
 DATASETS = ("digits", "mnist")
@@ -17,7 +26,7 @@ READINGS = ("row", "pixel")
 
 
 @dataclass(frozen=True)
-class SequentialImage(Task):
+class SequentialImage(StoredTask[ImageSet]):
     r"""Sequential image: an image step by step, then K empty steps of zeros; the answer after them is its class.
 
     Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
@@ -31,9 +40,15 @@ class SequentialImage(Task):
             all.
         data_dir: a folder with MNIST's IDX files; None for the folder that the environment variable REMANENT_DATA
             names, or to fetch them.
+        check: whether "mnist" must be the files of MNIST, by their hashes. Without it, any images of 28 x 28 pixels
+            with labels 0 to 9 in files of the same names are taken, at most 300,000 in each split.
 
     Raises:
-        ValueError: an option is not among its choices or out of its range.
+        TypeError: an option is of another type.
+        ValueError: an option is not among its choices or out of its range; or the data, when first read, is damaged
+            or has another content.
+        FileNotFoundError: the folder, when first read, does not hold the data.
+        ConnectionError: the data cannot be fetched when first read.
 
     Source: Le, Jaitly, Hinton (2015), arXiv 1504.00941; with padding De Geeter et al. (2026).
 
@@ -55,13 +70,17 @@ class SequentialImage(Task):
     padding: int = 136
     examples: int | None = None
     data_dir: str | None = field(default=None, metadata=UNCOUNTED)
+    check: bool = True
 
     def __post_init__(self) -> None:
         check_choice("dataset", self.dataset, DATASETS)
         check_choice("reading", self.reading, READINGS)
+        check_bool("permuted", self.permuted)
         check_at_least("padding", self.padding, 0)
         if self.examples is not None:
             check_at_least("examples", self.examples, 1)
+        check_text("data_dir", self.data_dir)
+        check_bool("check", self.check)
 
     @property
     def length(self) -> int:
@@ -78,12 +97,17 @@ class SequentialImage(Task):
     @property
     def chance(self) -> float:
         """The share of the most frequent class in the test split."""
-        data = self._data()
-        return largest_share(data.classes[data.test])
+        return largest_share(self._data.classes[self._data.test])
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the images and labels; "" where they are known."""
+        return "" if self.dataset == "digits" or self.check else self._data.fingerprint
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training images: inputs (B, T, M) and classes (B,)."""
-        data = self._data()
+        check_at_least("batch_size", batch_size, 1)
+        data = self._data
         train = data.train if self.examples is None else data.train[: self.examples]
         if batch_size > len(train):
             raise ValueError(f"`batch_size` must be at most the {len(train)} training images, got {batch_size}")
@@ -95,13 +119,14 @@ class SequentialImage(Task):
     def split_size(self, split: str) -> int:
         """The number of images in the split."""
         check_split(split)
-        return len(getattr(self._data(), split))
+        return len(getattr(self._data, split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Gives the image in one piece, then the empty steps in blocks; the class comes last."""
-        check_split(split)
+        check_examples(split, start, stop)
         sizes = list(blocks(length, least=0))
-        data = self._data()
+        check_stop(split, stop, self.split_size(split), "images")
+        data = self._data
         chosen = getattr(data, split)[start:stop]
         return then_empty(self._steps(data.images[chosen]), sizes, data.classes[chosen])
 
@@ -111,5 +136,8 @@ class SequentialImage(Task):
             pixels = pixels[:, torch.randperm(pixels.shape[1], generator=torch.Generator().manual_seed(42))]
         return pixels.reshape(len(images), -1, self.input_size)
 
-    def _data(self) -> ImageSet:
-        return load_digits() if self.dataset == "digits" else load_mnist(self.data_dir)
+    def _load(self) -> ImageSet:
+        data = load_digits() if self.dataset == "digits" else load_mnist(self.data_dir, check=self.check)
+        if self.examples is not None and self.examples > len(data.train):
+            raise ValueError(f"`examples` must be at most the {len(data.train)} training images, got {self.examples}")
+        return data

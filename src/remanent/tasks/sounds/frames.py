@@ -19,13 +19,24 @@ class FrameStatistics(NamedTuple):
 
 
 class Recordings(NamedTuple):
-    """The spoken words, the number of each clip's word, the clips of each split, and a clip's coefficients (T, 13)."""
+    """Clips with their words and splits.
+
+    Attributes:
+        words: the spoken words.
+        classes: the number of the word of each clip, int64 (N,).
+        train: the numbers of the training clips.
+        validation: the numbers of the validation clips.
+        test: the numbers of the test clips.
+        fingerprint: the SHA-256 of the names and contents of the clips.
+        coefficients: a function from the number of a clip to its coefficients, (T, 13).
+    """
 
     words: tuple[str, ...]
     classes: Tensor
     train: Tensor
     validation: Tensor
     test: Tensor
+    fingerprint: str
     coefficients: Callable[[int], np.ndarray]
 
 
@@ -38,6 +49,7 @@ class SpeechSet(NamedTuple):
         train: the numbers of the training clips.
         validation: the numbers of the validation clips.
         test: the numbers of the test clips.
+        fingerprint: the SHA-256 of the names and contents of the clips.
         frames: a function from the number of a clip to its frames, float32 (T, 13).
         statistics: a function that gives the statistics of the training clips.
     """
@@ -47,6 +59,7 @@ class SpeechSet(NamedTuple):
     train: Tensor
     validation: Tensor
     test: Tensor
+    fingerprint: str
     frames: Callable[[int], Tensor]
     statistics: Callable[[], FrameStatistics]
 

@@ -7,8 +7,8 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_choice
-from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
-from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent.tasks.sounds.frames import SpeechSet
+from remanent.tasks.sounds.speech import WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
@@ -31,6 +31,7 @@ class Keyword(SpeechTask):
             all training clips, by the constants `frame_statistics`, which a stream can use before its clip ends.
 
     Raises:
+        TypeError: an option is of another type.
         ValueError: an option is not one of its choices or out of its range; or the data, when first read, is
             damaged or has another content.
         FileNotFoundError: the folder, when first read, does not hold the data.
@@ -55,11 +56,11 @@ class Keyword(SpeechTask):
     standardise: str = "clip"
 
     def __post_init__(self) -> None:
-        check_choice("dataset", self.dataset, DATASETS)
-        check_at_least("silence", self.silence, 0)
-        check_choice("standardise", self.standardise, STANDARDISED)
+        self._check_options()
         if self.dataset == "digits":
             check_choice("keyword", self.keyword, WORDS)
+        elif not isinstance(self.keyword, str):
+            raise TypeError(f"`keyword` must be a str, got {self.keyword!r}")
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws training clips, the first half (rounded down) with the keyword, the others without.
@@ -69,7 +70,8 @@ class Keyword(SpeechTask):
         Returns:
             Inputs (B, S + T, 13) and classes (B, S + T), T the longest clip.
         """
-        data = self._data()
+        check_at_least("batch_size", batch_size, 1)
+        data = self._data
         spoken = data.classes[data.train] == 1
         drawn = torch.cat(
             [
@@ -79,7 +81,7 @@ class Keyword(SpeechTask):
         )
         return lay_out(data, drawn, data.classes[drawn], self.silence)
 
-    def _data(self) -> SpeechSet:
+    def _load(self) -> SpeechSet:
         """The clips; those of class 1 say the keyword."""
         data = load_speech(self.dataset, self.data_dir, check=self.check, words=None, standardise=self.standardise)
         check_choice("keyword", self.keyword, data.words)

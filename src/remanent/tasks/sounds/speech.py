@@ -2,9 +2,7 @@
 
 import hashlib
 import re
-from abc import abstractmethod
-from collections.abc import Iterator
-from functools import cache
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +11,15 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
-from remanent.tasks.base import Stream, Task, blocks, check_split, derive_seed, largest_share
+from remanent._options import check_at_least, check_bool, check_choice, check_text
+from remanent.tasks.base import StoredTask, Stream, blocks, check_examples, check_split, check_stop, largest_share
 from remanent.tasks.fetching import data_folder, fetch
 from remanent.tasks.metrics import IGNORED
-from remanent.tasks.sounds.clips import FolderClips, ZipClips, read_samples
+from remanent.tasks.sounds.clips import FolderClips, ZipClips, is_recording, read_recording, read_samples
+from remanent.tasks.sounds.commands import COMMANDS_RATE, Commands, check_clips, find_commands
 from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
 from remanent.tasks.sounds.mfcc import COEFFICIENTS, mfcc
+from remanent.tasks.versions import version_of
 
 DATASETS = ("digits", "speech-commands")
 """The choices of a speech task's `dataset`."""
@@ -32,11 +33,8 @@ SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 CONTENT = "dbd573d7cafe79c4b49f65718115e1304e24e067fa39eff18a660dc6cb9c360f"
 """SHA-256 of a line for each recording, sorted by name: the name, a space, the SHA-256 of its bytes."""
 
-COMMANDS = "speech_commands_v0.02"
-COMMANDS_RATE = 16_000
 
-
-class SpeechTask(Task):
+class SpeechTask(StoredTask[SpeechSet]):
     """Clips after silence, with an answer at each of their frames, scored by the vote over them."""
 
     metric = "vote_accuracy"
@@ -49,12 +47,26 @@ class SpeechTask(Task):
 
     dataset: str
     silence: int
+    data_dir: str | None
+    check: bool
     standardise: str
+
+    def _check_options(self) -> None:
+        check_choice("dataset", self.dataset, DATASETS)
+        check_at_least("silence", self.silence, 0)
+        check_text("data_dir", self.data_dir)
+        check_bool("check", self.check)
+        check_choice("standardise", self.standardise, STANDARDISED)
 
     @property
     def frame_statistics(self) -> FrameStatistics:
         """Each coefficient's mean and standard deviation over the training clips, by which "set" standardises."""
-        return self._data().statistics()
+        return self._data.statistics()
+
+    @property
+    def fingerprint(self) -> str:
+        """The SHA-256 of the clips and their names; "" where they are known."""
+        return "" if self.dataset == "digits" and self.check else self._data.fingerprint
 
     @property
     def length(self) -> int:
@@ -64,24 +76,19 @@ class SpeechTask(Task):
     @property
     def chance(self) -> float:
         """The share of the most frequent class in the test split."""
-        data = self._data()
-        return largest_share(data.classes[data.test])
+        return largest_share(self._data.classes[self._data.test])
 
     def split_size(self, split: str) -> int:
         """The number of clips in the split."""
         check_split(split)
-        return len(getattr(self._data(), split))
+        return len(getattr(self._data, split))
 
     def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
         """Gives the silent frames in blocks, then the clips in one piece."""
-        check_split(split)
+        check_examples(split, start, stop)
         sizes = list(blocks(length, least=0))
-        data = self._data()
-        return _after_silence(data, getattr(data, split)[start:stop], sizes)
-
-    @abstractmethod
-    def _data(self) -> SpeechSet:
-        """The clips, with the classes that the task asks for."""
+        check_stop(split, stop, self.split_size(split), "clips")
+        return _after_silence(self._data, getattr(self._data, split)[start:stop], sizes)
 
 
 def load_speech(
@@ -97,7 +104,10 @@ def load_speech(
         standardise: the frames over which coefficients are standardised, one of `STANDARDISED`.
     """
     folder = data_folder(data_dir)
-    return _load(dataset, folder, check, None if dataset == "digits" else words, standardise)
+    if dataset == "digits":
+        place = _find_place(folder)
+        return _standardised_digits(str(place.absolute()), _version_of(place), check, standardise)
+    return _standardised_commands(find_commands(folder, words), standardise)
 
 
 def lay_out(data: SpeechSet, clips: Tensor, classes: Tensor, silence: int) -> tuple[Tensor, Tensor]:
@@ -125,43 +135,60 @@ def _after_silence(data: SpeechSet, clips: Tensor, sizes: list[int]) -> Stream:
     yield lay_out(data, clips, data.classes[clips], 0)
 
 
-@cache
-def _load(dataset: str, folder: str | None, check: bool, words: tuple[str, ...] | None, standardise: str) -> SpeechSet:
-    recordings = _load_digits(folder, check) if dataset == "digits" else _load_commands(folder, words)
-    return STANDARDISED[standardise](recordings)
+@lru_cache(maxsize=8)
+def _standardised_digits(place: str, version: str, check: bool, standardise: str) -> SpeechSet:
+    return STANDARDISED[standardise](_load_digits(place, version, check))
 
 
-@cache
-def _load_digits(folder: str | None, check: bool) -> Recordings:
+@lru_cache(maxsize=4)
+def _load_digits(place: str, version: str, check: bool) -> Recordings:
     """Recordings 0 to 4 of each digit and speaker are for test, 5 to 9 for validation, the others for training."""
-    clips = find_digits(folder)
+    clips = _open(Path(place))
     contents = {name: clips.read(name) for name in clips.names}
     if check or not contents:
         _check_digits(clips.place, contents)
     recordings = sorted((_parse(clips.place, name)[::-1], name) for name in contents)
     read = [_coefficients(contents[name], f"{clips.place}: {name}", DIGITS_RATE) for _, name in recordings]
-    place = torch.tensor([min(index // 5, 2) for (index, _, _), _ in recordings])
-    test, validation, train = ((place == split).nonzero()[:, 0] for split in range(3))
+    split = torch.tensor([min(index // 5, 2) for (index, _, _), _ in recordings])
+    test, validation, train = ((split == number).nonzero()[:, 0] for number in range(3))
+    for numbers, found in (("0 to 4", test), ("5 to 9", validation), ("from 10 on", train)):
+        if len(found) == 0:
+            raise ValueError(f"{clips.place} must hold recordings of every split, got none numbered {numbers}")
     classes = torch.tensor([digit for (_, _, digit), _ in recordings])
-    return Recordings(WORDS, classes, train, validation, test, read.__getitem__)
+    return Recordings(WORDS, classes, train, validation, test, _content(contents), read.__getitem__)
 
 
 def find_digits(folder: str | None) -> ZipClips | FolderClips:
     """The recordings in a zip or a folder of the user, else fetched."""
+    return _open(_find_place(folder))
+
+
+def _find_place(folder: str | None) -> Path:
+    """The zip or the folder that holds the recordings."""
     holding = f"{DIGITS_ZIP} or recordings/"
     if folder is None:
-        return ZipClips(fetch("the spoken digits", DIGITS_URL, "v1.0.10.zip", None, holding), "recordings")
+        return fetch("the spoken digits", DIGITS_URL, "v1.0.10.zip", None, holding)
     root = Path(folder)
     if root.is_file():
-        return ZipClips(root, "recordings")
+        return root
     if (root / DIGITS_ZIP).is_file():
-        return ZipClips(root / DIGITS_ZIP, "recordings")
-    for place in (root / "recordings", *sorted(root.glob("*/recordings"))):
+        return root / DIGITS_ZIP
+    deeper = sorted(place for place in root.glob("*/recordings") if not place.parent.name.startswith((".", "__MACOSX")))
+    for place in (root / "recordings", *deeper):
         if place.is_dir():
-            return FolderClips(place)
+            return place
     raise FileNotFoundError(
         f"`data_dir` or REMANENT_DATA must hold {holding} (also one folder deeper), or be such a zip, got {folder}"
     )
+
+
+def _open(place: Path) -> ZipClips | FolderClips:
+    return FolderClips(place) if place.is_dir() else ZipClips(place, "recordings")
+
+
+def _version_of(place: Path) -> str:
+    files = sorted(path for path in place.iterdir() if is_recording(path.name)) if place.is_dir() else [place]
+    return version_of(files)
 
 
 def _check_digits(place: Path, contents: dict[str, bytes]) -> None:
@@ -171,14 +198,19 @@ def _check_digits(place: Path, contents: dict[str, bytes]) -> None:
     for what, names in (("without", expected - contents.keys()), ("with the unknown", contents.keys() - expected)):
         if names:
             raise ValueError(f"{rule}, got {len(contents)}, {what} {min(names)}")
-    lines = (f"{name} {hashlib.sha256(contents[name]).hexdigest()}\n" for name in sorted(contents))
-    found = hashlib.sha256("".join(lines).encode()).hexdigest()
+    found = _content(contents)
     if found != CONTENT:
         for name in sorted(contents):
             read_samples(
                 contents[name], f"{place}: {name}", DIGITS_RATE
             )  # names the recording where it is no whole WAV file
         raise ValueError(f"{rule}, with SHA-256 {CONTENT} over them all, got {found}")
+
+
+def _content(contents: dict[str, bytes]) -> str:
+    """The hash that `CONTENT` describes."""
+    lines = (f"{name} {hashlib.sha256(contents[name]).hexdigest()}\n" for name in sorted(contents))
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
 
 
 def _parse(place: Path, name: str) -> tuple[int, str, int]:
@@ -193,43 +225,22 @@ def _coefficients(content: bytes, name: str, rate: int) -> np.ndarray:
     return mfcc(read_samples(content, name, rate), rate)
 
 
-@cache
-def _load_commands(folder: str | None, words: tuple[str, ...] | None) -> Recordings:
-    """The official splits in a fixed mixed order; a clip is read when it is first used."""
-    root = _find_commands(folder)
-    words = words or tuple(sorted(f.name for f in root.iterdir() if f.is_dir() and not f.name.startswith(("_", "."))))
-    for word in words:
-        if not (root / word).is_dir():
-            raise FileNotFoundError(f"{root} must hold a folder of clips for each word, got none for {word!r}")
-    lists = {split: set(_listed(root, split, words)) for split in ("validation", "testing")}
-    clips = [f"{word}/{path.name}" for word in words for path in (root / word).glob("*.wav")]
-    for split, names in lists.items():
-        if missing := names.difference(clips):
-            raise FileNotFoundError(f"{root} must hold the clips in {split}_list.txt, got none named {min(missing)}")
-    clips.sort(key=lambda clip: derive_seed("speech-commands", clip))
-    place = torch.tensor([(clip in lists["validation"]) + 2 * (clip in lists["testing"]) for clip in clips])
+@lru_cache(maxsize=8)
+def _standardised_commands(commands: Commands, standardise: str) -> SpeechSet:
+    return STANDARDISED[standardise](_load_commands(commands))
+
+
+@lru_cache(maxsize=4)
+def _load_commands(commands: Commands) -> Recordings:
+    """The official splits; every clip is checked now, and its coefficients are computed when it is first used."""
+    fingerprint = check_clips(commands)
+    words, clips = commands.words, commands.clips
+    splits = torch.tensor(commands.splits)
     classes = torch.tensor([words.index(clip.split("/")[0]) for clip in clips])
 
     def coefficients(number: int) -> np.ndarray:
-        path = root / clips[number]
-        return _coefficients(path.read_bytes(), str(path), COMMANDS_RATE)
+        path = Path(commands.root, clips[number])
+        return _coefficients(read_recording(path), str(path), COMMANDS_RATE)
 
-    train, validation, test = ((place == split).nonzero()[:, 0] for split in range(3))
-    return Recordings(words, classes, train, validation, test, coefficients)
-
-
-def _find_commands(folder: str | None) -> Path:
-    rule = f"`data_dir` must be or hold the folder {COMMANDS} of Google Speech Commands, which is not fetched (2.3 GB)"
-    if folder is None:
-        raise FileNotFoundError(f"{rule}; REMANENT_DATA may name it, got neither")
-    for root in (Path(folder) / COMMANDS, Path(folder)):
-        if all((root / f"{split}_list.txt").is_file() for split in ("validation", "testing")):
-            return root
-    raise FileNotFoundError(f"{rule}, with validation_list.txt and testing_list.txt, got {folder}")
-
-
-def _listed(root: Path, split: str, words: tuple[str, ...]) -> Iterator[str]:
-    """The clips of these words in the list of a split."""
-    for line in (root / f"{split}_list.txt").read_text().splitlines():
-        if line.split("/")[0] in words:
-            yield line
+    train, validation, test = ((splits == number).nonzero()[:, 0] for number in range(3))
+    return Recordings(words, classes, train, validation, test, fingerprint, coefficients)

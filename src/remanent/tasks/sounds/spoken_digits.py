@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from remanent._identity import UNCOUNTED
-from remanent._options import check_at_least, check_choice
-from remanent.tasks.sounds.frames import STANDARDISED, SpeechSet
-from remanent.tasks.sounds.speech import DATASETS, WORDS, SpeechTask, lay_out, load_speech
+from remanent._options import check_at_least
+from remanent.tasks.sounds.frames import SpeechSet
+from remanent.tasks.sounds.speech import WORDS, SpeechTask, lay_out, load_speech
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class SpokenDigits(SpeechTask):
             all training clips, by the constants `frame_statistics`, which a stream can use before its clip ends.
 
     Raises:
+        TypeError: an option is of another type.
         ValueError: an option is not one of its choices or out of its range; or the data, when first read, is
             damaged or has another content.
         FileNotFoundError: the folder, when first read, does not hold the data.
@@ -59,17 +60,16 @@ class SpokenDigits(SpeechTask):
     standardise: str = "clip"
 
     def __post_init__(self) -> None:
-        check_choice("dataset", self.dataset, DATASETS)
-        check_at_least("silence", self.silence, 0)
-        check_choice("standardise", self.standardise, STANDARDISED)
+        self._check_options()
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws different training clips: inputs (B, S + T, 13) and digits (B, S + T), T the longest clip."""
-        data = self._data()
+        check_at_least("batch_size", batch_size, 1)
+        data = self._data
         if batch_size > len(data.train):
             raise ValueError(f"`batch_size` must be at most the {len(data.train)} training clips, got {batch_size}")
         drawn = data.train[torch.randperm(len(data.train), generator=generator)[:batch_size]]
         return lay_out(data, drawn, data.classes[drawn], self.silence)
 
-    def _data(self) -> SpeechSet:
+    def _load(self) -> SpeechSet:
         return load_speech(self.dataset, self.data_dir, check=self.check, words=WORDS, standardise=self.standardise)

@@ -11,7 +11,9 @@ from remanent._options import check_choice, check_range
 from remanent._rates import band
 from remanent.ops import row_linear, write_gate
 from remanent.ops.normalisation import projected_moments
-from remanent.units._gate_norm import (
+from remanent.units.base import RecurrentUnit
+from remanent.units.cell import make_cell
+from remanent.units.latching.gate_norm import (
     GATE_NORMS,
     gain_shapes,
     moment_buffers,
@@ -21,8 +23,6 @@ from remanent.units._gate_norm import (
     reset_gate_norm,
     settle_moments,
 )
-from remanent.units.base import RecurrentUnit
-from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LinearRecurrence,
