@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
 from remanent.distributed.heartbeat import Heartbeat
@@ -14,7 +15,10 @@ from remanent.training.experiment import ExperimentModule
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:
-    """Raises unless every process gets a part of the batch and the validation split, and the model can share time."""
+    """Raises unless every process gets a part of the batch and the validation split, and the model can share time.
+
+    A batch is drawn once, since options may fit no example, or ask for more examples than there are.
+    """
     size, rows, seen = ranks.data.size, experiment.training.batch_size, seen_examples(experiment.task)
     if size > rows:
         raise ValueError(f"`training.batch_size` must be at least 1 for each of the {size} processes, got {rows}")
@@ -25,6 +29,7 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
+    experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 
 def check_same(config: dict[str, Any], ranks: Ranks) -> None:
