@@ -1,5 +1,6 @@
 """What all tests share: NaN in every uninitialised tensor, and the worked cases."""
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,6 +11,7 @@ import torch
 from crew import crew  # noqa: F401 (a fixture of several files)
 
 torch.set_num_threads(1)  # tests run side by side
+os.environ.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # else a pool of processes imports torch to call g++
 DATA = Path(__file__).parent / "data"
 
 

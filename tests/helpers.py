@@ -33,3 +33,10 @@ def assert_close(actual: Tensor, expected: Tensor, tolerance: float, name: str) 
     wide = expected.cdouble() if expected.is_complex() else expected.double()
     error = (actual - wide).abs().max() / wide.abs().max().clamp(min=1e-300)
     assert error <= tolerance, f"{name}: relative error {error:.2e}"
+
+
+def with_traps(folder):
+    """The folder, with files that are named as packages which the program imports; none of them may be executed."""
+    for name in ("jsonargparse", "torch", "yaml", "filelock"):
+        (folder / f"{name}.py").write_text("raise SystemExit(f'{__file__} was executed')\n")
+    return folder

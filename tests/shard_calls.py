@@ -9,7 +9,7 @@ from remanent import SequenceModel
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
 from remanent.ops.collectives import observe_collectives
 
-SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset")
+SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset", "reset_state")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
 SCANS = {"latch": latch_scan, "joint": latch_scan_joint, "linear": linear_scan}
 
@@ -82,17 +82,24 @@ def everyone(size):
     return dist.group.WORLD if size > 1 else None
 
 
-def run_unit(rank, size, name, options, x, h0, reset, cuts, weights):
-    """A unit's outputs and last state of this process's steps, and the gradients of its parameters, x and h0."""
+def run_unit(rank, size, name, options, x, h0, reset, reset_state, cuts, weights):
+    """A unit's outputs and last state of this process's steps, and the gradients of its parameters, x and h0.
+
+    Those of a `reset_state` are in its own steps; elsewhere they are zero.
+    """
     unit = unit_cases.make(name, **options)
     part = slice(cuts[rank], cuts[rank + 1])
     x = x[:, part].clone().requires_grad_()
     h0 = None if h0 is None else h0.clone().requires_grad_()
-    y, h_n = unit(x, h0, reset=None if reset is None else reset[:, part], group=everyone(size))
+    start = None if reset_state is None else reset_state.clone().requires_grad_()
+    resets = {} if reset is None else {"reset": reset[:, part]}
+    resets |= {} if start is None else {"reset_state": start[:, :, part]}
+    y, h_n = unit(x, h0, **resets, group=everyone(size))
     (y * weights[:, part]).sum().backward(retain_graph=True)
     (h_n.abs().square().sum() / size).backward()
     grads = {key: parameter.grad for key, parameter in unit.named_parameters() if parameter.grad is not None}
-    return y.detach(), h_n.detach(), x.grad, grads | ({} if h0 is None else {"h0": h0.grad})
+    more = {"h0": h0, "reset_state": start}
+    return y.detach(), h_n.detach(), x.grad, grads | {key: v.grad for key, v in more.items() if v is not None}
 
 
 def call_unit(rank, size, name, options, shape, arguments):

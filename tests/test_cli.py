@@ -1,6 +1,8 @@
 """The command line: what it prints, what it writes, and one clear error for what is wrong."""
 
 import csv
+import dataclasses
+import io
 import json
 import math
 import shutil
@@ -12,7 +14,8 @@ import pytest
 import yaml
 
 from remanent.cli import main
-from remanent.training import evaluate, load_run
+from remanent.sweep.combinations import combinations, read_choices
+from remanent.training import RECIPES, evaluate, load_run
 from remanent.units import UNITS
 from result_records import record, write
 
@@ -160,6 +163,36 @@ def test_a_yaml_file_sets_fields_and_flags_come_after_it(tmp_path):
     assert (experiment.model.hidden_size, experiment.model.num_layers, experiment.training.seed) == (8, 1, 5)
 
 
+@pytest.mark.parametrize(
+    ("text", "flags"),
+    [
+        ("model:\n  # hidden_size: 4\ntask:\n", ["--training.steps=010", "--training.learning_rate", "1e-3"]),
+        ("# training:\n", ["--training.steps=10", "--training.learning_rate=.001"]),
+        ("training:\n  steps: 010\n  learning_rate: 1e-3", []),
+    ],
+)
+def test_numbers_are_what_they_look_like_and_empty_tables_set_nothing(tmp_path, monkeypatch, text, flags):
+    path = tmp_path / "c.yaml"
+    path.write_text(text)
+    begun = []
+    monkeypatch.setattr("remanent.training.start_run", lambda experiment, *others, **options: begun.append(experiment))
+    monkeypatch.setattr("remanent.training.record_run", lambda folder, **options: None)
+    assert main(["train", "copy-first", "--config", str(path), *flags]) == 0
+    plain = RECIPES["copy-first"]()
+    training = dataclasses.replace(plain.training, steps=10, learning_rate=1e-3)
+    assert begun == [dataclasses.replace(plain, training=training)]
+    assert read_choices(["training.steps=010"]) == {"training.steps": ["010"]}
+    (run,) = combinations(["copy-first"], ["bmru"], [0], {"training.steps": ["010"]})
+    assert run.overrides == {"training.steps": 10}
+
+
+def test_a_run_whose_folder_is_named_as_a_recipe_is_resumed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["train", "copy-first", "--out", "digits", *TINY]) == 0
+    assert main(["--import=json", "train", "--resume=digits", "--quiet"]) == 0
+    assert "digits was finished already" in capsys.readouterr().out
+
+
 def test_resume(tmp_path, capsys):
     folder = tmp_path / "run"
     assert main(["train", "copy-first", "--out", str(folder), *TINY]) == 0
@@ -203,6 +236,19 @@ def test_table_prints_or_writes_what_the_results_hold(tmp_path, monkeypatch, cap
     assert [(row["task"], float(row["mean"])) for row in rows] == [("copy-first", 0.5), ("copy-first", 0.6)]
     assert main(["table", "--format", "latex", "--task", "digits"]) == 0
     assert capsys.readouterr().out.startswith("% digits")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_an_encoding_without_a_sign_gets_another(tmp_path, monkeypatch, errors):
+    path = write(tmp_path / "grid.jsonl", [record(), record(seed=1), record(unit="\N{GREEK SMALL LETTER MU}\udcff")])
+    out = io.TextIOWrapper(io.BytesIO(), "ascii", errors=errors)
+    monkeypatch.setattr("sys.stdout", out)
+    assert main(["table", str(path)]) == 0
+    assert out.errors == errors
+    out.flush()
+    shown = out.buffer.getvalue()
+    assert b"0.5000 +/- 0.0000" in shown
+    assert b"| ?\xff |" in shown
 
 
 def test_table_imports_no_training(tmp_path):
@@ -249,6 +295,17 @@ def test_table_imports_no_training(tmp_path):
         (["train", "mnist", "--data-dir", "taken"], "`data_dir` or REMANENT_DATA must hold the MNIST file"),
         (["train", "copy-first", "--model.depth", "2"], "--model.depth"),
         (["train", "copy-first", "--config", "bad.yaml"], "depth"),
+        (["train", "copy-first", "--config", "sixty.yaml"], "sixty.yaml must hold plain numbers, got '1:40'"),
+        (["train", "copy-first", "--training.learning_rate=1:4.5"], "must be a plain number, got '1:4.5'"),
+        (["evaluate", "nowhere", "--length", "12", "1:40"], "`--length` must be a plain number, got '1:40'"),
+        (["train", "copy-first", "--training.threads", "100000"], "`threads` must be in [1, 1024], got 100000"),
+        (["train", "--resume=taken"], "`config.json` must be a file in taken, got none"),
+        (["train", "--resume", "digits"], "the run's folder must exist, got digits"),
+        (["train", "copy-first", "--resume=taken"], "`RECIPE` must not be given with --resume"),
+        (["--import=", "list"], "`--import` must be given a module's name, got none"),
+        (["--import=nowhere", "list"], "`--import` must name a module, installed or in this folder, got 'nowhere'"),
+        (["--import", "wrong_syntax", "list"], "whose code runs to its end, got 'wrong_syntax' (SyntaxError: "),
+        (["--import", "which_exits", "list"], "whose code runs to its end, got 'which_exits' (SystemExit: 0)"),
         (["train", "copy-first", "--config", "twice.yaml"], "twice.yaml must hold YAML, got the key 'training' twice"),
         (["train", "copy-first", "--config", "deep.yaml"], "deep.yaml must hold YAML, got nesting deeper than 16"),
         (["train", "copy-first", "--config", "laughs.yaml"], "laughs.yaml must hold YAML, got an anchor in line 1"),
@@ -263,6 +320,12 @@ def test_table_imports_no_training(tmp_path):
         (["grid", "--task", "sequential-image"], "did you mean digits or digits-pixels or permuted-digits"),
         (["grid", "--task", "copy-first", "--unit", "rnn"], "copy-first rnn seed 0: `unit` must be made of bmru, cmru"),
         (["grid", "--task", "copy-first", "--seed", "3:3"], "`--seed` must name at least one seed, got '3:3'"),
+        (["grid", "--task", "copy-first", "--seed", "0:1000000000000"], "`--seed` must name at most 100,000 seeds"),
+        (
+            ["grid", "--task", "copy-first", "--seed", "0:99999", "--unit", "lru", "gru"],
+            "at most 100,000 runs, got",
+        ),
+        (["grid", "--task", "copy-first", "--threads", "1025"], "`threads` must be in [1, 1024], got 1025"),
         (["grid", "--task", "copy-first", "--seed=-1"], "copy-first bmru seed -1: `seed` must be at least 0, got -1"),
         (["grid", "--task", "copy-first", "--set", "steps=1"], "`--set` must be KEY=VALUE,VALUE with a KEY task.X"),
         (["grid", "--task", "copy-first", "--set", "task.steps="], "`--set` must give task.steps at least one value"),
@@ -306,6 +369,10 @@ def test_what_is_wrong_gets_one_error_and_writes_nothing(arguments, message, tmp
     (tmp_path / "saved" / "model.json").write_text("{}")
     (tmp_path / "broken.jsonl").write_text("broken\n{}\n")
     (tmp_path / "bad.yaml").write_text("model: {depth: 2}")
+    (tmp_path / "sixty.yaml").write_text("training: {seed: 1:40}")
+    (tmp_path / "wrong_syntax.py").write_text("def (:")
+    (tmp_path / "which_exits.py").write_text("import sys; sys.exit(0)")
+    monkeypatch.setattr("sys.dont_write_bytecode", True)
     (tmp_path / "twice.yaml").write_text("training: {steps: 1}\ntraining: {seed: 3}\n")
     (tmp_path / "deep.yaml").write_text(f"task: {'[' * 20_000}")
     (tmp_path / "laughs.yaml").write_text("a: &a [x, x]\ntask: [*a, *a]\n")

@@ -11,7 +11,7 @@ from remanent.report.tables import format_score
 from remanent.training import load_run
 from remanent.training.variants import experiment_for
 
-TINY = {"training.steps": ["2"], "training.batch_size": ["2"], "model.hidden_size": ["2"]}
+TINY = {"training.steps": ["2"], "training.batch_size": ["2"], "model.hidden_size": ["2"], "model.num_layers": ["1"]}
 SMALL = {"copy-first": TINY | {"task.steps": ["1"]}, "digits": TINY | {"task.padding": ["1"]}}
 
 

@@ -183,31 +183,27 @@ def test_a_page_gets_tables_pictures_and_commands_between_its_marks_alone(draw_r
         draw_results.main()
 
 
-def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path):
+def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path, capsys):
     """As torchrun starts it, with two processes."""
     (block,) = re.findall(r"```python\n(.*?)```", SCALING_TEXT, re.DOTALL)
     total = "sum(p.grad.double().abs().sum() for p in model.parameters()).item()"
     said = f"sys.stdout.write(f'{{rank}} of {{size}}: {{y.shape[1]}} {{{total}}}\\n')"  # in one piece: lines stay apart
     (tmp_path / "long.py").write_text(f"{block}import sys\n{said}\n")
-    found = {}
-    for size in (1, 2):
-        command = [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node",
-            str(size),
-            "long.py",
-        ]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=300)
-        assert done.returncode == 0, done.stderr
-        found[size] = sorted(re.findall(r"(\d) of \d: (\d+) ([\d.]+)", done.stdout))
-    ((_, steps, alone),) = found[1]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "long.py"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as two:
+        try:
+            exec((tmp_path / "long.py").read_text(), {})  # in this process alone
+        finally:
+            if dist.is_initialized():
+                dist.destroy_process_group()
+            shared, errors = two.communicate(timeout=300)
+    assert two.returncode == 0, errors
+    one, shared = (re.findall(r"(\d) of \d: (\d+) ([\d.]+)", said) for said in (capsys.readouterr().out, shared))
+    ((_, steps, alone),) = one
     assert steps == "1000"
-    assert [(rank, steps) for rank, steps, _ in found[2]] == [("0", "500"), ("1", "500")]
-    for _, _, shared in found[2]:
-        assert float(shared) == pytest.approx(float(alone), rel=1e-4)
+    assert [(rank, steps) for rank, steps, _ in sorted(shared)] == [("0", "500"), ("1", "500")]
+    for _, _, total in shared:
+        assert float(total) == pytest.approx(float(alone), rel=1e-4)
 
 
 def test_the_tables_of_the_training_guide_are_what_the_code_says(tmp_path, monkeypatch):
@@ -252,7 +248,9 @@ def test_the_training_guide_lists_what_a_run_folder_holds(tmp_path):
     task, model = CopyFirst(steps=4), ModelConfig(input_size=1, output_size=1, hidden_size=4)
     folder = tmp_path / "run"
     start_run(
-        Experiment(task, model, TrainingConfig(steps=2, batch_size=2, checkpoint_every=1)), folder, progress=False
+        Experiment(task, model, TrainingConfig(steps=2, batch_size=2, checkpoint_every=1, threads=1)),
+        folder,
+        progress=False,
     )
     record_run(folder)
     text = TRAINING_TEXT.split("## The run folder")[1].split("\n## ")[0]

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 
 import pytest
 
-from remanent._files import from_dict, new_folder, read_json, write_json, write_whole
+from remanent._files import (
+    from_dict,
+    new_folder,
+    partial_folders,
+    read_json,
+    remove_partial,
+    write_json,
+    write_whole,
+)
 
 
 @dataclass(frozen=True)
@@ -45,6 +53,38 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
         (staged / "file").write_text("other")
     assert list(tmp_path.iterdir()) == [path]
     assert (path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_new_file_never_replaces_one_that_another_process_wrote(tmp_path, monkeypatch, links):
+    path = tmp_path / "file"
+    if not links:
+        monkeypatch.setattr(os, "link", lambda *_: (_ for _ in ()).throw(OSError("no hard links here")))
+    write_whole(path, b"first", new=True)
+    with pytest.raises(FileExistsError):
+        write_whole(path, b"second", new=True)
+    assert path.read_bytes() == b"first"
+    write_whole(path, b"third")
+    assert path.read_bytes() == b"third"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_processes_left_is_removed_once_it_is_old(tmp_path):
+    fresh, other = tmp_path / ".file.abcdefgh.part", tmp_path / ".other.abcdefgh.part"
+    old = [tmp_path / ".file.0123abc_.part", tmp_path / ".file.12345678.part"]
+    mine = [tmp_path / ".file.swp", tmp_path / ".file.part", tmp_path / "file.abcdefgh.part"]
+    old[1].mkdir()
+    for path in (fresh, other, old[0], old[1] / "inside", *mine):
+        path.write_text("")
+    for path in (other, *old, *mine):
+        os.utime(path, (0, 0))
+    write_whole(tmp_path / "file", b"")
+    assert set(tmp_path.iterdir()) == {tmp_path / "file", fresh, other, *mine}
+    assert partial_folders(tmp_path / "file") == []
+    with new_folder(tmp_path / "run") as staged:
+        assert partial_folders(tmp_path / "run") == [staged]
+    remove_partial(tmp_path)
+    assert set(tmp_path.iterdir()) == {tmp_path / "file", tmp_path / "run", *mine}
 
 
 def test_json_round_trip_and_errors(tmp_path):

@@ -29,7 +29,7 @@ from remanent.units import (
     StepData,
     make_cell,
 )
-from remanent.units.bmru import BMRURecurrence
+from remanent.units.latching.bmru import BMRURecurrence
 
 
 @dataclass(eq=False)
@@ -165,7 +165,7 @@ def test_onnx_gives_what_it_gives_and_a_latch_may_be_tipped_once(tmp_path):
     pytest.importorskip("onnx", reason="needs the extra onnx")
     pytest.importorskip("onnxruntime", reason="needs the extra onnx")
     pytest.importorskip("onnxscript", reason="needs the extra onnx")
-    model = make(unit="squashed+leaky", initial_state="low")
+    model = make(unit="squashed+leaky", initial_state="low", num_layers=1)
     checks = export_onnx(model, tmp_path)
     assert [check.file for check in checks] == ["model.onnx", "model-step.onnx"]
     assert all(check.largest < 1e-5 for check in checks)

@@ -87,12 +87,14 @@ def test_the_first_example_is_ten_lines_or_so_and_asserts_bits():
 def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
     """Trainings and benchmarks are made tiny; a run that a command needs is made first."""
     monkeypatch.chdir(tmp_path)
-    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--model.hidden_size=4"]
+    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--training.threads=1"]
+    tiny += ["--model.hidden_size=4", "--model.num_layers=1"]
     runs = [word for word in command if word.startswith("runs/")]
     run = runs[0] if runs else None
     for run in runs:
         recipe, unit, seed = run.removeprefix("runs/").rsplit("-", 2)
-        make_once("train", recipe, *tiny, f"--model.unit={unit}", f"--training.seed={seed}")
+        short = ["--task.padding=4"] if recipe == "digits" else []
+        make_once("train", recipe, *tiny, *short, f"--model.unit={unit}", f"--training.seed={seed}")
         assert Path(run).is_dir()
     if "--data-dir" in command:
         assert main(command) == 2
@@ -102,9 +104,15 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
         command = [*command[:-2], "10", "20"]
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
-        command = [*command, *tiny]
+        command = ["2" if word == "4" else word for word in command] + tiny  # processes, and those that share time
     if command[0] == "grid" or (command[0] == "table" and not runs) or "--results" in command:
-        options = ["task.steps=3", "training.steps=2", "training.batch_size=2", "model.hidden_size=4"]
+        options = [
+            "task.steps=3",
+            "training.steps=2",
+            "training.batch_size=2",
+            "model.hidden_size=4",
+            "model.num_layers=1",
+        ]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
         results = ["--results", "mine.jsonl"] if "mine.jsonl" in command else []
         kept = [word for word in command if not word.startswith("task.steps")]
@@ -114,6 +122,8 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
         return
     if command[0] == "chip" and missing_tools():
         pytest.skip(f"needs {missing_tools()}")
+    if command[0] == "robustness":
+        command = [*command, "--draws=1"]
     if command[0] == "bench":
         command = [*command, "--quick", "--repeats=1"]
     assert main(command) == 0

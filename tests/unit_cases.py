@@ -87,6 +87,11 @@ def stepped(unit, x, h=None, reset=None):
     return torch.stack(outputs, 1), h
 
 
+def random_reset_state(unit, B=3, T=23):
+    """A state of the right kind for a reset at any step."""
+    return each(lambda v: torch.randn(v.shape[0], B, T, D, dtype=v.dtype), random_state(unit, B))
+
+
 def parts(state):
     """The tensors of a state."""
     return state if isinstance(state, tuple) else (state,)

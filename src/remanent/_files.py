@@ -2,9 +2,12 @@
 
 import dataclasses
 import json
+import math
 import os
+import re
 import shutil
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,22 +16,40 @@ from typing import Any, TypeVar
 from remanent._json import parse_json
 
 Config = TypeVar("Config")
+RANDOM = "[a-z0-9_]{8}"
+"""What `tempfile` makes names unique with."""
+PARTIAL = re.compile(rf"\..+\.{RANDOM}\.part|\..+\.jsonl?\.{RANDOM}|\..+\.safetensors\.{RANDOM}")
+"""The name of a file before it is whole, also as earlier versions called them; a name that nobody gives a file."""
+OLD = 86_400.0
+"""The seconds after which a file or folder that is not whole yet is one that a killed process left."""
 
 
-def write_whole(path: Path, content: bytes) -> None:
+def write_whole(path: Path, content: bytes, *, new: bool = False) -> None:
     """Writes a file so that it exists whole or not at all, whenever the process ends.
 
+    A process that is killed meanwhile leaves a hidden file; a write of the same file removes it once it is a day old.
+
+    Args:
+        path: the file.
+        content: what it will hold.
+        new: whether the file must not exist yet, not even if another process has written it a moment before.
+
     Raises:
+        FileExistsError: `new` is set, and the file exists.
         OSError: the folder cannot be written.
     """
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    _remove_old(path)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
+        if new:
+            _name_new(Path(temporary), path)
+        else:
+            Path(temporary).replace(path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
@@ -59,10 +80,13 @@ def replace_between(text: str, begin: str, end: str, content: str, page: Path) -
 def new_folder(path: Path) -> Iterator[Path]:
     """Makes a folder that exists whole or not at all: gives a hidden folder beside it, which is renamed at the end.
 
+    A process that is killed meanwhile leaves the hidden folder; the next call removes it once it is a day old.
+
     Raises:
         OSError: the folder around it cannot be written, or another process has made the folder meanwhile.
     """
-    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
+    _remove_old(path)
+    staged = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
         yield staged
         staged.chmod(0o755)
@@ -72,9 +96,62 @@ def new_folder(path: Path) -> Iterator[Path]:
         raise
 
 
+def remove_partial(folder: Path) -> None:
+    """Removes the files in a folder that killed processes left before they were whole; no process may write there."""
+    for path in folder.glob(".*"):
+        if PARTIAL.fullmatch(path.name) and path.is_file():
+            path.unlink(missing_ok=True)
+
+
+def partial_folders(path: Path) -> list[Path]:
+    """The hidden folders beside a path in which `new_folder` began to make it, here or in a process that was killed."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.{RANDOM}(\.part)?")
+    return [each for each in path.parent.glob(".*") if name.fullmatch(each.name) and each.is_dir()]
+
+
+def _name_new(temporary: Path, path: Path) -> None:
+    """Gives a file its name, which no file may have; a rename would replace that file."""
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        raise FileExistsError(f"{path} must not exist yet, got a file that was written meanwhile") from None
+    except OSError:  # the system has no hard links
+        path.touch(exist_ok=False)
+        temporary.replace(path)
+    temporary.unlink(missing_ok=True)
+
+
+def _remove_old(path: Path) -> None:
+    """Removes what killed processes left of a path before it was whole, if that is long ago."""
+    name = re.compile(rf"\.{re.escape(path.name)}\.{RANDOM}\.part")
+    for each in path.parent.glob(".*.part"):
+        try:
+            if name.fullmatch(each.name) and time.time() - each.stat().st_mtime > OLD:
+                shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink()
+        except OSError:  # another process removed it, or it is another user's
+            continue
+
+
 def write_json(path: Path, value: Any) -> None:
     """Writes a value as indented JSON, whole."""
-    write_whole(path, (json.dumps(value, indent=2) + "\n").encode())
+    write_whole(path, (to_json(value, indent=2) + "\n").encode())
+
+
+def to_json(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, which has neither NaN nor infinity: null stands for them.
+
+    >>> to_json({"score": float("nan"), "all": (1.0, float("inf"))})
+    '{"score": null, "all": [1.0, null]}'
+    """
+    return json.dumps(_finite(value), indent=indent, allow_nan=False)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
 def read_json(path: Path) -> dict[str, Any]:

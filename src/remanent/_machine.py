@@ -16,7 +16,7 @@ PACKAGES = ("remanent", "torch", "numpy", "numba", "pytorch-lightning", "scikit-
 def processor_name() -> str:
     """The name of the processor, or its architecture where the system does not give a name."""
     if CPU_INFO.exists():
-        for line in CPU_INFO.read_text().splitlines():
+        for line in CPU_INFO.read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.split(":", 1)[1].strip()
     return platform.processor() or platform.machine()

@@ -29,9 +29,9 @@ def check_range(
 
 
 def check_bool(name: str, value: bool) -> None:
-    """Raises unless an option is True or False: a text such as "no" would count as true."""
+    """Raises unless an option is true or false; a word such as "false" would be taken as true."""
     if not isinstance(value, bool):
-        raise TypeError(f"`{name}` must be True or False, got {value!r}")
+        raise TypeError(f"`{name}` must be a bool, got {value!r}")
 
 
 def check_text(name: str, value: str | None) -> None:
@@ -42,5 +42,7 @@ def check_text(name: str, value: str | None) -> None:
 
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises unless an option is one of its choices."""
-    if not isinstance(value, str) or value not in choices:
+    if not isinstance(value, str):
+        raise TypeError(f"`{name}` must be a str, one of {', '.join(choices)}, got {value!r}")
+    if value not in choices:
         raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")

@@ -14,7 +14,7 @@ def import_modules(names: Iterable[str]) -> None:
     """Imports modules that are installed or in the working directory; they stay imported.
 
     Raises:
-        ValueError: a module does not exist.
+        ValueError: a module does not exist, or its code fails as it is imported.
     """
     _given[:] = names
     for name in _given:
@@ -25,6 +25,9 @@ def import_modules(names: Iterable[str]) -> None:
         except ModuleNotFoundError as error:
             rule = "`--import` must name a module, installed or in this folder"
             raise ValueError(f"{rule}, got {name!r} ({error})") from None
+        except (Exception, SystemExit) as error:  # a module that ends the program would end it without a word
+            rule = "`--import` must name a module whose code runs to its end"
+            raise ValueError(f"{rule}, got {name!r} ({type(error).__name__}: {error})") from error
 
 
 def suggested(*words: str) -> str:

@@ -7,7 +7,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 import shard_calls
-from crew import crew  # noqa: F401
 from remanent import ModelConfig, SequenceModel
 from remanent.bench.scaling import Plan, count_layer, longest, step_cost
 from remanent.bench.scaling_tables import ASSUMED, MODEL, longest_table, scaling_table
@@ -50,7 +49,7 @@ def test_what_is_kept_grows_with_steps_and_sequences_as_counted(unit):
     assert layer.state == {"lru": 128, "bmru+lru": 96}.get(unit, 64)
 
 
-def test_what_a_layer_sends_is_what_its_collectives_carry(crew):  # noqa: F811
+def test_what_a_layer_sends_is_what_its_collectives_carry(crew):
     for unit in ("bmru", "lru", "bmru+lru"):
         config = dataclasses.replace(CONFIG, unit=unit)
         layer, size = count_layer(config), len(crew.pipes)

@@ -18,6 +18,7 @@ import torch.distributed as dist
 from safetensors.torch import load_file
 
 from cases import exhaustive, rarely
+from helpers import with_traps
 from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.distributed.ranks import Ranks
@@ -470,7 +471,7 @@ FLAGS = ["--task.steps=30", "--model.hidden_size=8", "--training.batch_size=4", 
 
 
 def command(*arguments):
-    return [sys.executable, "-m", "remanent", "train", *arguments]
+    return [sys.executable, "-P", "-m", "remanent", "train", *arguments]
 
 
 def commanded(rank, said, alone, *arguments):
@@ -505,7 +506,10 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
     folder = tmp_path / "run"
     flags = [*FLAGS, "--training.steps=60", "--training.checkpoint_every=20", "--quiet"]
     process = subprocess.Popen(
-        command("copy-first", "--out", str(folder), *flags, "--devices", "2"), stderr=subprocess.PIPE, text=True
+        command("copy-first", "--out", str(folder), *flags, "--devices", "2"),
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=with_traps(tmp_path),
     )
     wait_for_steps(folder, 5)
     process.terminate()

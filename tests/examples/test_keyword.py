@@ -3,12 +3,14 @@
 import importlib.util
 import io
 import json
+import os
 import re
 import shlex
 import shutil
 import struct
 import subprocess
 import sys
+import threading
 import wave
 import zipfile
 from pathlib import Path
@@ -36,7 +38,6 @@ pytestmark = pytest.mark.skipif(
 )
 SANITIZED = ["-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all"]
 STRICT = ["-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion", *SANITIZED]
-REMANENT = f"{sys.executable} -c 'import sys; from remanent.cli import main; sys.exit(main())'"
 PAUSE = np.zeros(4000, "<i2")
 LINE = re.compile(r"(\d+\.\d\d) s - (\d+\.\d\d) s  (\w+)  \((\d+) of (\d+) frames\)")
 
@@ -290,25 +291,52 @@ def test_tables_are_refused_for_what_is_there_or_is_no_such_run(product, tmp_pat
     assert list(tmp_path.iterdir()) == [tmp_path / "config.json"]
 
 
-def test_make_builds_the_same_program_from_a_run(product):
+@pytest.fixture
+def make(tmp_path):
+    """Runs make, for which this process runs `remanent`: a process of its own would import everything each time."""
+    asked, answered = tmp_path / "asked", tmp_path / "answered"
+    script = 'for each in "$@"; do echo "$each"; done > "$0/asked"; read status < "$0/answered"; exit $status'
+    (tmp_path / "remanent").write_text(script.replace("$0", str(tmp_path)))
+    os.mkfifo(asked)
+    os.mkfifo(answered)
+
+    def answer():
+        while arguments := asked.read_text().splitlines():
+            status = 1
+            try:
+                status = main(arguments)
+            finally:
+                answered.write_text(f"{status}\n")
+
+    def run(*arguments):
+        command = ["make", *arguments, f"PYTHON={sys.executable}", f"REMANENT=sh {tmp_path / 'remanent'}"]
+        return subprocess.run(command, cwd=EXAMPLE, capture_output=True, text=True)
+
+    thread = threading.Thread(target=answer)
+    thread.start()
+    yield run
+    asked.write_text("")  # the thread ends
+    thread.join()
+
+
+def test_make_builds_the_same_program_from_a_run(product, make):
     if product.task.name == "keyword":
         return  # one is enough
-    flags = [f"PYTHON={sys.executable}", f"REMANENT={REMANENT}", f"BUILD={product.place / 'made'}"]
-    make = ["make", f"RUN={product.run}", *flags]
+    build = [f"RUN={product.run}", f"BUILD={product.place / 'made'}"]
     for _ in range(2):
-        done = subprocess.run(make, cwd=EXAMPLE, capture_output=True, text=True)
+        done = make(*build)
         assert done.returncode == 0, done.stderr
     assert "Nothing to be done" in done.stdout
     assert spot(product.place / "made" / "spot", given=wav(SOUND)) == spot(product.spot, given=wav(SOUND))
     for weights, changed in (("float32", True), ("float32", False), ("int8", True)):
-        done = subprocess.run([*make, f"WEIGHTS={weights}"], cwd=EXAMPLE, capture_output=True, text=True)
+        done = make(*build, f"WEIGHTS={weights}")
         assert done.returncode == 0, done.stderr
         assert ("Nothing to be done" in done.stdout) != changed
         assert f"{weights} weights" in (product.place / "made" / "model.c").read_text()
-    done = subprocess.run(["make", f"RUN={product.place}", *flags], cwd=EXAMPLE, capture_output=True, text=True)
+    done = make(f"RUN={product.place}", build[1])
     assert done.returncode == 2
     assert "RUN must be the folder of a finished training run, got" in done.stderr
-    done = subprocess.run(["make"], cwd=EXAMPLE, capture_output=True, text=True)
+    done = make()
     assert done.returncode == 2
     assert "RUN must be the folder of a training run: make RUN=../../runs/NAME" in done.stderr
 

@@ -131,7 +131,11 @@ def test_without_a_compiler_it_is_written_and_says_so(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "name", ["", "9lives", "a-b", "ä", "a b", "while", "class", "math", "main", "_x", "../x", None]
+    "name",
+    [
+        *("", "9lives", "a-b", "ä", "a b", "while", "class", "math", "main", "_x", "../x", None),
+        *("stdio", "stdlib", "harness", "Chip", "empty", "nul", "nullptr"),
+    ],
 )
 def test_a_name_must_be_an_identifier(name, tmp_path):
     with pytest.raises(ValueError, match="`name` must be a C identifier"):

@@ -23,7 +23,7 @@ needs_chip = pytest.mark.skipif(missing_tools() is not None, reason=f"needs {mis
 
 
 def digits():
-    task = SequentialImage()
+    task = SequentialImage(padding=8)
     return task, {"unit": "bmru+lru", "gate": True, "initial_state": "learned", "r_min": 0.5, "r_max": 0.95}
 
 
@@ -41,7 +41,7 @@ def trained(request, tmp_path_factory):
     torch.use_deterministic_algorithms(True)
     task, options = request.param()
     config = ModelConfig(**fitting(task), hidden_size=24, **options)
-    training = TrainingConfig(steps=250, learning_rate=1e-2, batch_size=32)
+    training = TrainingConfig(steps=250, learning_rate=1e-2, batch_size=32, threads=1)
     folder = tmp_path_factory.mktemp("trained") / "run"
     model = start_run(Experiment(task, config, training), folder, progress=False)
     x, target = zip(*task.stream("test", 0, task.split_size("test"), task.length), strict=True)

@@ -159,3 +159,32 @@ def test_a_state_of_another_batch_is_refused_by_name():
     _, state = layer(torch.zeros(3, 5, M))
     with pytest.raises(ValueError, match=r"`state` must have keys \(B=2, H=3, S, E=4\), got \(3, 3, 5, 4\)"):
         layer(torch.zeros(2, 5, M), state)
+
+
+def test_a_state_that_is_not_attentions_or_of_other_heads_is_refused_by_name():
+    layer, x = make(torch.float32), torch.zeros(2, 5, M)
+    _, state = Attention(M, D, num_heads=1)(x)
+    with pytest.raises(ValueError, match=rf"`state` must have keys \(B=2, H=3, S, E=4\), got \(2, 1, 5, {D}\)"):
+        layer(x, state)
+    _, state = layer(x)
+    for wrong, error, message in (
+        (state.key, TypeError, "`state` must be an AttentionState, got Tensor"),
+        (tuple(state), TypeError, "`state` must be an AttentionState, got tuple"),
+        (state._replace(value=None), TypeError, "`state.value` must be a torch.Tensor, got NoneType"),
+        (state._replace(value=state.value[:, :, 1:]), ValueError, r"values of its keys' shape \(2, 3, 5, 4\), got"),
+        (
+            state._replace(key=state.key.double()),
+            TypeError,
+            "`state.key` must have dtype torch.float32, got torch.float64",
+        ),
+        (state._replace(visible=torch.ones(2, 4) > 0), ValueError, r"`visible` \(B=2, S=5\), got \(2, 4\)"),
+        (state._replace(visible=torch.ones(2, 5)), TypeError, "`state.visible` must have dtype torch.bool, got"),
+        (state._replace(value=state.value.to("meta")), ValueError, "`state.value` must be on the device of the input"),
+    ):
+        for run, given in ((layer, x), (layer.step, x[:, 0])):
+            with pytest.raises(error, match=message):
+                run(given, wrong)
+    with pytest.raises(TypeError, match=r"`reset` must be a torch\.Tensor, got list"):
+        layer.step(x[:, 0], state, reset=[True, False])
+    with pytest.raises(TypeError, match=r"`x` must have the dtype of the weights, torch.float32, got torch.float64"):
+        layer(x.double())

@@ -84,6 +84,25 @@ def test_every_layer_is_given_the_clock():
     assert not any("clock" in name for name in model.state_dict())
 
 
+def test_a_clock_keeps_its_time_through_memory_that_holds_nothing():
+    """Its table is in no file: a move to empty memory, or to weights that were assigned, fills it again."""
+    config = dataclasses.replace(CONFIG, clock="sinusoid")
+    model, x = SequenceModel(config), torch.randn(2, 20, 3)
+    expected, weights = model(x)[0], model.state_dict()
+    with torch.device("meta"):
+        emptied, assigned = SequenceModel(config), SequenceModel(config)
+    assert emptied(x.to("meta"))[0].is_meta
+    emptied.to_empty(device="cpu").load_state_dict(weights)
+    assigned.load_state_dict(weights, assign=True)
+    again = SequenceModel(config).to_empty(device="cpu")
+    again.load_state_dict(weights)
+    rounded = SequenceModel(config).bfloat16().float()
+    rounded.load_state_dict(weights)
+    for other in (emptied, assigned, again, rounded):
+        assert torch.equal(other(x)[0], expected)
+    assert not any(name.startswith("clock") for name in weights)
+
+
 def test_a_saved_model_keeps_its_clock(tmp_path):
     model = SequenceModel(dataclasses.replace(CONFIG, clock="sinusoid")).eval()
     model.save(tmp_path / "model")
@@ -98,6 +117,16 @@ def test_a_saved_model_keeps_its_clock(tmp_path):
         (lambda: Clock("sinusoid", size=3, span=2), ValueError, "`size` must be even, got 3"),
         (lambda: Clock("decay", size=0, span=2), ValueError, "`size` must be at least 2, got 0"),
         (lambda: Clock("decay", size=2, span=0), ValueError, "`span` must be at least 1, got 0"),
+        (
+            lambda: Clock("decay", size=64, span=2**20),
+            ValueError,
+            "`size` times `span` must be at most 33554432, got 64",
+        ),
+        (
+            lambda: ModelConfig(1, 1, clock="decay", clock_span=2**21),
+            ValueError,
+            r"`clock_size` times `clock_span` must be at most 33554432, got 32 times 2097152",
+        ),
         (lambda: ModelConfig(1, 1, clock="sun"), ValueError, "`clock` must be one of none, sinusoid, decay, got 'sun'"),
         (lambda: ModelConfig(1, 1, clock="sinusoid", clock_size=5), ValueError, "`clock_size` must be even"),
         (lambda: ModelConfig(1, 1, clock_span=0), ValueError, "`clock_span` must be at least 1, got 0"),
@@ -116,3 +145,8 @@ def test_a_state_without_time_is_refused():
         with_clock(x, without(x)[1])
     with pytest.raises(ValueError, match=r"`state` must be that of this model, which has no clock"):
         without(x, with_clock(x)[1])
+    _, state = with_clock(x)
+    with pytest.raises(ValueError, match=r"`state.time` must have shape \(1,\), got \(2,\)"):
+        with_clock(x, state._replace(time=torch.zeros(2, dtype=torch.int64)))
+    with pytest.raises(TypeError, match=r"`state.time` must have dtype torch.int64, got torch.float32"):
+        with_clock(x, state._replace(time=torch.zeros(1)))

@@ -1,12 +1,16 @@
-"""Models that version 0.1 saved load and answer as they did then: whole, and from a state, step by step."""
+"""Saved models: those of version 0.1 answer as they did, each loads as it was saved, hostile files cost nothing."""
 
+import dataclasses
+import json
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from remanent import SequenceModel
+from model_cases import CONFIG, inputs, make
+from remanent import BMRU, UNITS, SequenceModel
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved-0.1"
 MODELS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -52,3 +56,104 @@ def test_a_model_that_version_0_1_saved_answers_as_it_did(name):
 
 def close(found, expected):
     torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-6 * max(1.0, expected.abs().max().item()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16], ids=str)
+def test_a_model_loads_in_its_dtype_on_the_cpu_whatever_the_defaults_are(tmp_path, dtype):
+    model = make(dtype, unit="bmru+lru", head="every", clock="decay", clock_size=4)
+    model.save(tmp_path)
+    x, before = inputs(model), torch.get_rng_state()
+    default = torch.get_default_dtype()
+    try:
+        for device, other in (("cpu", torch.float32), ("meta", torch.float64)):
+            torch.set_default_dtype(other)
+            with torch.device(device):
+                loaded = SequenceModel.load(tmp_path).eval()
+            assert torch.equal(loaded(x)[0], model(x)[0])
+            assert all(p.requires_grad for p in loaded.parameters())
+    finally:
+        torch.set_default_dtype(default)
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_parameters_of_several_dtypes_load_each_in_its_own(tmp_path):
+    model = make(torch.float32)
+    model.head.double()
+    model.save(tmp_path)
+    found = {name: value.dtype for name, value in SequenceModel.load(tmp_path).named_parameters()}
+    assert found == {name: value.dtype for name, value in model.named_parameters()}
+    assert {found["head.weight"], found["encoder.weight"]} == {torch.float64, torch.float32}
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.float8_e4m3fn, torch.complex64], ids=str)
+def test_weights_that_are_no_real_numbers_are_refused(tmp_path, dtype):
+    from safetensors.torch import load_file, save_file
+
+    make(torch.float32).save(tmp_path)
+    path = tmp_path / "model.safetensors"
+    weights = load_file(path)
+    save_file(weights | {"head.bias": weights["head.bias"].to(dtype)}, path)
+    with pytest.raises(ValueError, match=rf"safetensors: `head.bias` must have dtype torch.float32 or .*, got {dtype}"):
+        SequenceModel.load(tmp_path)
+
+
+LARGE = {
+    "layers": {"num_layers": 100_000},
+    "more layers": {"num_layers": 10**12},
+    "kinds": {"unit": ",".join(["bmru"] * 10_000), "num_layers": 10_000},
+    "units": {"unit": "+".join(["bmru"] * 10_000), "join": "sum"},
+    "width": {"hidden_size": 10**9},
+    "inputs": {"input_size": 10**9},
+    "outputs": {"output_size": 10**9},
+    "digits": {"hidden_size": 10**300},
+    "inner width": {"mlp_ratio": 1e9},
+    "infinite width": {"mlp_ratio": 1e308},
+    "clock": {"clock": "decay", "clock_span": 10**9},
+    "clock's features": {"clock": "decay", "clock_size": 2**20, "clock_span": 1},
+}
+
+
+@pytest.mark.parametrize("case", LARGE)
+def test_a_configuration_of_any_size_is_compared_with_the_weights_before_memory_is_taken(tmp_path, case):
+    make(torch.float32).save(tmp_path)
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | LARGE[case]))
+    torch.manual_seed(0)
+    tracemalloc.start()
+    try:
+        with pytest.raises(
+            ValueError, match=r"(model\.safetensors must fit model\.json|model\.json: `clock_size` times)"
+        ):
+            SequenceModel.load(tmp_path)
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("text", ["[" * 100_000, '{"a":' * 100_000, '{"input_size": ' + "9" * 5_000 + "}", "1" * 2**21])
+def test_json_that_no_configuration_needs_is_refused_by_its_file(tmp_path, text):
+    make(torch.float32).save(tmp_path)
+    (tmp_path / "model.json").write_text(text)
+    with pytest.raises(ValueError, match=r"model\.json must h(old JSON|ave at most 1048576 bytes)"):
+        SequenceModel.load(tmp_path)
+
+
+def test_a_unit_of_ones_own_that_cannot_be_made_without_memory_loads(tmp_path, monkeypatch):
+    class Counted(BMRU):
+        def __init__(self, *args, **options):
+            super().__init__(*args, **options)
+            self.drawn = self.weight_ih_l0.detach().numpy().sum()
+
+    monkeypatch.setitem(UNITS, "counted", Counted)
+    model = make(torch.float32, unit="counted")
+    model.save(tmp_path)
+    x = inputs(model)
+    assert torch.equal(SequenceModel.load(tmp_path).eval()(x)[0], model(x)[0])
+
+
+def test_a_model_without_values_is_not_saved(tmp_path):
+    with torch.device("meta"):
+        model = SequenceModel(dataclasses.replace(CONFIG))
+    with pytest.raises(ValueError, match=r"`encoder.weight` must have a value to be saved, got a parameter on"):
+        model.save(tmp_path / "model")
+    assert list(tmp_path.iterdir()) == []

@@ -1,7 +1,9 @@
 """The CPU kernels on several threads, processes and layouts: nothing depends on who does the work."""
 
+import errno
 import importlib
 import multiprocessing
+import os
 import subprocess
 import sys
 import threading
@@ -47,6 +49,15 @@ def inputs_of(shape, seed=0, reset=False):
     return gates, torch.rand(D, generator=draw, dtype=torch.float64), more
 
 
+def state_for_each_reset(more):
+    """The same resets, each to a state of its own."""
+    if "reset" not in more:
+        return more
+    (B, T), D = more["reset"].shape, more["h0"].shape[1]
+    draw = torch.Generator().manual_seed(2)
+    return more | {"reset_state": torch.randn(B, T, D, generator=draw, dtype=more["h0"].dtype)}
+
+
 def both(scan, *tensors, reset=None, **more):
     leaves = [t.detach().requires_grad_() for t in tensors]
     named = {k: v.detach().requires_grad_() if isinstance(v, torch.Tensor) else v for k, v in more.items()}
@@ -56,9 +67,10 @@ def both(scan, *tensors, reset=None, **more):
     return states.detach(), torch.autograd.grad(states, wanted, weights)
 
 
-@crossed(epsilon=[0.0, 0.3], reset=[False, True], shape=SHAPES)
+@crossed(epsilon=[0.0, 0.3], reset=[False, True, "each"], shape=SHAPES)
 def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsilon):
-    gates, alpha, more = inputs_of(shape, reset=reset)
+    gates, alpha, more = inputs_of(shape, reset=bool(reset))
+    more = state_for_each_reset(more) if reset == "each" else more
     states, grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="cpu", **more)
     expected, expected_grads = both(latch_scan_joint, gates, alpha, epsilon=epsilon, backend="portable", **more)
     assert torch.equal(states, expected)
@@ -66,9 +78,10 @@ def test_latch_is_the_same_on_any_number_of_threads(threads, shape, reset, epsil
         assert_close(grad, wanted, 1e-12, "gradient")
 
 
-@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True], shape=SHAPES)
+@crossed(dtype=[torch.float64, torch.complex128], moves=[False, True], reset=[False, True, "each"], shape=SHAPES)
 def test_linear_is_the_same_on_any_number_of_threads(threads, shape, reset, moves, dtype):
-    gates, decay, more = inputs_of(shape, reset=reset)
+    gates, decay, more = inputs_of(shape, reset=bool(reset))
+    more = state_for_each_reset(more) if reset == "each" else more
     candidate, threshold = gates.chunk(2, dim=-1)
     decay = (0.98 + 0.02 * (threshold.sigmoid() if moves else decay)).to(dtype)
     if dtype.is_complex:
@@ -232,8 +245,6 @@ def test_python_threads_stand_in_where_torch_has_no_team(threads, monkeypatch):
 
 
 def run_apart(code, **environment):
-    import os
-
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=os.environ | environment, check=False
     )
@@ -296,6 +307,48 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
 
     kernel = teams.compiled.__wrapped__(probe, torch.float32)
     assert kernel.address
+
+
+DAMAGES = {
+    "empty": lambda content: b"",
+    "cut short": lambda content: content[:-5],
+    "zeros": lambda content: bytes(len(content)),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("kind", [".nbi", ".nbc"])
+def test_a_damaged_cache_is_written_again(tmp_path, monkeypatch, kind, damage):
+    import numba
+
+    from remanent.ops.cpu.kernels import probe
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    teams.compiled.__wrapped__(probe, torch.float32)
+    (path,) = tmp_path.rglob(f"*{kind}")
+    path.write_bytes(DAMAGES[damage](path.read_bytes()))
+    with pytest.warns(
+        UserWarning, match=r"Numba's files .*kernels\.probe-\* could not be used .*have been written again"
+    ):
+        assert teams.compiled.__wrapped__(probe, torch.float32).address
+    assert teams.compiled.__wrapped__(probe, torch.float32).address  # without a warning
+
+
+def test_a_full_disk_is_named_and_kernels_still_run(tmp_path, monkeypatch):
+    import numba
+    from numba.core.caching import IndexDataCacheFile
+
+    from remanent.ops.cpu.kernels import probe
+
+    def fail(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(tmp_path))
+    monkeypatch.setattr(IndexDataCacheFile, "_save_index", fail)
+    with pytest.warns(
+        UserWarning, match=rf"Numba's files {tmp_path}/.*kernels\.probe-\* could not be used .*No space left"
+    ):
+        assert teams.compiled.__wrapped__(probe, torch.float32).address
 
 
 def test_import_and_first_call_bring_in_no_compiler_of_torch():

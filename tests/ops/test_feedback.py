@@ -51,6 +51,26 @@ def test_backends_give_the_same_values_and_gradients(cell, diagonal, T, dtype, w
 
 
 @ways
+def test_a_state_for_each_reset(cell, diagonal):
+    inputs, results = case(cell, diagonal, 9), []
+    inputs["reset_state"] = torch.randn(*inputs["reset"].shape, *inputs["reset_state"].shape, dtype=torch.float64)
+    inputs["reset_state"].requires_grad_()
+    wanted = [value for value in inputs.values() if value.requires_grad]
+    for backend in BACKENDS:
+        states = feedback_scan(cell=cell, backend=backend, **inputs)
+        torch.manual_seed(0)
+        results.append([states.detach(), *torch.autograd.grad(states, wanted, torch.randn_like(states))])
+    assert torch.equal(results[0][0], results[1][0])
+    for expected, actual in zip(*results, strict=True):
+        assert_close(actual, expected, 1e-12, "gradient")
+    states = feedback_scan(cell=cell, **inputs)
+    for b, t in inputs["reset"].nonzero().tolist():
+        start = inputs["reset_state"][b : b + 1, t]
+        step = feedback_step(inputs["value"][b : b + 1, t], inputs["weight"], inputs["bias"], start, cell=cell)
+        assert_close(states[b : b + 1, t].detach(), step.detach(), 1e-12, "step")
+
+
+@ways
 def test_gradcheck_and_opcheck(cell, diagonal):
     inputs = case(cell, diagonal, 4, B=2)
     order = ("value", "weight", "bias", "h0", "reset_state")
@@ -120,9 +140,15 @@ def test_nothing_crosses_a_reset(cell, diagonal, backend):
         ({"h0": torch.zeros(3, 4)}, ValueError, r"`h0` must have shape \(B=3, W=5\), got \(3, 4\)"),
         ({"reset": torch.zeros(3, 4)}, TypeError, "`reset` must have dtype bool, got float32"),
         ({"reset": None}, ValueError, "`reset_state` must come with `reset`, got `reset_state` alone"),
-        ({"reset_state": torch.zeros(4)}, ValueError, r"`reset_state` must have shape \(W=5,\), got \(4,\)"),
+        (
+            {"reset_state": torch.zeros(4)},
+            ValueError,
+            r"`reset_state` must have shape \(W=5,\) or \(B=3, T=4, W=5\), got \(4,",
+        ),
         ({"cell": "rnn"}, ValueError, "`cell` must be one of brc, gru, lstm, got 'rnn'"),
         ({"backend": "cpu"}, ValueError, "`backend` must be one of reference, portable, got 'cpu'"),
+        ({"backend": ["portable"]}, TypeError, r"`backend` must be a str, one of .*, got \['portable'\]"),
+        ({"cell": None}, TypeError, "`cell` must be a str, one of brc, gru, lstm, got None"),
     ],
 )
 def test_bad_input_is_refused_by_name(changed, error, message):

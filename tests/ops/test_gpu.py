@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from cases import rarely
+from cases import case_id, rarely
 from helpers import assert_close
 from remanent.ops import latch_scan, linear_scan
 from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
@@ -83,8 +83,8 @@ def latch_case(T, dtype, *, reset=False, broadcast=True, layout="plain", B=2, D=
     inputs["threshold"][..., -2:] *= 3
     inputs["threshold"][..., -1] += 100  # a channel that never writes
     if reset:
-        inputs["reset"] = torch.rand(B, T, generator=generator) < 0.02
-        inputs["reset_state"] = draw(D)
+        inputs["reset"] = torch.rand(B, T, generator=generator) < (0.1 if reset == "each" else 0.02)
+        inputs["reset_state"] = draw(*((B, T, D) if reset == "each" else (D,)))
     return inputs
 
 
@@ -94,8 +94,8 @@ def linear_case(T, dtype, *, reset=False, broadcast=True, layout="plain", B=2, D
     decay /= decay.abs() + 0.1
     inputs = {"decay": decay, "value": draw(B, T, D), "h0": draw(B, D)}
     if reset:
-        inputs["reset"] = torch.rand(B, T, generator=generator) < 0.02
-        inputs["reset_state"] = draw(D)
+        inputs["reset"] = torch.rand(B, T, generator=generator) < (0.1 if reset == "each" else 0.02)
+        inputs["reset_state"] = draw(*((B, T, D) if reset == "each" else (D,)))
     return inputs
 
 
@@ -127,7 +127,8 @@ def run_latch(inputs, grad, *, epsilon=0.0, width=1.0, layout="plain", device="c
     states = nan_like(B, T, D, **options)
     scans.latch_forward(gates, initial, epsilon, states)
     of_gates = Gates(*(nan_like(*gate.shape, **options) for gate in gates))
-    grads = LatchGradients(of_gates, nan_like(B, D, **options), nan_like(D, **options))
+    start = (D,) if initial.reset_state is None else initial.reset_state.shape
+    grads = LatchGradients(of_gates, nan_like(B, D, **options), nan_like(*start, **options))
     first = torch.zeros_like(states[:, 0]) if initial.h0 is None else initial.h0
     starts = torch.cat([first[:, None], states[:, SPAN - 1 : -1 : SPAN]], dim=1)
     scans.latch_backward(grad, starts, gates, initial, epsilon, width, grads)
@@ -142,7 +143,7 @@ def run_linear(inputs, grad, *, layout="plain", device="cpu"):
     options = {"dtype": value.dtype, "layout": layout, "device": device}
     states = nan_like(B, T, D, **options)
     scans.linear_forward(decay, value, initial, states)
-    shapes = (decay.shape, value.shape, (B, D), (D,))
+    shapes = (decay.shape, value.shape, (B, D), (D,) if initial.reset_state is None else initial.reset_state.shape)
     grads = LinearGradients(*(nan_like(*shape, **options) for shape in shapes))
     scans.linear_backward(grad, states, decay, initial, grads)
     return states, grads._asdict()
@@ -182,16 +183,41 @@ def test_latch_equals_reference_at_any_length(T, fill, reset, monkeypatch):
     check_latch(latch_case(T, torch.float32, reset=reset, broadcast=reset))
 
 
+def in_turn(values, others):
+    """Each value with one of two others, in turn; their whole product in `make test-all`."""
+    return [
+        (value, other) if (i + j) % 2 else rarely(value, other)
+        for i, value in enumerate(values)
+        for j, other in enumerate(others)
+    ]
+
+
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", REAL, ids=str)
-@pytest.mark.parametrize("broadcast", [False, True], ids=["moving", "broadcast"])
+@PIECES
+@pytest.mark.parametrize("epsilon", [0.0, 0.3])
+def test_a_latch_with_a_state_for_each_reset_equals_the_reference(epsilon, fill, monkeypatch):
+    monkeypatch.setattr(launch, "FILL", fill)
+    layout = "joint" if fill > 1 else "time-first"
+    check_latch(latch_case(70, torch.float32, reset="each", layout=layout, B=1), epsilon=epsilon, layout=layout)
+
+
+@pytest.mark.usefixtures("kernels")
+@PIECES
+@pytest.mark.parametrize("dtype", [torch.float32, torch.complex128], ids=str)
+def test_a_linear_scan_with_a_state_for_each_reset_equals_the_reference(dtype, fill, monkeypatch):
+    monkeypatch.setattr(launch, "FILL", fill)
+    layout = "joint" if fill > 1 else "time-first"
+    check_linear(linear_case(70, dtype, reset="each", layout=layout, B=1), layout=layout)
+
+
+@pytest.mark.usefixtures("kernels")
+@pytest.mark.parametrize(("dtype", "broadcast"), in_turn(REAL, [False, True]), ids=case_id)
 def test_latch_equals_reference_in_any_dtype(dtype, broadcast):
     check_latch(latch_case(70, dtype, reset=not broadcast, broadcast=broadcast, B=1))
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("epsilon", [0.3, 1.0])
-@pytest.mark.parametrize("dtype", REAL, ids=str)
+@pytest.mark.parametrize(("dtype", "epsilon"), in_turn(REAL, [0.3, 1.0]), ids=case_id)
 def test_latch_with_epsilon_equals_reference(dtype, epsilon):
     check_latch(latch_case(70, dtype, reset=epsilon < 1, broadcast=epsilon < 1, B=1), epsilon=epsilon)
 
@@ -255,6 +281,12 @@ def test_a_write_keeps_nothing_and_a_nan_holds(fill, monkeypatch):
     scans.latch_forward(gates, initial, 0.0, states)
     wanted = torch.tensor([torch.inf] * 70 + [-0.7] * 30 + [0.7] * 100).view(1, 200, 1)
     assert torch.equal(states, wanted)
+    candidate = torch.where((candidate == 0) | candidate.isnan(), 0.5, candidate)
+    inputs = {"candidate": candidate, "threshold": threshold, "alpha": gates.alpha, "h0": h0}
+    _, grads = run_latch(inputs, torch.ones_like(candidate))
+    _, expected_grads = expected(latch_scan, inputs, torch.ones_like(candidate))
+    for name, grad in expected_grads.items():
+        torch.testing.assert_close(grads[name], grad)
 
 
 @pytest.mark.usefixtures("kernels")
@@ -265,8 +297,7 @@ def test_linear_equals_reference_at_any_length(T, fill, reset, monkeypatch):
 
 
 @pytest.mark.usefixtures("kernels")
-@pytest.mark.parametrize("dtype", TOLERANCE, ids=str)
-@pytest.mark.parametrize("broadcast", [False, True], ids=["moving", "broadcast"])
+@pytest.mark.parametrize(("dtype", "broadcast"), in_turn(TOLERANCE, [False, True]), ids=case_id)
 def test_linear_equals_reference_in_any_dtype(dtype, broadcast):
     check_linear(linear_case(70, dtype, reset=not broadcast, broadcast=broadcast, B=1))
 

@@ -105,22 +105,22 @@ def compare(inputs, grads, wanted, limit):
 
 
 def test_no_nan_crosses_a_reset():
-    inputs = linear_inputs(Shape(1, 300, 2, reset=True), torch.float32, "cpu")
-    inputs["reset"].zero_()[:, 200] = True
+    inputs = linear_inputs(Shape(1, 200, 2, reset=True), torch.float32, "cpu")
+    inputs["reset"].zero_()[:, 140] = True
     inputs["h0"].fill_(torch.nan)
     grad = weights(inputs)
-    grad[:, :200] = 0.0
+    grad[:, :140] = 0.0
     states, grads = run_linear("gpu", inputs, grad)
-    assert states[:, :200].isnan().all()
-    assert not states[:, 200:].isnan().any()
+    assert states[:, :140].isnan().all()
+    assert not states[:, 140:].isnan().any()
     assert not grads["h0"].any()
-    inputs = latch_inputs(Shape(1, 300, 2, reset=True), torch.float32, "cpu")
-    inputs["reset"].zero_()[:, 200] = True
+    inputs = latch_inputs(Shape(1, 200, 2, reset=True), torch.float32, "cpu")
+    inputs["reset"].zero_()[:, 140] = True
     inputs["threshold"].fill_(1e6)  # nothing is written
     inputs["h0"].fill_(torch.nan)
     states, grads = run_latch("gpu", inputs, grad, 0.0, WIDTH)
-    assert states[:, :200].isnan().all()
-    assert torch.equal(states[:, 200:], inputs["reset_state"].expand(1, 100, 2))
+    assert states[:, :140].isnan().all()
+    assert torch.equal(states[:, 140:], inputs["reset_state"].expand(1, 60, 2))
     assert not grads["h0"].any()
 
 

@@ -37,7 +37,7 @@ def case(T, dtype, *, reset=False, permuted=False, broadcast=True, B=3, D=5):
     inputs = {"decay": decay, "value": draw(B, T, D), "h0": draw(B, D)}
     if reset:
         inputs["reset"] = torch.rand(B, T, generator=generator) < 0.2
-        inputs["reset_state"] = draw(D)
+        inputs["reset_state"] = draw(*((B, T, D) if reset == "each" else (D,)))
     return inputs
 
 
@@ -74,10 +74,24 @@ def test_backend_equals_reference(backend, dtype, T, reset, permuted):
             assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
 
 
-@pytest.mark.parametrize("backend", RUNS)
-@pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
-@pytest.mark.parametrize("reset", [False, True], ids=["plain", "reset"])
-@pytest.mark.parametrize("broadcast", [False, True])
+@pytest.mark.parametrize("backend", FAST)
+@pytest.mark.parametrize("dtype", [torch.complex128, torch.float32, torch.bfloat16], ids=str)
+def test_a_state_for_each_reset_equals_the_reference(backend, dtype):
+    for T, permuted in ((1, False), (65, True), (130, False)):
+        inputs, (expected, expected_grads) = reference(T, dtype, "each", permuted, permuted)
+        states, grads = run(inputs, backend)
+        assert_close(states, expected, TOLERANCE[dtype], "states")
+        for name, grad in grads.items():
+            assert_close(grad, expected_grads[name], TOLERANCE[dtype], name)
+        assert not grads["reset_state"][~inputs["reset"]].any()
+
+
+@crossed(
+    broadcast=[False, True],
+    reset=[False, True, "each"],
+    dtype=[torch.float64, torch.complex128],
+    backend=RUNS,
+)
 def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
     inputs = case(5, dtype, reset=reset, broadcast=broadcast, B=2, D=2)
     mask = inputs.pop("reset", None)
@@ -92,7 +106,7 @@ def test_gradcheck_to_second_order(backend, dtype, reset, broadcast):
 
 @pytest.mark.parametrize("backend", FAST)
 @pytest.mark.parametrize("dtype", [torch.float64, torch.complex128], ids=str)
-@pytest.mark.parametrize("reset", [False, True])
+@pytest.mark.parametrize("reset", [False, True, "each"])
 def test_opcheck(backend, dtype, reset):
     inputs = {k: v if v.dtype == torch.bool else v.requires_grad_() for k, v in case(9, dtype, reset=reset).items()}
     args = (*(inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")), backend)
@@ -141,6 +155,8 @@ def test_nothing_crosses_a_reset(backend):
             ValueError,
             "`backend` must be one of auto, reference, portable, cpu, gpu, got 'fast'",
         ),
+        ({"backend": ["cpu"]}, TypeError, r"`backend` must be a str, got \['cpu'\]"),
+        ({"value": torch.zeros(2, 4, 3).to_sparse()}, TypeError, r"`value` must be a dense tensor, got .*sparse_coo"),
     ],
 )
 def test_bad_input_is_refused_by_name(change, error, message):

@@ -2,7 +2,8 @@
 
 import pytest
 import torch
-from torch.func import grad, jacrev, vmap
+from torch.autograd import forward_ad
+from torch.func import grad, jacrev, jvp, vmap
 
 from remanent.ops import latch_scan, linear_scan
 
@@ -63,13 +64,42 @@ def test_jacobians_of_a_scan():
     torch.testing.assert_close(jacobian[:, 0], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_latch_refuses_a_second_derivative():
+ONCE = {"cpu": "latch_scan", "portable": "latch_scan", "reference": "write_gate"}
+"""Backend to the operator that names itself where a latch is differentiated twice."""
+
+
+@pytest.mark.parametrize(("backend", "name"), ONCE.items())
+def test_a_latch_refuses_a_second_derivative(backend, name):
     candidate, threshold = tensors((B, T, D), (D,))
     alpha = torch.ones(D, dtype=torch.float64)
-    states = latch_scan(candidate.requires_grad_(), threshold, alpha, backend="cpu")
+    states = latch_scan(candidate.requires_grad_(), threshold, alpha, backend=backend)
     (first,) = torch.autograd.grad(states.square().sum(), candidate, create_graph=True)
-    with pytest.raises(NotImplementedError, match="`latch_scan` can be differentiated once"):
+    with pytest.raises(NotImplementedError, match=f"`{name}` .*can be differentiated once"):
         first.sum().backward()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about parts of its own
+@pytest.mark.parametrize("backend", ["portable", "cpu", "reference", "auto"])
+def test_forward_mode_derivatives_are_right_or_refused(backend):
+    """A backend that was chosen by name runs or raises; "auto" finds the one that has the derivative."""
+    decay, value, along = tensors((D,), (B, T, D), (B, T, D))
+    decay = decay.sigmoid()
+
+    def run(value):
+        return linear_scan(decay, value, backend=backend)
+
+    if backend in ("portable", "cpu"):
+        with pytest.raises(NotImplementedError, match="`linear_scan` has no forward-mode derivative"):
+            jvp(run, (value,), (along,))
+        with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="`linear_scan` has no forward-mode"):
+            run(forward_ad.make_dual(value, along))
+    else:
+        torch.testing.assert_close(jvp(run, (value,), (along,))[1], run(along), rtol=1e-12, atol=1e-12)
+        with forward_ad.dual_level():
+            tangent = forward_ad.unpack_dual(run(forward_ad.make_dual(value, along))).tangent
+        torch.testing.assert_close(tangent, run(along), rtol=1e-12, atol=1e-12)
+    with pytest.raises(NotImplementedError, match="has no forward-mode derivative"):
+        jvp(lambda c: latch_scan(c, decay, decay, backend=backend), (value,), (along,))
 
 
 @pytest.mark.parametrize("backend", ["portable", "cpu", "reference"])

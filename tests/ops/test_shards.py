@@ -75,13 +75,24 @@ def test_a_latch_is_exact_in_every_dtype(crew, dtype):
 
 
 def test_a_state_that_is_not_finite_ends_where_it_is_written_over(crew):
-    """Held by the first shard, written over in the second."""
+    """Held by the first shard, written over in the second; a negative zero is held to the end."""
     inputs = latch_inputs(broadcast=True, reset=False)
     inputs["candidate"][:, :4], inputs["threshold"] = 0.1, torch.full((D,), 0.5, dtype=torch.float64)
     inputs["candidate"][:, 4], inputs["h0"] = 2.0, torch.full((B, D), torch.inf, dtype=torch.float64)
+    inputs["candidate"][..., 0], inputs["h0"][:, 0] = 0.1, -0.0
     cuts = {2: (0, 3, 9), 4: (0, 3, 6, 8, 9)}[len(crew.pipes)]
     parts = crew.run(shard_calls.run_share, "latch", inputs, {}, draw(B, T, D), cuts)
-    assert torch.equal(torch.cat([states for states, _ in parts], 1), latch_scan(**inputs))
+    states = torch.cat([states for states, _ in parts], 1)
+    assert torch.equal(states, latch_scan(**inputs))
+    assert states[..., 0].signbit().all()
+
+
+def test_a_state_for_each_reset(crew):
+    each = {"reset": resets(), "reset_state": draw(B, T, D)}
+    for epsilon in (0.0, 0.3):
+        inputs = latch_inputs(broadcast=True, reset=False) | each
+        check(crew, "latch", inputs, {"epsilon": epsilon}, 1e-12, exact=epsilon == 0)
+    check(crew, "linear", {"decay": draw(D), "value": draw(B, T, D), "h0": draw(B, D)} | each, {}, 1e-12, exact=False)
 
 
 def test_gates_side_by_side(crew):

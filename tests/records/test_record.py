@@ -56,3 +56,43 @@ def test_a_line_that_is_no_record_is_named(tmp_path):
         read_records(path)
     path.write_text(json.dumps(record().to_dict()) + '\n{"id')
     assert read_records(path) == ([record()], 2)
+
+
+HUGE = 10**400
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"id": []}, r"`id` must be of type str, got \[\]"),
+        ({"recipe": {}}, r"`recipe` must be of type str, got \{\}"),
+        ({"steps": HUGE}, r"`steps` must be a finite number, got 1000.*\.\.\.$"),
+        ({"chance": HUGE}, "`chance` must be a finite number"),
+        ({"chance": float("nan")}, "`chance` must be a finite number, got nan"),
+        ({"tests": [{"length": 3, "examples": 2, "score": HUGE}]}, "`score` must be a number, or null"),
+        ({"tests": [{"length": HUGE, "examples": 2, "score": 1}]}, "`tests` must hold numbers"),
+        ({"tests": [[]]}, "`tests` must hold numbers"),
+        ({"config": {"training": []}}, r"`config\.training` must be of type dict, got \[\]"),
+        ({"config": []}, "`config` must be of type dict"),
+        ({"set": []}, "`set` must be of type dict"),
+        ({"seconds": {"train": 1, "test": "2"}}, r"`seconds\.test` must be a number, got '2'"),
+        ({"seconds": {"train": HUGE}}, r"`seconds\.train` must be a number"),
+    ],
+)
+def test_a_line_that_is_no_record_is_named_and_keeps_no_other_from_being_read(tmp_path, change, message):
+    bad = record().to_dict() | change
+    with pytest.raises(ValueError, match=f"line 1: {message}"):
+        read_records(write(tmp_path / "bad.jsonl", [bad]), warn=True)
+    with pytest.warns(UserWarning, match=f"line 2: {message.removesuffix('$')}.*; the line is left out"):
+        found = read_records(write(tmp_path / "some.jsonl", [record(), bad, record(seed=1)]), warn=True)
+    assert found == ([record(), record(seed=1)], None)
+
+
+def test_a_missing_key_is_named_and_versions_without_their_parts_are_not_known(tmp_path):
+    plain = record().to_dict()
+    without = {key: value for key, value in plain.items() if key != "status"}
+    with pytest.raises(ValueError, match="line 1 must be a record of `remanent grid` with the key 'status'"):
+        read_records(write(tmp_path / "bad.jsonl", [without]))
+    for packages in ([], "torch 2"):
+        path = write(tmp_path / "odd.jsonl", [plain | {"packages": packages}])
+        assert read_records(path).records[0].versions is None

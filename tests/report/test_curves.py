@@ -1,5 +1,7 @@
 """Figures over seeds draw every unit, its band, the level of chance and the length trained at."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -89,3 +91,48 @@ def test_dots_show_every_seed_and_the_median(tmp_path):
     assert axes.get_xscale() == "symlog"
     save_figure(figure, tmp_path / "figure.svg")
     assert dots_by_name(values, title="t", value_name="x", marks={}, logarithmic=False).axes[0].get_xscale() == "linear"
+
+
+OPTIONS = ", ".join(f"{table}.{name}=128" for table, name in itertools.product(("model", "training"), "abc"))
+NAMES = ["bmru", f"bmru ({OPTIONS})", f"lru ({OPTIONS})", "$x$ and $", "_private"]
+
+
+def inside(figure):
+    """The axes of a figure, all of whose texts, those of its legend too, lie inside it."""
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    box, drawn = figure.bbox, axes.get_tightbbox()
+    assert box.x0 <= drawn.x0 < drawn.x1 <= box.x1
+    assert box.y0 <= drawn.y0 < drawn.y1 <= box.y1
+    return axes
+
+
+def plain(text):
+    return text.get_text().replace("\n", " ").replace("\\$", "$").strip()
+
+
+def test_long_names_are_not_cut_and_names_are_no_formulas():
+    scores = {name: {10: [0.5], 100: [0.25]} for name in NAMES}
+    options = {"length_name": "steps $", "score_name": "score", "chance": 0.5, "trained_at": 10, "is_share": True}
+    axes = inside(score_against_length_with_spread(scores, title=f"copy-first $ ({OPTIONS})", **options))
+    assert [plain(text) for text in axes.get_legend().get_texts()] == [*NAMES, "chance", "trained at"]
+    axes = inside(
+        dots_by_name(
+            {name: [1.0, 2.0] for name in NAMES},
+            title=f"copy-first ({OPTIONS})",
+            value_name="$",
+            marks={"$x$": 1.0},
+            logarithmic=True,
+        )
+    )
+    assert [
+        label.get_text().replace("\n", " ").replace("\\$", "$").strip() for label in axes.get_yticklabels()
+    ] == NAMES
+
+
+def test_an_axis_of_scores_that_are_all_zero_is_not_logarithmic(tmp_path):
+    scores = {"bmru": {10: [0.0], 100: [0.0]}}
+    options = {"length_name": "steps", "score_name": "score", "chance": 0.0, "trained_at": 10, "is_share": False}
+    figure = score_against_length_with_spread(scores, title="t", **options)
+    assert figure.axes[0].get_yscale() == "linear"
+    save_figure(figure, tmp_path / "figure.svg")

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from remanent.report.figures import figure_bytes, trajectory
 from remanent.report.memory_figures import confusion_matrix, gradient_against_lag, input_branches, learning_curves
 
 
@@ -34,3 +35,16 @@ def test_branches_are_the_two_halves_of_the_sweep():
     (axes,) = input_branches([-1, 1, 1, -1], [0, 2, 2, 1], title="t").axes
     up, down = axes.get_lines()
     assert (list(up.get_ydata()), list(down.get_ydata())) == ([0, 2], [2, 1])
+
+
+def test_values_that_are_not_finite_are_said_and_not_drawn():
+    nothing = np.full(3, np.nan)
+    figure = gradient_against_lag({"bmru": ([1, 2, 4], nothing), "$lru$": ([1, 2, 4], nothing)}, title="t")
+    names = [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    assert names == ["bmru, not finite", "\\$lru\\$, not finite"]
+    figure_bytes(figure, "svg")
+    curves = learning_curves(
+        {"bmru": {1: [np.nan], 2: [np.nan]}}, title="t", score_name="s", is_share=False, chance=np.nan
+    )
+    figure_bytes(curves, "svg")
+    figure_bytes(trajectory(nothing[:, None], np.full((3, 2), np.nan), title="t"), "svg")

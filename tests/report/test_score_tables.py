@@ -167,3 +167,21 @@ def test_commands_make_each_run_once_and_no_other():
 
 def test_formats_are_listed():
     assert list(FORMATS) == ["md", "csv", "latex"]
+
+
+def test_names_write_nothing_but_themselves():
+    name = "a\n\\input{secret} | <script>alert(1)</script> [x](javascript:1) `code`\r\n"
+    groups = summarise([record(recipe=name, unit=unit, seed=s) for unit in ("=1+1", "[1in]", name) for s in (0, 1)])
+    latex = render(groups, "latex").splitlines()
+    assert [line for line in latex if line.startswith(("%", "\\", "{}", "=", "a", "unit"))] == latex
+    assert not any("\\input{" in line for line in latex if not line.startswith("%"))
+    assert latex[0].startswith("% a \\input{secret} |")
+    assert any(line.startswith("{}[1in] &") for line in latex)
+    markdown = render(groups, "md")
+    assert "<script" not in markdown
+    assert "](" not in markdown
+    assert markdown.splitlines()[0].startswith("## a \\input{secret} \\| &lt;script>")
+    assert all(line.count("|") - line.count("\\|") == 8 for line in markdown.splitlines() if line.startswith("| "))
+    rows = list(csv.DictReader(render(groups, "csv").splitlines(keepends=True)))
+    assert {row["unit"] for row in rows} == {"'=1+1", "[1in]", name}
+    assert {row["mean"] for row in rows} == {"0.5", "0.6"}

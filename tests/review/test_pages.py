@@ -7,10 +7,12 @@ import shutil
 
 import pytest
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from remanent.cli import main
 from remanent.models import SequenceModel
-from remanent.review.measures import measure_run
+from remanent.review.measures import measure_run, read_learning
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate, load_run, start_run
@@ -21,7 +23,7 @@ def train(folder, unit="bmru+lru", seed=0, task=None, recipe="copy-first"):
     base = RECIPES[recipe]()
     task = task or CopyFirst(steps=20)
     training = dataclasses.replace(base.training, steps=4, batch_size=4, checkpoint_every=2, threads=1, seed=seed)
-    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_heads=2)
+    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_layers=1, num_heads=2)
     start_run(dataclasses.replace(base, task=task, training=training, model=model), folder, progress=False)
     return folder
 
@@ -147,3 +149,51 @@ def test_a_model_of_tokens_is_measured(tmp_path):
     measures = measure_run(tmp_path / "run")
     assert measures.raster.inputs.shape[1] == 1
     assert 0 <= measures.horizon <= 10_000
+
+
+def test_a_run_whose_weights_are_nan_and_whose_files_lack_parts_is_shown(runs, tmp_path, capsys):
+    run = shutil.copytree(runs[2], tmp_path / "run")
+    path = run / "model.safetensors"
+    with safe_open(path, "pt") as file:
+        notes = file.metadata()
+    save_file({name: torch.full_like(value, torch.nan) for name, value in load_file(path).items()}, path, notes)
+    (run / "versions.json").write_text("{}")
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    none = [{key: None if key.startswith("validation") else value for key, value in line.items()} for line in lines]
+    (run / "metrics.jsonl").write_text("".join(json.dumps(line) + "\n" for line in none))
+    assert main(["report", str(run), "-o", str(tmp_path / "report.html")]) == 0
+    text = html.unescape((tmp_path / "report.html").read_text())
+    assert "mean squared error on test: lru not finite" in text
+    assert "lru ends at not finite" in text
+    assert "lru not finite at lag" in text
+    capsys.readouterr()
+    assert main(["evaluate", str(run), "--json", "--examples", "2"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["mse"] is None
+    assert main(["robustness", str(run), "--json", "--examples", "2", "--draws", "2"]) == 0
+    assert json.loads(capsys.readouterr().out, parse_constant=pytest.fail)["score"] is None
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        (b"5", "line 2 must hold JSON, an object, got '5'"),
+        (b"[]", r"line 2 must hold JSON, an object, got '\[\]'"),
+        (b"\xff", "line 2 must hold JSON, an object"),
+        (b"{}", "line 2 must have a whole number `step`, got None"),
+        (
+            b'{"step": 1, "validation_mse": "0"}',
+            "line 2: the score must be a number, or null where not finite, got '0'",
+        ),
+    ],
+)
+def test_a_line_that_is_none_of_metrics_is_named(tmp_path, line, message):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 0, "validation_mse": 0.5}\n' + line + b"\n")
+    with pytest.raises(ValueError, match=rf"metrics\.jsonl, {message}"):
+        read_learning(path, "mse")
+
+
+def test_null_and_an_old_nan_are_scores_that_are_not_finite(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 0, "validation_mse": null}\n{"step": 1, "validation_mse": NaN}\n{"step": 2, "loss": 1}\n')
+    assert [(step, score == score) for step, score in read_learning(path, "mse").items()] == [(1, False), (2, False)]

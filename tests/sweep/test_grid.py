@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from cases import exhaustive, rarely
+from helpers import with_traps
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.sweep.combinations import combinations, read_choices
@@ -27,7 +28,21 @@ from remanent.training.outcome import grid_tests
 
 SMALL = ["--set", "task.steps=2", "model.hidden_size=4", "training.batch_size=2", "training.checkpoint_every=5"]
 GRID = ["grid", "--task", "copy-first", *SMALL, "--workers", "1"]
-LONG = "training.steps=600"
+LONG = "training.steps=20"
+HOLD = """
+import time
+from pathlib import Path
+from remanent.training import run
+
+def held(train):
+    def wait():
+        while Path(__file__).with_name("hold").exists():
+            time.sleep(0.01)
+    return lambda *given, **options: train(*given, **options | {"after_checkpoint": wait})
+
+run.start_run, run.resume_run = held(run.start_run), held(run.resume_run)
+"""
+"""A module that keeps every run at a checkpoint until a file is deleted, so that a test can kill it there."""
 
 
 def small(**choices):
@@ -124,6 +139,14 @@ def test_without_ray_several_runs_are_processes_at_once(tmp_path, monkeypatch, c
     assert capsys.readouterr().out.count(": mean squared error ") == 3
 
 
+@exhaustive
+def test_a_grid_executes_no_file_of_the_working_directory(tmp_path):
+    command = [sys.executable, "-P", "-m", "remanent", *GRID, "--set", "training.steps=2", "--quiet"]
+    done = subprocess.run(command, cwd=with_traps(tmp_path), capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "1 done" in done.stdout
+
+
 def test_a_cluster_needs_ray(monkeypatch):
     monkeypatch.setattr("remanent.sweep.grid.has_ray", lambda: False)
     with pytest.raises(ValueError, match=r"`--address` needs Ray, pip install \"remanent\[cluster\]\", got 'auto'"):
@@ -181,19 +204,23 @@ FORKS = """
 import json, multiprocessing, os, signal, sys
 import remanent.sweep.grid
 from remanent.cli import main
+from remanent.sweep.workers import IMPORTED_LATE
 
+for name in IMPORTED_LATE:  # as the server of the runs does
+    __import__(name)
 signal.signal(signal.SIGINT, signal.default_int_handler)  # which a shell has its background processes ignore
-real = multiprocessing.get_context
-multiprocessing.get_context = lambda kind: real("fork")
-multiprocessing.get_all_start_methods = lambda: ["fork"]
 for line in sys.stdin:
-    folder, arguments = json.loads(line)
+    folder, arguments, server = json.loads(line)
     if folder is None:
         print(os.waitstatus_to_exitcode(os.waitpid(arguments, 0)[1]), flush=True)
         continue
     pid = os.fork()
     if pid == 0:
         os.chdir(folder)
+        if not server:
+            real = multiprocessing.get_context
+            multiprocessing.get_context = lambda kind: real("fork")
+            multiprocessing.get_all_start_methods = lambda: ["fork"]
         for handle, name in ((1, "out"), (2, "err")):
             os.dup2(os.open(name, os.O_WRONLY | os.O_APPEND | os.O_CREAT), handle)
         status = main(arguments)
@@ -204,18 +231,22 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Grids that begin at once, since they are forked from a process that has imported everything."""
+    """Grids that begin at once, since they are forked from a process that has imported everything.
+
+    Their runs are forked from them, and not from a server of their own, unless one is asked for.
+    """
 
     def __init__(self, process):
         self.process = process
 
-    def ask(self, folder, arguments):
-        self.process.stdin.write(json.dumps([folder and str(folder), arguments]) + "\n")
+    def ask(self, folder, arguments, server=False):
+        self.process.stdin.write(json.dumps([folder and str(folder), arguments, server]) + "\n")
         self.process.stdin.flush()
         return int(self.process.stdout.readline())
 
-    def start(self, folder, *arguments):
-        return self.ask(folder, [*GRID, *arguments])
+    def start(self, folder, *arguments, server=False):
+        held = ["--import", "held"] if (folder / "held.py").exists() else []
+        return self.ask(folder, [*held, *GRID, *arguments], server)
 
     def wait(self, pid):
         return self.ask(None, pid)
@@ -230,6 +261,14 @@ def forks():
     process.stdin.close()
     process.wait()
     process.stdout.close()
+
+
+@pytest.fixture
+def hold(tmp_path):
+    """Runs that a test starts in its folder stay at their first checkpoint until this file is deleted."""
+    (tmp_path / "held.py").write_text(HOLD)
+    (tmp_path / "hold").touch()
+    return tmp_path / "hold"
 
 
 def eventually(condition, seconds=300):
@@ -277,10 +316,10 @@ def check_each_once(folder, count):
     assert (folder / "results" / "grid.jsonl").read_bytes().endswith(b"\n")
 
 
-@pytest.mark.parametrize("kills", [3, rarely(10)])
-def test_a_grid_that_is_killed_many_times_does_each_run_once(tmp_path, forks, kills):
+@pytest.mark.parametrize(("kills", "steps"), [(3, 20), rarely(10, 40)])
+def test_a_grid_that_is_killed_many_times_does_each_run_once(tmp_path, forks, kills, steps):
     draw = random.Random(0)
-    arguments = ["--seed", "0:3", "--unit", "bmru", "lru", "--set", "training.steps=40", "--quiet"]
+    arguments = ["--seed", "0:3", "--unit", "bmru", "lru", "--set", f"training.steps={steps}", "--quiet"]
     for _ in range(kills):
         pid = forks.start(tmp_path, *arguments)
         time.sleep(draw.uniform(0.2, 2.5))
@@ -299,7 +338,7 @@ def test_a_grid_that_is_killed_many_times_does_each_run_once(tmp_path, forks, ki
 
 
 def test_two_grids_at_once_share_the_work(tmp_path, forks):
-    arguments = ["--seed", "0:4", "--set", "training.steps=40", "--quiet"]
+    arguments = ["--seed", "0:4", "--set", "training.steps=20", "--quiet"]
     pids = [forks.start(tmp_path, *arguments) for _ in range(2)]
     assert [forks.wait(pid) for pid in pids] == [0, 0]
     check_each_once(tmp_path, 4)
@@ -309,7 +348,7 @@ def test_two_grids_at_once_share_the_work(tmp_path, forks):
     assert all(done)
 
 
-def test_a_grid_takes_over_what_another_had_claimed_when_it_is_killed(tmp_path, forks):
+def test_a_grid_takes_over_what_another_had_claimed_when_it_is_killed(tmp_path, forks, hold):
     arguments = ["--seed", "0", "--set", LONG, "--quiet"]
     first = forks.start(tmp_path, *arguments)
     eventually(lambda: checkpoints(tmp_path))
@@ -317,17 +356,19 @@ def test_a_grid_takes_over_what_another_had_claimed_when_it_is_killed(tmp_path, 
     time.sleep(0.5)
     os.kill(first, signal.SIGKILL)
     assert forks.wait(first) == -signal.SIGKILL
+    hold.unlink()
     assert forks.wait(second) == 0
     check_each_once(tmp_path, 1)
     assert "1 done, 0 failed, 0 there already" in (tmp_path / "out").read_text()
 
 
 @NEEDS_PROC
-def test_a_run_whose_process_is_killed_is_resumed_from_its_checkpoint(tmp_path, forks):
+def test_a_run_whose_process_is_killed_is_resumed_from_its_checkpoint(tmp_path, forks, hold):
     pid = forks.start(tmp_path, "--seed", "0", "--set", LONG)
     checkpoint = eventually(lambda: checkpoints(tmp_path))[0]
     os.kill(descendants(pid)[0], signal.SIGKILL)
     began = checkpoint.stat().st_mtime_ns
+    hold.unlink()
     assert forks.wait(pid) == 0
     check_each_once(tmp_path, 1)
     assert "the process was ended by SIGKILL; tried again" in (tmp_path / "out").read_text()
@@ -336,7 +377,7 @@ def test_a_run_whose_process_is_killed_is_resumed_from_its_checkpoint(tmp_path, 
 
 
 @NEEDS_PROC
-def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks):
+def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks, hold):
     arguments = ["--seed", "0", "--set", LONG, "--retries"]
     pid = forks.start(tmp_path, *arguments, "1")
     killed = []
@@ -348,12 +389,13 @@ def test_a_run_whose_process_is_killed_too_often_has_failed(tmp_path, forks):
     record = records(tmp_path)[0]
     assert (record["status"], record["error"]) == ("failed", "the process was ended by SIGKILL")
     assert (record["tests"], record["seconds"]) == ([], {"train": 0.0, "test": 0.0})
+    hold.unlink()
     assert forks.wait(forks.start(tmp_path, *arguments, "0", "--retry-failed")) == 0
     assert [record["status"] for record in records(tmp_path)] == ["failed", "done"]
 
 
 @NEEDS_PROC
-def test_ctrl_c_ends_the_grid_and_says_how_to_resume_it(tmp_path, forks):
+def test_ctrl_c_ends_the_grid_and_says_how_to_resume_it(tmp_path, forks, hold):
     arguments = ["--seed", "0", "--set", LONG, "--quiet"]
     pid = forks.start(tmp_path, *arguments)
     eventually(lambda: checkpoints(tmp_path))
@@ -362,6 +404,23 @@ def test_ctrl_c_ends_the_grid_and_says_how_to_resume_it(tmp_path, forks):
     assert forks.wait(pid) == 130
     assert "remanent: interrupted - the same command resumes the grid" in (tmp_path / "err").read_text()
     assert is_over(child)
+    hold.unlink()
+    assert forks.wait(forks.start(tmp_path, *arguments)) == 0
+    check_each_once(tmp_path, 1)
+
+
+@NEEDS_PROC
+def test_when_the_grid_is_killed_its_processes_end_too(tmp_path, forks, hold):
+    arguments = ["--seed", "0", "--set", LONG]
+    pid = forks.start(tmp_path, *arguments, server=True)
+    eventually(lambda: checkpoints(tmp_path))
+    children = descendants(pid)
+    assert children
+    os.kill(pid, signal.SIGKILL)
+    assert forks.wait(pid) == -signal.SIGKILL
+    eventually(lambda: all(map(is_over, children)), 20)
+    assert not (tmp_path / "results").exists()
+    hold.unlink()
     assert forks.wait(forks.start(tmp_path, *arguments)) == 0
     check_each_once(tmp_path, 1)
 
@@ -370,15 +429,17 @@ COMMAND = [sys.executable, "-c", "import sys; from remanent.cli import main; sys
 
 
 @pytest.fixture
-def begin(tmp_path):
+def begin(tmp_path, hold):
     """Starts a grid; one that a failed test leaves behind is killed."""
     begun = []
 
     def start(*arguments):
         with (tmp_path / "out").open("a") as out:
-            command = [*COMMAND, *GRID[:-2], *arguments]
-            patient = os.environ | {"RAY_worker_register_timeout_seconds": "600"}  # 60 are too few on a busy machine
-            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out, env=patient))
+            command = [*COMMAND, "--import", "held", *GRID[:-2], *arguments]
+            patient = {"RAY_worker_register_timeout_seconds": "600"}  # 60 are too few on a busy machine
+            path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)}
+            env = os.environ | patient | path
+            begun.append(subprocess.Popen(command, cwd=tmp_path, stdout=out, stderr=out, env=env))
         return begun[-1]
 
     yield start
@@ -388,24 +449,9 @@ def begin(tmp_path):
 
 
 @NEEDS_PROC
-def test_when_the_grid_is_killed_its_processes_end_too(tmp_path, begin):
-    arguments = ["--workers", "1", "--seed", "0", "--set", LONG]
-    process = begin(*arguments)
-    eventually(lambda: checkpoints(tmp_path))
-    children = descendants(process.pid)
-    assert children
-    process.kill()
-    assert process.wait() == -signal.SIGKILL
-    eventually(lambda: all(map(is_over, children)), 20)
-    assert not (tmp_path / "results").exists()
-    assert begin(*arguments).wait() == 0
-    check_each_once(tmp_path, 1)
-
-
-@NEEDS_PROC
 @pytest.mark.skipif(importlib.util.find_spec("ray") is None, reason="Ray, the extra `cluster`, is not installed")
 @exhaustive  # Ray starts twice; test_storage.py has another loss of a worker
-def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin):
+def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_killed(tmp_path, begin, hold):
     arguments = ["--workers", "2", "--seed", "0:3", "--set", LONG]
     process = begin(*arguments)
 
@@ -421,5 +467,6 @@ def test_under_ray_each_run_is_done_once_when_a_worker_and_then_the_grid_are_kil
     process.kill()
     assert process.wait() == -signal.SIGKILL
     eventually(lambda: all(map(is_over, children)), 60)
+    hold.unlink()
     assert begin(*arguments).wait() == 0
     check_each_once(tmp_path, 3)

@@ -17,18 +17,18 @@ import pytest
 from cases import rarely
 from remanent.cli import main
 from remanent.records.record import RECORD_FILE
-from remanent.sweep import jobs
 from remanent.sweep.combinations import GridRun
-from remanent.sweep.grid import GridOptions
+from remanent.sweep.grid import GridOptions, run_grid
 from remanent.sweep.jobs import Job, failure, work
 from remanent.sweep.storage import Storage
+from remanent.sweep.workers import Ended
 from remanent.training import resume_run, start_run
 from remanent.training.variants import Variant, experiment_for
 
 CHANGES = {
     "task.steps": 2,
     "model.hidden_size": 4,
-    "training.steps": 40,
+    "training.steps": 20,
     "training.batch_size": 2,
     "training.checkpoint_every": 5,
 }
@@ -149,7 +149,7 @@ def test_a_job_leaves_its_record_on_the_storage_and_is_done_once(tmp_path, addre
     assert (record.id, record.status) == (RUN.id, "done")
     assert [test.length for test in record.tests] == [2, 20, 200, 2000]
     assert not (tmp_path / "unused").exists()
-    monkeypatch.setattr(jobs, "start_run", None)
+    monkeypatch.setattr("remanent.training.run.start_run", None)
     assert work(job(tmp_path, address)) == 0
     assert Storage(address, tmp_path).read_record() == record
 
@@ -170,6 +170,87 @@ def test_a_job_that_is_resumed_counts_the_seconds_of_both(tmp_path, address, mon
     assert work(job(tmp_path, address)) == 0
     record = Storage(address, tmp_path).read_record()
     assert 1000 < record.seconds.train < 1200
+
+
+OUTSIDE = ["../outside.json", "checkpoints/../../outside.json", "/outside.json", "C:\\outside.json", "a\\..\\..\\b"]
+
+
+@pytest.mark.parametrize("key", OUTSIDE)
+def test_a_key_that_leaves_the_folder_is_refused(tmp_path, monkeypatch, key):
+    storage = Storage(f"memory://{uuid.uuid4().hex}/run", tmp_path / "worker" / "run")
+    storage.claim()
+    storage.write("config.json", {})
+    listed = [key if key.startswith("/") else f"{storage.root}/{key}", f"{storage.root}/config.json"]
+    monkeypatch.setattr(storage.files, "find", lambda root: listed)
+    monkeypatch.setattr(storage.files, "cat_file", lambda path: b"{}")
+    with pytest.raises(ValueError, match=r"/run must list files inside it alone, got '.*(outside\.json|b)'"):
+        storage.fetch()
+    assert not list(tmp_path.rglob("*.json"))
+    assert not list(tmp_path.rglob("b"))
+
+
+def test_only_parts_of_files_that_a_killed_process_left_are_removed(tmp_path):
+    storage = Storage(str(tmp_path / "run"), tmp_path)
+    storage.claim()
+    (tmp_path / "run" / ".notes").write_text("mine")
+    (tmp_path / "run" / f".model.json.{storage.mark}").write_text("{")
+    storage.claim()
+    assert sorted(path.name for path in (tmp_path / "run").iterdir()) == [".notes", "owner.json"]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("record.json", b"[]"),
+        ("record.json", b"\xff"),
+        ("record.json", b"{}"),
+        ("owner.json", b"5"),
+        ("seconds.json", b'{"seconds": "1"}'),
+        ("seconds.json", b"[1]"),
+    ],
+)
+def test_a_file_of_another_shape_is_named(tmp_path, name, content):
+    storage = Storage(str(tmp_path / "run"), tmp_path)
+    storage.claim()
+    (tmp_path / "run" / name).write_bytes(content)
+    read = {"record.json": storage.read_record, "owner.json": storage.copy, "seconds.json": storage.read_seconds}[name]
+    with pytest.raises(ValueError, match=rf"{name} must "):
+        read()
+
+
+def test_a_wrong_record_on_the_storage_fails_its_own_run_alone(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    options = GridOptions(Path("results.jsonl"), Path("runs"), workers=1, storage="storage", retries=0)
+    other = GridRun("copy-first", CHANGES, experiment_for("copy-first", "bmru", 1, CHANGES))
+    failed = failure(job(tmp_path, ""), "by hand").to_dict() | {"id": other.id}
+    for run, text in ((RUN, "[]"), (other, json.dumps(failed))):
+        (tmp_path / "storage" / run.name).mkdir(parents=True)
+        (tmp_path / "storage" / run.name / RECORD_FILE).write_text(text)
+    monkeypatch.setattr("remanent.sweep.grid.make_workers", lambda *others: AtOnce())
+    assert run_grid([RUN, other], options, progress=False) == (0, 2, 0, 0)
+    first, second = (json.loads(line) for line in (tmp_path / "results.jsonl").read_text().splitlines())
+    assert (first["id"], second["id"], second["error"]) == (RUN.id, other.id, "by hand")
+    assert first["error"].endswith("record.json must hold a JSON object, got '[]'")
+
+
+class AtOnce:
+    """Workers that find every run done as soon as it is begun."""
+
+    def __init__(self):
+        self.keys = []
+
+    def room(self):
+        return 1
+
+    def start(self, key, job):
+        self.keys.append(key)
+
+    def ended(self, seconds):
+        done, self.keys = self.keys, []
+        return [Ended(key, 0, "") for key in done]
+
+    def close(self):
+        assert not self.keys
 
 
 def test_a_run_that_failed_is_done_again_where_that_is_asked_for(tmp_path, address):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import sys
 
 import pytest
@@ -92,6 +93,119 @@ def test_a_run_goes_on_from_the_one_before_a_damaged_one_to_the_same_bits(tmp_pa
     assert (tmp_path / "run" / "model.safetensors").read_bytes() == expected
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if "loss" in line] == list(range(24))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run whose last step is missing its model, as a kill leaves it."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    start_run(RUN, folder, progress=False)
+    return folder
+
+
+@pytest.fixture
+def cut_off(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "run")
+    (folder / "model.json").unlink()
+    return folder
+
+
+LOST = {
+    "gone": None,
+    "no checkpoints": {"checkpoints": {}},
+    "an empty list": {"checkpoints": []},
+    "another shape": {"checkpoints": [5]},
+    "a file elsewhere": {"checkpoints": [{"file": "../step-24.ckpt", "step": 24, "sha256": ""}]},
+    "a score of text": {"checkpoints": [{"file": "step-24.ckpt", "step": 24, "sha256": "", "score": "high"}]},
+    "cut": "{",
+    "another object": "[]",
+}
+
+
+@pytest.mark.parametrize("damage", LOST)
+def test_a_lost_index_is_made_again_from_the_checkpoints(cut_off, trained, damage):
+    index = cut_off / "checkpoints" / "index.json"
+    written = index.read_text()
+    if LOST[damage] is None:
+        index.unlink()
+    else:
+        index.write_text(
+            LOST[damage] if isinstance(LOST[damage], str) else json.dumps(json.loads(written) | LOST[damage])
+        )
+    with pytest.warns(UserWarning, match=r"index.json .*; it was made again from step-\d+.ckpt, .*step-24.ckpt"):
+        resume_run(cut_off, progress=False)
+    assert json.loads(index.read_text()) == json.loads(written)  # with the scores, by which the best is kept
+    for name in ("model.safetensors", "metrics.jsonl"):
+        assert (cut_off / name).read_bytes() == (trained / name).read_bytes()
+    assert names(cut_off / "checkpoints") == names(trained / "checkpoints")
+
+
+def test_a_lost_index_is_made_again_from_the_whole_checkpoints_alone(cut_off, trained):
+    folder = cut_off / "checkpoints"
+    (folder / "index.json").unlink()
+    content = bytearray((folder / "step-24.ckpt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (folder / "step-24.ckpt").write_bytes(content)
+    (folder / "step-30.ckpt").write_bytes((folder / "step-20.ckpt").read_bytes())  # of another step than its name says
+    with pytest.warns(
+        UserWarning, match=r"it was made again from (step-\d+.ckpt, )?step-20.ckpt; .*step-24.ckpt is damaged"
+    ):
+        resume_run(cut_off, progress=False)
+    assert (cut_off / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_a_lost_index_takes_no_checkpoints_of_another_run(cut_off):
+    for name in ("checkpoints/index.json", "versions.json"):
+        (cut_off / name).unlink()
+    other = dataclasses.replace(RUN, training=dataclasses.replace(RUN.training, learning_rate=2e-2))
+    (cut_off / "config.json").write_text(json.dumps(other.to_dict()))
+    before = {path: path.read_bytes() for path in cut_off.rglob("*") if path.is_file()}
+    with pytest.raises(
+        ValueError, match=r"step-\d+.ckpt must be of the run in config.json, \w+, got '\w+', of another"
+    ):
+        resume_run(cut_off, progress=False)
+    assert {path: path.read_bytes() for path in cut_off.rglob("*") if path.is_file()} == before
+
+
+@pytest.mark.parametrize("lost", ["files", "folder", "folder in the first epoch"])
+def test_a_run_whose_checkpoints_are_lost_is_refused_and_left_as_it_is(cut_off, lost):
+    shutil.rmtree(cut_off / "checkpoints")
+    if lost == "files":
+        (cut_off / "checkpoints").mkdir()
+    if lost == "folder in the first epoch":
+        (cut_off / "metrics.jsonl").write_text('{"step": 0, "loss": 1.0}\n{"step": 1, "loss": 1.0}\n')
+    before = {path: path.read_bytes() for path in cut_off.rglob("*") if path.is_file()}
+    last = 1 if "first" in lost else 23
+    message = rf"checkpoints must hold a checkpoint, since metrics.jsonl goes up to step {last}, got none; start"
+    with pytest.raises(ValueError, match=message):
+        resume_run(cut_off, progress=False)
+    assert {path: path.read_bytes() for path in cut_off.rglob("*") if path.is_file()} == before
+
+
+def test_a_single_checkpoint_without_an_index_is_one_that_was_just_written(cut_off, trained):
+    for path in (cut_off / "checkpoints").iterdir():
+        if path.name != "step-20.ckpt":
+            path.unlink()
+    resume_run(cut_off, progress=False)
+    assert (cut_off / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_files_of_the_user_beside_the_checkpoints_stay(tmp_path):
+    mine = {"best.ckpt", "step-1.ckpt.bak", "step-2.ckpt.orig", ".step-1.ckpt", "my-step-1.ckpt", ".index.json.swp"}
+    for name in mine:
+        (tmp_path / name).write_text("mine")
+    write(tmp_path, [(1, None), (2, None), (3, None)], keep=1)
+    assert set(names(tmp_path)) == {"index.json", "step-3.ckpt", *mine}
+
+
+def test_an_interrupted_write_leaves_nothing(tmp_path):
+    def interrupted(path):
+        path.write_text("ha")
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, [(1, None)]).write(interrupted, 2, None, keep=1, more_is_better=True)
+    assert names(tmp_path) == ["index.json", "step-1.ckpt"]
 
 
 def test_where_none_is_whole_the_run_is_refused_and_left_as_it_is(tmp_path):

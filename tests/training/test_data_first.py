@@ -6,7 +6,7 @@ from remanent import ModelConfig
 from remanent.records.configuration import fitting
 from remanent.records.identity import identity
 from remanent.tasks import ListOps, Pathfinder, SequentialImage, SpokenDigits
-from remanent.training import Experiment, TrainingConfig, resume_run, start_run
+from remanent.training import Experiment, TrainingConfig, load_run, resume_run, start_run
 from speech_data import RECORDINGS, wav, write_commands, write_digits
 
 
@@ -34,7 +34,11 @@ def damaged_digits(folder):
         (lambda _: SequentialImage(padding=0), 1258, "`batch_size` must be at most the 1257 training images, got 1258"),
         (lambda _: SequentialImage(examples=1258), 2, "`examples` must be at most the 1257 training images, got 1258"),
         (lambda _: ListOps(3, 3, max_depth=2), 2, "`min_tokens` to `max_tokens` must be lengths that expressions have"),
-        (lambda _: Pathfinder(size=8, dashes=12), 1, "`dashes`, `dash`, `gap` and `distractors` must leave room for all"),
+        (
+            lambda _: Pathfinder(size=8, dashes=12),
+            1,
+            "`dashes`, `dash`, `gap` and `distractors` must leave room for all",
+        ),
     ],
 )
 def test_no_folder_is_left_by_data_that_cannot_be_used(tmp_path, make, batch_size, message):
@@ -52,6 +56,8 @@ def test_recordings_without_a_known_hash_make_another_run_when_they_change(tmp_p
     start_run(experiment(task), tmp_path / "run", progress=False)
     (tmp_path / "data" / "recordings" / "6_bo_12.wav").write_bytes(wav(range(1000)))
     assert identity(experiment(task).to_dict()) != before
+    with pytest.raises(ValueError, match="the file or the data of its task has changed since"):
+        load_run(tmp_path / "run")
     (tmp_path / "run" / "model.json").unlink()
     with pytest.raises(ValueError, match=r"must be of the run in config\.json"):
         resume_run(tmp_path / "run", progress=False)

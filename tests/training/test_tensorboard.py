@@ -16,7 +16,7 @@ from remanent.training import RECIPES, start_run, tensorboard
 def experiment(unit):
     base = RECIPES["copy-first"]()
     training = dataclasses.replace(base.training, steps=6, batch_size=4, checkpoint_every=3, threads=1)
-    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_heads=2, dropout=0.2)
+    model = dataclasses.replace(base.model, unit=unit, hidden_size=16, num_layers=1, num_heads=2, dropout=0.2)
     return dataclasses.replace(base, task=CopyFirst(steps=20), training=training, model=model)
 
 

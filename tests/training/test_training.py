@@ -1,24 +1,33 @@
 """Training: a run is one folder, goes on to the same bits after a kill, and stops on NaN."""
 
+import contextlib
 import dataclasses
 import itertools
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 
 import pytest
 import torch
 
+from crew import forkserver
 from remanent import ModelConfig, SequenceModel
 from remanent.distributed.ranks import Ranks
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import derive_seed, read_whole
-from remanent.training import RECIPES, Experiment, TrainingConfig, evaluate, load_run, resume_run, start_run
+from remanent.training import (
+    RECIPES,
+    Experiment,
+    TrainingConfig,
+    evaluate,
+    load_run,
+    resume_run,
+    start_run,
+)
 from remanent.training.data import StepBatches
 from remanent.training.experiment import ExperimentModule
+from remanent.training.folder import owned, write_model
 
 TINY = Experiment(
     CopyFirst(steps=20),
@@ -88,21 +97,19 @@ def test_the_same_seed_gives_the_same_weights_and_another_does_not(tmp_path):
 
 
 def test_a_run_killed_in_the_middle_goes_on_to_the_same_bits(tmp_path):
-    long = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, steps=400, checkpoint_every=20))
+    long = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, steps=160, checkpoint_every=20))
     start_run(long, tmp_path / "whole", progress=False)
     folder = tmp_path / "killed"
-    code = (
-        "import json, sys\nfrom remanent.training import Experiment, start_run\n"
-        "start_run(Experiment.from_dict(json.loads(sys.argv[1])), sys.argv[2], progress=False)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, json.dumps(long.to_dict()), str(folder)])
+    process = forkserver().Process(target=start_run, args=(long, folder), kwargs={"progress": False})
+    process.start()
     deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        if (folder / "metrics.jsonl").exists() and len(lines_so_far(folder)) > 130:
+    while time.monotonic() < deadline and process.is_alive():
+        if (folder / "metrics.jsonl").exists() and len(lines_so_far(folder)) > 50:
             break
         time.sleep(0.005)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL
+    process.kill()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
     assert (folder / "checkpoints" / "index.json").exists()
     assert not (folder / "model.safetensors").exists()
     with pytest.raises(FileNotFoundError, match="the run must be finished"):
@@ -137,6 +144,32 @@ def test_a_finished_run_is_only_read(tmp_path):
     before = {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")}
     resume_run(tmp_path / "run", progress=False)
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "run").rglob("*")} == before
+
+
+@pytest.mark.parametrize("first", ["resumed", "started"])
+def test_a_run_that_another_process_finishes_first_keeps_its_weights(tmp_path, monkeypatch, first):
+    folder = tmp_path / "run"
+    finished = {}
+
+    @contextlib.contextmanager
+    def owned_after_another(path):
+        monkeypatch.undo()
+        resume_run(path, progress=False)  # another process, between the first look at the folder and its lock
+        finished.update({p: p.read_bytes() for p in path.rglob("*") if p.is_file()})
+        with owned(path):
+            yield
+
+    if first == "resumed":
+        start_run(TINY, folder, progress=False)
+        (folder / "model.json").unlink()
+    monkeypatch.setattr("remanent.training.run.owned", owned_after_another)
+    model = resume_run(folder, progress=False) if first == "resumed" else start_run(TINY, folder, progress=False)
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == finished
+    assert finished[folder / "model.safetensors"]
+    assert not model.training
+    with pytest.raises(FileExistsError, match=r"the run must not be finished yet, got .*, which holds its model.json"):
+        write_model(folder, TINY, {}, None)
+    assert weights(folder) == finished[folder / "model.safetensors"]
 
 
 def test_a_folder_that_exists_is_never_reused(tmp_path):

@@ -43,7 +43,7 @@ def test_a_million_steps_equal_a_thousand_chunks(unit):
     assert torch.equal(h, last)
 
 
-@pytest.mark.parametrize("T", [50_000, rarely(1_000_000)])
+@pytest.mark.parametrize("T", [10_000, rarely(1_000_000)])
 def test_many_single_steps_equal_the_whole(T):
     model, x = make(BMRU, 2, 3, torch.float32), torch.randn(1, T, 2)
     with torch.inference_mode():

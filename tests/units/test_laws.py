@@ -20,6 +20,7 @@ from unit_cases import (
     make,
     own_options,
     parts,
+    random_reset_state,
     random_state,
     stepped,
 )
@@ -142,6 +143,35 @@ def test_a_reset_equals_a_fresh_start(name, options):
         assert torch.equal(inside[outside], torch.zeros_like(inside[outside]))
 
 
+@every
+def test_a_reset_to_a_state_equals_a_start_from_it(name, options):
+    """Values, the last state and gradients; in the second direction, it is what the part before starts from."""
+    unit, x = make(name, **options), sequence(2).requires_grad_()
+    reset, cuts = torch.zeros(2, 23, dtype=torch.bool), [0, 7, 8, 20, 23]
+    reset[:, cuts[1:-1]] = True
+    hx, restart = random_state(unit, 2), random_reset_state(unit, 2)
+    hx, restart = (each(lambda v: v.requires_grad_(), state) for state in (hx, restart))
+    y, h_n = unit(x, hx, reset=reset, reset_state=restart)
+    R, pieces, last = 2 if unit.bidirectional else 1, [], []
+    for start, end in itertools.pairwise(cuts):
+        ways = [hx if start == 0 else each(lambda v, t=start: v[:, :, t], restart)]
+        ways += [hx if end == 23 else each(lambda v, t=end: v[:, :, t], restart)] * (R - 1)
+        joined = (torch.stack([v[r::R] for r, v in enumerate(way)], 1) for way in zip(*map(parts, ways), strict=True))
+        begin = tuple(v.flatten(0, 1) for v in joined)
+        out, state = unit(x[:, start:end], begin if isinstance(hx, tuple) else begin[0])
+        pieces.append(out)
+        last.append(state)
+    same(y, torch.cat(pieces, 1), exact(name, options))
+    ends = (last[-1], *[last[0]] * (R - 1))  # the second direction ends at the first step
+    for state, *ways in zip(parts(h_n), *map(parts, ends), strict=True):
+        for r, way in enumerate(ways):
+            same(state[r::R], way[r::R], exact(name, options))
+    wanted = (x, *parts(hx), *parts(restart))
+    found = gradients(unit, y.square().sum(), *wanted)
+    same(found, gradients(unit, torch.cat(pieces, 1).square().sum(), *wanted))
+    assert not any(grad[:, :, [0, *range(9, 20)]].any() for grad in found[-len(parts(restart)) :])
+
+
 @one_way
 def test_a_reset_of_a_step_equals_a_fresh_start(name, options):
     unit, x = make(name, **options), sequence()
@@ -151,6 +181,10 @@ def test_a_reset_of_a_step_equals_a_fresh_start(name, options):
     mixed, _ = unit.step(x[:, 1], h, reset=torch.tensor([False, True, False]))
     same(mixed[::2], unit.step(x[:, 1], h)[0][::2], bits=True)
     same(mixed[1], unit.step(x[1:2, 1])[0][0], exact(name, options))
+    start = random_state(unit)
+    chosen, _ = unit.step(x[:, 1], h, reset=torch.tensor([False, True, False]), reset_state=start)
+    same(chosen[::2], mixed[::2], bits=True)
+    same(chosen[1], unit.step(x[:, 1], start)[0][1], bits=True)
 
 
 @every
@@ -194,12 +228,16 @@ def test_lengths_and_resets_together(name, options):
 def test_packed_equals_padded_with_lengths(name, options, enforce_sorted):
     unit, x = make(name, **options), sequence(4)
     lengths = torch.tensor([23, 9, 9, 2]) if enforce_sorted else torch.tensor([9, 2, 23, 9])
-    hx = random_state(unit, 4)
+    hx, restart = random_state(unit, 4), random_reset_state(unit, 4)
     reset = torch.rand(4, 23) < 0.1
-    packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=enforce_sorted)
-    for cuts in (None, reset):
-        expected, h_expected = unit(x, hx, reset=cuts, lengths=lengths)
-        y, h_n = unit(packed, hx, reset=cuts)
+    reset[:2, 0] = True  # goes before the first state
+    leaves = [x, *parts(hx), *parts(restart)]
+    for leaf in leaves:
+        leaf.requires_grad_()
+    for start, cuts, states in ((None, None, None), (None, reset, None), (hx, reset, None), (hx, reset, restart)):
+        expected, h_expected = unit(x, start, reset=cuts, reset_state=states, lengths=lengths)
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=enforce_sorted)
+        y, h_n = unit(packed, start, reset=cuts, reset_state=states)
         assert torch.equal(y.batch_sizes, packed.batch_sizes)
         for mine, theirs in ((y.sorted_indices, packed.sorted_indices), (y.unsorted_indices, packed.unsorted_indices)):
             assert mine is theirs
@@ -207,6 +245,12 @@ def test_packed_equals_padded_with_lengths(name, options, enforce_sorted):
         assert torch.equal(again, lengths)
         same(padded, expected, exact(name, options))
         same(h_n, h_expected, exact(name, options))
+        weights = torch.randn_like(padded)
+        losses = [
+            (out * weights).sum() + sum(h.abs().square().sum() for h in parts(state))
+            for out, state in ((padded, h_n), (expected, h_expected))
+        ]
+        same(*(gradients(unit, loss, *leaves) for loss in losses))
 
 
 @two_way

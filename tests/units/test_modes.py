@@ -8,14 +8,15 @@ from functools import partial
 import pytest
 import torch
 from torch import nn
+from torch.autograd import forward_ad
 from torch.export import Dim
-from torch.func import functional_call, grad, stack_module_state, vmap
+from torch.func import functional_call, grad, jacfwd, jacrev, jvp, stack_module_state, vmap
 from torch.utils.checkpoint import checkpoint
 
 from cases import rarely
 from helpers import compiles
 from remanent import UNITS
-from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, finite, make, parts, stepped
+from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, finite, make, own_options, parts, stepped
 
 every = pytest.mark.parametrize(("name", "options"), CASES, ids=case_id)
 BOTH = {"num_layers": 2, "bidirectional": True}
@@ -31,20 +32,23 @@ def close(actual, expected, tolerance):
         torch.testing.assert_close(a, b, rtol=0, atol=tolerance * (1 + b.abs().max().item()))
 
 
-COMPILED = [
-    *((name, "aot_eager", BOTH) for name in UNITS),  # the graphs, forward and backward, run as they are
-    *((name, "inductor", {}) for name in ("bmru", "lru", "nbrc")),  # as C++: one unit of every kind of scan
-    *(rarely(name, "inductor", BOTH) for name in UNITS),
+KINDS = ("bmru", "lru", "nbrc")
+"""One unit of every kind of scan."""
+COMPILED = [  # the graphs, forward and backward, run as they are, or as C++, of which each kernel takes g++ a second
+    *((name, "aot_eager", BOTH if name in KINDS else {}, None) for name in UNITS),
+    *((name, "inductor", {}, True) for name in KINDS),
+    *(rarely(name, "aot_eager", BOTH, None) for name in UNITS if name not in KINDS),
+    *(rarely(name, "inductor", BOTH if name in KINDS else {}, None) for name in UNITS),
 ]
 
 
 @compiles
-@pytest.mark.parametrize(("name", "backend", "options"), COMPILED, ids=case_id)
-def test_compiles_whole_forward_and_backward(name, backend, options):
+@pytest.mark.parametrize(("name", "backend", "options", "dynamic"), COMPILED, ids=case_id)
+def test_compiles_whole_forward_and_backward(name, backend, options, dynamic):
     torch.compiler.reset()
     unit = make(name, dtype=torch.float32, **options)
-    compiled = torch.compile(unit, fullgraph=True, backend=backend)
-    for T in (9, 12, 15):  # the second length compiles for any
+    compiled = torch.compile(unit, fullgraph=True, backend=backend, dynamic=dynamic)
+    for T in (9, 12, 15):  # the first length compiles for any if `dynamic`, else the second
         x, reset = batch(T=T, dtype=torch.float32)
         x.requires_grad_()
         results = []
@@ -56,6 +60,28 @@ def test_compiles_whole_forward_and_backward(name, backend, options):
         close(y, expected, 0 if finite(name, {}) else 1e-5)
         close(h_n, h_expected, 0 if finite(name, {}) else 1e-5)
         close(grads, grads_expected, 1e-4)
+
+
+DYNAMIC = [(name, "aot_eager") if name == "fq_bmru" else rarely(name, "aot_eager") for name in UNITS]
+
+
+@compiles
+@pytest.mark.parametrize(("name", "backend"), DYNAMIC)
+def test_compiles_for_any_sizes_at_once(name, backend):
+    """Every size is a symbol from the first call on, and one function serves units of several sizes and options."""
+    torch.compiler.reset()
+    x, _ = batch(2, 4)
+    x.requires_grad_()
+    unit = make(name)
+    compiled = torch.compile(unit, dynamic=True, fullgraph=True, backend=backend)
+    grads = [torch.autograd.grad(run(x)[0].square().sum(), x)[0] for run in (compiled, unit)]
+    close(*grads, 1e-12)
+    run = torch.compile(lambda unit, x: unit(x)[0], fullgraph=True, backend=backend)
+    for size in (1, 2):
+        options = {"width": float(size)} if "width" in own_options(name) else {}
+        unit = UNITS[name](size, size, dtype=torch.float64, **options)
+        part = x.detach()[..., :size]
+        close(run(unit, part), unit(part)[0], 1e-12)
 
 
 @compiles
@@ -74,13 +100,17 @@ def test_epsilon_changes_without_a_new_compilation(name):
             assert torch.equal(compiled(x)[0], unit(x)[0])
 
 
-EXPORTED = [(name, True) for name in UNITS]
-EXPORTED += [(name, False) if name in ("bmru", "lru", "nbrc") else rarely(name, False) for name in UNITS]
+EXPORTED = [
+    *((name, True, BOTH if name in KINDS else {}) for name in UNITS),
+    *((name, False, {}) for name in KINDS),
+    *(rarely(name, True, BOTH) for name in UNITS if name not in KINDS),
+    *(rarely(name, False, BOTH) for name in UNITS),
+]
 
 
-@pytest.mark.parametrize(("name", "masked"), EXPORTED)
-def test_exports_for_any_batch_and_length(name, masked):
-    unit = make(name, **BOTH)
+@pytest.mark.parametrize(("name", "masked", "options"), EXPORTED, ids=case_id)
+def test_exports_for_any_batch_and_length(name, masked, options):
+    unit = make(name, **options)
 
     class Model(nn.Module):
         def __init__(self):
@@ -183,10 +213,71 @@ def test_second_derivatives_are_right_or_refused(name):
         assert torch.autograd.gradgradcheck(lambda x: unit(x, reset=reset)[0], (x,))
     elif name in ("gru", "lstm"):
         assert torch.autograd.gradgradcheck(lambda x: unit(x)[0], (x,))
-    elif name != "fq_bmru":  # its surrogates have slopes of their own
+    else:
         first = torch.autograd.grad(unit(x, reset=reset)[0].square().sum(), x, create_graph=True)[0]
         with pytest.raises(NotImplementedError, match="can be differentiated once"):
             first.square().sum().backward()
+
+
+@pytest.mark.parametrize("name", UNITS)
+def test_latches_and_their_steps_refuse_a_second_derivative_everywhere(name):
+    unit, (x, _) = make(name), batch(2, 3)
+    if not unit.recurrence.latches:
+        return
+    x = x.requires_grad_()
+    first = torch.autograd.grad(unit.step(x[:, 0])[0].square().sum(), x, create_graph=True)[0]
+    with pytest.raises(NotImplementedError, match="can be differentiated once"):
+        first.square().sum().backward()
+    with pytest.raises(NotImplementedError, match="can be differentiated once"):
+        grad(lambda x: grad(lambda x: unit(x)[0].square().sum())(x).square().sum())(x)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about parts of its own
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("name", UNITS)
+def test_forward_mode_derivatives_are_right_or_refused(name, frozen):
+    """They are the sums along a direction of what reverse mode gives; none is dropped where no parameter learns."""
+    unit, (x, reset) = make(name).requires_grad_(not frozen), batch(2, 5)
+    direction = torch.randn_like(x)
+
+    def step_then_run(x):
+        return torch.cat([unit(x, reset=reset)[0], unit.step(x[:, 0])[0][:, None]], dim=1)
+
+    def by_dual_numbers(run, x, direction):
+        with forward_ad.dual_level():
+            return forward_ad.unpack_dual(run(forward_ad.make_dual(x, direction))).tangent
+
+    ways = [
+        by_dual_numbers,
+        lambda run, x, t: jvp(run, (x,), (t,))[1],
+        lambda run, x, t: jacfwd(run)(x).mul(t).sum((-3, -2, -1)),
+    ]
+    if unit.recurrence.latches:
+        for way in ways:
+            for run in (step_then_run, lambda x: unit.step(x[:, 0])[0]):
+                with pytest.raises(NotImplementedError, match="has no forward-mode derivative"), torch.no_grad():
+                    way(run, x, direction)
+        return
+    expected = jacrev(step_then_run)(x).mul(direction).sum((-3, -2, -1))
+    for way in ways:
+        close(way(step_then_run, x, direction), expected, 1e-12)
+    for way in ways[:2]:
+        with torch.no_grad():
+            close(way(step_then_run, x, direction), expected, 1e-12)
+
+
+@compiles
+@pytest.mark.parametrize("name", ["bmru", "min_gru", "brc"])  # one of every kind of scan
+def test_a_compiled_unit_drops_no_forward_mode_derivative(name):
+    torch.compiler.reset()
+    unit, (x, _) = make(name).requires_grad_(False), batch(2, 5)
+    compiled = torch.compile(unit, backend="eager")
+    compiled(x)
+    with forward_ad.dual_level(), pytest.raises(NotImplementedError, match="has no forward-mode derivative"):
+        compiled(forward_ad.make_dual(x, torch.ones_like(x)))
+    if not unit.recurrence.latches:
+        along = torch.compile(lambda x: jvp(lambda x: unit(x)[0], (x,), (torch.ones_like(x),))[1], backend="eager")
+        close(along(x), jacrev(lambda x: unit(x)[0])(x).sum((-3, -2, -1)), 1e-12)
 
 
 @every
@@ -343,6 +434,19 @@ def test_inference_mode_and_no_grad_give_the_same(name):
         close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
     with torch.inference_mode():
         close(unit(x)[0], expected, 0 if finite(name, {}) else 1e-12)
+
+
+@pytest.mark.parametrize("name", ["bmru", "alpha_cmru"])
+def test_checkpoint_computes_again_with_the_options_of_its_forward_pass(name):
+    unit = UNITS[name](M, D, num_layers=2, epsilon=0.7)
+    light = UNITS[name](M, D, num_layers=2, epsilon=0.7, checkpoint=True)
+    light.load_state_dict(unit.state_dict())
+    x, grads = torch.randn(20, 2, M), []
+    for model in (unit, light):
+        y, _ = model(x)
+        model.epsilon = 0.0
+        grads.append(torch.autograd.grad(y.square().sum(), list(model.parameters())))
+    assert all(torch.equal(a, b) for a, b in zip(*grads, strict=True))
 
 
 @pytest.mark.parametrize("name", UNITS)

@@ -30,7 +30,9 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
     x, reset = torch.randn(B, T, unit_cases.M, dtype=torch.float64), torch.rand(B, T) < 0.15
     reset[0] = False
     unit, weights = unit_cases.make(name, **options), torch.randn(B, T, unit_cases.D, dtype=torch.float64)
-    for starts in ((None, None), (torch.randn_like(unit(x)[1]), reset)):
+    h = torch.randn_like(unit(x)[1])
+    restart = torch.randn(*h.shape[:2], T, h.shape[2], dtype=h.dtype)
+    for starts in ((None, None, None), (h, reset, restart if options else None)):
         expected = shard_calls.run_unit(0, 1, name, options, x, *starts, (0, T), weights)
         found = crew.run(shard_calls.run_unit, name, options, x, *starts, CUTS[len(crew.pipes)], weights)
         ys, states, of_x, of_others = zip(*found, strict=True)

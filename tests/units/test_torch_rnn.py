@@ -103,6 +103,30 @@ def test_cells_are_those_of_torch(name, bias):
     same(mine(x[0], each(lambda v: v[0], h)), theirs(x[0], each(lambda v: v[0], h)))
 
 
+@pytest.mark.parametrize("name", PAIRS)
+@pytest.mark.filterwarnings("ignore::torch.jit.TracerWarning", "ignore:`torch.jit.*` is:DeprecationWarning")
+def test_a_trace_does_not_depend_on_whether_gradients_were_on(name):
+    unit, x = PAIRS[name][0](4, 6), torch.randn(5, 2, 4)
+    traces, calls = [], []
+    for on in (True, False):
+        with torch.set_grad_enabled(on):
+            traces.append(torch.jit.trace(unit, (x,), check_trace=False))
+        values = [node for node in traces[-1].inlined_graph.nodes() if node.kind() == f"aten::{name}"]
+        calls.append([[value.toIValue() for value in node.inputs()] for node in values])
+    assert len(calls[0]) == 1
+    assert calls[0] == calls[1]
+    longer = torch.randn(9, 3, 4, requires_grad=True)
+    expected = torch.autograd.grad(unit(longer)[0].square().sum(), longer)[0]
+    torch.testing.assert_close(torch.autograd.grad(traces[1](longer)[0].square().sum(), longer)[0], expected)
+
+
+def test_lstm_takes_no_projection():
+    assert LSTM(4, 6, proj_size=0)(torch.zeros(5, 2, 4))[0].shape == (5, 2, 6)
+    for size in (3, False, None):
+        with pytest.raises(ValueError, match="`proj_size` must be 0, since this LSTM projects no states, got"):
+            LSTM(4, 6, proj_size=size)
+
+
 def test_weights_load_from_torch_and_back():
     theirs = nn.GRU(4, 6, num_layers=2, bidirectional=True)
     mine = GRU(4, 6, num_layers=2, bidirectional=True)

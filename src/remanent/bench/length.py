@@ -56,7 +56,7 @@ def prepare(name: str, value: Tensor, gate: Tensor, grad: Tensor) -> Callable[[]
 def measure_memory(name: str, shape: tuple[int, int, int], settings: Settings) -> tuple[int | None, str]:
     """The bytes that both passes need beside their inputs, measured in a new process; or None, and the reason."""
     arguments = [name, *map(str, shape), str(settings.threads), settings.allocator]
-    command = [sys.executable, "-m", "remanent.bench.peak_memory", *arguments]
+    command = [sys.executable, "-P", "-m", "remanent.bench.peak_memory", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode == 0:
         return int(done.stdout), ""

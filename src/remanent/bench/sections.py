@@ -11,6 +11,7 @@ import torch
 from remanent._allocator import reuse_freed_memory
 from remanent._files import write_json
 from remanent._options import check_at_least, check_choice
+from remanent._restore import generators_kept, threads_set
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
@@ -67,8 +68,7 @@ def run_bench(
     names = tuple(dict.fromkeys(names)) or tuple(SECTIONS)
     for name in names:
         check_choice("NAME", name, SECTIONS)
-    before = torch.get_num_threads()
-    threads = before if threads is None else threads
+    threads = torch.get_num_threads() if threads is None else threads
     check_at_least("repeats", repeats, 1)
     check_at_least("threads", threads, 1)
     check_choice("allocator", allocator, ALLOCATORS)
@@ -80,16 +80,13 @@ def run_bench(
     settings = Settings(repeats, threads, quick, allocator)
     results = environment() | dataclasses.asdict(settings) | {"command": _command(names, folder, settings), "rows": []}
     console = Console()
-    torch.set_num_threads(threads)
-    try:
+    with threads_set(threads), generators_kept():
         for name in names:
             rows = SECTIONS[name](settings)
             _print(console, name, rows)
             results["rows"] += [dataclasses.asdict(row) for row in rows]
             write_json(folder / RESULTS_FILE, results)
             _draw(folder, name, rows)
-    finally:
-        torch.set_num_threads(before)
     console.print(f"{folder / RESULTS_FILE} has all numbers.")
     return folder
 

@@ -122,6 +122,7 @@ def time_in_turn(
     failures: dict[str, str] = {}
     threads = torch.get_num_threads()
     gc.collect()
+    collects = gc.isenabled()
     gc.disable()
     try:
         for repeat in range(repeats + 1):
@@ -141,7 +142,8 @@ def time_in_turn(
                 if repeat:
                     times[case.name].append(clock() - start)
     finally:
-        gc.enable()
+        if collects:
+            gc.enable()
         torch.set_num_threads(threads)
     return times, failures
 

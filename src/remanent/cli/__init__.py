@@ -9,8 +9,10 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 from remanent._allocator import reuse_freed_memory
+from remanent._launched import launched
 from remanent._plugins import import_modules
-from remanent._terminal import Terminated, write_line
+from remanent._restore import threads_kept
+from remanent._terminal import Terminated, writable_output, write_line
 from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
 from remanent.cli._shared import check_numbers, make_parser
 
@@ -47,7 +49,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Runs one command; an error of the user becomes one line on stderr, and the status 2."""
     shown, warnings.showwarning = warnings.showwarning, _show_warning  # type: ignore[assignment]
     try:
-        return _main(sys.argv[1:] if arguments is None else arguments)
+        with threads_kept(), writable_output():
+            return _main(sys.argv[1:] if arguments is None else arguments)
     except BrokenPipeError:  # a reader of the output, such as `head`, has closed it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
@@ -68,7 +71,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _self() -> str:
     """The name before a message: the program, and the rank where several processes share a run."""
-    return "remanent" + (f": rank {os.environ['RANK']}" if "RANK" in os.environ else "")
+    try:
+        place = launched()
+    except ValueError:
+        place = None
+    return "remanent" + (f": rank {place.rank}" if place else "")
 
 
 def _show_warning(message: Warning | str, category: type[Warning], *others: Any) -> None:
@@ -104,10 +111,12 @@ def _main(arguments: list[str]) -> int:
 def _take_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
     """Imports the modules that are named before the command; returns their names, and the other arguments."""
     modules: list[str] = []
-    while arguments[:1] == ["--import"]:
-        if len(arguments) < 2:
+    while arguments and arguments[0].partition("=")[0] == "--import":
+        option, *arguments = arguments
+        if option == "--import":
+            option, arguments = f"--import={''.join(arguments[:1])}", arguments[1:]
+        if not (name := option.partition("=")[2]):
             raise ValueError("`--import` must be given a module's name, got none")
-        modules.append(arguments[1])
-        arguments = arguments[2:]
+        modules.append(name)
     import_modules(modules)
     return modules, arguments

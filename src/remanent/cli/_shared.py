@@ -2,26 +2,28 @@
 
 import dataclasses
 import re
+from collections.abc import Iterator
 from typing import Any
 
+from remanent.records.configuration import moved_files
 from remanent.tasks import Task
 
 VALUES = "remanent"
 """The name under which jsonargparse finds the reader of values and configuration files."""
-_OLD = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]0[0-9_]+|0b[01_]+|(?i:yes|no|on|off)")
-"""What YAML 1.1, which jsonargparse reads plain numbers by, takes for a number or a switch, and nobody else does."""
+TABLES = ("task", "model", "training")
+"""The tables of a configuration."""
+_NUMBER = re.compile(r"[-+]?[0-9][0-9_]*(:[0-5]?[0-9])+(\.[0-9_]*)?|[-+]0[0-9_]+|0b[01_]+")
+_SWITCH = re.compile(r"(?i:yes|no|on|off)")
+"""What YAML 1.1, which jsonargparse reads plain values by, takes for a number or a switch, and nobody else does."""
 
 
 def make_parser(description: str, prog: str | None = None, version: str | None = None) -> Any:
     """A parser that raises its errors, so that the user gets one line instead of a page of usage."""
     from jsonargparse import ArgumentParser, set_loader
 
-    from remanent._yaml import YamlError, parse_yaml
+    from remanent._yaml import YamlError
 
-    def load(text: str, path: Any = None) -> Any:
-        return parse_yaml(text, str(path or "the value"))
-
-    set_loader(VALUES, load, (YamlError,))
+    set_loader(VALUES, _read_values, (YamlError,))
     return ArgumentParser(
         prog=prog, description=description, version=version, exit_on_error=False, allow_abbrev=False, parser_mode=VALUES
     )
@@ -29,19 +31,49 @@ def make_parser(description: str, prog: str | None = None, version: str | None =
 
 def check_numbers(arguments: list[str], options: Any) -> None:
     """Raises where a number or a switch is written as only the old rules of YAML read it: there 1:40 is 100."""
-    for flag, following in zip(arguments, [*arguments[1:], ""], strict=True):
-        name, equals, value = flag.partition("=")
-        text = value if equals else following
-        found = options.get(name.removeprefix("--").replace("-", "_")) if flag.startswith("--") else None
-        if isinstance(found, bool | int | float) and _OLD.fullmatch(text):
-            kind = "true or false" if isinstance(found, bool) else "a plain number"
+    name = ""
+    for word in arguments:
+        flag, equals, value = word.partition("=")
+        if word.startswith("--"):
+            name = flag
+        text = value if equals else word
+        found = options.get(name.removeprefix("--").replace("-", "_")) if name else None
+        first = found[0] if isinstance(found, list) and found else found
+        if isinstance(first, bool | int | float) and (_NUMBER.fullmatch(text) or _SWITCH.fullmatch(text)):
+            kind = "true or false" if isinstance(first, bool) else "a plain number"
             raise ValueError(f"`{name}` must be {kind}, got {text!r}")
+
+
+def _read_values(text: str, path: Any = None) -> Any:
+    """The values that a word of the command line, or the file at `path`, holds.
+
+    A table of a file sets nothing where all of its keys are left out, and so does a file of comments.
+    """
+    from remanent._yaml import parse_yaml
+
+    if path is None:
+        return parse_yaml(text, "the value")
+    value = parse_yaml(text, str(path))
+    for leaf in _leaves(value):
+        if isinstance(leaf, str) and _NUMBER.fullmatch(leaf):
+            raise ValueError(f"{path} must hold plain numbers, got {leaf!r}; a path of this name is ./{leaf}")
+    if isinstance(value, dict):
+        return {key: inner for key, inner in value.items() if not (key in TABLES and inner is None)}
+    return {} if value is None else value
+
+
+def _leaves(value: Any) -> Iterator[Any]:
+    """The values inside collections, whatever their depth."""
+    if not isinstance(value, dict | list):
+        yield value
+        return
+    for inner in value.values() if isinstance(value, dict) else value:
+        yield from _leaves(inner)
 
 
 def with_data(task: Task, data_dir: str | None) -> Task:
     """The task, which reads its data from the folder that the user named."""
     if data_dir is None:
         return task
-    if not hasattr(task, "data_dir"):
-        raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
-    return dataclasses.replace(task, data_dir=data_dir)  # type: ignore[type-var]
+    values = {field.name: getattr(task, field.name) for field in dataclasses.fields(task)}  # type: ignore[arg-type]
+    return dataclasses.replace(task, **moved_files(type(task), values, data_dir))  # type: ignore[type-var]

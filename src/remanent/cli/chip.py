@@ -1,10 +1,10 @@
 """`remanent chip`: runs the model of a finished run on an emulated Cortex-M4, and measures what it costs."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from remanent.cli._shared import make_parser, with_data
+from remanent._files import to_json
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -32,11 +32,11 @@ def run(options: Any) -> int:
     from remanent.tasks import METRICS
     from remanent.training import load_run
 
-    experiment, model = load_run(options.run)
-    task = with_data(experiment.task, options.data_dir)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
+    task = experiment.task
     found = measure_chip(model, task, weights=options.weights, examples=options.examples)
     if options.json:
-        print(json.dumps({"run": str(options.run), "weights": options.weights, **found._asdict()}))
+        print(to_json({"run": str(options.run), "weights": options.weights, **found._asdict()}))
         return 0
     table = Table("Cortex-M4", options.weights, title=str(options.run))
     title = METRICS[task.metric].title

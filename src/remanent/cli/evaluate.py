@@ -1,10 +1,10 @@
 """`remanent evaluate`: scores a finished run at any length."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from remanent.cli._shared import make_parser, with_data
+from remanent._files import to_json
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -48,9 +48,9 @@ def run(options: Any) -> int:
     from remanent.tasks import METRICS
     from remanent.training import evaluate, failing_length, load_run
 
-    experiment, model = load_run(options.run)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
     torch.set_num_threads(experiment.training.threads)
-    task = with_data(experiment.task, options.data_dir)
+    task = experiment.task
     table = Table(task.length_name, METRICS[task.metric].title)
     for length in options.length or [task.length]:
         score = evaluate(
@@ -64,12 +64,12 @@ def run(options: Any) -> int:
         if options.json:
             examples = options.examples or task.split_size(options.split)
             line = {"run": str(options.run), "split": options.split, "examples": examples, "length": length}
-            print(json.dumps({**line, task.metric: score}), flush=True)
+            print(to_json({**line, task.metric: score}), flush=True)
         table.add_row(f"{length:,}", f"{score:.4f}")
     if not options.json:
         Console().print(table)
     if options.failing_limit is not None:
         found = failing_length(model, task, limit=options.failing_limit)
         line = {"run": str(options.run), "failing_length": found, "limit": options.failing_limit}
-        print(json.dumps(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
+        print(to_json(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
     return 0

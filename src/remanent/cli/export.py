@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from remanent.cli._shared import make_parser, with_data
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -35,10 +35,10 @@ def run(options: Any) -> int:
     check_choice("--format", options.format, FORMATS)
     if options.format != "c" and options.weights != "float32":
         raise ValueError(f"`--weights` must be float32 unless --format is c, got {options.weights}")
-    experiment, model = load_run(options.run)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
     folder = options.out or options.run / "export"
     if options.format == "c":
-        _write_c(options, with_data(experiment.task, options.data_dir), model, folder)
+        _write_c(options, experiment.task, model, folder)
     else:
         _write_onnx(options, model, folder)
     return 0

@@ -1,11 +1,10 @@
 """`remanent robustness`: scores a finished run with imprecise parameters, noisy inputs and weights of few bits."""
 
-import json
 from pathlib import Path
 from typing import Any
 
-from remanent._files import new_folder, write_json
-from remanent.cli._shared import make_parser, with_data
+from remanent._files import new_folder, to_json, write_json
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -54,7 +53,7 @@ def run(options: Any) -> int:
     from remanent.review import robustness
     from remanent.training import load_run
 
-    experiment, model = load_run(options.run)
+    experiment, model = load_run(options.run, data_dir=options.data_dir)
     folder = options.out or options.run / "robustness"
     if folder.exists():
         raise FileExistsError(f"`--out` must not exist yet, got {folder}; choose another folder")
@@ -64,7 +63,7 @@ def run(options: Any) -> int:
     with new_folder(folder) as staged:
         measured = robustness(
             model,
-            with_data(experiment.task, options.data_dir),
+            experiment.task,
             noise=options.noise,
             input_noise=options.input_noise,
             bits=options.bits,
@@ -79,7 +78,7 @@ def run(options: Any) -> int:
         write_json(staged / "robustness.json", record)
         save_figure(robustness_figure(record), staged / "robustness.png")
     if options.json:
-        print(json.dumps(record))
+        print(to_json(record))
     else:
         _print(record, folder)
     return 0

@@ -46,7 +46,7 @@ def run(options: Any) -> int:
     if options.out is None:
         print(text, end="")
     else:
-        write_whole(options.out, text.encode())
+        write_whole(options.out, text.encode(), new=True)
     return 0
 
 

@@ -1,10 +1,10 @@
 """`remanent train`: trains a recipe in a new folder, or resumes an interrupted run."""
 
 import dataclasses
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from remanent._launched import launched
 from remanent._plugins import import_hint, suggested
 from remanent.cli._shared import make_parser, with_data
 
@@ -26,34 +26,38 @@ def run(options: Any) -> int:
     from remanent.distributed import Launch
     from remanent.training.folder import is_finished, read_experiment
 
-    placed = Launch(**{name: options[name] for name in LAUNCHED})
+    if options.get("resume") is not None and options.recipe is not None:
+        raise ValueError(f"`RECIPE` must not be given with --resume, which reads the run's own, got {options.recipe!r}")
+    placed, place = Launch(**{name: options[name] for name in LAUNCHED}), launched()
+    data_dir = options.data_dir if options.recipe is None else None  # a new run notes its folder itself
     if options.recipe is None:
         if options.out is not None:
             raise ValueError(f"`--out` must not be given with --resume, got {options.out}")
-        folder, experiment = options.resume, read_experiment(options.resume)
+        folder, experiment = options.resume, read_experiment(options.resume, data_dir)
     else:
         experiment = _experiment(options)
         unit, seed = experiment.model.unit, experiment.training.seed
         folder = options.out or Path("runs") / f"{options.recipe}-{unit}-{seed}"
-    if placed.devices is not None and placed.devices > 1 and "WORLD_SIZE" not in os.environ:
+    if placed.devices is not None and placed.devices > 1 and place is None:
         if placed.devices % placed.time_shards:
             raise ValueError(f"`--time-shards` must divide --devices, {placed.devices}, got {placed.time_shards}")
-        return _launch(options.arguments, placed, folder)
+        return _launch(options.arguments, placed, folder, data_dir)
     from remanent.training import record_run, resume_run, start_run  # the launcher would wait seconds for Lightning
 
     before = options.recipe is None and is_finished(folder)
     if options.recipe is None:
-        resume_run(folder, progress=not options.quiet, launch=placed)
+        resume_run(folder, progress=not options.quiet, launch=placed, data_dir=data_dir)
     else:
         start_run(experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe)
-    if os.environ.get("RANK", "0") == "0":
-        record_run(folder)
+    if place is None or place.rank == 0:
+        record_run(folder, data_dir=data_dir)
         end = "was finished already, and nothing was trained" if before else "is finished"
-        print(f"{folder} {end}; score it with {suggested('evaluate', str(folder))}.")
+        moved = [] if data_dir is None else ["--data-dir", data_dir]
+        print(f"{folder} {end}; score it with {suggested('evaluate', str(folder), *moved)}.")
     return 0
 
 
-def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
+def _launch(arguments: list[str], placed: "Launch", folder: Path, data_dir: str | None) -> int:
     """Starts the same command in several processes."""
     from remanent.distributed.launcher import launch
 
@@ -61,7 +65,7 @@ def _launch(arguments: list[str], placed: "Launch", folder: Path) -> int:
     try:
         return launch(arguments, processes)
     except RuntimeError as error:
-        raise RuntimeError(f"{error}; {placed.advice(folder, processes)}") from None
+        raise RuntimeError(f"{error}; {placed.advice(folder, processes, data_dir)}") from None
 
 
 def _experiment(options: Any) -> "Experiment":
@@ -92,10 +96,7 @@ def _recipe_in(arguments: list[str]) -> str | None:
 
     if arguments[:1] != ["train"] or {"-h", "--help"} & set(arguments[1:2]):
         return None
-    if "--resume" in arguments:
-        for recipe in RECIPES:
-            if recipe in arguments:
-                raise ValueError(f"`RECIPE` must not be given with --resume, which reads the run's own, got {recipe!r}")
+    if any(word.partition("=")[0] == "--resume" for word in arguments):
         return None
     if len(arguments) < 2:
         raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
@@ -115,6 +116,7 @@ def _parser(recipe: str | None) -> Any:
     parser.add_argument(
         "--out", type=Path | None, default=None, help="the run's folder, a new one (default: runs/RECIPE-UNIT-SEED)"
     )
+    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data")
     parser.add_argument("--quiet", action="store_true", help="draw no progress bar")
     parser.add_argument(
         "--devices",
@@ -139,7 +141,6 @@ def _parser(recipe: str | None) -> Any:
         parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}, without --resume")
         return parser
     parser.add_argument("recipe", help=f"one of {', '.join(RECIPES)}")
-    parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
     parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
     experiment = RECIPES[recipe]()
     for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):

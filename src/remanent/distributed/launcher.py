@@ -5,7 +5,13 @@ import os
 import signal
 import sys
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from remanent._restore import variable_kept
+
+LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
+"""The environment variable by which the processes learn what of torch's own messages they print."""
 
 
 def launch(arguments: Sequence[str], processes: int) -> int:
@@ -25,7 +31,6 @@ def launch(arguments: Sequence[str], processes: int) -> int:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # torch warns against what makes a resumed run exact
     config = LaunchConfig(
         min_nodes=1,
         max_nodes=1,
@@ -35,10 +40,10 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         rdzv_endpoint="localhost:0",
         max_restarts=0,
     )
-    before = logging.root.manager.disable
-    logging.disable(logging.ERROR)
     try:
-        elastic_launch(config, sys.executable)("-m", "remanent", *arguments)
+        with _quiet():
+            # -P: the working directory may hold a file that is named as a package which the program imports
+            elastic_launch(config, sys.executable)("-P", "-m", "remanent", *arguments)
     except ChildFailedError as error:
         rank, failure = error.get_first_failure()
         if failure.exitcode < 0:
@@ -46,6 +51,17 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         return failure.exitcode
     except SignalException as signalled:
         return 128 + int(signalled.sigval)
+    return 0
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Silences the launcher and torch's own messages, of which one warns against what makes a resumed run exact."""
+    before = logging.root.manager.disable
+    logging.disable(logging.ERROR)
+    try:
+        with variable_kept(LOG_LEVEL):
+            os.environ.setdefault(LOG_LEVEL, "ERROR")
+            yield
     finally:
         logging.disable(before)
-    return 0

@@ -1,6 +1,5 @@
 """The processes of one run: the rank of this one, its part of each batch and of time, and how they agree."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -13,6 +12,7 @@ import torch.distributed as dist
 from torch import Tensor
 from torch.distributed.device_mesh import init_device_mesh
 
+from remanent._launched import Launched, launched
 from remanent._options import check_at_least, check_choice, check_range
 from remanent._plugins import suggested
 
@@ -20,8 +20,6 @@ STRATEGIES = ("ddp", "fsdp")
 """The choices of `Launch.strategy`."""
 ACCELERATORS = ("cpu", "gpu")
 """The choices of `Launch.accelerator`."""
-VARIABLES = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
-"""The environment variables that a launcher such as torchrun sets for each process."""
 Value = TypeVar("Value")
 
 
@@ -58,9 +56,16 @@ class Launch:
         if self.accelerator == "gpu" and not torch.cuda.is_available():
             raise ValueError("`accelerator` must be cpu where torch finds no GPU, got gpu")
 
-    def advice(self, folder: Path, processes: int) -> str:
-        """The command that resumes a run with as many processes on a machine, launched in the same way."""
+    def advice(self, folder: Path, processes: int, data_dir: str | None = None) -> str:
+        """The command that resumes a run with as many processes on a machine, launched in the same way.
+
+        Args:
+            folder: the folder of the run.
+            processes: the number of processes on a machine.
+            data_dir: the folder that holds the data, where that is another one than the run began with.
+        """
         words = ["train", "--resume", str(folder)]
+        words += ["--data-dir", data_dir] if data_dir is not None else []
         words += ["--devices", str(processes)] if processes > 1 else []
         for name in ("strategy", "time_shards", "accelerator"):
             value = getattr(self, name)
@@ -169,9 +174,10 @@ def joined(launch: Launch) -> Iterator[Ranks]:
     """Joins the processes that the launcher started, within the context; without a launcher there is one process.
 
     Raises:
-        ValueError: a variable of the launcher is missing, or the number of processes does not fit `launch`.
+        ValueError: a variable of the launcher is wrong, or the number of processes does not fit `launch`.
     """
-    size, local = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    given = launched() or Launched()
+    size, local = given.size, given.local_size
     if launch.devices not in (None, local):
         came = f"{local} on this machine" if size > 1 else "none; start them by torchrun or by `remanent train`"
         raise ValueError(
@@ -182,14 +188,11 @@ def joined(launch: Launch) -> Iterator[Ranks]:
     if size == 1:
         yield Ranks(launch=launch)
         return
-    missing = [name for name in VARIABLES if name not in os.environ]
-    if missing:
-        raise ValueError(f"a launcher of processes must set {', '.join(VARIABLES)}, got no {' and no '.join(missing)}")
     ours = not dist.is_initialized()
     if ours:
         gpu = launch.accelerator == "gpu"
         if gpu:
-            torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
+            torch.cuda.set_device(given.local_rank)
         backend = "cpu:gloo,cuda:nccl" if gpu else "gloo"
         # the heartbeat ends the process before this does, since it knows more
         dist.init_process_group(backend, timeout=timedelta(seconds=2 * launch.timeout + 60))

@@ -21,7 +21,7 @@ def find_compiler() -> str | None:
 
 def program_for(name: str, file: str) -> str:
     """One of the programs around a module, with its name filled in."""
-    text = files("remanent.export").joinpath("c_parts", file).read_text()
+    text = files("remanent.export").joinpath("c_parts", file).read_text(encoding="utf-8")
     return re.sub(r"NAME(?=_[A-Z])", name.upper(), text).replace("NAME", name)
 
 
@@ -57,7 +57,7 @@ def run_native(
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
         for file, text in (sources | {"harness.c": program_for(name, "harness.c")}).items():
-            (place / file).write_text(text)
+            (place / file).write_text(text, encoding="utf-8")
         program = place / "program"
         built = ["harness.c", f"{name}.c"]
         run_command([compiler, *flags, "-o", str(program), *built, "-lm"], place)

@@ -43,7 +43,8 @@ def _latch(
 
     def step(h: tuple[Tensor, ...], gates: tuple[Tensor, ...], share: Tensor) -> tuple[Tensor, ...]:
         write, value = gates
-        return (torch.where(write, value + share * h[0], h[0]),)
+        written = torch.where(share == 0, value, value + share * h[0])  # 0 times an infinity would be NaN
+        return (torch.where(write, written, h[0]),)
 
     gates_of_step = (candidate.abs() >= limit.abs(), written)
     (states,) = _scan(step, (h0,), gates_of_step, (share,))

@@ -216,6 +216,6 @@ def _helpers(weights: str, code: str) -> list[str]:
 @cache
 def _parts(file: str) -> dict[str, str]:
     """The functions of a file of helpers by name, each with the comment before it."""
-    text = files("remanent.export").joinpath("c_parts", f"{file}.c").read_text()
+    text = files("remanent.export").joinpath("c_parts", f"{file}.c").read_text(encoding="utf-8")
     parts = re.split(r"\n\n(?=/\*|static )", text.strip())
     return {re.search(r"^static \w+ (\w+)\(", part, re.MULTILINE)[1]: part for part in parts}  # type: ignore[index]

@@ -27,11 +27,21 @@ TOLERANCE = 1e-4
 RESERVED = """
 auto break case char const continue default do double else enum extern float for goto if inline int long register
 restrict return short signed sizeof static struct switch typedef union unsigned void volatile while
-asm bool catch class delete explicit export false friend mutable namespace new operator private protected public
-template this throw true try typename using virtual
-main math stdint
+alignas alignof and and_eq asm bitand bitor bool catch char8_t char16_t char32_t class co_await co_return co_yield compl
+concept const_cast consteval constexpr constinit decltype delete dynamic_cast explicit export false friend mutable
+namespace new noexcept not not_eq nullptr operator or or_eq private protected public reinterpret_cast requires
+static_assert static_cast template this thread_local throw true try typeid typename typeof using virtual wchar_t xor
+xor_eq
+main
 """
-"""The words of C99, those of C++, and the names of the program's start and of headers, that no name may be."""
+"""The words of C and C++, and the name of the program's start, that no name may be."""
+FILES = """
+assert complex ctype errno fenv float inttypes iso646 limits locale math setjmp signal stdalign stdarg stdatomic stdbit
+stdbool stdckdint stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar wchar wctype
+chip data empty harness
+aux con nul prn
+"""
+"""The headers of C, the files beside which a module is compiled, and files that Windows has not, in small letters."""
 
 
 class Module(NamedTuple):
@@ -85,7 +95,7 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
     module = write_c(model, name=name, weights=weights)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in module.sources.items():
-        write_whole(folder / file, text.encode())
+        write_whole(folder / file, text.encode(), new=True)
     return module
 
 
@@ -140,7 +150,8 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
 
 
 def _check_name(name: str) -> None:
-    if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name) or name in RESERVED.split():
+    fits = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
+    if not fits or name in RESERVED.split() or name.lower() in FILES.split():
         rule = "be a C identifier: a letter, then letters, digits and underscores, and no word of C or its library"
         raise ValueError(f"`name` must {rule}, got {name!r}")
 

@@ -96,8 +96,8 @@ def run_on_chip(module: Module, sequences: Sequence[np.ndarray]) -> ChipRun:
         place = Path(folder)
         program = program_for(name, "chip.c")
         for file, text in (module.sources | {"chip.c": program, "data.h": _data(module, sequences)}).items():
-            (place / file).write_text(text)
-        (place / "empty.c").write_text(_empty(module))
+            (place / file).write_text(text, encoding="utf-8")
+        (place / "empty.c").write_text(_empty(module), encoding="utf-8")
         built = {}
         for source in (f"{name}.c", "empty.c"):
             image = f"{source}.elf"

@@ -26,8 +26,9 @@ def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | Non
     times = linear_scan(decay[..., None], value[..., None], start[:, None], group=group)
     last = final_state(times[:, 1, 0], times, place_in(group, x.device), steps=1)
     before, last = (t.clamp(max=clock.span).long() for t in (times[:, 0, 0], last))
-    features = clock(B, T, before, reset=reset)[0] if T > 0 else clock.table.new_empty(B, 0, clock.table.shape[1])
-    return features, last
+    if T == 0:
+        return clock.table_on(x.device).new_empty(B, 0, clock.size), last
+    return clock(B, T, before, reset=reset, device=x.device)[0], last
 
 
 def mean_of_all(

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from remanent._options import check_at_least
 from remanent.models.row_linear import RowLinear
-from remanent.ops.checks import check_reset
+from remanent.ops.checks import check_reset, check_tensor
+from remanent.units._checks import check_input, check_step_reset
 
 BASE = 10_000.0
 """The rotary angles' longest wavelength is 2 pi times this many steps."""
@@ -101,22 +102,48 @@ class Attention(nn.Module):
         self, x_t: Tensor, state: AttentionState | None = None, *, reset: Tensor | None = None
     ) -> tuple[Tensor, AttentionState]:
         """Runs one step, (B, M) to (B, D), at a cost that grows with the steps so far; `reset` is (B,)."""
+        check_tensor("x_t", x_t)
+        if x_t.dim() != 2:
+            raise ValueError(f"`x_t` must have shape (B, M={self.input_size}), got {tuple(x_t.shape)}")
+        if reset is not None:
+            check_step_reset(reset, x_t)
         y, state = self(x_t[:, None], state, reset=None if reset is None else reset[:, None])
         return y[:, 0], state
 
     def _check(self, x: Tensor, state: AttentionState | None, reset: Tensor | None) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"`x` must be a torch.Tensor, got {type(x).__name__}")
-        if x.dim() != 3 or x.shape[-1] != self.input_size:
+        check_tensor("x", x)
+        if x.dim() != 3:
             raise ValueError(f"`x` must have shape (B, T, M={self.input_size}), got {tuple(x.shape)}")
+        check_input("x", x, ("B", "T", "M"), self.input_size, self.project_in.weight)
         if x.shape[1] == 0:
             raise ValueError("`x` must have at least one time step, got T=0")
-        if state is not None and state.key.shape[0] != x.shape[0]:
-            E = self.hidden_size // self.num_heads
-            expected = f"(B={x.shape[0]}, H={self.num_heads}, S, E={E})"
-            raise ValueError(f"`state` must have keys {expected}, got {tuple(state.key.shape)}")
+        if state is not None:
+            self._check_state(state, x)
         if reset is not None:
             check_reset(reset, None, x)
+
+    def _check_state(self, state: AttentionState, x: Tensor) -> None:
+        if not isinstance(state, AttentionState):
+            raise TypeError(f"`state` must be an AttentionState, got {type(state).__name__}")
+        for name, part in zip(state._fields, state, strict=True):
+            if part is not None or name != "visible":
+                check_tensor(f"state.{name}", part)
+        B, H, E = x.shape[0], self.num_heads, self.hidden_size // self.num_heads
+        key, value, visible = state
+        if key.dim() != 4 or (key.shape[0], key.shape[1], key.shape[3]) != (B, H, E):
+            raise ValueError(f"`state` must have keys (B={B}, H={H}, S, E={E}), got {tuple(key.shape)}")
+        if value.shape != key.shape:
+            raise ValueError(
+                f"`state` must have values of its keys' shape {tuple(key.shape)}, got {tuple(value.shape)}"
+            )
+        if visible is not None and (visible.dim() != 2 or visible.shape != (B, key.shape[2])):
+            raise ValueError(f"`state` must have `visible` (B={B}, S={key.shape[2]}), got {tuple(visible.shape)}")
+        dtype = self.project_in.weight.dtype
+        for name, part, kind in (("key", key, dtype), ("value", value, dtype), ("visible", visible, torch.bool)):
+            if part is not None and part.dtype != kind:
+                raise TypeError(f"`state.{name}` must have dtype {kind}, got {part.dtype}")
+            if part is not None and part.device != x.device:
+                raise ValueError(f"`state.{name}` must be on the device of the input, {x.device}, got {part.device}")
 
 
 def _rotate(x: Tensor, past: int) -> Tensor:

@@ -1,6 +1,8 @@
 """A clock that fades: features of the step since a sequence's start, which are exactly zero from some step on."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +13,10 @@ CLOCKS = ("none", "sinusoid", "decay")
 """The choices for a model's clock."""
 SHORTEST = 4.0
 """The shortest wavelength of the sinusoids, in steps."""
+
+
+LARGEST_TABLE = 2**25
+"""The most features that a clock may have over all steps of its span: 128 MiB of them."""
 
 
 class Clock(nn.Module):
@@ -29,7 +35,7 @@ class Clock(nn.Module):
     Args:
         kind: "sinusoid" or "decay".
         size: C, the number of features, even and at least 2.
-        span: S, at least 1.
+        span: S, at least 1, and with C S at most 2**25.
 
     Raises:
         ValueError: an argument is out of its range.
@@ -51,12 +57,21 @@ class Clock(nn.Module):
         check_at_least("span", span, 1)
         if size % 2:
             raise ValueError(f"`size` must be even, got {size}")
+        if size * span > LARGEST_TABLE:
+            raise ValueError(f"`size` times `span` must be at most {LARGEST_TABLE}, got {size} times {span}")
+        self.kind = kind
+        self.size = size
         self.span = span
-        features = _sinusoids(size, span) if kind == "sinusoid" else _decays(size, span)
-        self.register_buffer("table", torch.cat([features, features.new_zeros(1, size)]), persistent=False)
+        self.register_buffer("table", self._filled(torch.empty(0, dtype=torch.float32)), persistent=False)
 
     def forward(
-        self, batch: int, steps: int, time: Tensor | None = None, *, reset: Tensor | None = None
+        self,
+        batch: int,
+        steps: int,
+        time: Tensor | None = None,
+        *,
+        reset: Tensor | None = None,
+        device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The features of the next steps.
 
@@ -65,18 +80,37 @@ class Clock(nn.Module):
             steps: T.
             time: int64 (B,), steps since the start before the first of these, at most S; 0 if None.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            device: where `time` and `reset` are and the features will be; that of the table if None.
 
         Returns:
             Features (B, T, C), and the steps since the start after the last, int64 (B,), at most S.
         """
-        index = torch.arange(steps, device=self.table.device)
-        start = self.table.new_zeros(batch, dtype=torch.int64) if time is None else time
+        table = self.table if device is None else self.table_on(device)
+        index = torch.arange(steps, device=table.device)
+        start = table.new_zeros(batch, dtype=torch.int64) if time is None else time
         since = start[:, None] + index
         if reset is not None:
             last = torch.where(reset, index, -1)
             last = last if steps == 1 else last.cummax(1).values
             since = torch.where(last >= 0, index - last, since)
-        return self.table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
+        return table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
+
+    def table_on(self, device: torch.device) -> Tensor:
+        """The table, which is on this device from then on: weights may come to a device without a call of `to`."""
+        if self.table.device != device:
+            self.table = self._filled(torch.empty(0, dtype=self.table.dtype, device=device))
+        return self.table
+
+    def _apply(self, fn: Callable[[Tensor], Any], recurse: bool = True) -> "Clock":
+        """Moves the table as torch moves every buffer, and fills it: that of `to_empty` or a meta device is void."""
+        super()._apply(fn, recurse)
+        self.table = self._filled(self.table)
+        return self
+
+    def _filled(self, like: Tensor) -> Tensor:
+        """The features of every step of the span, then zeros for those after it, in the dtype and device of another."""
+        features = _sinusoids(self.size, self.span) if self.kind == "sinusoid" else _decays(self.size, self.span)
+        return torch.cat([features, features.new_zeros(1, self.size)]).to(like)
 
 
 def _sinusoids(size: int, span: int) -> Tensor:
@@ -93,5 +127,5 @@ def _decays(size: int, span: int) -> Tensor:
 def _turns(size: int, span: int, longest: float) -> Tensor:
     """How often each wavelength fits into the time since the start, (S, C / 2)."""
     ends = math.log(SHORTEST), math.log(max(longest, 2 * SHORTEST))
-    wavelengths = torch.linspace(*ends, size // 2, dtype=torch.float64).exp()
-    return torch.arange(span, dtype=torch.float64)[:, None] / wavelengths
+    wavelengths = torch.linspace(*ends, size // 2, dtype=torch.float64, device="cpu").exp()
+    return torch.arange(span, dtype=torch.float64, device="cpu")[:, None] / wavelengths

@@ -3,9 +3,9 @@
 from dataclasses import dataclass, field
 
 from remanent._identity import OWN_COLUMN
-from remanent._options import check_at_least, check_choice, check_range
+from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent._plugins import import_hint
-from remanent.models.clock import CLOCKS
+from remanent.models.clock import CLOCKS, LARGEST_TABLE
 from remanent.models.hybrid import JOINS
 from remanent.units import UNITS, initial_states
 
@@ -58,7 +58,7 @@ class ModelConfig:
 
     Raises:
         ValueError: a value is out of its range or not among its choices.
-        TypeError: a size is not an int.
+        TypeError: a value is of another type.
     """
 
     input_size: int
@@ -85,6 +85,10 @@ class ModelConfig:
     clock_span: int = 256
 
     def __post_init__(self) -> None:
+        for name in ("unit", *CHOICES, "initial_state"):
+            if not isinstance(getattr(self, name), str):
+                raise TypeError(f"`{name}` must be a str, got {getattr(self, name)!r}")
+        check_bool("gate", self.gate)
         for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "clock_size", "clock_span"):
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
@@ -92,6 +96,9 @@ class ModelConfig:
         check_choice("initial_state", self.initial_state, initial_states())
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
+        if self.clock != "none" and self.clock_size * self.clock_span > LARGEST_TABLE:
+            found = f"{self.clock_size} times {self.clock_span}"
+            raise ValueError(f"`clock_size` times `clock_span` must be at most {LARGEST_TABLE}, got {found}")
         self._check_layers()
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
@@ -108,12 +115,16 @@ class ModelConfig:
     @property
     def layers(self) -> tuple[tuple[str, ...], ...]:
         """For each block, the names of its units."""
-        kinds = [tuple(kind.split("+")) for kind in self.unit.split(",")]
+        kinds = self._kinds()
         return tuple(kinds[i % len(kinds)] for i in range(self.num_layers))
 
     def share(self, names: tuple[str, ...]) -> int:
         """The width of each of the units of a block."""
         return self.hidden_size if self.join == "sum" else self.hidden_size // len(names)
+
+    def _kinds(self) -> list[tuple[str, ...]]:
+        """For each kind of block, the names of its units."""
+        return [tuple(kind.split("+")) for kind in self.unit.split(",")]
 
     def _check_layers(self) -> None:
         for name in self.unit.replace(",", "+").split("+"):
@@ -124,7 +135,7 @@ class ModelConfig:
         kinds = self.unit.count(",") + 1
         if self.num_layers % kinds:
             raise ValueError(f"`num_layers` must be a multiple of the {kinds} kinds of layer, got {self.num_layers}")
-        for names in self.layers:
+        for names in self._kinds():  # not `layers`, whose number may be too large for memory
             if self.join == "concatenate" and self.hidden_size % len(names):
                 raise ValueError(f"`hidden_size` must be a multiple of the {len(names)} units, got {self.hidden_size}")
             if "attention" in names and self.share(names) % (2 * self.num_heads):

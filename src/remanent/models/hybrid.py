@@ -57,7 +57,7 @@ class Hybrid(nn.Module):
 
         With a `group`, this process's steps of a longer sequence, as `RecurrentUnit.forward` takes them.
         """
-        states = state or (None,) * len(self.units)
+        states = self._states(state)
         options = {"reset": reset} if group is None else {"reset": reset, "group": group}
         return self._join([unit(x, h, **options) for unit, h in zip(self.units, states, strict=True)])
 
@@ -65,9 +65,17 @@ class Hybrid(nn.Module):
         self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
     ) -> tuple[Tensor, LayerState]:
         """Runs one step, (B, M) to (B, joined D); `reset` is (B,)."""
-        states = state or (None,) * len(self.units)
+        states = self._states(state)
         steps = zip(self.units, states, strict=True)
         return self._join([unit.step(x_t, h, reset=reset) for unit, h in steps])  # type: ignore[operator]
+
+    def _states(self, state: LayerState | None) -> LayerState:
+        if state is None:
+            return (None,) * len(self.units)
+        if not isinstance(state, tuple | list) or len(state) != len(self.units):
+            found = f"{len(state)}" if isinstance(state, tuple | list) else type(state).__name__
+            raise ValueError(f"`state` must be a tuple of {len(self.units)} states, one for each unit, got {found}")
+        return tuple(state)
 
     def _join(self, results: list[tuple[Tensor, Any]]) -> tuple[Tensor, LayerState]:
         outputs, states = zip(*results, strict=True)

@@ -7,22 +7,21 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from remanent._files import from_dict, read_json, write_json, write_whole
+from remanent._files import write_json, write_whole
 from remanent._options import check_range
 from remanent.models import _shards
 from remanent.models.blocks import Block, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.row_linear import RowLinear
+from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE, read_model
 from remanent.models.session import Session
-from remanent.models.state import ModelState
+from remanent.models.state import ModelState, check_head_part
+from remanent.ops.checks import check_reset, check_tensor
 from remanent.ops.collectives import refusal_announced
+from remanent.ops.operators import is_traced
 from remanent.units import Recurrence, RecurrentUnit
-
-CONFIG_FILE = "model.json"
-"""The file of a saved model that holds its configuration."""
-WEIGHTS_FILE = "model.safetensors"
-"""The file of a saved model that holds its parameters."""
+from remanent.units._checks import check_step_reset
 
 
 class SequenceModel(nn.Module):
@@ -77,10 +76,11 @@ class SequenceModel(nn.Module):
         """
         if group is None:
             self._check_input("x", x, ("B", "T"))
-            self._check_state(state)
+            self._check_state(state, x)
+            check_reset(reset, None, x if x.dim() == 3 else x[..., None])
         else:
             with refusal_announced(group):
-                self._check_shard(x, state)
+                self._check_shard(x, state, reset)
         clock, time = self._read_clock(x, x.shape[1], state, reset, group)
         x = self.encoder(x)
         layers = []
@@ -112,7 +112,9 @@ class SequenceModel(nn.Module):
             TypeError: a dtype does not fit.
         """
         self._check_input("x_t", x_t, ("B",))
-        self._check_state(state)
+        self._check_state(state, x_t)
+        if reset is not None:
+            check_step_reset(reset, x_t if x_t.dim() == 2 else x_t[:, None])
         cuts = None if reset is None else reset[:, None]
         features, time = self._read_clock(x_t, 1, state, cuts)
         clock = None if features is None else features[:, 0]
@@ -170,46 +172,39 @@ class SequenceModel(nn.Module):
         The configuration is written with the `epsilon` that the annealed units have now.
 
         Raises:
+            ValueError: a parameter is on the meta device, without a value.
             FileExistsError: the folder holds a model.
             OSError: the folder cannot be made or written.
         """
         from safetensors.torch import save
 
+        for name, value in self.state_dict().items():
+            if value.is_meta:
+                raise ValueError(f"`{name}` must have a value to be saved, got a parameter on the meta device")
         folder = Path(folder)
         for name in (CONFIG_FILE, WEIGHTS_FILE):
             if (folder / name).exists():
                 raise FileExistsError(f"`folder` must not hold a model yet, got {folder / name}")
         folder.mkdir(parents=True, exist_ok=True)
         weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        write_whole(folder / WEIGHTS_FILE, save(weights))
+        write_whole(folder / WEIGHTS_FILE, save(weights), new=True)
         config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
         write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
 
     @classmethod
     def load(cls, folder: str | Path) -> "SequenceModel":
-        """Reads what `save` wrote, onto the CPU; nothing in the files is ever executed.
+        """Reads what `save` wrote, onto the CPU, each parameter in the dtype that it was saved in.
+
+        Nothing in the files is ever executed. They are compared with each other before anything of their sizes is
+        allocated. No default device or dtype changes the result, and torch's global generator is left as it was.
 
         Raises:
             FileNotFoundError: a file is missing.
-            ValueError: a file is corrupt, a key is unknown, or weights and configuration do not fit.
+            ValueError: a file is corrupt, a key is unknown, a weight is of a dtype that no parameter has, or weights
+                and configuration do not fit.
         """
-        from safetensors import SafetensorError
-        from safetensors.torch import load
-
-        folder = Path(folder)
-        config = from_dict(ModelConfig, read_json(folder / CONFIG_FILE), str(folder / CONFIG_FILE))
-        path = folder / WEIGHTS_FILE
-        if not path.is_file():
-            raise FileNotFoundError(f"`{WEIGHTS_FILE}` must be a file in {folder}, got none")
-        try:
-            weights = load(path.read_bytes())
-        except SafetensorError as error:
-            raise ValueError(f"{path} must hold safetensors weights, got a corrupt file ({error})") from None
-        model = cls(config)
-        try:
-            model.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
+        model = read_model(Path(folder), cls)
+        assert isinstance(model, cls)
         return model
 
     def _annealed(self) -> list[tuple[Recurrence, str]]:
@@ -223,9 +218,9 @@ class SequenceModel(nn.Module):
             return None, None
         if group is not None:
             return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
-        return self.clock(x.shape[0], steps, state.time if state else None, reset=reset)
+        return self.clock(x.shape[0], steps, state.time if state else None, reset=reset, device=x.device)
 
-    def _check_state(self, state: ModelState | None) -> None:
+    def _check_state(self, state: ModelState | None, x: Tensor) -> None:
         if state is None:
             return
         if not isinstance(state, ModelState):
@@ -234,19 +229,22 @@ class SequenceModel(nn.Module):
         if [len(layer) for layer in state.layers] != units:
             found = [len(layer) for layer in state.layers]
             raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
-        if (state.time is None) != (self.clock is None):
-            has = "no clock" if self.clock is None else "a clock"
-            raise ValueError(f"`state` must be that of this model, which has {has}, got `time` {state.time}")
+        B, mean = x.shape[0], self.config.head == "mean"
+        check_head_part(
+            "total", state.total, "a mean over the steps", (B, self.config.hidden_size) if mean else None, x
+        )
+        check_head_part("steps", state.steps, "a mean over the steps", (B, 1) if mean else None, x)
+        check_head_part("time", state.time, "a clock", None if self.clock is None else (B,), x)
 
-    def _check_shard(self, x: Tensor, state: ModelState | None) -> None:
+    def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None) -> None:
         if self.attends:
             raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
         self._check_input("x", x, ("B", "T"), empty=True)
-        self._check_state(state)
+        self._check_state(state, x)
+        check_reset(reset, None, x if x.dim() == 3 else x[..., None])
 
     def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...], *, empty: bool = False) -> None:
-        if not isinstance(x, Tensor):
-            raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
+        check_tensor(name, x)
         tokens = self.config.encoder == "embedding"
         size = () if tokens else (f"M={self.config.input_size}",)
         rank = len(axes) + len(size)
@@ -261,6 +259,11 @@ class SequenceModel(nn.Module):
             raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
         if len(axes) == 2 and x.shape[1] == 0 and not empty:
             raise ValueError(f"`{name}` must have at least one time step, got T=0")
+        if tokens and x.device.type == "cpu" and x.numel() > 0 and not is_traced():  # elsewhere torch checks them later
+            low, high = int(x.min()), int(x.max())
+            if low < 0 or high >= self.config.input_size:
+                rule = f"`{name}` must hold tokens in [0, input_size={self.config.input_size})"
+                raise ValueError(f"{rule}, got {low if low < 0 else high}")
 
 
 def _mean_so_far(

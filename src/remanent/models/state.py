@@ -8,6 +8,7 @@ from torch.utils._pytree import tree_map_only
 
 from remanent.models.attention import AttentionState
 from remanent.models.hybrid import LayerState
+from remanent.ops.checks import check_tensor
 
 HEAD_PARTS = ("total", "steps", "time")
 """The parts of a model's state besides those of its layers."""
@@ -68,10 +69,35 @@ def take_tensor(named: dict[str, Tensor], name: str, like: Tensor, *, grows: int
     return value.detach().clone().to(like.device)
 
 
+def check_head_part(name: str, value: Tensor | None, what: str, shape: tuple[int, ...] | None, x: Tensor) -> None:
+    """Raises unless a part of a model's state besides those of its layers is that of the model.
+
+    Args:
+        name: its name, one of `HEAD_PARTS`.
+        value: the part.
+        what: what a model has that carries this part.
+        shape: its shape; None where the model carries no such part.
+        x: the model's input, on whose device the part must be.
+
+    Raises:
+        ValueError: the part is missing or superfluous, or its shape or device does not fit.
+        TypeError: it is no tensor, or of another dtype.
+    """
+    if (value is None) != (shape is None):
+        has = f"no {what.removeprefix('a ')}" if shape is None else what
+        found = "None" if value is None else "one"
+        raise ValueError(f"`state` must be that of this model, which has {has}, got `{name}` {found}")
+    if shape is not None:
+        dtype = torch.int64 if name == "time" else torch.float64
+        check_like(f"state.{name}", value, torch.empty(shape, dtype=dtype, device="meta"))
+        assert value is not None
+        if value.device != x.device:
+            raise ValueError(f"`state.{name}` must be on the device of the input, {x.device}, got {value.device}")
+
+
 def check_like(name: str, value: Any, like: Tensor, *, grows: int | None = None) -> None:
     """Raises unless a value is a tensor of the dtype and shape of another, except along the axis that grows."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    check_tensor(name, value)
     if value.dtype != like.dtype:
         raise TypeError(f"`{name}` must have dtype {like.dtype}, got {value.dtype}")
     expected = list(like.shape)

@@ -72,7 +72,7 @@ class InitialStates(NamedTuple):
     Attributes:
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, `reset_state` replaces the state before that step; None for no reset.
-        reset_state: (D,); zeros if None.
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read; zeros if None.
     """
 
     h0: Tensor | None
@@ -145,7 +145,7 @@ class LatchGradients(NamedTuple):
     Attributes:
         gates: of the three gates.
         h0: of the state before the first step, (B, D).
-        reset_state: of the state after a reset, (D,).
+        reset_state: of the state after a reset, (D,) or (B, T, D).
     """
 
     gates: Gates
@@ -160,7 +160,7 @@ class LinearGradients(NamedTuple):
         decay: (B, T, D) or (D,).
         value: (B, T, D).
         h0: of the state before the first step, (B, D).
-        reset_state: of the state after a reset, (D,).
+        reset_state: of the state after a reset, (D,) or (B, T, D).
     """
 
     decay: Tensor

@@ -11,11 +11,20 @@ from remanent.ops.cpu import launch as cpu
 from remanent.ops.gpu import launch as gpu
 
 
+def check_tensor(name: str, value: object) -> None:
+    """Raises unless a value is a tensor whose elements lie at strides: neither sparse nor nested."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    if value.layout != torch.strided or value.is_nested:
+        found = "a nested tensor" if value.is_nested else f"one of layout {value.layout}"
+        raise TypeError(f"`{name}` must be a dense tensor, got {found}")
+
+
 def check_sequence(
     name: str, value: Tensor, dtypes: tuple[torch.dtype, ...], *, may_be_empty: bool = False
 ) -> tuple[int, int, int]:
     """Checks the tensor that fixes the sizes, and returns (B, T, D); T may be 0 only where it `may_be_empty`."""
-    _check_is_tensor(name, value)
+    check_tensor(name, value)
     if value.dim() != 3:
         raise ValueError(f"`{name}` must have shape (B, T, D), got {_shape(value)}")
     if value.dtype not in dtypes:
@@ -36,7 +45,7 @@ def check_companion(name: str, value: Tensor, like: Tensor, shapes: dict[str, tu
         like: the sequence whose dtype and device it must have.
         shapes: the shapes that are allowed, by the text that names them.
     """
-    _check_is_tensor(name, value)
+    check_tensor(name, value)
     if not any(_fits(value, shape) for shape in shapes.values()):
         raise ValueError(f"`{name}` must have shape {' or '.join(shapes)}, got {_shape(value)}")
     if value.dtype != like.dtype:
@@ -74,13 +83,13 @@ def check_initial(initial: InitialStates, like: Tensor) -> None:
 
 
 def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) -> None:
-    """Checks `reset` (B, T) and `reset_state` (D,) against the sequence `like` (B, T, D)."""
+    """Checks `reset` (B, T) and `reset_state` (D,) or (B, T, D) against the sequence `like` (B, T, D)."""
     B, T, D = like.shape
     if reset is None:
         if reset_state is not None:
             raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
         return
-    _check_is_tensor("reset", reset)
+    check_tensor("reset", reset)
     if reset.dtype != torch.bool:
         nan = " with NaN" if reset.is_floating_point() and bool(reset.isnan().any()) else ""
         raise TypeError(f"`reset` must have dtype bool, got {_dtype(reset.dtype)}{nan}")
@@ -88,7 +97,8 @@ def check_reset(reset: Tensor | None, reset_state: Tensor | None, like: Tensor) 
         raise ValueError(f"`reset` must have shape (B={B}, T={T}), got {_shape(reset)}")
     _check_device("reset", reset, like)
     if reset_state is not None:
-        check_companion("reset_state", reset_state, like, {f"(D={D},)": (D,)})
+        shapes: dict[str, tuple[int, ...]] = {f"(D={D},)": (D,), f"(B={B}, T={T}, D={D})": (B, T, D)}
+        check_companion("reset_state", reset_state, like, shapes)
 
 
 def check_scalar(name: str, value: float | Tensor, low: float, high: float) -> Tensor:
@@ -111,6 +121,8 @@ def read_scalar(name: str, value: Tensor, low: float, high: float) -> float:
 
 def check_backend(backend: str, backends: Collection[str], like: Tensor) -> str:
     """Checks that a backend, or "auto", exists and accepts tensors on the device of `like`, and returns its name."""
+    if not isinstance(backend, str):
+        raise TypeError(f"`backend` must be a str, got {backend!r}")
     if backend != "auto" and backend not in backends:
         raise ValueError(f"`backend` must be one of auto, {', '.join(backends)}, got {backend!r}")
     device = like.device.type
@@ -137,11 +149,6 @@ def _gate_shapes(B: int, T: int, D: int) -> dict[str, tuple[int, ...]]:
 def _fits(value: Tensor, shape: tuple[int, ...]) -> bool:
     """Whether a tensor has a shape; ranks come first, as a traced size must not be compared with another axis."""
     return value.dim() == len(shape) and all(size == wanted for size, wanted in zip(value.shape, shape, strict=True))
-
-
-def _check_is_tensor(name: str, value: object) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
 
 
 def _check_device(name: str, value: Tensor, like: Tensor) -> None:

@@ -10,7 +10,16 @@ from remanent.ops import reference
 from remanent.ops.arguments import REAL_DTYPES, InitialStates
 from remanent.ops.checks import check_companion, check_reset, check_sequence
 from remanent.ops.feedback_cells import CELLS, feed, feed_backward
-from remanent.ops.operators import define, in_transforms, no_gradients, save_call, saved_call, schema_of
+from remanent.ops.operators import (
+    define,
+    in_forward_mode,
+    in_transforms,
+    no_gradients,
+    refuse_forward_mode,
+    save_call,
+    saved_call,
+    schema_of,
+)
 from remanent.ops.portable import previous_states
 
 BACKENDS = ("reference", "portable")
@@ -40,7 +49,7 @@ def feedback_scan(
         h0: the state before the first step, (B, W): W is D, or 2 D for "lstm", the hidden part first.
         cell: $f$, "brc", "gru" or "lstm".
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (W,), zeros if None.
+        reset_state: (W,), or (B, T, W) with a state for each step, of which those at resets are read; zeros if None.
         backend: "reference" (differentiable any number of times), "portable" (differentiable once; an operator
             that compiles and exports for any T), or "auto" for the one that fits where it is called.
 
@@ -56,7 +65,7 @@ def feedback_scan(
     >>> feedback_scan(torch.ones(1, 3, 6), torch.zeros(4, 2), None, torch.zeros(1, 2), cell="brc").shape
     torch.Size([1, 3, 2])
     """
-    B, _, N = check_sequence("value", value, REAL_DTYPES)
+    B, T, N = check_sequence("value", value, REAL_DTYPES)
     check_choice("cell", cell, CELLS)
     sizes = CELLS[cell]
     if N % sizes.value:
@@ -69,12 +78,16 @@ def feedback_scan(
     check_companion("h0", h0, value, {f"(B={B}, W={W})": (B, W)})
     check_reset(reset, reset_state if reset is None else None, value)
     if reset_state is not None:
-        check_companion("reset_state", reset_state, value, {f"(W={W},)": (W,)})
-    if backend == "auto":
-        backend = "reference" if in_transforms() and not torch.compiler.is_compiling() else "portable"
-    check_choice("backend", backend, BACKENDS)
+        check_companion("reset_state", reset_state, value, {f"(W={W},)": (W,), f"(B={B}, T={T}, W={W})": (B, T, W)})
     call = FeedbackCall(value, weight, bias, h0, reset, reset_state, cell)
-    return _operator(*call) if backend == "portable" else _feedback_scan(*call)
+    if backend == "auto":
+        transformed = in_forward_mode(call) or (in_transforms() and not torch.compiler.is_compiling())
+        backend = "reference" if transformed else "portable"
+    check_choice("backend", backend, BACKENDS)
+    if backend == "reference":
+        return _feedback_scan(*call)
+    refuse_forward_mode("feedback_scan", call)
+    return _operator(*call)
 
 
 class FeedbackCall(NamedTuple):
@@ -116,14 +129,18 @@ def _feedback_scan_backward(grad: Tensor, states: Tensor, *arguments: Any) -> Fe
     previous = previous_states(states, InitialStates(h0, reset, reset_state))
     fed = feed(previous, weight, bias, cell)
     grad_value, grad_fed = torch.empty_like(value), torch.empty_like(fed)
-    carried, grad_start = torch.zeros_like(h0), torch.zeros_like(h0[0])
+    carried = torch.zeros_like(h0)
+    grad_start = h0.new_zeros(h0.shape[1:] if reset_state is None else reset_state.shape)
     for t in reversed(range(value.shape[1])):
         step = sizes.backward(grad[:, t] + carried, value[:, t], fed[:, t], previous[:, t])
         grad_value[:, t], grad_fed[:, t] = step.value, step.fed
         carried = step.h + feed_backward(grad_fed[:, t], weight, cell)
         if reset is not None:
             cut = reset[:, t, None]
-            grad_start = grad_start + torch.where(cut, carried, 0).sum(0)
+            if grad_start.dim() == 1:
+                grad_start = grad_start + torch.where(cut, carried, 0).sum(0)
+            else:
+                grad_start[:, t] = torch.where(cut, carried, 0)
             carried = torch.where(cut, 0, carried)
     hidden = previous[..., : value.shape[2] // sizes.value]
     if weight.dim() == 1:
@@ -136,7 +153,8 @@ def _feedback_scan_backward(grad: Tensor, states: Tensor, *arguments: Any) -> Fe
 def _room_backward(grad: Tensor, states: Tensor, *arguments: Any) -> FeedbackGradients:
     """Allocates the gradients."""
     call = FeedbackCall(*arguments)
-    shapes = (call.value.shape, call.weight.shape, call.weight.shape[:1], call.h0.shape, call.h0.shape[1:])
+    start = call.h0.shape[1:] if call.reset_state is None else call.reset_state.shape
+    shapes = (call.value.shape, call.weight.shape, call.weight.shape[:1], call.h0.shape, start)
     return FeedbackGradients(*(call.value.new_empty(shape) for shape in shapes))
 
 

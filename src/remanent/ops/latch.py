@@ -70,7 +70,8 @@ def latch_scan(
             () of float64 on the CPU may change between calls without a new compilation.
         width: the surrogate's $a > 0$; a larger one looks at a narrower band around the threshold.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (D,), zeros if None; never the carried `h0`: a new episode must not see the last.
+        reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None,
+            never the carried `h0`: a new episode must not see the last.
         backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
             (Triton), or "auto" for the fastest that runs on the device.
         group: the processes that hold a part of the time each, in the order of their ranks: a
@@ -132,7 +133,7 @@ def latch_scan_joint(
         epsilon: how much of the old state a write keeps, in [0, 1]; a number or a tensor () of float64 on the CPU.
         width: the width $a > 0$ of the surrogate in the backward pass.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (D,); zeros if None.
+        reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None.
         backend: "reference", "portable", "cpu", "gpu", or "auto" for the fastest that runs on the device.
         group: the processes that hold a part of the time each, in the order of their ranks.
 
@@ -237,7 +238,8 @@ def _room_backward(grad: Tensor, starts: Tensor, *arguments: Any) -> LatchAdjoin
     call = LatchCall(*arguments)
     B, _, D = grad.shape
     threshold, alpha = (call.gates.new_empty(0 if v is None else v.shape) for v in (call.threshold, call.alpha))
-    h0, reset_state = call.gates.new_empty(B, D), call.gates.new_empty(D)
+    h0 = call.gates.new_empty(B, D)
+    reset_state = call.gates.new_empty((D,) if call.reset_state is None else call.reset_state.shape)
     return LatchAdjoints(operators.empty_sequence(call.gates, call.gates.shape[2]), threshold, alpha, h0, reset_state)
 
 

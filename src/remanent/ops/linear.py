@@ -48,9 +48,10 @@ def linear_scan(
         value: $v$, (B, T, D); float32, float64, bfloat16, float16, complex64 or complex128.
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (D,), zeros if None.
-        backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
-            (Triton), or "auto" for the fastest that runs on the device.
+        reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None.
+        backend: "reference" (time loop, which alone has a forward-mode derivative), "portable" (plain PyTorch, any
+            device), "cpu" (Numba), "gpu" (Triton), or "auto" for the fastest that runs on the device and has the
+            derivatives that are taken.
         group: the processes that hold a part of the time each, in the order of their ranks: a
             `torch.distributed` process group, or a device mesh of one dimension. All of them must call the scan,
             and its backward pass, in the same order.
@@ -91,7 +92,8 @@ def _check(call: LinearCall, *, may_be_empty: bool = False) -> None:
 
 
 def _run(call: LinearCall) -> Tensor:
-    if call.backend != "reference":
+    in_loop = call.backend == "auto" and operators.in_forward_mode(call)  # the operator has no forward-mode derivative
+    if call.backend != "reference" and not in_loop:
         return _scan(*call)
     return reference.linear_scan(call.decay, call.value, call.h0, reset=call.reset, reset_state=call.reset_state)
 
@@ -125,7 +127,8 @@ def _room_backward(*arguments: Any) -> LinearGradients:
     """Allocates the gradients."""
     call = LinearAdjointCall(*arguments)
     B, _, D = call.grad.shape
-    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), (D,)))
+    start = (D,) if call.reset_state is None else call.reset_state.shape
+    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), start))
     return LinearGradients(decay, operators.empty_sequence(call.states, D), h0, reset_state)
 
 
@@ -173,7 +176,7 @@ def _double_backward(ctx: Any, *tangents: Tensor) -> Any:
     else:
         fresh = call.reset[..., None]
         kept = torch.where(fresh, 0.0, grad_previous)
-        grad_start = torch.where(fresh, grad_previous, 0.0).sum((0, 1))
+        grad_start = torch.where(fresh, grad_previous, 0.0).sum_to_size(tangent.reset_state.shape)
     return operators.no_gradients(LinearAdjointCall)._replace(
         grad=forward,
         states=torch.cat([kept[:, 1:], torch.zeros_like(kept[:, :1])], dim=1),

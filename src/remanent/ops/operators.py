@@ -1,10 +1,11 @@
 """Torch operators: how a scan becomes one, keeps its arguments for its backward pass, and runs in `torch.func`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 Groups = Callable[[tuple[Any, ...]], tuple[dict[int, int], dict[int, int]]]
 """From an operator's arguments to {argument: groups} and {result: groups} of tensors whose last axis is several D."""
@@ -38,10 +39,15 @@ def define(name: str, schema: str, function: Callable[..., Any], fake: Callable[
     Returns:
         The operator.
     """
-    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
-    torch.library.impl(name, "default", function)
-    torch.library.register_fake(name, fake)
     namespace, short = name.split("::")
+
+    def run(*arguments: Any) -> Any:
+        refuse_forward_mode(short, arguments)  # a compiled caller may not have seen that it would be ignored
+        return function(*arguments)
+
+    torch.library.define(name, schema, tags=torch.Tag.pt2_compliant_tag)
+    torch.library.impl(name, "default", run)
+    torch.library.register_fake(name, fake)
     return getattr(getattr(torch.ops, namespace), short).default
 
 
@@ -96,9 +102,11 @@ def differentiable(
         groups: the tensors in which several D lie side by side.
 
     Returns:
-        A function of the operator's arguments, by position.
+        A function of the operator's arguments, by position. It refuses forward-mode differentiation, which the operator
+        would ignore.
     """
     name = operator.name()
+    short = name.partition("::")[2].removesuffix("_backward")
     torch.library.register_autograd(name, backward, setup_context=setup_context)
     torch.library.register_vmap(name, _fold_channels(operator, groups))
 
@@ -113,6 +121,7 @@ def differentiable(
     _InTransforms.backward = staticmethod(backward)  # type: ignore[method-assign, assignment]
 
     def call(*inputs: Any) -> Any:
+        refuse_forward_mode(short, inputs)
         if not torch.compiler.is_compiling() and in_transforms():
             return _InTransforms.apply(*inputs)  # type: ignore[no-untyped-call]
         return operator(*inputs)
@@ -135,6 +144,38 @@ def not_differentiable(operator: Any, message: str, groups: Groups = no_groups) 
 def in_transforms() -> bool:
     """Whether a `torch.func` transform is running."""
     return torch._C._are_functorch_transforms_active()
+
+
+def is_traced() -> bool:
+    """Whether the values of tensors may not be read, since a graph is being made or a `torch.func` transform runs."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing() or in_transforms()
+
+
+def in_forward_mode(values: Iterable[Any]) -> bool:
+    """Whether forward-mode differentiation goes through any of these values, or runs in a transform around them."""
+    if torch.compiler.is_compiling() or in_transforms():
+        return _differentiates_forward()
+    return any(isinstance(v, Tensor) and forward_ad.unpack_dual(v).tangent is not None for v in values)
+
+
+def _differentiates_forward() -> bool:
+    """Whether forward-mode differentiation runs at all: in a trace or a transform, tensors do not show tangents."""
+    stack = (torch._C._functorch.get_interpreter_stack() or []) if in_transforms() else []
+    return forward_ad._current_level >= 0 or any(
+        level.key() == torch._C._functorch.TransformType.Jvp for level in stack
+    )
+
+
+_differentiates_forward._dynamo_marked_constant = True  # type: ignore[attr-defined] # `assume_constant_result` would import the compiler
+
+
+def refuse_forward_mode(name: str, values: Iterable[Any]) -> None:
+    """Raises NotImplementedError where forward-mode differentiation goes through an operator, which would ignore it."""
+    if in_forward_mode(values):
+        raise NotImplementedError(
+            f"`{name}` has no forward-mode derivative; only `linear_scan` and `feedback_scan` have one, with the "
+            "backend 'auto' or 'reference'"
+        )
 
 
 def _fold_channels(scan: Any, groups: Groups) -> Callable[..., tuple[Any, Any]]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops.arguments import Gates, InitialStates, LatchGradients, LinearGradients, compute_dtype
+from remanent.ops.reference import at_step
 from remanent.ops.surrogates import surrogate_slope
 
 
@@ -42,7 +43,8 @@ def latch_backward(
     carried = adjoint * keep
     if epsilon == 0:
         carried = torch.where(write, 0.0, carried)
-    jump = alpha * sign + epsilon * previous - previous
+    written = alpha * sign if epsilon == 0 else alpha * sign + epsilon * previous
+    jump = written - previous
     through_gate = adjoint * jump * surrogate_slope(candidate.abs() - threshold.abs(), width)
     through_sign = torch.where(write, 2 * adjoint * alpha * surrogate_slope(candidate, width), 0.0)
     grads.gates.candidate.copy_(through_gate * candidate.sign() + through_sign)
@@ -129,7 +131,7 @@ def _accumulate(write: Tensor, written: Tensor, initial: InitialStates, epsilon:
     states = torch.empty(B, T, D, dtype=compute, device=write.device)
     for t in range(T):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = torch.where(write[:, t], written[:, t] + epsilon * h, h)
         states[:, t] = h
     return states.to(dtype)
@@ -166,4 +168,4 @@ def _fill_initial(grads: LatchGradients | LinearGradients, carried: Tensor, rese
         grads.reset_state.zero_()
         return
     grads.h0.copy_(torch.where(reset[:, :1], 0.0, carried[:, 0]))
-    grads.reset_state.copy_(torch.where(reset[..., None], carried, 0.0).sum((0, 1)))
+    grads.reset_state.copy_(torch.where(reset[..., None], carried, 0.0).sum_to_size(grads.reset_state.shape))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import StoredGates, compute_dtype
 from remanent.ops.feedback_cells import CELLS, feed
-from remanent.ops.surrogates import surrogate_sign, write_gate
+from remanent.ops.surrogates import select, surrogate_sign, write_gate
 
 
 def latch_step(
@@ -21,6 +21,8 @@ def latch_step(
     width: float = 1.0,
 ) -> Tensor:
     r"""One set-or-hold step: $h' = z (\alpha\,\mathrm{sgn}(c) + \epsilon h) + (1 - z) h$, $z = H(|c| - |\beta|)$.
+
+    The gate $z$ selects: what is not written, or not kept, is not read, even if it is infinite or NaN.
 
     Args:
         candidate: values that may be written, (B, D).
@@ -39,8 +41,12 @@ def latch_step(
     -1.0
     """
     write = write_gate(candidate, threshold, width)
-    written = alpha * surrogate_sign(candidate, width) + epsilon * h
-    return write * written + (1 - write) * h
+    written = alpha * surrogate_sign(candidate, width)
+    if isinstance(epsilon, Tensor):  # its value may not be asked for in a graph
+        written = torch.where(epsilon == 0, written, written + epsilon * h)
+    elif epsilon != 0:
+        written = written + epsilon * h
+    return select(write, written.expand(write.shape), h)
 
 
 def linear_step(decay: Tensor, value: Tensor, h: Tensor) -> Tensor:
@@ -104,7 +110,7 @@ def latch_scan(
     states = []
     for t in range(T):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = latch_step(candidate[:, t], threshold[:, t], alpha[:, t], h, epsilon=epsilon, width=width)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
@@ -141,7 +147,7 @@ def linear_scan(
     states = []
     for t in range(T):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = linear_step(decay[:, t], value[:, t], h)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
@@ -162,14 +168,19 @@ def feedback_scan(
     start = h0.new_zeros(h0.shape[1]) if reset_state is None else reset_state
     for t, v in enumerate(value.unbind(1)):
         if reset is not None:
-            h = torch.where(reset[:, t, None], start, h)
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
         h = feedback_step(v, weight, bias, h, cell=cell)
         states.append(h)
     return torch.stack(states, dim=1)
 
 
+def at_step(start: Tensor, t: int) -> Tensor:
+    """The state after a reset at step t, (D,) or (B, D), from that of all steps, (D,) or (B, T, D)."""
+    return start if start.dim() == 1 else start[:, t]
+
+
 def _initial(h0: Tensor | None, reset_state: Tensor | None, like: Tensor) -> tuple[Tensor, Tensor]:
-    """The state before the first step, (B, D), and after a reset, (D,); zeros where there is None."""
+    """The state before the first step, (B, D), and after a reset, (D,) or (B, T, D); zeros where there is None."""
     B, _, D = like.shape
     h = like.new_zeros(B, D) if h0 is None else h0.to(like.dtype)
     start = like.new_zeros(D) if reset_state is None else reset_state.to(like.dtype)

@@ -139,7 +139,7 @@ class _Sharded(torch.autograd.Function):
             grads = ctx.scan.adjoint(grad, residual, call)
         shares, after = gather(ctx.place, grads.h0.to(kept.dtype)), torch.zeros_like(kept[0])
         for later in range(ctx.place.size - 1, ctx.place.rank, -1):
-            after = kept[later].conj() * after + shares[later]
+            after = _through(kept[later].conj(), after, shares[later])
         if ctx.place.rank == ctx.place.size - 1:
             pass
         elif grad.shape[1] > 0:
@@ -189,8 +189,12 @@ class _Final(torch.autograd.Function):
 
 
 def _through(kept: Tensor, start: Tensor, last: Tensor) -> Tensor:
-    """The state after a shard, from that before it, which is not read where it is overwritten: it may be infinite."""
-    return torch.where(kept == 0, last, kept * start + last)
+    """The state after a shard, from that before it, which is not read where it is overwritten: it may be infinite.
+
+    Where the shard adds nothing, nothing is added: 0 would make a negative zero a positive one.
+    """
+    through = kept * start
+    return torch.where(kept == 0, last, torch.where(last == 0, through, through + last))
 
 
 def _has_gradient(value: Any) -> bool:

@@ -1,10 +1,12 @@
 """Step functions with surrogate gradients: exact forward, smooth backward."""
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from remanent.ops import operators
 
 
 def surrogate_slope(u: Tensor, width: float) -> Tensor:
@@ -42,10 +44,9 @@ def write_gate(candidate: Tensor, threshold: Tensor, width: float = 1.0) -> Tens
     >>> write_gate(torch.tensor([2.0, 0.5, -1.0]), torch.ones(3)).tolist()
     [1.0, 0.0, 1.0]
     """
-    size, beta = candidate.abs(), threshold.abs()
-    if not torch.is_grad_enabled():
-        return _gate(size, beta)
-    return _WriteGate.apply(size, beta, width)  # type: ignore[no-untyped-call]
+    size, beta = torch.broadcast_tensors(candidate.abs(), threshold.abs())
+    operators.refuse_forward_mode("write_gate", (size, beta))
+    return _write_gate(size, beta, width) if torch.is_grad_enabled() else _gate(size, beta, width)
 
 
 def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
@@ -63,51 +64,105 @@ def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:
     >>> surrogate_sign(torch.tensor([-3.0, 0.0])).tolist()
     [-1.0, 1.0]
     """
+    operators.refuse_forward_mode("surrogate_sign", (u,))
+    return _surrogate_sign(u, width) if torch.is_grad_enabled() else _sign(u, width)
+
+
+def select(gate: Tensor, written: Tensor, held: Tensor) -> Tensor:
+    r"""What is written where a gate is open, else what is held; never a product, which an infinity would make NaN.
+
+    Args:
+        gate: 1 where it is open, else 0, as `write_gate` gives it. Its gradient is that of the product
+            $z w + (1 - z) h$.
+        written: $w$, of the shape of `gate`.
+        held: $h$, of the shape of `gate`.
+
+    Returns:
+        The chosen values, bit for bit.
+
+    >>> select(torch.tensor([1.0, 0.0]), torch.tensor([2.0, torch.inf]), torch.tensor([torch.nan, -0.0])).tolist()
+    [2.0, -0.0]
+    """
     if not torch.is_grad_enabled():
-        return _sign(u)
-    return _Sign.apply(u, width)  # type: ignore[no-untyped-call]
+        return torch.where(gate != 0, written, held)
+    return _Select.apply(gate, written, held)  # type: ignore[no-untyped-call]
 
 
-def _gate(size: Tensor, threshold: Tensor) -> Tensor:
-    return (size >= threshold).to(size.dtype)
+class _Select(torch.autograd.Function):
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(gate: Tensor, written: Tensor, held: Tensor) -> Tensor:
+        return torch.where(gate != 0, written, held)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        gate, written, held = ctx.saved_tensors
+        grad, zero = grads[0], torch.zeros_like(grads[0])
+        is_open = gate != 0
+        return grad * (written - held), torch.where(is_open, grad, zero), torch.where(is_open, zero, grad)
 
 
-def _sign(u: Tensor) -> Tensor:
+class GateCall(NamedTuple):
+    """The arguments of the operator of the gate, in its order; both tensors have one shape."""
+
+    size: Tensor
+    threshold: Tensor
+    width: float
+
+
+class SignCall(NamedTuple):
+    """The arguments of the operator of the sign, in its order."""
+
+    u: Tensor
+    width: float
+
+
+def _gate(size: Tensor, threshold: Tensor, width: float) -> Tensor:
+    return torch.empty_like(size).copy_(size >= threshold)
+
+
+def _sign(u: Tensor, width: float) -> Tensor:
     return torch.where(u >= 0, 1.0, -1.0).to(u.dtype)
 
 
-class _WriteGate(torch.autograd.Function):
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(size: Tensor, threshold: Tensor, width: float) -> Tensor:
-        return _gate(size, threshold)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        size, threshold, ctx.width = inputs
-        ctx.save_for_backward(size, threshold)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, Tensor, None]:
-        size, threshold = ctx.saved_tensors
-        grad = grads[0] * surrogate_slope(size - threshold, ctx.width)
-        return grad.sum_to_size(size.shape), -grad.sum_to_size(threshold.shape), None
+def _bell(grad: Tensor, u: Tensor, width: float) -> Tensor:
+    """What passes back through a step at u = 0."""
+    return torch.empty_like(grad).copy_(grad * surrogate_slope(u, width))
 
 
-class _Sign(torch.autograd.Function):
-    generate_vmap_rule = True
+def _like(tensor: Tensor, *others: Any) -> Tensor:
+    return torch.empty_like(tensor)
 
-    @staticmethod
-    def forward(u: Tensor, width: float) -> Tensor:
-        return _sign(u)
 
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-        u, ctx.width = inputs
-        ctx.save_for_backward(u)
+def _save_gate(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    operators.save_call(ctx, GateCall(*inputs))
 
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        (u,) = ctx.saved_tensors
-        return 2 * grads[0] * surrogate_slope(u, ctx.width), None
+
+def _gate_backward(ctx: Any, grad: Tensor) -> Any:
+    (call,) = operators.saved_call(ctx)
+    found = _slope(grad, call.size - call.threshold, call.width)
+    return operators.no_gradients(GateCall)._replace(size=found, threshold=-found)
+
+
+def _save_sign(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    operators.save_call(ctx, SignCall(*inputs))
+
+
+def _sign_backward(ctx: Any, grad: Tensor) -> Any:
+    (call,) = operators.saved_call(ctx)
+    return operators.no_gradients(SignCall)._replace(u=2 * _slope(grad, call.u, call.width))
+
+
+_GATE = operators.define("remanent::write_gate", f"({operators.schema_of(GateCall)}) -> Tensor", _gate, _like)
+_SIGN = operators.define("remanent::surrogate_sign", f"({operators.schema_of(SignCall)}) -> Tensor", _sign, _like)
+_BELL = operators.define("remanent::surrogate_bell", "(Tensor grad, Tensor u, float width) -> Tensor", _bell, _like)
+_write_gate = operators.differentiable(_GATE, _save_gate, _gate_backward)
+_surrogate_sign = operators.differentiable(_SIGN, _save_sign, _sign_backward)
+_slope = operators.not_differentiable(
+    _BELL, "`write_gate` and `surrogate_sign` can be differentiated once, since their gradients are surrogates"
+)

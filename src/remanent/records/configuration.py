@@ -1,16 +1,23 @@
 """The configuration of a run: its task, its model, and how it is trained."""
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from remanent._files import from_dict
-from remanent._identity import OWN_COLUMN, UNCOUNTED
+from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, fields_that
 from remanent._options import check_at_least, check_range
 from remanent._plugins import import_hint
 from remanent.models import ModelConfig
 from remanent.tasks import TASKS, Task
 from remanent.units import UNITS, recurrence_of
+
+DATA_DIR = "data_dir"
+"""The field of a task that names the folder of its data, which the command line gives as `--data-dir`."""
+MOST_THREADS = 1024
+"""The most torch threads: where the system cannot start them all, the process dies without a message."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +42,7 @@ class TrainingConfig:
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
         seed: the seed of the weights and of every batch, at least 0.
-        threads: the number of torch threads, at least 1; the same number gives the same bits.
+        threads: the number of torch threads, from 1 to 1,024; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.
@@ -62,6 +69,7 @@ class TrainingConfig:
             check_at_least(name, getattr(self, name), 1)
         if self.batch_size % self.batch_parts:
             raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
+        check_range("threads", self.threads, 1, MOST_THREADS)
         check_at_least("seed", self.seed, 0)
         infinite = float("inf")
         check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)
@@ -114,16 +122,31 @@ class Experiment:
         task = {"name": self.task.name, **dataclasses.asdict(self.task)}  # type: ignore[call-overload]
         return {"task": task, "model": dataclasses.asdict(self.model), "training": dataclasses.asdict(self.training)}
 
+    def located(self) -> "Experiment":
+        """The same experiment, whose task finds its data from every working directory: relative paths become absolute.
+
+        >>> from remanent.tasks import SequentialImage
+        >>> Path(located_files(SequentialImage, {"data_dir": "data"})["data_dir"]) == Path.cwd() / "data"
+        True
+        """
+        task: Any = self.task
+        files = located_files(type(task), {f.name: getattr(task, f.name) for f in dataclasses.fields(task)})
+        return dataclasses.replace(self, task=dataclasses.replace(task, **files)) if files else self
+
     @classmethod
-    def from_dict(cls, values: dict[str, Any], where: str = "the configuration") -> "Experiment":
+    def from_dict(
+        cls, values: dict[str, Any], where: str = "the configuration", *, data_dir: str | None = None
+    ) -> "Experiment":
         """Reads the plain values of `to_dict`.
 
         Args:
             values: a table each for `task`, `model` and `training`.
             where: the name of the configuration in errors.
+            data_dir: the folder that holds the task's data now; None for the place that the values name.
 
         Raises:
-            ValueError: a key or the task's name is unknown, or a value is out of its range.
+            ValueError: a key or the task's name is unknown, a value is out of its range, or `data_dir` is given for a
+                task that reads no data.
         """
         for key in values:
             if key not in ("task", "model", "training"):
@@ -136,11 +159,47 @@ class Experiment:
         if name not in TASKS:
             known = ", ".join(TASKS)
             raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
+        if data_dir is not None:
+            task |= moved_files(TASKS[name], task, data_dir)
         return cls(
             from_dict(TASKS[name], task, f"{where}: task"),
             from_dict(ModelConfig, values["model"], f"{where}: model"),
             from_dict(TrainingConfig, values["training"], f"{where}: training"),
         )
+
+
+def located_files(task: type[Task], values: Mapping[str, Any]) -> dict[str, str]:
+    """The fields of a task that name files or a folder of data, as absolute paths."""
+    return {name: str(Path(values[name]).absolute()) for name in _files(task) if isinstance(values.get(name), str)}
+
+
+def moved_files(task: type[Task], values: Mapping[str, Any], data_dir: str) -> dict[str, str]:
+    """The fields of a task that name a folder of data, or files of the same names, in another folder.
+
+    Args:
+        task: the kind of task.
+        values: its fields by name.
+        data_dir: the folder that holds the data now.
+
+    Raises:
+        ValueError: the task reads no data.
+
+    >>> from remanent.tasks import Characters
+    >>> moved_files(Characters, {"path": "texts/book.txt"}, "elsewhere")
+    {'path': 'elsewhere/book.txt'}
+    """
+    texts = {name: value for name in _files(task) if name != DATA_DIR and isinstance(value := values.get(name), str)}
+    moved = {name: str(Path(data_dir, Path(value).name)) for name, value in texts.items()}
+    moved |= {DATA_DIR: data_dir} if DATA_DIR in _files(task) else {}
+    if not moved:
+        raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
+    return moved
+
+
+def _files(task: type[Task]) -> set[str]:
+    """The names of a task's fields that name its data: the folder, and the user's own files."""
+    named = {field.name for field in dataclasses.fields(task) if field.name == DATA_DIR}  # type: ignore[arg-type]
+    return named | fields_that(task, [BY_CONTENT])
 
 
 def fitting(task: Task) -> dict[str, Any]:

@@ -1,8 +1,10 @@
 """The record of a run: one dataclass, which is one line of a results file, with its only reader and its only writer."""
 
 import dataclasses
+import math
 import types
 import typing
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -12,6 +14,7 @@ from remanent.records.lines import append_line, encode_line, read_lines
 RECORD_FILE = "record.json"
 """The file of a run's folder that holds its record, as one line."""
 STATUSES = ("done", "failed")
+TABLES = ("task", "model", "training")
 
 
 @dataclass(frozen=True)
@@ -120,19 +123,26 @@ class Record:
                 )
             allowed = _plain_types(kind)
             if not isinstance(values[key], allowed) or isinstance(values[key], bool):
-                raise ValueError(f"{where}: `{key}` must be of type {allowed[0].__name__}, got {values[key]!r}")
+                raise ValueError(f"{where}: `{key}` must be of type {allowed[0].__name__}, got {_short(values[key])}")
+            if isinstance(values[key], int | float) and not is_number(values[key]):
+                raise ValueError(f"{where}: `{key}` must be a finite number, got {_short(values[key])}")
         if values["status"] not in STATUSES:
             raise ValueError(f"{where}: `status` must be one of {', '.join(STATUSES)}, got {values['status']!r}")
+        for table in TABLES:
+            if not isinstance(values["config"].get(table, {}), dict):
+                found = _short(values["config"][table])
+                raise ValueError(f"{where}: `config.{table}` must be of type dict, got {found}")
         seconds = values["seconds"] or {}
         needed = {"parameters": values["parameters"], "seconds.train": seconds.get("train")}
-        for key, value in needed.items() if values["status"] == "done" else ():
-            if not _is_number(value):
-                raise ValueError(f"{where}: `{key}` must be a number, got {value!r}")
+        needed = needed if values["status"] == "done" else {}
+        for key, value in {**needed, **{f"seconds.{name}": number for name, number in seconds.items()}}.items():
+            if not is_number(value):
+                raise ValueError(f"{where}: `{key}` must be a number, got {_short(value)}")
         return cls(
             **{key: values[key] for key in kinds if key not in ("tests", "seconds")},
             tests=tuple(_length_score(line, where) for line in values["tests"]),
             seconds=Seconds(seconds["train"], seconds.get("test", 0.0)) if "train" in seconds else None,
-            versions=_versions(values),
+            versions=read_versions(values),
         )
 
 
@@ -143,14 +153,27 @@ class Results(NamedTuple):
     broken: int | None
 
 
-def read_records(path: Path) -> Results:
+def read_records(path: Path, *, warn: bool = False) -> Results:
     """Reads a results file; one that does not exist yet holds no records.
+
+    Args:
+        path: the file.
+        warn: whether a line that is no record is left out, with a warning that names it, where other lines are records.
 
     Raises:
         ValueError: a line before the last is broken, or one is no record; the message names the file and the line.
     """
     lines = read_lines(path)
-    records = [Record.from_dict(line.value, f"{path}, line {line.number}") for line in lines.whole]
+    records, wrong = [], []
+    for line in lines.whole:
+        try:
+            records.append(Record.from_dict(line.value, f"{path}, line {line.number}"))
+        except ValueError as error:
+            wrong.append(str(error))
+    if wrong and not (warn and records):
+        raise ValueError(wrong[0])
+    for sentence in wrong:
+        warnings.warn(f"{sentence}; the line is left out", stacklevel=2)
     return Results(records, lines.broken)
 
 
@@ -187,19 +210,41 @@ def _plain_types(kind: Any) -> tuple[type, ...]:
 
 
 def _length_score(line: Any, where: str) -> LengthScore:
-    if not isinstance(line, dict) or not _is_number(line.get("length")) or not _is_number(line.get("examples")):
-        raise ValueError(f"{where}: `tests` must hold numbers `length` and `examples`, got {line!r}")
-    if "score" not in line or not (line["score"] is None or _is_number(line["score"])):
-        raise ValueError(f"{where}: `score` must be a number, or null where not finite, got {line!r}")
+    if not isinstance(line, dict) or not is_number(line.get("length")) or not is_number(line.get("examples")):
+        raise ValueError(f"{where}: `tests` must hold numbers `length` and `examples`, got {_short(line)}")
+    if "score" not in line or not (line["score"] is None or is_number(line["score"])):
+        raise ValueError(f"{where}: `score` must be a number, or null where not finite, got {_short(line)}")
     return LengthScore(line["length"], line["examples"], line["score"])
 
 
-def _versions(values: dict[str, Any]) -> Versions | None:
-    names = [field.name for field in dataclasses.fields(Versions)]
-    if not all(name in values for name in names):
+def read_versions(values: dict[str, Any]) -> Versions | None:
+    """What made a number, from plain values that may hold more; None where one of its parts is missing or no such part.
+
+    >>> read_versions({"packages": {}, "python": "3.11.7"}) is None
+    True
+    """
+    kinds = typing.get_type_hints(Versions)
+    if not all(name in values and isinstance(values[name], _plain_types(kind)) for name, kind in kinds.items()):
         return None
-    return Versions(**{name: values[name] for name in names})
+    return Versions(**{name: values[name] for name in kinds})
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number that a float can hold; True and False are none.
+
+    >>> is_number(1), is_number(True), is_number(float("nan")), is_number(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _short(value: Any) -> str:
+    """A value for an error, which may be long."""
+    try:
+        text = repr(value)
+    except ValueError:  # an integer of more digits than Python writes
+        return f"a {type(value).__name__} of too many digits"
+    return text if len(text) <= 80 else f"{text[:77]}..."

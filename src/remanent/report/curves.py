@@ -8,6 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, NullLocator
 
+from remanent.report import labels
+from remanent.report.labels import written
+
 COLOURS = (
     *("#0b6e99", "#c4622d", "#2a9d6f", "#7a3b9e", "#d9a400"),
     *("#d1588f", "#5fb3e6", "#6b4226", "#7d8a1f", "#555555"),
@@ -56,7 +59,7 @@ def score_against_length_with_spread(
         face = colour if style == "-" else "white"
         values = list(means[name].values())
         options = {"color": colour, "linestyle": style, "marker": marker, "markersize": 5.5, "markerfacecolor": face}
-        axes.plot(places, values, label=name, **options)
+        axes.plot(places, values, label=written(name), **options)
         low, high = ([scale * pick(scores[name][length]) for length in places] for pick in (min, max))
         axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
     axes.set_xscale("log")
@@ -64,17 +67,10 @@ def score_against_length_with_spread(
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
     axes.xaxis.set_minor_locator(NullLocator())
     scale_scores(axes, is_share)
-    axes.set(xlabel=length_name, ylabel=score_name + (", %" if is_share else ""), title=title)
-    handles, labels = axes.get_legend_handles_labels()
-    order = [*range(2, len(labels)), 0, 1]
-    axes.legend(
-        [handles[i] for i in order],
-        [labels[i] for i in order],
-        frameon=False,
-        loc="center left",
-        bbox_to_anchor=(1, 0.5),
-        fontsize=9,
-    )
+    axes.set(xlabel=written(length_name), ylabel=written(score_name + (", %" if is_share else "")))
+    labels.title(axes, title)
+    chance_line, trained, *lines = axes.get_legend_handles_labels()[0]
+    labels.legend(axes, [*lines, chance_line, trained])
     return figure
 
 
@@ -95,7 +91,9 @@ def dots_by_name(
         marks: values to mark with a dashed line, each by its name.
         logarithmic: whether the axis is logarithmic (base 2, with 0 left of 1).
     """
-    figure, axes = spines_off(1.4 + 0.38 * len(values))
+    names = [written(name) for name in values]
+    lines = max((name.count("\n") for name in names), default=0)
+    figure, axes = spines_off(1.4 + (0.38 + 0.15 * lines) * len(values))
     looks = looks_of(values)
     for row, (name, points) in enumerate(values.items()):
         colour, marker, style = looks[name]
@@ -103,7 +101,9 @@ def dots_by_name(
         gap = min(0.18, 0.6 / max(1, len(points) - 1))  # equal values stay apart
         spots = row + gap * (np.arange(len(points)) - (len(points) - 1) / 2)
         face = colour if style == "-" else "white"
-        axes.scatter(points, spots, s=30, marker=marker, facecolors=face, edgecolors=colour, label=name, zorder=3)
+        axes.scatter(
+            points, spots, s=30, marker=marker, facecolors=face, edgecolors=colour, label=written(name), zorder=3
+        )
         if len(points) > 1:
             axes.plot([float(np.median(points))] * 2, [row - 0.38, row + 0.38], color=colour, linewidth=1.5, zorder=2)
     if logarithmic:
@@ -112,11 +112,13 @@ def dots_by_name(
     axes.set_ylim(top, -0.5)  # the first name on top
     for said, value in marks.items():
         axes.axvline(value, color="0.45", linestyle="--", linewidth=1, zorder=1)
-        axes.annotate(said, (value, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=8, color="0.35")
-    axes.set_yticks(range(len(values)), list(values))
+        axes.annotate(
+            written(said), (value, -0.5), (0, 4), textcoords="offset points", ha="center", fontsize=8, color="0.35"
+        )
+    axes.set_yticks(range(len(values)), names)
     axes.tick_params(axis="y", length=0)
-    axes.set_xlabel(value_name)
-    axes.set_title(title, pad=20)
+    axes.set_xlabel(written(value_name))
+    labels.title(axes, title, pad=20)
     return figure
 
 
@@ -149,13 +151,18 @@ def looks_of(names: Iterable[str]) -> dict[str, Look]:
 
 
 def scale_scores(axes: Axes, is_share: bool) -> None:
-    """Makes the axis of scores linear, in percent, for shares, and logarithmic for all else."""
+    """Makes the axis of scores linear, in percent, for shares, and logarithmic for all else that is above 0."""
     if is_share:
         axes.set_ylim(-2, 102)
-    else:
+    elif has_positive(axes):
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")
         axes.yaxis.set_minor_formatter(NullFormatter())
     axes.grid(axis="y", color="0.93", linewidth=0.8)
     axes.set_axisbelow(True)
+
+
+def has_positive(axes: Axes) -> bool:
+    """Whether a value above 0 is drawn, without which matplotlib has no logarithmic axis."""
+    return bool(np.isfinite(axes.dataLim.minposy))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from remanent.report.tables import format_spread
+from remanent.report.tables import NOT_FINITE, format_spread
 from remanent.tasks.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -22,7 +22,7 @@ def robustness_rows(record: Mapping[str, Any]) -> list[tuple[str, str]]:
     """
 
     def cell(mean: float | None, std: float | None = None) -> str:
-        return "not finite" if mean is None else format_spread(mean, std, record["metric"])
+        return NOT_FINITE if mean is None else format_spread(mean, std, record["metric"])
 
     rows = [("as trained", cell(record["score"]))]
     for level in record["parameter_noise"]:
@@ -45,6 +45,7 @@ def robustness_figure(record: Mapping[str, Any]) -> "Figure":
     from matplotlib.figure import Figure
 
     from remanent.report.curves import scale_scores
+    from remanent.report.labels import written
 
     panels = [_noise_panel(record, noise) for noise in NOISES if record[noise.key]]
     if record["weights"]:
@@ -65,8 +66,9 @@ def robustness_figure(record: Mapping[str, Any]) -> "Figure":
         axes.margins(x=0.12)  # a neighbour's labels stay apart
         axes.spines[["top", "right"]].set_visible(False)
         scale_scores(axes, metric.is_share)
-    row[0].set_ylabel(metric.label)
-    figure.suptitle(f"{record['unit']} on {record['task']}, {record['length']:,} {record['length_name']}")
+    row[0].set_ylabel(written(metric.label))
+    said = f"{record['unit']} on {record['task']}, {record['length']:,} {record['length_name']}"
+    figure.suptitle(written(said, round(10 * figure.get_figwidth())))
     shown = {"mean": line, "a draw": drawn, "chance": chance}
     row[-1].legend(
         list(shown.values()), list(shown), frameon=False, loc="center left", bbox_to_anchor=(1, 0.5), fontsize=9

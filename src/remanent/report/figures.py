@@ -12,6 +12,8 @@ from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
 from remanent._files import write_whole
+from remanent.report import labels
+from remanent.report.labels import written
 
 MARKERS = ("o", "s", "^", "D", "v")
 SERIES_COLOURS = ("#0b6e99", "#c4622d", "#3f7d3f", "#7a4c9e", "#b08a00", "#555555")
@@ -31,7 +33,7 @@ def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str
     for name in sorted(series, key=lambda name: -list(series[name].values())[-1]):
         marker, colour = styles[name]
         points = series[name]
-        axes.plot(list(points), list(points.values()), marker=marker, markersize=5, label=name, color=colour)
+        axes.plot(list(points), list(points.values()), marker=marker, markersize=5, label=written(name), color=colour)
     axes.set_xscale("log", base=2)
     axes.set_xticks(sorted({size for points in series.values() for size in points}))
     costs = [cost for points in series.values() for cost in points.values()]
@@ -42,7 +44,8 @@ def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str
     axes.yaxis.set_minor_locator(NullLocator())
     axes.grid(axis="y", color="0.9", linewidth=0.8)
     axes.set_axisbelow(True)
-    axes.set(xlabel=x_name, ylabel=y_name, title=title)
+    axes.set(xlabel=written(x_name), ylabel=written(y_name))
+    labels.title(axes, title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -64,7 +67,8 @@ def hysteresis_loop(candidate: ArrayLike, state: ArrayLike, *, threshold: float,
     for side in (-threshold, threshold):
         axes.axvline(side, color="0.6", linestyle=":", linewidth=1)
     axes.set_xticks([-threshold, 0, threshold], [r"$-\beta$", "0", r"$+\beta$"])
-    axes.set(xlabel="candidate", ylabel="state", title=title)
+    axes.set(xlabel="candidate", ylabel="state")
+    labels.title(axes, title)
     axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
@@ -89,7 +93,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
         top.set_ylabel("feature")
     changed = np.vstack([np.zeros_like(h[:1], dtype=bool), h[1:] != h[:-1]])
     last_write = np.where(changed.any(0), len(changed) - changed[::-1].argmax(0), 0)
-    bound = np.abs(h).max() or 1.0
+    bound = np.abs(h[np.isfinite(h)]).max(initial=0.0) or 1.0
     image = bottom.imshow(
         h.T[np.argsort(last_write, kind="stable")],
         aspect="auto",
@@ -101,7 +105,7 @@ def trajectory(inputs: ArrayLike, states: ArrayLike, *, title: str) -> Figure:
     )
     bottom.set(xlabel="step", ylabel="channel, by last change")
     figure.colorbar(image, ax=bottom, label="state")
-    top.set_title(title)
+    labels.title(top, title)
     return figure
 
 

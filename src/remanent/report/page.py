@@ -95,8 +95,8 @@ def write_page(path: Path, *, title: str, summary: str, sections: Sequence[Secti
         latch=_part("latch.html"),
         script=_part("latch.js"),
     )
-    write_whole(path, page.encode())
+    write_whole(path, page.encode(), new=True)
 
 
 def _part(name: str) -> str:
-    return (PARTS / name).read_text()
+    return (PARTS / name).read_text(encoding="utf-8")

@@ -32,7 +32,8 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: a line is not JSON or not a record; the message names the file and the line.
+        ValueError: a line is not JSON, or none is a record; the message names the file and the line. A line that is no
+            record is left out with a warning where others are.
     """
     records: dict[str, Record] = {}
     notes = []
@@ -44,7 +45,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
             continue
         if not file.is_file():
             raise FileNotFoundError(f"`FILE` must be a file or the folder of a run, got {path}")
-        found = read_records(file)
+        found = read_records(file, warn=True)
         for record in found.records:
             if record.metric not in METRICS:
                 rule = f"{file}: `metric` must be one of {', '.join(METRICS)}"

@@ -12,7 +12,18 @@ from typing import Any, NamedTuple
 from remanent._identity import UNCOUNTED
 from remanent.records.identity import options_that
 from remanent.report.groups import Column, Group, Row, spread
-from remanent.report.tables import DASH, format_score, format_spread, latex_escape, latex_table, markdown_table
+from remanent.report.tables import (
+    DASH,
+    NOT_FINITE,
+    format_score,
+    format_spread,
+    latex_escape,
+    latex_table,
+    markdown_escape,
+    markdown_table,
+    one_line,
+    spreadsheet_escape,
+)
 from remanent.tasks.metrics import METRICS
 
 DEFAULT_THREADS = 1
@@ -109,7 +120,7 @@ def _score(row: Row, column: Column, metric: str) -> str:
         return DASH
     mean, std, count = spread(scores)
     if not math.isfinite(mean):
-        return "not finite"
+        return NOT_FINITE
     return format_spread(mean, std, metric) + (f" (of {count})" if count < len(row.done) else "")
 
 
@@ -145,12 +156,15 @@ def markdown_scores(group: Group) -> str:
 
 
 def _markdown_cell(cell: Cell) -> str:
-    text = cell.text.replace("|", "\\|")
+    text = markdown_escape(cell.text)
     return f"**{text}**" if cell.is_best else text
 
 
 def _markdown(groups: Sequence[Group]) -> str:
-    parts = [f"## {group.label}\n\n{caption(group)}\n\n{markdown_scores(group)}\n" for group in groups]
+    parts = []
+    for group in groups:
+        label, said = markdown_escape(group.label), markdown_escape(caption(group))
+        parts.append(f"## {label}\n\n{said}\n\n{markdown_scores(group)}\n")
     return "\n".join(parts)
 
 
@@ -159,7 +173,8 @@ def _latex(groups: Sequence[Group]) -> str:
     for group in groups:
         header, rows = table_cells(group)
         escaped = [[_latex_cell(cell) for cell in row] for row in rows]
-        parts.append(f"% {group.label}. {caption(group)}\n{latex_table(list(map(latex_escape, header)), escaped)}\n")
+        said = one_line(f"{group.label}. {caption(group)}")
+        parts.append(f"% {said}\n{latex_table(list(map(latex_escape, header)), escaped)}\n")
     return "\n".join(parts)
 
 
@@ -176,7 +191,8 @@ def _csv(groups: Sequence[Group]) -> str:
     for group in groups:
         for row in group.rows:
             for column in group.columns if row.done else [None]:
-                writer.writerow(_csv_line(group, row, column))
+                line = _csv_line(group, row, column)
+                writer.writerow({k: spreadsheet_escape(v) if isinstance(v, str) else v for k, v in line.items()})
     return text.getvalue()
 
 

@@ -1,11 +1,14 @@
 """Tables as Markdown and LaTeX text, and how a score is written in them."""
 
+import unicodedata
 from collections.abc import Sequence
 
 from remanent.tasks.metrics import METRICS
 
 DASH = "\u2013"
 """The dash between the ends of a range, which also stands in empty cells."""
+NOT_FINITE = "not finite"
+"""What stands for a score that is no number or infinite."""
 LATEX = {  # what stands for signs that LaTeX reads
     "\\": r"\textbackslash{}",
     "~": r"\textasciitilde{}",
@@ -69,9 +72,33 @@ def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def latex_escape(text: str) -> str:
-    r"""Plain text as LaTeX.
+    r"""Plain text as LaTeX, in one line; what begins with [ or * is no option of the line before.
 
     >>> print(latex_escape("alpha_cmru, 91.4 ± 0.5 %"))
     alpha\_cmru, 91.4 $\pm$ 0.5 \%
     """
-    return "".join(LATEX.get(sign, sign) for sign in text)
+    line = one_line(text)
+    return "{}" * line.startswith(("[", "*")) + "".join(LATEX.get(sign, sign) for sign in line)
+
+
+def markdown_escape(text: str) -> str:
+    r"""Plain text as Markdown, in one line, without HTML, links, code and the ends of a cell.
+
+    >>> print(markdown_escape("a|b <script> [x](y)"))
+    a\|b &lt;script> [x]\(y)
+    """
+    return one_line(text).replace("|", r"\|").replace("<", "&lt;").replace("`", r"\`").replace("](", r"]\(")
+
+
+def spreadsheet_escape(text: str) -> str:
+    """Plain text for a cell of CSV, which a spreadsheet does not take for a formula.
+
+    >>> spreadsheet_escape("=1+1"), spreadsheet_escape("bmru")
+    ("'=1+1", 'bmru')
+    """
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text.startswith(("\t", "\r", "\n")) else text
+
+
+def one_line(text: str) -> str:
+    """A text without the ends of its lines, and without control characters."""
+    return "".join(sign for sign in " ".join(text.split()) if unicodedata.category(sign) not in ("Cc", "Cf"))

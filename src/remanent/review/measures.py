@@ -1,6 +1,6 @@
 """The measures of a finished run, from its folder alone: its scores, its memory, and how it learned."""
 
-import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,8 @@ from remanent.analysis.portrait import (
 )
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
+from remanent.records.lines import parse_line
+from remanent.records.record import Versions, is_number, read_versions
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.evaluate import evaluate
@@ -42,7 +44,7 @@ class RunMeasures:
     Attributes:
         folder: the folder of the run.
         experiment: the configuration of the run.
-        versions: the packages and the machine that made it, as the folder says.
+        versions: the packages and the machine that made it, as the folder says; None where it does not.
         parameters: how many numbers were trained.
         learning: the validation score after each step at which it was taken.
         score: the score on the first examples of the test split, at the training length.
@@ -57,7 +59,7 @@ class RunMeasures:
 
     folder: Path
     experiment: Experiment
-    versions: dict[str, Any]
+    versions: Versions | None
     parameters: int
     learning: dict[int, float]
     score: float
@@ -90,7 +92,7 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
     return RunMeasures(
         folder=folder,
         experiment=experiment,
-        versions=read_json(folder / VERSIONS_FILE),
+        versions=read_versions(read_json(folder / VERSIONS_FILE)),
         parameters=sum(p.numel() for p in model.parameters()),
         learning=read_learning(folder / METRICS_FILE, task.metric),
         score=evaluate(model, task, examples=examples),
@@ -105,23 +107,36 @@ def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
 
 
 def read_learning(path: Path, metric: str) -> dict[int, float]:
-    """Reads the validation scores of a run, by the number of steps that were done.
+    """Reads the validation scores of a run, by the number of steps that were done; NaN where one was not finite.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line is not JSON.
+        ValueError: a line is no line of metrics; the message names the file and the line.
     """
     if not path.is_file():
         raise FileNotFoundError(f"`metrics.jsonl` must be a file in {path.parent}, got none")
     learning = {}
-    for number, line in enumerate(path.read_text().splitlines(), start=1):
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError:
-            raise ValueError(f"{path}, line {number} must hold JSON, got {line[:40]!r}") from None
-        if f"validation_{metric}" in values:
-            learning[values["step"] + 1] = values[f"validation_{metric}"]
+    key = f"validation_{metric}"
+    for number, line in enumerate(path.read_bytes().splitlines(), start=1):
+        values = parse_line(line)
+        if values is None:
+            raise ValueError(
+                f"{path}, line {number} must hold JSON, an object, got {line[:40].decode(errors='replace')!r}"
+            )
+        if not isinstance(values.get("step"), int):
+            raise ValueError(f"{path}, line {number} must have a whole number `step`, got {values.get('step')!r}")
+        if key in values:
+            learning[values["step"] + 1] = _score(values[key], f"{path}, line {number}")
     return learning
+
+
+def _score(value: Any, where: str) -> float:
+    """A score of the metrics, in which null, or NaN of an earlier version, stands for what is not finite."""
+    if value is None or (isinstance(value, float) and not math.isfinite(value)):
+        return math.nan
+    if not is_number(value):
+        raise ValueError(f"{where}: the score must be a number, or null where not finite, got {value!r}")
+    return float(value)
 
 
 def _horizon(model: SequenceModel, task: Task) -> int:

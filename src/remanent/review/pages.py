@@ -1,10 +1,12 @@
 """A page about runs: what was trained, how well it scores, and what its memory looks like."""
 
 import json
+import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from remanent.analysis import LagGradient
 from remanent.report.figures import hysteresis_loop, trajectory
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
 from remanent.report.groups import Group, spread, summarise
@@ -12,7 +14,7 @@ from remanent.report.memory_figures import confusion_matrix, gradient_against_la
 from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
-from remanent.report.tables import DASH, format_score, format_spread
+from remanent.report.tables import DASH, NOT_FINITE, format_score, format_spread
 from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
 from remanent.review.rows import ByUnit, by_way, check_runs
 from remanent.tasks import METRICS, Task
@@ -93,7 +95,8 @@ def _summary(by_unit: ByUnit) -> str:
     task = next(iter(by_unit.values()))[0].experiment.task
     score = METRICS[task.metric]
     means = {unit: statistics.fmean(run.score for run in runs) for unit, runs in by_unit.items()}
-    order = sorted(means, key=lambda unit: -means[unit] if score.more_is_better else means[unit])
+    sign = -1 if score.more_is_better else 1
+    order = sorted(means, key=lambda unit: sign * means[unit] if math.isfinite(means[unit]) else math.inf)
     found = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
     what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
@@ -129,7 +132,7 @@ def _learning(by_unit: ByUnit) -> Section:
     options = {"score_name": f"validation {score.title}", "is_share": score.is_share, "chance": task.chance}
     figure = learning_curves(curves, title=task.name, **options)  # type: ignore[arg-type]
     ends = "; ".join(
-        f"{unit} ends at {format_score(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
+        f"{unit} ends at {_written(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
     )
     picture = Picture(
         figure, "Validation over training, in a band over seeds.", f"Lines of the validation score over steps: {ends}."
@@ -157,9 +160,7 @@ def _memory(by_unit: ByUnit) -> Section:
         figure = gradient_against_lag(
             {unit: (g.lags, g.norms) for unit, g in gradients.items() if g}, title="gradient of the last output"
         )
-        far = "; ".join(
-            f"{unit} {g.norms[-1].item():.1e} at lag {int(g.lags[-1]):,}" for unit, g in gradients.items() if g
-        )
+        far = "; ".join(f"{unit} {_norm(g)} at lag {int(g.lags[-1]):,}" for unit, g in gradients.items() if g)
         pictures.append(
             Picture(
                 figure, "How much of the gradient reaches back.", f"Lines of the gradient's norm over the lag: {far}."
@@ -228,13 +229,23 @@ def _group_section(group: Group) -> Section:
 
 def _score(runs: Sequence[RunMeasures]) -> str:
     mean, std, _ = spread([run.score for run in runs])
-    return format_spread(mean, std, runs[0].experiment.task.metric)
+    return format_spread(mean, std, runs[0].experiment.task.metric) if math.isfinite(mean) else NOT_FINITE
+
+
+def _written(score: float, metric: str) -> str:
+    return format_score(score, metric) if math.isfinite(score) else NOT_FINITE
 
 
 def _horizon(run: RunMeasures) -> str:
     if run.horizon is None:
         return DASH
     return f"{run.horizon:,}" + (" or more" if run.horizon == HORIZON_CAP else "")
+
+
+def _norm(gradient: LagGradient) -> str:
+    """The norm at the longest lag."""
+    last = gradient.norms[-1].item()
+    return f"{last:.1e}" if math.isfinite(last) else NOT_FINITE
 
 
 def _writes(run: RunMeasures) -> list[str | Cell]:
@@ -256,9 +267,9 @@ def _steady(run: RunMeasures) -> str:
 
 def _footer(runs: Sequence[RunMeasures], notes: Sequence[str]) -> str:
     made = []
-    for run in runs:
-        packages = ", ".join(f"{name} {version}" for name, version in run.versions["packages"].items())
-        made.append(f"{packages}; Python {run.versions['python']}; {run.versions['processor']}")
+    for found in (run.versions for run in runs if run.versions is not None):
+        packages = ", ".join(f"{name} {version}" for name, version in found.packages.items())
+        made.append(f"{packages}; Python {found.python}; {found.processor}")
     return " ".join(
         ["Made by remanent report.", *(f"{text}." for text in dict.fromkeys(made)), *(f"{note}." for note in notes)]
     )

@@ -46,4 +46,5 @@ def outcome_line(record: Record) -> str:
         for test in record.tests
     )
     seconds = f" ({record.seconds.train + record.seconds.test:.0f} s)" if record.seconds else ""
-    return f"{METRICS[record.metric].title} {scores} {record.length_name}{seconds}"
+    title = METRICS[record.metric].title if record.metric in METRICS else record.metric
+    return f"{title} {scores} {record.length_name}{seconds}"

@@ -3,6 +3,7 @@
 import dataclasses
 import difflib
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,6 +24,8 @@ ELSEWHERE = {
     "task.data_dir": "--data-dir",
 }
 """Options that `--set` does not set, and the flags that set them."""
+MOST_RUNS = 100_000
+"""The most runs of a grid."""
 Choices = dict[str, list[str]]
 """The values of each option, by its dotted name, as they were written on the command line."""
 
@@ -76,10 +79,15 @@ def combinations(
         data_dir: the folder of the data, for tasks that read one.
 
     Raises:
-        ValueError: a combination is not valid; the message names it.
+        ValueError: a combination is not valid, and the message names it; or there are too many.
     """
     for task in tasks:
         _check_recipe(task)
+    count = math.prod(map(len, (tasks, units, seeds, *choices.values())))
+    if count > MOST_RUNS:
+        raise ValueError(
+            f"`--task`, `--unit`, `--seed` and `--set` must give at most {MOST_RUNS:,} runs, got {count:,}"
+        )
     if data_dir is not None and not any(hasattr(RECIPES[task]().task, "data_dir") for task in tasks):
         raise ValueError(f"`--data-dir` must not be given for tasks that read none, got {data_dir}")
     runs: dict[str, GridRun] = {}
@@ -107,6 +115,8 @@ def read_seeds(words: Sequence[str]) -> list[int]:
             numbers = []
         if not 1 <= len(numbers) <= 2:
             raise ValueError(f"`--seed` must be numbers, or ranges START:STOP, got {word!r}")
+        if numbers[-1] - numbers[0] > MOST_RUNS:
+            raise ValueError(f"`--seed` must name at most {MOST_RUNS:,} seeds, got {word!r}")
         seeds += numbers if len(numbers) == 1 else range(*numbers)
     if not seeds:
         raise ValueError(f"`--seed` must name at least one seed, got {' '.join(words)!r}")

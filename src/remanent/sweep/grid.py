@@ -124,8 +124,12 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
 
 def statuses(runs: Sequence[GridRun], results: Path) -> dict[str, str]:
     """Maps the identity of each run to its status in the results, or to "missing"."""
-    found = {record.id: record.status for record in read_records(results).records}
+    found = {record.id: record.status for record in read_records(results, warn=True).records}
     return {run.id: found.get(run.id, "missing") for run in runs}
+
+
+class _UnusableRecordError(Exception):
+    """What a run left on the storage cannot be used; the other runs of the grid go on."""
 
 
 class _Grid:
@@ -140,7 +144,7 @@ class _Grid:
         self.claims: dict[str, FileLock] = {}
         found = statuses(runs, options.results)
         failed = [run for run in runs if found[run.id] == "failed"]
-        lines = Counter(record.id for record in read_records(options.results).records)
+        lines = Counter(record.id for record in read_records(options.results, warn=True).records)
         self.known = {run.id: lines[run.id] for run in failed if options.retry_failed}
 
     def run(self) -> Summary:
@@ -189,21 +193,34 @@ class _Grid:
             return None
         return f"{(where if '://' in where else str(Path(where).absolute())).rstrip('/')}/{run.name}"
 
-    def _collect(self, run: GridRun, ended: Ended) -> None:
-        """Appends the record that a run left on the storage, and releases the claim."""
+    def _collect(self, run: GridRun, ended: Ended) -> Ended:
+        """Appends the record that a run left on the storage, and releases the claim; a wrong record is noted."""
         address = self._storage(run)
         if address is None:
-            return
-        if ended.status == 0 and run.id not in self._records():
+            return ended
+        try:
+            if ended.status == 0 and run.id not in self._records():
+                append_record(self.options.results, self._left(run, address))
+        except _UnusableRecordError as error:
+            return ended._replace(status=None, note=str(error))
+        finally:
+            self.claims.pop(run.id).release()
+        return ended
+
+    def _left(self, run: GridRun, address: str) -> Record:
+        """The record that a run left on the storage."""
+        try:
             record = Storage(address, self.options.folder).read_record()
-            if record is None or record.id != run.id:
-                raise ValueError(f"{address}/{RECORD_FILE} must be of the run {run.id}, got {record}")
-            append_record(self.options.results, record)
-        self.claims.pop(run.id).release()
+        except (ValueError, OSError) as error:
+            raise _UnusableRecordError(str(error)) from None
+        if record is None or record.id != run.id:
+            found = "none" if record is None else record.id
+            raise _UnusableRecordError(f"{address}/{RECORD_FILE} must be of the run {run.id}, got {found}")
+        return record
 
     def _records(self) -> dict[str, Record]:
         """The last record of each run that counts as done."""
-        records = read_records(self.options.results).records
+        records = read_records(self.options.results, warn=True).records
         count = Counter(record.id for record in records)
         return {record.id: record for record in records if count[record.id] > self.known.get(record.id, 0)}
 
@@ -222,7 +239,7 @@ class _Grid:
 
     def _settle(self, run: GridRun, ended: Ended) -> None:
         """Counts a run that ended; a run whose process died is tried again, or recorded as failed after all retries."""
-        self._collect(run, ended)
+        ended = self._collect(run, ended)
         found = self._records()
         if ended.status == 0 and run.id in found:
             self._count(run, found[run.id])

@@ -12,17 +12,17 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from remanent._allocator import reuse_freed_memory
+from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
 from remanent.training.folder import METRICS_FILE, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.run import resume_run, start_run
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
@@ -78,7 +78,7 @@ def work(job: Job) -> int:
     with claim:
         reuse_freed_memory()
         results = Path(job.results)
-        if sum(record.id == identity(job.config) for record in read_records(results).records) > job.known:
+        if sum(record.id == identity(job.config) for record in read_records(results, warn=True).records) > job.known:
             return 0
         aside = append_record(results, _measured(job, Path(job.folder)))
         if aside is not None:
@@ -100,8 +100,7 @@ def _work_on_storage(job: Job, address: str) -> int:
             return 0
         storage.claim()
         if storage.fetch():
-            before = storage.read(SECONDS) or {"seconds": 0.0}
-            note_resumed(folder, before["seconds"])
+            note_resumed(folder, storage.read_seconds())
 
         def copy() -> None:
             storage.copy()
@@ -140,8 +139,10 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
 
 def _train(job: Job, folder: Path, copy: Callable[[], None] | None) -> SequenceModel:
     """Trains a new run, or resumes one that was interrupted."""
+    from remanent.training.run import resume_run, start_run  # with Lightning, which the grid itself does not need
+
     experiment, launch = Experiment.from_dict(job.config), Launch(accelerator="gpu" if job.gpus else "cpu")
-    for staged in folder.parent.glob(f".{folder.name}.*"):  # left by a process that was killed as it began
+    for staged in partial_folders(folder):  # left by a process that was killed as it began
         shutil.rmtree(staged)
     if not folder.exists():
         recipe = job.variant.recipe

@@ -3,19 +3,23 @@
 import hashlib
 import json
 import os
+import re
 import socket
 import uuid
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
-from remanent.records.record import RECORD_FILE, Record
-from remanent.training.checkpoints import INDEX
+from remanent.records.lines import parse_line
+from remanent.records.record import RECORD_FILE, Record, is_number
+from remanent.training.checkpoints import FILE, INDEX
 
 OWNER = "owner.json"
 """The file that names the process which owns the run; every other process leaves the run alone."""
 SECONDS = "seconds.json"
 """The file that says how long the run had trained when it was last copied."""
 CHECKPOINTS = "checkpoints"
+PARTIAL = re.compile(r"\..+\.[^/]+-[0-9]+-[0-9a-f]{32}")
+"""The name of a file that is being written: that of the whole file, and the mark of the process."""
 
 
 class Storage:
@@ -50,7 +54,7 @@ class Storage:
         """Makes this process the owner of the run; the owner before notices when it next copies."""
         self.files.makedirs(self.root, exist_ok=True)
         for path in self.files.find(self.root):
-            if Path(path).name.startswith("."):  # part of a file, left by a process that was killed
+            if PARTIAL.fullmatch(path.rpartition("/")[2]):  # left by a process that was killed
                 self.files.rm_file(path)
         self._put(OWNER, json.dumps({"owner": self.mark}).encode())
 
@@ -59,6 +63,9 @@ class Storage:
 
         Returns:
             Whether the storage holds the run.
+
+        Raises:
+            ValueError: the storage lists a file outside the run's folder.
         """
         if not self.files.exists(self._path("config.json")):
             return False
@@ -76,6 +83,7 @@ class Storage:
 
         Raises:
             OSError: another process has taken the run over, or the storage cannot be written.
+            ValueError: the storage lists a file outside the run's folder, or does not say who owns the run.
         """
         owner = self.read(OWNER)
         if owner is None or owner.get("owner") != self.mark:
@@ -89,17 +97,40 @@ class Storage:
             if self.sent.get(name) != digest:
                 self._put(name, files[name].read_bytes())
                 self.sent[name] = digest
+        if index not in files:  # the working copy was lost, and says nothing about what is needed
+            return
         for name in self._names():
-            if name.startswith(f"{CHECKPOINTS}/") and name not in files:
+            folder, _, last = name.rpartition("/")
+            if folder == CHECKPOINTS and FILE.fullmatch(last) and name not in files:
                 self.files.rm_file(self._path(name))
 
     def read(self, name: str) -> dict[str, Any] | None:
-        """Reads a JSON file of the storage; None where there is none."""
+        """Reads a JSON object of the storage; None where there is none.
+
+        Raises:
+            ValueError: the file there holds something else.
+        """
         self.files.invalidate_cache()  # which does not know what other processes have written
         try:
-            return json.loads(self.files.cat_file(self._path(name)))
+            content = self.files.cat_file(self._path(name))
         except FileNotFoundError:
             return None
+        value = parse_line(content)
+        if value is None:
+            found = content[:40].decode(errors="replace")
+            raise ValueError(f"{self._path(name)} must hold a JSON object, got {found!r}")
+        return value
+
+    def read_seconds(self) -> float:
+        """How long the run had trained when it was last copied; 0 where the storage does not say.
+
+        Raises:
+            ValueError: the file there holds no such number.
+        """
+        seconds = (self.read(SECONDS) or {"seconds": 0.0}).get("seconds")
+        if not is_number(seconds) or seconds < 0:
+            raise ValueError(f"{self._path(SECONDS)} must hold `seconds`, a number of at least 0, got {seconds!r}")
+        return float(seconds)
 
     def read_record(self) -> Record | None:
         """The record of the run; None where it has not ended.
@@ -115,9 +146,14 @@ class Storage:
         self._put(name, json.dumps(value).encode())
 
     def _names(self) -> list[str]:
-        paths = self.files.find(self.root)
+        """The run's files on the storage, relative to its folder; each stays inside it, wherever it is copied."""
         root = self.root.rstrip("/") + "/"
-        return [path.removeprefix(root) for path in paths if not Path(path).name.startswith(".")]
+        names = [path.removeprefix(root) for path in self.files.find(self.root)]
+        for name in names:
+            parts = name.replace("\\", "/").split("/")
+            if ".." in parts or "" in parts or PureWindowsPath(name).drive:
+                raise ValueError(f"{self.root} must list files inside it alone, got {name!r}")
+        return [name for name in names if not name.rpartition("/")[2].startswith(".")]
 
     def _path(self, name: str) -> str:
         return f"{self.root.rstrip('/')}/{name}"

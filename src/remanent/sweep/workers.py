@@ -8,12 +8,17 @@ import signal
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
+from remanent._launched import VARIABLES, without
 from remanent.sweep.jobs import Job, work
 
+IMPORTED_LATE = ("remanent.training.run", "numba", "torch.utils.tensorboard", "safetensors.torch")
+"""What a run imports only once it trains, which takes seconds: the server of which runs are forked has it ready."""
 CAPACITY_AGE = 5.0
 """Seconds after which the size of a cluster is looked up again."""
 
@@ -82,7 +87,7 @@ class Processes:
         forks = "forkserver" in multiprocessing.get_all_start_methods()
         self.context: Any = multiprocessing.get_context("forkserver" if forks else "spawn")
         if forks:
-            self.context.set_forkserver_preload([__name__, *preload])
+            self.context.set_forkserver_preload([__name__, *IMPORTED_LATE, *preload])
 
     def room(self) -> int:
         """How many more processes may be started."""
@@ -92,7 +97,8 @@ class Processes:
         """Starts a process for the job."""
         notes, sender = self.context.Pipe(duplex=False)
         process = self.context.Process(target=_work_alone, args=(job, sender), name=key)
-        process.start()
+        with _safe_path():
+            process.start()
         sender.close()
         self.running[key] = RunningProcess(process, notes)
 
@@ -224,11 +230,29 @@ def _work_alone(job: Job, notes: Connection) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the grid, which ends this process
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
-        status = work(job)
+        with without(VARIABLES):  # one process trains a run of a grid, whoever launched the grid
+            status = work(job)
     except Exception as error:
         notes.send_bytes(f"{type(error).__name__}: {error}".encode())
         status = 1
     sys.exit(status)
+
+
+@contextmanager
+def _safe_path() -> Iterator[None]:
+    """Starts Python without the working directory on its path, where a file may be named as a package that it imports.
+
+    A process that is started gets the path of this one before it unpickles its job, but imports packages earlier.
+    """
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 def _end_with_parent() -> None:

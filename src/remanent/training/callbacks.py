@@ -1,6 +1,6 @@
 """What happens between steps: epsilon is annealed, metrics and checkpoints are written, the progress bar moves."""
 
-import json
+import io
 import math
 import signal
 import threading
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins import TorchCheckpointIO
 from rich.console import RenderableType
 from rich.progress import (
@@ -21,12 +22,14 @@ from rich.progress import (
 from rich.table import Column
 from rich.text import Text
 
+from remanent._files import to_json
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
 from remanent.records.configuration import TrainingConfig
 from remanent.tasks.metrics import METRICS
-from remanent.training.checkpoints import Checkpoints
+from remanent.training.checkpoints import NOTE, Checkpoints, Note
+from remanent.training.interrupts import Interrupted
 
 
 class AnnealEpsilon(pl.Callback):
@@ -71,21 +74,30 @@ class MetricsFile(pl.Callback):
 
     def _append(self, line: dict[str, float]) -> None:
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(to_json(line) + "\n")
 
 
 class LateErrors(TorchCheckpointIO):
-    """Writes checkpoints, and keeps an error until all processes have reached the end of the write."""
+    """Writes checkpoints, and keeps an error until all processes have reached the end of the write.
+
+    Paths are paths: Lightning would take `::` in one for a chain of addresses, and write through a temporary folder.
+    """
 
     def __init__(self) -> None:
         self.error: Exception | None = None
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
         """Writes a checkpoint, or keeps the error."""
+        content = io.BytesIO()
         try:
-            super().save_checkpoint(checkpoint, path, storage_options)
+            torch.save(checkpoint, content)
+            Path(path).write_bytes(content.getbuffer())
         except (OSError, RuntimeError) as error:
             self.error = error
+
+    def load_checkpoint(self, path: Any, map_location: Any = "cpu", weights_only: bool | None = True) -> dict[str, Any]:
+        """Reads a checkpoint; nothing in it is executed."""
+        return torch.load(path, map_location=map_location, weights_only=weights_only)
 
     def raise_kept(self) -> None:
         """Raises the error that was kept, if there is one."""
@@ -94,7 +106,7 @@ class LateErrors(TorchCheckpointIO):
 
 
 class WriteCheckpoint(pl.Callback):
-    """Writes a checkpoint after every epoch, with the score of its validation, and when SIGTERM ends the run.
+    """Writes a checkpoint after every epoch, with the score of its validation, and when a signal ends the run.
 
     Args:
         checkpoints: the checkpoints of the run's folder.
@@ -116,17 +128,18 @@ class WriteCheckpoint(pl.Callback):
     ) -> None:
         self.checkpoints, self.config, self.ranks, self.io = checkpoints, config, ranks, io
         self.advice, self.after = advice, after
+        self.score: float | None = None
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Handles SIGTERM from here on instead of Lightning, which would end the run without a checkpoint."""
         if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGTERM, lambda *_: setattr(module, "signalled", True))
+            signal.signal(signal.SIGTERM, lambda number, _: setattr(module, "signalled", module.signalled or number))
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Ends the run after this step if the processes agreed to; an epoch's last step waits for its checkpoint."""
         if module.stopping and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer, module, None)
-            self._leave(trainer)
+            self._leave(trainer, module)
 
     def on_train_epoch_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Saves the weights, the optimiser and the counters."""
@@ -136,10 +149,15 @@ class WriteCheckpoint(pl.Callback):
         score = trainer.callback_metrics[name].item()
         self._write(trainer, module, score if math.isfinite(score) else None)
         if module.stopping and trainer.global_step < self.config.steps:
-            self._leave(trainer)
+            self._leave(trainer, module)
+
+    def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
+        """Notes in a checkpoint what the index says of it, from which a lost index is made again."""
+        checkpoint[NOTE] = Note(self.checkpoints.identity, self.score)._asdict()
 
     def _write(self, trainer: pl.Trainer, module: Any, score: float | None) -> None:
         """Collects what all processes hold and writes it on the first one."""
+        self.score = score
 
         def save(path: Path) -> None:
             trainer.save_checkpoint(path)
@@ -154,8 +172,11 @@ class WriteCheckpoint(pl.Callback):
 
         self.ranks.all_do(write if self.ranks.rank == 0 else lambda: trainer.save_checkpoint("on rank 0 alone"))
 
-    def _leave(self, trainer: pl.Trainer) -> None:
-        raise Terminated(f"by SIGTERM after step {trainer.global_step} of {self.config.steps}; {self.advice}")
+    def _leave(self, trainer: pl.Trainer, module: Any) -> None:
+        where = f"after step {trainer.global_step} of {self.config.steps}; {self.advice}"
+        if module.stopping == signal.SIGINT:
+            raise Interrupted(where)
+        raise Terminated(f"by SIGTERM {where}")
 
 
 class AdvanceHeartbeat(pl.Callback):

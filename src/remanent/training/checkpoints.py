@@ -2,12 +2,14 @@
 
 import hashlib
 import os
+import pickle
+import re
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+from zipfile import BadZipFile, ZipFile
 
 from remanent._files import from_dict, read_json, write_json
 
@@ -15,6 +17,24 @@ FORMAT = 1
 """The format of the index; a later version writes a higher number."""
 INDEX = "index.json"
 """The name of the index in the folder of checkpoints."""
+NOTE = "remanent"
+"""The key of a checkpoint under which its `Note` stands."""
+FILE = re.compile(r"step-(\d+)\.ckpt")
+"""The name of a checkpoint's file, with its step."""
+PARTIAL = re.compile(r"\.step-\d+\.ckpt\.\d+")
+"""The name of a file in which a checkpoint is written before it gets its own name."""
+
+
+class Note(NamedTuple):
+    """What a checkpoint says of itself, for when the index is lost.
+
+    Attributes:
+        run: the identity of the run's configuration.
+        score: the score of the validation split; None if it is unknown or was not finite.
+    """
+
+    run: str
+    score: float | None
 
 
 @dataclass(frozen=True)
@@ -33,12 +53,19 @@ class Checkpoint:
     sha256: str
     score: float | None = None
 
+    def __post_init__(self) -> None:
+        if self.file != f"step-{self.step}.ckpt":
+            raise ValueError(f"`file` must be step-{self.step}.ckpt for `step` {self.step}, got {self.file!r}")
+        if not (self.score is None or type(self.score) in (int, float)):
+            raise ValueError(f"`score` must be a number or null, got {self.score!r}")
+
 
 class Checkpoints:
     """The checkpoints in a folder.
 
     The index is written after a new checkpoint and before an older one is deleted, so that all that it lists exists,
-    whenever the process ends.
+    whenever the process ends. Where the index is lost or damaged, it is made again from the checkpoints, each of which
+    knows its step, its run and its score.
 
     Args:
         folder: the folder of the checkpoints, which must exist.
@@ -64,6 +91,7 @@ class Checkpoints:
             OSError: the checkpoint cannot be written; the ones before are as they were.
         """
         path = self.folder / f"step-{step}.ckpt"
+        listed = [each for each in self.read() if each.step < step]
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             save(temporary)
@@ -74,19 +102,18 @@ class Checkpoints:
         except (OSError, RuntimeError) as error:  # torch raises RuntimeError when the disk is full
             temporary.unlink(missing_ok=True)
             raise OSError(f"the checkpoint of step {step} must be written to {path}, got {error}") from None
-        listed = [each for each in self.read() if each.step < step]
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
         listed.append(Checkpoint(path.name, step, digest, score))
         scored = [each for each in listed if each.score is not None]
         best = max(scored, key=lambda c: (c.score if more_is_better else -c.score, c.step), default=None)  # type: ignore[operator]
         kept = [each for each in listed if each in listed[-keep:] or each is best]
-        write_json(
-            self.folder / INDEX,
-            {"format": FORMAT, "run": self.identity, "checkpoints": [asdict(each) for each in kept]},
-        )
+        self._write_index(kept)
         _sync(self.folder)
         names = {each.file for each in kept}
-        for other in self.folder.glob("*.ckpt*"):
-            if other.name not in names:
+        for other in self.folder.iterdir():  # a file of any other name is the user's own
+            if PARTIAL.fullmatch(other.name) or (FILE.fullmatch(other.name) and other.name not in names):
                 other.unlink()
 
     def newest(self) -> tuple[Path, int] | None:
@@ -114,41 +141,112 @@ class Checkpoints:
         return None
 
     def read(self) -> list[Checkpoint]:
-        """The entries of the index, from the first step to the last; empty if there is no index yet."""
+        """The entries of the index, from the first step to the last; empty if there is no checkpoint yet.
+
+        A lost or damaged index is made again from the checkpoints, with a warning; unless there is a single one, which
+        a run leaves that was killed before it wrote its first index.
+
+        Raises:
+            ValueError: the index or a checkpoint is of another run or a later version, or no checkpoint is whole.
+        """
         path = self.folder / INDEX
         if not path.exists():
-            return []
-        index = read_json(path)
-        if index.get("format") != FORMAT:
-            raise ValueError(f"{path} must have the format {FORMAT} of this version, got {index.get('format')!r}")
-        if index.get("run") != self.identity:
-            raise ValueError(
-                f"{path} must be of the run in config.json, {self.identity}, got {index.get('run')!r}, of another one"
+            found, problems = self._rebuild()
+            if len(found) > 1 or problems:
+                warnings.warn(_rebuilt(path, "must be a file, got none", found, problems), stacklevel=2)
+            return found
+        try:
+            index = read_json(path)
+            self._check_owner(path, index)
+            entries = index["checkpoints"]
+            if not entries:
+                raise ValueError(f"`checkpoints` must list one or more, got {entries!r}")
+            listed = [from_dict(Checkpoint, each, f"a checkpoint of {path}") for each in entries]
+        except _OtherRunError:
+            raise
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            found, problems = self._rebuild()
+            if not found:
+                raise ValueError(f"{path} must be an index of checkpoints, got a damaged one ({error})") from None
+            warnings.warn(_rebuilt(path, f"is damaged ({error})", found, problems), stacklevel=2)
+            return found
+        return sorted(listed, key=lambda each: each.step)
+
+    def _check_owner(self, path: Path, index: dict[str, Any]) -> None:
+        if type(index["format"]) is int and index["format"] != FORMAT:
+            raise _OtherRunError(f"{path} must have the format {FORMAT} of this version, got {index['format']!r}")
+        self._check_run(path, index["run"])
+
+    def _check_run(self, path: Path, run: str) -> None:
+        if run != self.identity:
+            raise _OtherRunError(
+                f"{path} must be of the run in config.json, {self.identity}, got {run!r}, of another one"
             )
-        return [from_dict(Checkpoint, each, str(path)) for each in index.get("checkpoints", [])]
+
+    def _write_index(self, listed: list[Checkpoint]) -> None:
+        index = {"format": FORMAT, "run": self.identity, "checkpoints": [asdict(each) for each in listed]}
+        write_json(self.folder / INDEX, index)
+
+    def _rebuild(self) -> tuple[list[Checkpoint], list[str]]:
+        """Makes the index again from the whole checkpoints in the folder, if there are any.
+
+        Returns:
+            Its entries, and what is wrong with the other checkpoints, in words.
+        """
+        found, problems = [], []
+        for path in self.folder.glob("step-*.ckpt"):
+            if not FILE.fullmatch(path.name):
+                continue
+            try:
+                step, note = _inspect(path)
+            except ValueError as error:
+                problems.append(f"{path} {error}")
+                continue
+            if note is not None:
+                self._check_run(path, note.run)
+            with path.open("rb") as file:
+                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            found.append(Checkpoint(path.name, step, digest, note.score if note else None))
+        if problems and not found:
+            raise ValueError(
+                f"{self.folder} must hold a whole checkpoint, got {' and '.join(problems)}; "
+                "start the run again in another folder"
+            )
+        found.sort(key=lambda each: each.step)
+        if found:
+            self._write_index(found)
+        return found, problems
 
 
-@contextmanager
-def owned(folder: Path) -> Iterator[None]:
-    """Locks the folder of a run against other trainings, until the context or the process ends.
+class _OtherRunError(ValueError):
+    """The checkpoints are not this run's."""
+
+
+def _rebuilt(path: Path, problem: str, found: list[Checkpoint], problems: list[str]) -> str:
+    """The warning that the index was made again."""
+    others = "".join(f"; {other}" for other in problems)
+    return f"{path} {problem}; it was made again from {', '.join(each.file for each in found)}{others}"
+
+
+def _inspect(path: Path) -> tuple[int, Note | None]:
+    """The step of a checkpoint by its own content, and what it says of itself; None if an earlier version wrote it.
 
     Raises:
-        RuntimeError: another process trains in the folder.
+        ValueError: the file is damaged, or its name says another step.
     """
-    from filelock import FileLock, Timeout
+    import torch
 
-    lock = FileLock(folder / ".lock")
     try:
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise RuntimeError(
-            f"the run's folder must not be in use, got {folder}, in which another process trains"
-        ) from None
-    try:
-        yield
-    finally:
-        Path(lock.lock_file).unlink(missing_ok=True)
-        lock.release()
+        with ZipFile(path) as parts:
+            damaged = parts.testzip()  # torch itself compares no checksums
+        content = None if damaged else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except (OSError, EOFError, BadZipFile, RuntimeError, ValueError, KeyError, pickle.UnpicklingError) as error:
+        raise ValueError(f"is damaged ({error})") from None
+    values: dict[str, Any] = content if isinstance(content, dict) else {}
+    step, note = values.get("global_step"), values.get(NOTE)
+    if type(step) is not int or path.name != f"step-{step}.ckpt":
+        raise ValueError("is damaged" if step is None else f"holds step {step!r}")
+    return step, None if note is None else Note(note["run"], note["score"])
 
 
 def _problem(path: Path, sha256: str) -> str | None:

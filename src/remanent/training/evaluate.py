@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
+from remanent.analysis._probe import evaluating
 from remanent.models import ModelState, SequenceModel
 from remanent.tasks import Task
 from remanent.tasks.metrics import METRICS
@@ -33,7 +34,7 @@ def evaluate(
     """Scores a model by its task's metric over a split, at any length.
 
     Args:
-        model: a trained model.
+        model: a trained model; it runs in evaluation mode, and afterwards is in the mode that it was in.
         task: the task that it was trained on.
         length: the length of the sequences, as the task counts it; the training length if None.
         split: "test" or "validation".
@@ -57,17 +58,17 @@ def evaluate(
         raise ValueError(f"`examples` must be at most the {size} of the {split} split, got {count}")
     metric = METRICS[task.metric]
     total = torch.zeros(2, dtype=torch.float64)  # of values by their weights, and of weights
-    model.eval()
-    for start in range(0, count, batch_size):
-        stop = min(start + batch_size, count)
-        tallies = []
-        state: ModelState | None = None
-        for x, target in task.stream(split, start, stop, task.length if length is None else length):
-            output, state = model(x if noise is None else noise(x), state)
-            if target is not None:
-                tallies.append(metric.tally(output, target))
-        values, weights = (part.double() for part in metric.finish(torch.stack(tallies).sum(0)))
-        total += torch.stack([(values * weights).sum(), weights.expand_as(values).sum()]).cpu()
+    with evaluating(model):
+        for start in range(0, count, batch_size):
+            stop = min(start + batch_size, count)
+            tallies = []
+            state: ModelState | None = None
+            for x, target in task.stream(split, start, stop, task.length if length is None else length):
+                output, state = model(x if noise is None else noise(x), state)
+                if target is not None:
+                    tallies.append(metric.tally(output, target))
+            values, weights = (part.double() for part in metric.finish(torch.stack(tallies).sum(0)))
+            total += torch.stack([(values * weights).sum(), weights.expand_as(values).sum()]).cpu()
     return float(total[0] / total[1])
 
 
@@ -97,7 +98,6 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
     check_at_least("limit", limit, 1)
     if task.metric != "sequence_accuracy" or not task.endless:
         raise ValueError(f"`task` must be one of words, judged by sequence_accuracy, got {task.name}")
-    model.eval()
     first = task.split_size("test")
     trials = itertools.count()
 
@@ -105,15 +105,16 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
         start = first + words * (next(trials) if trial is None else trial)
         return _all_right(model, task, length, start, start + words)
 
-    if passes(limit, LAST_TRIAL):
-        return limit
-    low, high = 0, 1
-    while high < limit and passes(high):
-        low, high = high, min(2 * high, limit)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if passes(middle) else (low, middle)
-    return low
+    with evaluating(model):
+        if passes(limit, LAST_TRIAL):
+            return limit
+        low, high = 0, 1
+        while high < limit and passes(high):
+            low, high = high, min(2 * high, limit)
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if passes(middle) else (low, middle)
+        return low
 
 
 def _all_right(model: SequenceModel, task: Task, length: int, start: int, stop: int, batch_size: int = 128) -> bool:

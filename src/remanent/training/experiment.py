@@ -8,12 +8,14 @@ import torch
 from torch import Tensor
 from torchmetrics import MeanMetric
 
+from remanent._restore import generators_kept
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch
+from remanent.training.interrupts import SIGNALS
 
 
 class ExperimentModule(pl.LightningModule):
@@ -27,7 +29,7 @@ class ExperimentModule(pl.LightningModule):
     def __init__(self, experiment: Experiment, ranks: Ranks | None = None) -> None:
         super().__init__()
         self.experiment, self.ranks = experiment, ranks or Ranks()
-        with torch.random.fork_rng(devices=[]):
+        with generators_kept():
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
             self.model = SequenceModel(experiment.model)
         self.score = MeanMetric()
@@ -35,10 +37,10 @@ class ExperimentModule(pl.LightningModule):
         """The loss of the last step's batch, over all processes."""
         self.memory: dict[str, float] = {}
         """The write rate and the dead channels at the last look of `ShowMemory`, by name."""
-        self.signalled = False
-        """Whether this process received SIGTERM."""
-        self.stopping = False
-        """Whether any process had received SIGTERM in the last step; all processes agree on it."""
+        self.signalled = 0
+        """The number of the signal, one of `SIGNALS`, that this process received and that ends the run; 0 for none."""
+        self.stopping = 0
+        """The number of the signal that any process had received in the last step; all processes agree on it."""
 
     def configure_model(self) -> None:
         """Distributes the weights over the processes, block by block, if the strategy is "fsdp"."""
@@ -139,6 +141,8 @@ class ExperimentModule(pl.LightningModule):
         asked = task.asked(target)
         loss = task.loss(output, target) if asked else 0 * output.sum()
         weight = asked if task.head == "every" else asked / ranks.time.size
-        total, weights, signals = ranks.sum(loss.item() * weight, weight, float(self.signalled))
-        self.batch_loss, self.stopping = total / weights if weights else math.nan, signals > 0
+        mine = [float(self.signalled == number) for number in SIGNALS]
+        total, weights, *received = ranks.sum(loss.item() * weight, weight, *mine)
+        self.batch_loss = total / weights if weights else math.nan
+        self.stopping = next((number for number, count in zip(SIGNALS, received, strict=True) if count), 0)
         return loss * (weight * ranks.size / max(weights, 1.0))

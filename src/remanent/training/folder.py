@@ -1,21 +1,26 @@
-"""What the folder of a run holds: the names of its files, how it begins, and how it is read."""
+"""What the folder of a run holds: the names of its files, how it begins, is locked, and is read."""
 
-import json
+import dataclasses
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from remanent._files import new_folder, read_json, write_json, write_whole
+from remanent._files import new_folder, read_json, remove_partial, write_json, write_whole
 from remanent._machine import versions
 from remanent._plugins import suggested
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE, WEIGHTS_FILE
+from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
+from remanent.records.identity import identity
+from remanent.records.lines import parse_line
+from remanent.training.checkpoints import INDEX
 
 EXPERIMENT_FILE = "config.json"
 """The whole configuration: task, model and training."""
 VERSIONS_FILE = "versions.json"
-"""What made the run: seed, recipe, packages, machine, and the processes that began it."""
+"""What made the run: its identity, seed, recipe, packages, machine, and the processes that began it."""
 METRICS_FILE = "metrics.jsonl"
 """A line for every step and every validation."""
 CHECKPOINTS_FOLDER = "checkpoints"
@@ -27,7 +32,7 @@ RESUMED_FILE = "resumed.json"
 
 
 def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str | None) -> None:
-    """Makes the folder of a new run.
+    """Makes the folder of a new run, with a configuration that finds its data from every working directory.
 
     Args:
         folder: the folder, which must not exist.
@@ -47,9 +52,42 @@ def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as staged:
         (staged / CHECKPOINTS_FOLDER).mkdir()
-        write_json(staged / EXPERIMENT_FILE, experiment.to_dict())
-        began = {"seed": experiment.training.seed} | ({} if recipe is None else {"recipe": recipe})
+        config = experiment.located().to_dict()
+        write_json(staged / EXPERIMENT_FILE, config)
+        began = {"run": identity(config), "seed": experiment.training.seed}
+        began |= {} if recipe is None else {"recipe": recipe}
         write_json(staged / VERSIONS_FILE, {**began, **versions(), **_processes(ranks)})
+
+
+@contextmanager
+def owned(folder: Path, seconds: float = 0.0) -> Iterator[None]:
+    """Locks the folder of a run against other processes that write in it, until the context or the process ends.
+
+    Whoever holds the lock removes the parts of files that a killed process left.
+
+    Args:
+        folder: the folder of the run.
+        seconds: how long another process is waited for.
+
+    Raises:
+        RuntimeError: another process trains in the folder.
+    """
+    from filelock import FileLock, Timeout
+
+    lock = FileLock(folder / ".lock")
+    try:
+        lock.acquire(timeout=seconds)
+    except Timeout:
+        raise RuntimeError(
+            f"the run's folder must not be in use, got {folder}, in which another process trains"
+        ) from None
+    try:
+        remove_partial(folder)
+        remove_partial(folder / CHECKPOINTS_FOLDER)
+        yield
+    finally:
+        Path(lock.lock_file).unlink(missing_ok=True)
+        lock.release()
 
 
 def is_finished(folder: Path) -> bool:
@@ -57,8 +95,12 @@ def is_finished(folder: Path) -> bool:
     return (folder / CONFIG_FILE).exists()
 
 
-def read_experiment(folder: Path) -> Experiment:
+def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
     """Reads the configuration of a run's folder.
+
+    Args:
+        folder: the folder of the run.
+        data_dir: the folder that holds the data now; None for the place that the configuration names.
 
     Raises:
         FileNotFoundError: the folder does not exist, or holds no configuration, as where a model alone was saved.
@@ -69,39 +111,82 @@ def read_experiment(folder: Path) -> Experiment:
     if is_finished(folder) and not (folder / EXPERIMENT_FILE).exists():
         rule = f"the folder must hold a run, with its {EXPERIMENT_FILE}, got {folder}"
         raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
-    return Experiment.from_dict(read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE))
+    return Experiment.from_dict(read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE), data_dir=data_dir)
 
 
-def load_run(folder: str | Path) -> tuple[Experiment, SequenceModel]:
+def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experiment, SequenceModel]:
     """Reads a finished run: its configuration and its model.
 
+    Args:
+        folder: the folder of the run.
+        data_dir: the folder that holds the data now; None for the place that the configuration names.
+
     Raises:
-        FileNotFoundError: the folder holds no finished run.
-        ValueError: a file is corrupt or has an unknown key.
+        FileNotFoundError: the folder holds no finished run, or a user's text is missing.
+        ValueError: a file is corrupt or has an unknown key, or the configuration, the model or a user's text is another
+            one than the run was trained with.
     """
     folder = Path(folder)
-    experiment = read_experiment(folder)
+    experiment = read_experiment(folder, data_dir)
     if not is_finished(folder):
         raise FileNotFoundError(
             f"the run must be finished, got {folder}, which is not; resume it with "
             f"{suggested('train', '--resume', str(folder))}"
         )
-    return experiment, SequenceModel.load(folder)
+    check_unchanged(folder, experiment)
+    model = SequenceModel.load(folder)
+    _check_model(folder, experiment, model)
+    return experiment, model
+
+
+def check_unchanged(folder: Path, experiment: Experiment) -> None:
+    """Raises unless the configuration of a run, and the text or data that it names, are those that it was begun with.
+
+    Raises:
+        ValueError: they have changed since.
+    """
+    noted = _noted_identity(folder)
+    found = identity(experiment.to_dict())
+    if noted is None or noted == found:
+        return
+    path = getattr(experiment.task, "path", None)
+    text = f" or {path or 'the data of its task'}" if experiment.task.fingerprint else ""
+    raise ValueError(
+        f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {noted}, got {found}: "
+        f"the file{text} has changed since"
+    )
+
+
+def last_step(folder: Path) -> int | None:
+    """The last step that the metrics of a run hold; None if they hold none."""
+    steps = [step for _, step in _metrics(folder)]
+    return max(steps, default=None)
+
+
+def check_nothing_lost(folder: Path, every: int) -> None:
+    """Raises if a run without a checkpoint had one: if its metrics go on after the first, or its folder is gone.
+
+    Args:
+        folder: the folder of the run.
+        every: the number of steps between its checkpoints.
+
+    Raises:
+        ValueError: a checkpoint was lost, without which the run would begin again from its first step.
+    """
+    step, place = last_step(folder), folder / CHECKPOINTS_FOLDER
+    if step is not None and (step >= every or not place.is_dir()):
+        raise ValueError(
+            f"{place} must hold a checkpoint, since {METRICS_FILE} goes up to step {step}, got none; "
+            "start the run again in another folder"
+        )
+    place.mkdir(exist_ok=True)
 
 
 def cut_metrics(folder: Path, step: int) -> None:
-    """Drops the lines of steps that will be done again from the metrics, and a line that was cut short."""
+    """Drops the lines of steps that will be done again from the metrics, and what is no line of metrics."""
     path = folder / METRICS_FILE
-    if not path.exists():
-        return
-    kept = []
-    for line in path.read_text().splitlines():
-        try:
-            if json.loads(line)["step"] < step:
-                kept.append(line + "\n")
-        except (json.JSONDecodeError, KeyError):
-            continue
-    write_whole(path, "".join(kept).encode())
+    if path.exists():
+        write_whole(path, b"".join(line + b"\n" for line, done in _metrics(folder) if done < step))
 
 
 def write_model(folder: Path, experiment: Experiment, weights: dict[str, Any], epsilon: float | None) -> None:
@@ -112,7 +197,12 @@ def write_model(folder: Path, experiment: Experiment, weights: dict[str, Any], e
         experiment: the configuration of the run.
         weights: all weights of the LightningModule by name, since no process may hold the whole model.
         epsilon: the epsilon of the model's latches after training; None if it has none.
+
+    Raises:
+        FileExistsError: the folder holds a finished run, of which nothing is ever deleted.
     """
+    if is_finished(folder):
+        raise FileExistsError(f"the run must not be finished yet, got {folder}, which holds its {CONFIG_FILE}")
     (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # an interrupted run may have left one of the model's two files
     model = SequenceModel(experiment.model)
     model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
@@ -128,3 +218,29 @@ def _processes(ranks: Ranks) -> dict[str, Any]:
     launch = ranks.launch
     how = {"strategy": launch.strategy, "time_shards": launch.time_shards, "accelerator": launch.accelerator}
     return {"processes": ranks.size, **how}
+
+
+def _metrics(folder: Path) -> list[tuple[bytes, int]]:
+    """The whole lines of a run's metrics, each with its step."""
+    path = folder / METRICS_FILE
+    lines = path.read_bytes().splitlines() if path.exists() else []
+    found = [(line, (parse_line(line) or {}).get("step")) for line in lines]
+    return [(line, step) for line, step in found if type(step) is int]
+
+
+def _noted_identity(folder: Path) -> str | None:
+    """The identity of the run that was begun in a folder; None if an earlier version began it, without checkpoints."""
+    noted = read_json(folder / VERSIONS_FILE).get("run") if (folder / VERSIONS_FILE).is_file() else None
+    index = folder / CHECKPOINTS_FOLDER / INDEX
+    if noted is None and index.is_file():
+        noted = read_json(index).get("run")
+    return noted if isinstance(noted, str) else None
+
+
+def _check_model(folder: Path, experiment: Experiment, model: SequenceModel) -> None:
+    """Raises unless the model of a finished run is the configured one; only its epsilon changes in training."""
+    asked = dataclasses.asdict(experiment.model)
+    for name, value in dataclasses.asdict(model.config).items():
+        if name != "epsilon" and value != asked[name]:
+            rule = f"{folder / CONFIG_FILE} must have the `{name}` of {EXPERIMENT_FILE}, {asked[name]!r}"
+            raise ValueError(f"{rule}, got {value!r}")

@@ -6,17 +6,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
-
 from remanent._files import read_json, write_whole
 from remanent._machine import commit, versions
+from remanent._restore import threads_set
 from remanent.models import SequenceModel
-from remanent.models.sequence import CONFIG_FILE
+from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.folder import VERSIONS_FILE, load_run
+from remanent.training.folder import VERSIONS_FILE, load_run, owned
 from remanent.training.seconds import training_seconds
 from remanent.training.variants import Variant, variant_of
 
@@ -30,6 +29,8 @@ ATTENTION_LENGTH, ATTENTION_LIMIT = 10_000, 4096
 """The longest test and the longest word for attention, whose cost grows with the square of the length."""
 SHARE = 0.2
 """The steps that `quick_tests` may read in all, as a share of those that training read."""
+WRITE_SECONDS = 60.0
+"""How long another process that writes the same record is waited for."""
 
 
 class LengthTest(NamedTuple):
@@ -75,7 +76,7 @@ def quick_tests(experiment: Experiment) -> list[LengthTest]:
     return tests
 
 
-def record_run(folder: str | Path) -> Record:
+def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     """Tests a finished run and writes `record.json` into its folder, which `remanent table` reads.
 
     The run is tested at its training length and at those longer ones that cost little compared with the training. A
@@ -83,6 +84,7 @@ def record_run(folder: str | Path) -> Record:
 
     Args:
         folder: the folder of the run.
+        data_dir: the folder that holds the data now; None for the place that the configuration names.
 
     Returns:
         The record.
@@ -95,11 +97,12 @@ def record_run(folder: str | Path) -> Record:
     path = folder / RECORD_FILE
     if path.exists():
         return read_records(path).records[0]
-    experiment, model = load_run(folder)
+    experiment, model = load_run(folder, data_dir=data_dir)
     variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
-    write_whole(path, encode_record(record))
+    with owned(folder, seconds=WRITE_SECONDS):
+        write_whole(path, encode_record(record))
     return record
 
 
@@ -158,16 +161,12 @@ def scored(
     """
     began = time.monotonic()
     task = experiment.task
-    threads = torch.get_num_threads()
-    torch.set_num_threads(experiment.training.threads)
-    try:
+    with threads_set(experiment.training.threads):
         scores = [evaluate(model, task, length=length, examples=examples) for length, examples in tests]
         failing = None
         if failing_limit is not None and task.metric == "sequence_accuracy" and task.endless:
             limit = min(failing_limit, ATTENTION_LIMIT) if _attends(experiment) else failing_limit
             failing = failing_length(model, task, limit=limit)
-    finally:
-        torch.set_num_threads(threads)
     return dataclasses.replace(
         record,
         tests=tuple(LengthScore(*test, _finite(score)) for test, score in zip(tests, scores, strict=True)),

@@ -1,17 +1,16 @@
 """A run: one folder from configuration to weights, which can be interrupted and resumes to the same bits."""
 
-import logging
+import remanent._lightning  # isort: skip # noqa: F401 - before all that imports Lightning
+
+import os
 import signal
-import warnings
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytorch_lightning as pl
-import torch
-from lightning_fabric.plugins.environments.torchelastic import TorchElasticEnvironment
-from pytorch_lightning.loggers import TensorBoardLogger
 
+from remanent._restore import generators_kept
 from remanent._terminal import Terminated
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
@@ -26,7 +25,7 @@ from remanent.training.callbacks import (
     ProgressBar,
     WriteCheckpoint,
 )
-from remanent.training.checkpoints import Checkpoints, owned
+from remanent.training.checkpoints import Checkpoints
 from remanent.training.data import TaskData
 from remanent.training.experiment import ExperimentModule
 from remanent.training.folder import (
@@ -34,14 +33,20 @@ from remanent.training.folder import (
     METRICS_FILE,
     TENSORBOARD_FOLDER,
     begin_folder,
+    check_nothing_lost,
+    check_unchanged,
     cut_metrics,
     is_finished,
+    load_run,
+    owned,
     read_experiment,
     write_model,
 )
+from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.seconds import note_resumed
-from remanent.training.sharing import check_fit, check_same, losses_named, place
-from remanent.training.tensorboard import ShowMemory
+from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
+from remanent.training.surroundings import surroundings
+from remanent.training.tensorboard import Board, ShowMemory
 
 
 def start_run(
@@ -77,17 +82,20 @@ def start_run(
         FileExistsError: the folder exists.
         OSError: the folder cannot be made.
         FloatingPointError: the loss was not finite; the message names the step and the batch's seed.
-        KeyboardInterrupt: the run was interrupted; it can be resumed.
+        KeyboardInterrupt: Ctrl-C ended the run after its step, with a checkpoint, from which it can be resumed; a
+            second Ctrl-C ends it at once, and it resumes from the checkpoint before.
         Terminated: SIGTERM ended the run after a checkpoint, from which it can be resumed.
         RuntimeError: another process was lost, or trains in this folder.
     """
     folder = Path(folder)
-    with joined(launch or Launch()) as ranks, ExitStack() as held:
+    with joined(launch or Launch()) as ranks, generators_kept(), ExitStack() as held:
         ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: missing files are found here
         check_same(experiment.to_dict(), ranks)
         ranks.first_does(lambda: begin_folder(folder, experiment, ranks, recipe))
         ranks.all_do(lambda: read_experiment(folder))  # raises on a process that does not see the folder
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
+        if ranks.first_does(lambda: is_finished(folder)):  # another process has resumed it since the folder was made
+            return SequenceModel.load(folder).eval()
         return _fit(experiment, folder, progress, ranks, after_checkpoint)
 
 
@@ -97,6 +105,7 @@ def resume_run(
     progress: bool = True,
     launch: Launch | None = None,
     after_checkpoint: Callable[[], None] | None = None,
+    data_dir: str | None = None,
 ) -> SequenceModel:
     """Resumes an interrupted run from its last checkpoint; it ends in the same weights, bit for bit.
 
@@ -107,26 +116,31 @@ def resume_run(
         progress: whether a progress bar is drawn.
         launch: the processes and devices that share the work; None for one process on the CPU.
         after_checkpoint: called on the first process after each checkpoint is written.
+        data_dir: the folder that holds the data now; None for the place that the configuration names.
 
     Returns:
         The trained model, on every process; a run that is finished already is loaded.
 
     Raises:
         FileNotFoundError: the folder holds no run, or a process does not see it.
-        ValueError: the configuration or the checkpoints are corrupt, or the processes do not fit the run.
+        ValueError: the configuration or the checkpoints are corrupt or lost, the configuration or a user's text has
+            changed, or the processes do not fit the run.
         FloatingPointError: the loss was not finite; the message names the step and the batch's seed.
-        KeyboardInterrupt: the run was interrupted; it can be resumed.
+        KeyboardInterrupt: Ctrl-C ended the run after its step, with a checkpoint, from which it can be resumed; a
+            second Ctrl-C ends it at once, and it resumes from the checkpoint before.
         Terminated: SIGTERM ended the run after a checkpoint, from which it can be resumed.
         RuntimeError: another process was lost, or trains in this folder.
     """
     folder = Path(folder)
-    with joined(launch or Launch()) as ranks, ExitStack() as held:
-        experiment = ranks.all_do(lambda: read_experiment(folder))
+    with joined(launch or Launch()) as ranks, generators_kept(), ExitStack() as held:
+        experiment = ranks.all_do(lambda: read_experiment(folder, data_dir))
         ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does(lambda: is_finished(folder)):
-            return SequenceModel.load(folder)
+            return load_run(folder, data_dir=data_dir)[1].eval()
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
-        return _fit(experiment, folder, progress, ranks, after_checkpoint, resumed=True)
+        if ranks.first_does(lambda: is_finished(folder)):  # its owner has finished it since the first look
+            return load_run(folder, data_dir=data_dir)[1].eval()
+        return _fit(experiment, folder, progress, ranks, after_checkpoint, resumed=True, data_dir=data_dir)
 
 
 def _fit(
@@ -137,27 +151,29 @@ def _fit(
     after_checkpoint: Callable[[], None] | None,
     *,
     resumed: bool = False,
+    data_dir: str | None = None,
 ) -> SequenceModel:
     """Trains from the last checkpoint, or from the first step if there is none, and writes the model."""
-    config, advice = experiment.training, ranks.launch.advice(folder, ranks.local_size)
+    config, advice = experiment.training, ranks.launch.advice(folder, ranks.local_size, data_dir)
     checkpoints = Checkpoints(folder / CHECKPOINTS_FOLDER, identity(experiment.to_dict()))
-    checkpoint, step = ranks.first_does(checkpoints.newest) or (None, 0)
+    checkpoint, step = ranks.first_does(lambda: _newest(checkpoints, folder, experiment)) or (None, 0)
     if resumed:  # only once a checkpoint was found whole: a run that is rejected stays as it is
         ranks.first_does(lambda: note_resumed(folder))
     ranks.first_does(lambda: cut_metrics(folder, step))
     heartbeat, io = Heartbeat(ranks, advice), LateErrors()
     writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
     module, data = ExperimentModule(experiment, ranks), TaskData(experiment.task, config, ranks)
-    with _quiet(config.threads):
-        trainer = pl.Trainer(
+    with surroundings(config.threads), rank_known(ranks):
+        trainer = RunTrainer(
             **place(ranks),
-            plugins=[io] if ranks.size == 1 else [io, TorchElasticEnvironment()],
+            plugins=[io, KnownRanks(ranks)],
+            default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             max_steps=config.steps,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
             log_every_n_steps=1,
-            logger=TensorBoardLogger(folder, name=TENSORBOARD_FOLDER, version="", purge_step=step),
+            logger=Board(folder / TENSORBOARD_FOLDER, step),
             callbacks=_callbacks(experiment, folder, progress, ranks, heartbeat, writer),
             use_distributed_sampler=False,
             enable_checkpointing=False,
@@ -166,18 +182,30 @@ def _fit(
             deterministic=True,
         )
         try:
-            with heartbeat.beating(), losses_named(heartbeat, advice):
+            with heartbeat.beating(), losses_named(heartbeat, advice), heeding_interrupts(module, ranks, said=progress):
                 trainer.fit(module, data, ckpt_path=checkpoint, weights_only=True)
                 weights = trainer.strategy.lightning_module_state_dict()
+        except Interrupted as ended:
+            raise KeyboardInterrupt(str(ended) or f"- {advice}") from None
         except Terminated:
             raise
-        except SystemExit:  # Lightning exits after Ctrl-C, and ignores the next one
-            signal.signal(signal.SIGINT, signal.default_int_handler)
+        except SystemExit:  # Lightning exits after a KeyboardInterrupt of the user's own
             raise KeyboardInterrupt(f"- {advice}") from None
     if trainer.global_step < config.steps:
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {config.steps}; {advice}")
     ranks.first_does(lambda: write_model(folder, experiment, weights, module.model.epsilon))
+    if signal.SIGINT in ranks.gather(module.signalled):
+        raise KeyboardInterrupt(f"after the last step; {folder} is finished")
     return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
+
+
+def _newest(checkpoints: Checkpoints, folder: Path, experiment: Experiment) -> tuple[Path, int] | None:
+    """The last whole checkpoint and its step; None if the run has none yet, which is made sure of."""
+    found = checkpoints.newest()
+    check_unchanged(folder, experiment)
+    if found is None:
+        check_nothing_lost(folder, experiment.training.checkpoint_every)
+    return found
 
 
 def _callbacks(
@@ -201,24 +229,3 @@ def _callbacks(
     if first and progress:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     return callbacks
-
-
-@contextmanager
-def _quiet(threads: int) -> Iterator[None]:
-    """Sets the configured threads and silences the advice of Lightning within the context."""
-    before = torch.get_num_threads()
-    deterministic = torch.are_deterministic_algorithms_enabled()
-    logger = logging.getLogger("pytorch_lightning")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    torch.set_num_threads(threads)
-    try:
-        with warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
-            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
-            warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*find_unused_parameters=True was specified.*")
-            warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
-            yield
-    finally:
-        torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(deterministic)
-        logger.setLevel(level)

@@ -1,12 +1,17 @@
 """How processes share a run: what they must agree on, on what Lightning trains, and which process was lost."""
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import pytorch_lightning as pl
 import torch
+from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
+from remanent._launched import Launched, launched
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
 from remanent.records.configuration import Experiment
@@ -58,6 +63,77 @@ def place(ranks: Ranks) -> dict[str, Any]:
     else:  # with `find_unused_parameters`, gradients are summed in one order from the first step on
         strategy = DDPStrategy(find_unused_parameters=True)
     return {**placed, "num_nodes": ranks.size // ranks.local_size, "strategy": strategy}
+
+
+class KnownRanks(ClusterEnvironment):
+    """Tells Lightning the place of this process as the run knows it, so that it does not look for a scheduler's.
+
+    Args:
+        ranks: the processes of the run.
+    """
+
+    def __init__(self, ranks: Ranks) -> None:
+        self.ranks, self.given = ranks, launched() or Launched()
+
+    @property
+    def creates_processes_externally(self) -> bool:
+        """True: Lightning starts no process."""
+        return True
+
+    @property
+    def main_address(self) -> str:
+        """Where the processes meet, which they have done before Lightning asks."""
+        return os.environ["MASTER_ADDR"]
+
+    @property
+    def main_port(self) -> int:
+        """The port at which the processes meet."""
+        return int(os.environ["MASTER_PORT"])
+
+    @staticmethod
+    def detect() -> bool:
+        """False, since a run is always given its place."""
+        return False
+
+    def world_size(self) -> int:
+        """The number of processes."""
+        return self.ranks.size
+
+    def set_world_size(self, size: int) -> None:
+        """Does nothing: the launcher has set it."""
+
+    def global_rank(self) -> int:
+        """The number of this process."""
+        return self.ranks.rank
+
+    def set_global_rank(self, rank: int) -> None:
+        """Does nothing: the launcher has set it."""
+
+    def local_rank(self) -> int:
+        """The number of this process on its machine."""
+        return self.given.local_rank
+
+    def node_rank(self) -> int:
+        """The number of this machine."""
+        return self.ranks.rank // self.ranks.local_size
+
+
+class RunTrainer(pl.Trainer):
+    """Lightning's trainer under a name of its own, since it reads defaults from variables such as PL_TRAINER_MAX_TIME.
+
+    The variables are named by the class, so that those which are meant for a program of the user's have no effect.
+    """
+
+
+@contextmanager
+def rank_known(ranks: Ranks) -> Iterator[None]:
+    """Tells Lightning's loggers the rank of this process within the context, whatever they guessed before."""
+    before = rank_zero_only.rank
+    rank_zero_only.rank = ranks.rank
+    try:
+        yield
+    finally:
+        rank_zero_only.rank = before
 
 
 @contextmanager

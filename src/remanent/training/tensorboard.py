@@ -1,9 +1,11 @@
-"""What TensorBoard shows of a model's memory during training."""
+"""What TensorBoard shows of a training, and of a model's memory in it."""
 
+from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
@@ -11,6 +13,33 @@ from remanent.records.configuration import Experiment
 
 EVERY = 200
 """The number of steps between two looks; a shorter training has none."""
+FLUSH_SECONDS = 2
+"""The seconds after which events are written at the latest, even where the writing thread was not notified."""
+
+
+class Board(TensorBoardLogger):
+    """Writes events into a folder, whatever its name is.
+
+    Lightning would take `::` and `file:` in a name for addresses, and `$` or `~` for a variable or a home folder.
+
+    Args:
+        folder: the folder of the events.
+        step: the number of steps that are done; TensorBoard leaves out what was written of later ones.
+    """
+
+    def __init__(self, folder: Path, step: int) -> None:
+        super().__init__("", name="", version="", purge_step=step, flush_secs=FLUSH_SECONDS)
+        self.folder = folder
+
+    @property
+    def log_dir(self) -> str:
+        """The folder of the events."""
+        return str(self.folder)
+
+    def save(self) -> None:
+        """Writes out what was logged."""
+        if self._experiment is not None:
+            self._experiment.flush()
 
 
 class ShowMemory(pl.Callback):

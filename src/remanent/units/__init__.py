@@ -2,8 +2,8 @@
 
 from remanent.units import registry
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import LatchRecurrence
 from remanent.units.cell import RecurrentCell, make_cell
+from remanent.units.latching.set_or_hold import LatchRecurrence
 from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 from remanent.units.registry import UNITS

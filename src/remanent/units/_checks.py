@@ -6,8 +6,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from remanent.ops.checks import check_reset
-from remanent.ops.operators import in_transforms
+from remanent.ops.checks import check_reset, check_tensor
+from remanent.ops.operators import is_traced
 
 
 class ShapeError(ValueError, RuntimeError):
@@ -44,9 +44,8 @@ def check_dropout(value: float) -> None:
 
 
 def check_rank(unit: str, name: str, value: Tensor, ranks: tuple[int, int]) -> bool:
-    """Raises unless a tensor has one of two ranks, and returns whether it has the larger."""
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
+    """Raises unless a dense tensor has one of two ranks, and returns whether it has the larger."""
+    check_tensor(name, value)
     if value.dim() not in ranks:
         low, high = ranks
         raise ShapeError(
@@ -56,14 +55,23 @@ def check_rank(unit: str, name: str, value: Tensor, ranks: tuple[int, int]) -> b
     return value.dim() == ranks[1]
 
 
-def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight: Tensor) -> None:
-    """Raises unless an input of the right rank fits the weights: its last axis, dtype and device."""
+def check_input(name: str, value: Tensor, axes: tuple[str, ...], M: int, weight: Tensor, *, cell: bool = False) -> None:
+    """Raises unless an input of the right rank fits the weights: its last axis, dtype and device.
+
+    Args:
+        name: the argument's name.
+        value: the input.
+        axes: the names of its axes.
+        M: the size of the last one.
+        weight: any of the weights.
+        cell: whether torch's words are those of its cells.
+    """
     if value.shape[-1] != M:
-        expected = ", ".join((*axes[:-1], f"M={M}"))
-        raise ShapeError(
-            f"`{name}` must have shape ({expected}), got {tuple(value.shape)}: input.size(-1) must be equal to "
-            f"input_size. Expected {M}, got {value.shape[-1]}"
-        )
+        expected = ", ".join((*axes[:-1], f"M={M}")) if len(axes) > 1 else f"M={M},"
+        words = f"input.size(-1) must be equal to input_size. Expected {M}, got {value.shape[-1]}"
+        if cell:
+            words = f"input has inconsistent input_size: got {value.shape[-1]} expected {M}"
+        raise ShapeError(f"`{name}` must have shape ({expected}), got {tuple(value.shape)}: {words}")
     if value.dtype != weight.dtype and not (value.is_floating_point() and _autocast(value)):
         raise DtypeError(
             f"`{name}` must have the dtype of the weights, {weight.dtype}, got {value.dtype}: "
@@ -89,6 +97,7 @@ def check_state(
     dtype: torch.dtype,
     like: Tensor,
     input_kind: str | None,
+    cell: str | None = None,
 ) -> Tensor:
     """Returns a state in its dtype, unless it has not its shape, dtype, and the device of the input.
 
@@ -101,16 +110,15 @@ def check_state(
         axes: how the shape is written.
         dtype: its dtype.
         like: the input.
-        input_kind: what torch calls the input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
+        input_kind: what torch calls a unit's input, "batched 3-D" or "unbatched 2-D"; None where it has no words.
+        cell: the name of the cell that the state is for; None for a unit.
     """
-    if not isinstance(value, Tensor):
-        raise TypeError(f"`{name}` must be a torch.Tensor, got {type(value).__name__}")
-    rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
-    if value.dim() != len(shape):
-        ranks = f"{name} should also be {len(shape)}-D but got {value.dim()}-D tensor"
-        raise ShapeError(f"{rule}: For {input_kind} input, {ranks}" if input_kind else rule)
-    if any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
-        raise ShapeError(f"{rule}: Expected hidden size {shape}, got {list(value.shape)}")
+    check_tensor(name, value)
+    assert isinstance(value, Tensor)
+    if value.dim() != len(shape) or any(size != wanted for size, wanted in zip(value.shape, shape, strict=True)):
+        words = _cell_words(name, value, shape, cell) if cell else _unit_words(name, value, shape, input_kind)
+        rule = f"`{name}` must have shape {axes}, got {tuple(value.shape)}"
+        raise ShapeError(f"{rule}: {words}" if words else rule)
     if value.dtype != dtype and not (dtype.is_complex and value.is_floating_point()):
         raise DtypeError(f"`{name}` must have dtype {dtype}, got {value.dtype}")
     if value.device != like.device:
@@ -128,11 +136,12 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
         lengths = torch.tensor(lengths, dtype=torch.int64)
     if not isinstance(lengths, Tensor):
         raise TypeError(f"`lengths` must be a torch.Tensor or a list of ints, got {lengths!r:.50}")
+    check_tensor("lengths", lengths)
     if lengths.dtype not in (torch.int64, torch.int32):
         raise TypeError(f"`lengths` must have dtype int64 or int32, got {lengths.dtype}")
     if lengths.dim() != 1 or lengths.shape[0] != B:
         raise ValueError(f"`lengths` must have shape (B={B},), got {tuple(lengths.shape)}")
-    if not (torch.compiler.is_compiling() or in_transforms() or B == 0 or lengths.is_meta):
+    if not (is_traced() or B == 0 or lengths.is_meta):
         low, high = int(lengths.min()), int(lengths.max())
         if low < 0 or high > T:
             raise ValueError(f"`lengths` must be in [0, T={T}], got {low if low < 0 else high}")
@@ -141,7 +150,8 @@ def checked_lengths(lengths: Tensor | Sequence[int], x: Tensor) -> Tensor:
 
 def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
     """Resets (B, T), after a check against the sequence."""
-    if not batched and isinstance(reset, Tensor):
+    if not batched:
+        check_tensor("reset", reset)
         if reset.dim() != 1:
             raise ValueError(f"`reset` must have shape (T={x.shape[1]},), got {tuple(reset.shape)}")
         reset = reset[None]
@@ -151,9 +161,31 @@ def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
 
 def check_step_reset(reset: Tensor, x: Tensor) -> None:
     """Raises unless the resets of one step are bool (B,)."""
-    if isinstance(reset, Tensor) and (reset.dim() != 1 or reset.shape[0] != x.shape[0]):
+    check_tensor("reset", reset)
+    if reset.dim() != 1 or reset.shape[0] != x.shape[0]:
         raise ValueError(f"`reset` must have shape (B={x.shape[0]},), got {tuple(reset.shape)}")
-    check_reset(reset[:, None] if isinstance(reset, Tensor) else reset, None, x[:, None])
+    check_reset(reset[:, None], None, x[:, None])
+
+
+def _unit_words(name: str, value: Tensor, shape: tuple[int, ...], input_kind: str | None) -> str:
+    """How torch's units say that a state has not its shape; empty where they have no words."""
+    if value.dim() == len(shape):
+        return f"Expected hidden size {shape}, got {list(value.shape)}"
+    ranks = f"{name} should also be {len(shape)}-D but got {value.dim()}-D tensor"
+    return f"For {input_kind} input, {ranks}" if input_kind else ""
+
+
+def _cell_words(name: str, value: Tensor, shape: tuple[int, ...], cell: str) -> str:
+    """How torch's cells say that a state has not its shape; empty where their words would mislead."""
+    if value.dim() not in (1, 2):
+        part = "hidden" if name == "hx" else name
+        return f"{cell}: Expected {part} to be 1D or 2D, got {value.dim()}D instead"
+    if value.dim() != len(shape):
+        return ""
+    hidden = "hidden1" if name == "hx[1]" else "hidden0"
+    if value.shape[-1] != shape[-1]:
+        return f"{hidden} has inconsistent hidden_size: got {value.shape[-1]}, expected {shape[-1]}"
+    return f"Input batch size {shape[0]} doesn't match {hidden} batch size {value.shape[0]}"
 
 
 def _autocast(value: Tensor) -> bool:

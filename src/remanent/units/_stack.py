@@ -1,11 +1,12 @@
 """The layers of a unit: parameters, hooks and states, and how they run on tensors that are checked, batch first."""
 
+import copy
 import warnings
 from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from remanent.units._checks import (
+    ShapeError,
     check_dropout,
     check_flag,
     check_input,
@@ -22,12 +24,31 @@ from remanent.units._checks import (
     checked_lengths,
     checked_reset,
 )
+from remanent.units._layout import backwards, real_steps, reset_backwards, reset_state_backwards
 from remanent.units.recurrence import Params, Recurrence
 
 State = Tensor | tuple[Tensor, ...]
 """One tensor, or two where a unit has two states, as an LSTM has."""
 LayerHook = Callable[[str, Params, Tensor], None]
 """What is called before a layer runs, with the layer's name, its parameters and its inputs."""
+
+
+class Sequences(NamedTuple):
+    """What a unit is given, checked, batch first.
+
+    Attributes:
+        x: inputs, (B, T, M).
+        h: the state before the first step, (L R, B, W); the unit's own initial state if None.
+        reset: bool (B, T); no reset if None.
+        reset_state: the state after a reset, (L R, B, T, W); the unit's own initial state if None.
+        lengths: the numbers of real steps, (B,); T for all if None.
+    """
+
+    x: Tensor
+    h: Tensor | None = None
+    reset: Tensor | None = None
+    reset_state: Tensor | None = None
+    lengths: Tensor | None = None
 
 
 class StackedLayers(nn.Module):
@@ -83,9 +104,14 @@ class StackedLayers(nn.Module):
         """Draws all parameters."""
 
     def _read_inputs(
-        self, input: Tensor, hx: State | None, reset: Tensor | None, lengths: Tensor | Sequence[int] | None
-    ) -> tuple[bool, Tensor, Tensor | None, Tensor | None, Tensor | None]:
-        """Whether there is a batch; and what is given, checked, batch first."""
+        self,
+        input: Tensor,
+        hx: State | None,
+        reset: Tensor | None,
+        reset_state: State | None,
+        lengths: Tensor | Sequence[int] | None,
+    ) -> tuple[bool, Sequences]:
+        """Whether there is a batch; and what is given."""
         batched = check_rank(type(self).__name__, "input", input, (2, 3))
         axes = ("T", "M") if not batched else ("B", "T", "M") if self.batch_first else ("T", "B", "M")
         check_input("input", input, axes, self.input_size, self._weight())
@@ -93,40 +119,68 @@ class StackedLayers(nn.Module):
             raise ValueError(f"`lengths` must come with a batch of sequences, got one of shape {tuple(input.shape)}")
         x = input if batched and self.batch_first else input.transpose(0, 1) if batched else input[None]
         h = self._read_state("hx", hx, x.shape[0], batched, x)
+        steps = {"B": x.shape[0], "T": x.shape[1]} if batched else {"T": x.shape[1]}
+        start = self._read_reset_state(reset_state, reset, steps, x)
         if reset is not None:
             reset = checked_reset(reset, x, batched)
-        return batched, x, h, reset, None if lengths is None else checked_lengths(lengths, x)
+        start = start if start is None or batched else start[:, None]
+        return batched, Sequences(x, h, reset, start, None if lengths is None else checked_lengths(lengths, x))
 
     def _write_outputs(self, y: Tensor, h_n: Tensor, batched: bool) -> tuple[Tensor, State]:
         y = y if batched and self.batch_first else y.transpose(0, 1).contiguous() if batched else y[0]
         return y, self._write_state(h_n, batched)
 
-    def _run(
-        self, x: Tensor, h: Tensor | None, reset: Tensor | None, lengths: Tensor | None, group: Any = None
-    ) -> tuple[Tensor, Tensor]:
+    def _run(self, given: Sequences, group: Any = None) -> tuple[Tensor, Tensor]:
         """Batch-first outputs (B, T, R D) and the states (L R, B, W) at the last real steps; of a shard, at its end."""
+        x, h, reset, reset_state, lengths = given
         real = None if lengths is None else real_steps(lengths, x.shape[1])[..., None]
-        if real is not None:
-            x = torch.where(real, x, 0)
         reset_back = reset_backwards(reset, lengths) if reset is not None and self.bidirectional else None
-        suffixes = self._suffixes()
-        outputs, last = [], []
-        run: Callable[..., tuple[Tensor, Tensor]] = self.recurrence.run
-        if group is not None:
-            run = partial(run, group=group)
-        if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
-            run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
-        for i, suffix in enumerate(suffixes):
-            p, backward = self._params(suffix), i % self._directions == 1
+
+        def run_layer(i: int, p: Params, x: Tensor, run: Callable[..., tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
+            backward = i % self._directions == 1
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
             source, cuts = (backwards(x, lengths), reset_back) if backward else (x, reset)
-            self._call_layer_hooks(suffix, p, source)
-            y, state = run(p, source, state, cuts, lengths)
+            self._call_layer_hooks(self._suffixes()[i], p, source)
+            more = {} if group is None else {"group": group}
+            if reset_state is not None:
+                start = reset_state[i]
+                more["reset_state"] = reset_state_backwards(start, lengths) if backward else start
+            y, state = run(p, source, state, cuts, lengths, **more)
+            return backwards(y, lengths) if backward else y, state
+
+        def mask(x: Tensor) -> Tensor:
+            return x if real is None else torch.where(real, x, 0)
+
+        return self._run_layers(mask(x), lambda recurrence: recurrence.run, run_layer, mask)
+
+    def _run_layers(
+        self,
+        x: Tensor,
+        pick: Callable[[Recurrence], Callable[..., tuple[Tensor, Tensor]]],
+        run_layer: Callable[..., tuple[Tensor, Tensor]],
+        mask: Callable[[Tensor], Tensor] = lambda x: x,
+    ) -> tuple[Tensor, Tensor]:
+        """The outputs of the last layer, its directions side by side, and the last states of all layers.
+
+        Args:
+            x: the inputs of the first layer.
+            pick: from the equations to the method of them that runs a layer.
+            run_layer: from (index, parameters, inputs, that method) to the outputs and the last state of one layer in
+                one direction.
+            mask: sets outputs beyond a sequence's end to zero.
+        """
+        suffixes, outputs, last = self._suffixes(), [], []
+        run = pick(self.recurrence)
+        if self.checkpoint and torch.is_grad_enabled():  # a layer draws no random numbers
+            if not torch.compiler.is_compiling():  # its options may change before it is computed again
+                run = pick(copy.copy(self.recurrence))
+            run = partial(checkpoint, run, use_reentrant=False, preserve_rng_state=False)
+        for i, suffix in enumerate(suffixes):
+            y, state = run_layer(i, self._params(suffix), x, run)
             last.append(state)
-            outputs.append(backwards(y, lengths) if backward else y)
+            outputs.append(y)
             if len(outputs) == self._directions:
-                x = outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1)
-                x = x if real is None else torch.where(real, x, 0)
+                x = mask(outputs[0] if len(outputs) == 1 else torch.cat(outputs, dim=-1))
                 if i < len(suffixes) - 1:
                     x = F.dropout(x, self.dropout, self.training)
                 outputs = []
@@ -147,6 +201,23 @@ class StackedLayers(nn.Module):
         h = join_state(name, hx, shape, axes, like, dtype=dtype, parts=parts, input_kind=kind)
         return h if batched else h[:, None]
 
+    def _read_reset_state(
+        self, state: State | None, reset: Tensor | None, steps: dict[str, int], like: Tensor
+    ) -> Tensor | None:
+        """The states after resets, checked, as one tensor (L R, ..., W); `steps` names the axes between, with sizes."""
+        if state is None:
+            return None
+        if reset is None:
+            raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+        sizes = steps | {"D": self.hidden_size}
+        shape = (len(self._suffixes()), *sizes.values())
+        axes = f"({shape[0]}, {', '.join(f'{name}={size}' for name, size in sizes.items())})"
+        for part in state if isinstance(state, tuple | list) else (state,):
+            if isinstance(part, Tensor) and (part.dim() != len(shape) or part.shape != shape):
+                raise ShapeError(f"`reset_state` must have shape {axes}, got {tuple(part.shape)}")
+        parts, dtype = self.recurrence.state_parts, self.recurrence.state_dtype(self._weight().dtype)
+        return join_state("reset_state", state, shape, axes, like, dtype=dtype, parts=parts)
+
     def _write_state(self, h: Tensor, batched: bool) -> State:
         return split_state(h if batched else h[:, 0], self.recurrence.state_parts)
 
@@ -166,29 +237,6 @@ class StackedLayers(nn.Module):
         return getattr(self, next(iter(self._shapes)) + "_l0")
 
 
-def real_steps(lengths: Tensor, T: int) -> Tensor:
-    """Which steps are not padding, bool (B, T)."""
-    return torch.arange(T, device=lengths.device) < lengths[:, None]
-
-
-def backwards(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """Each sequence (B, T, ...) from its last real step to its first; padding stays at the end."""
-    if lengths is None:
-        return x.flip(1)
-    T = x.shape[1]
-    step = torch.arange(T, device=x.device)
-    order = torch.where(step < lengths[:, None], lengths[:, None] - 1 - step, step)
-    return x.gather(1, order.reshape(*order.shape, *(1,) * (x.dim() - 2)).expand(x.shape))
-
-
-def reset_backwards(reset: Tensor, lengths: Tensor | None) -> Tensor:
-    """The resets of a sequence read backwards: what starts at step t forwards is cut off before t - 1."""
-    after = F.pad(reset, (0, 1))[:, 1:]
-    if lengths is not None:  # one that begins in the padding cuts nothing
-        after = after & real_steps(lengths - 1, reset.shape[1])
-    return backwards(after, lengths)
-
-
 def join_state(
     name: str,
     state: State,
@@ -199,14 +247,15 @@ def join_state(
     dtype: torch.dtype,
     parts: int,
     input_kind: str | None = None,
+    cell: str | None = None,
 ) -> Tensor:
     """One tensor (..., W) from a user's state, whose parts are checked as `check_state` does."""
     if parts == 1:
-        return check_state(name, state, shape, axes, dtype, like, input_kind)
+        return check_state(name, state, shape, axes, dtype, like, input_kind, cell)
     if not isinstance(state, tuple | list) or len(state) != parts:
         raise TypeError(f"`{name}` must be a tuple of {parts} tensors, got {type(state).__name__}")
     named = [(f"{name}[{i}]", part) for i, part in enumerate(state)]
-    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind) for n, part in named], dim=-1)
+    return torch.cat([check_state(n, part, shape, axes, dtype, like, input_kind, cell) for n, part in named], dim=-1)
 
 
 def split_state(h: Tensor, parts: int) -> State:

@@ -52,6 +52,7 @@ class RecurrentUnit(StackedLayers):
         hx: State | None = None,
         *,
         reset: Tensor | None = None,
+        reset_state: State | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         group: Any = None,
     ) -> tuple[Tensor | PackedSequence, State]:
@@ -63,8 +64,12 @@ class RecurrentUnit(StackedLayers):
                 and in each the forward direction first; a tuple of two for an LSTM. The unit's own initial
                 state, zeros or learned, if None.
             reset: bool (B, T), whatever `batch_first` says, or (T,) for one sequence: where true, a new
-                sequence starts at that step. The unit's own initial state replaces the carried one, in both
-                directions, so that no information crosses this point.
+                sequence starts at that step. `reset_state` replaces the carried one, in both directions, so that no
+                information crosses this point.
+            reset_state: the state that a reset leads to, (L R, B, T, D), or (L R, T, D) for one sequence; a tuple of
+                two for an LSTM. What stands at a step with a reset replaces the state before that step, and in the
+                second direction, which reads from the end, the state that would go on from it to the step before;
+                the rest is not read. The unit's own initial state if None.
             lengths: int64 or int32 (B,), or a list of B ints, in [0, T]: how many steps of each sequence are
                 real. Outputs beyond are zero, `input` is never read there, and the state returned is that at
                 the last real step. Not for a `PackedSequence`, which has its own lengths.
@@ -84,23 +89,32 @@ class RecurrentUnit(StackedLayers):
             TypeError: a type or dtype does not fit.
         """
         if group is not None:
-            return run_shard(self, input, hx, reset, lengths, group)
+            return run_shard(self, input, hx, reset, reset_state, lengths, group)
         if isinstance(input, PackedSequence):
-            return run_packed(self, input, hx, reset, lengths)
-        batched, x, *others = self._read_inputs(input, hx, reset, lengths)
-        if x.shape[1] == 0:
+            return run_packed(self, input, hx, reset, reset_state, lengths)
+        batched, given = self._read_inputs(input, hx, reset, reset_state, lengths)
+        if given.x.shape[1] == 0:
             raise ShapeError(
                 "`input` must have at least one time step, got T=0: Expected sequence length to be larger than 0 in RNN"
             )
-        return self._write_outputs(*self._run(x, *others), batched)
+        return self._write_outputs(*self._run(given), batched)
 
-    def step(self, x_t: Tensor, h: State | None = None, *, reset: Tensor | None = None) -> tuple[Tensor, State]:
+    def step(
+        self,
+        x_t: Tensor,
+        h: State | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: State | None = None,
+    ) -> tuple[Tensor, State]:
         """Runs one step of every layer, at the same cost at any time; for a unit of one direction.
 
         Args:
             x_t: one input for each sequence, (B, M), or (M,) for one sequence.
             h: the state before the step, (L, B, D) or (L, D); the unit's own initial state if None.
-            reset: bool (B,): where true, the unit's own initial state takes the place of `h`.
+            reset: bool (B,): where true, `reset_state` takes the place of `h`.
+            reset_state: the state that a reset leads to, (L, B, D), or (L, D) for one input; a tuple of two for an
+                LSTM. The unit's own initial state if None.
 
         Returns:
             The output (B, D) or (D,), and the state after the step, in the form of `h`.
@@ -115,15 +129,18 @@ class RecurrentUnit(StackedLayers):
         check_input("x_t", x_t, ("B", "M") if batched else ("M",), self.input_size, self._weight())
         x = x_t if batched else x_t[None]
         before = self._read_state("h", h, x.shape[0], batched, x)
+        restart = self._read_reset_state(reset_state, reset, {"B": x.shape[0]} if batched else {}, x)
         if reset is not None:
             check_step_reset(reset, x)
         after = []
         for i, suffix in enumerate(self._suffixes()):
             p = self._params(suffix)
             state = None if before is None else before[i]
-            if state is None or reset is not None:
-                own = own_state(self.recurrence, p, x, self.hidden_size)
-                state = own if state is None or reset is None else torch.where(reset[:, None], own, state)
+            if state is None:
+                state = own_state(self.recurrence, p, x, self.hidden_size)
+            if reset is not None:
+                own = own_state(self.recurrence, p, x, self.hidden_size) if restart is None else restart[i]
+                state = torch.where(reset[:, None], own, state)
             if i > 0:
                 x = F.dropout(x, self.dropout, self.training)
             self._call_layer_hooks(suffix, p, x)

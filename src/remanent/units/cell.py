@@ -77,14 +77,15 @@ class RecurrentCell(nn.Module):
         """
         batched = check_rank(type(self).__name__, "input", input, (1, 2))
         p = self._params()
-        check_input("input", input, ("B", "M") if batched else ("M",), self.input_size, self._weight(p))
+        check_input("input", input, ("B", "M") if batched else ("M",), self.input_size, self._weight(p), cell=True)
         x = input if batched else input[None]
         B, D, parts = x.shape[0], self.hidden_size, self.recurrence.state_parts
         if hx is None:
             h = own_state(self.recurrence, p, x, D)
         else:
             shape, axes = ((B, D), f"(B={B}, D={D})") if batched else ((D,), f"(D={D},)")
-            h = join_state("hx", hx, shape, axes, x, dtype=self.state_dtype, parts=parts)
+            name = type(self).__name__
+            h = join_state("hx", hx, shape, axes, x, dtype=self.state_dtype, parts=parts, cell=name)
             h = h if batched else h[None]
         after = self.recurrence.advance(p, x, h)
         return split_state(after if batched else after[0], parts)
@@ -134,7 +135,7 @@ def make_cell(
 
     >>> from remanent import BMRU
     >>> make_cell(BMRU)
-    <class 'remanent.units.bmru.BMRUCell'>
+    <class 'remanent.units.latching.bmru.BMRUCell'>
     """
     name = f"{unit.__name__}Cell"
     beside = [base for base in unit.__bases__ if not issubclass(base, nn.Module)]

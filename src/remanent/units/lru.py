@@ -41,10 +41,12 @@ class LRURecurrence(LinearRecurrence):
     def initialise(self, p: Params) -> None:
         """Draws eigenvalues on the ring, and weights normal with the variance of the paper."""
         D, M = p["weight_skip"].shape
-        radius_squared = p["nu_log"].uniform_(self.r_min**2, self.r_max**2).clone()
-        p["nu_log"].copy_((-0.5 * radius_squared.log()).log())
+        wide = torch.empty_like(p["nu_log"], dtype=_real_dtype(p["nu_log"]))
+        limits = torch.finfo(wide.dtype)
+        radius_squared = wide.uniform_(self.r_min**2, self.r_max**2).clamp(limits.tiny, 1 - limits.eps / 2)
+        p["nu_log"].copy_((-0.5 * radius_squared.log()).log())  # finite, since the radius is neither 0 nor 1
         p["theta_log"].uniform_(1e-4, 2 * math.pi).log_()
-        p["gamma_log"].copy_(0.5 * (-2 * p["nu_log"].exp()).expm1().neg().log())
+        p["gamma_log"].copy_(0.5 * (-2 * p["nu_log"].to(wide.dtype).exp()).expm1().neg().log())
         p["weight_ih"].normal_(0, (2 * M) ** -0.5)
         p["weight_ho"].normal_(0, D**-0.5)
         p["weight_skip"].normal_(0, M**-0.5)

@@ -71,6 +71,14 @@ class Recurrence(ABC):
         """Whether each channel's state is one of a fixed number of values, whatever the inputs."""
         return False
 
+    @property
+    def sums_in_order(self) -> bool:
+        """Whether its scan takes the steps of a sequence one after another, as where states are sums.
+
+        Packed sequences then lie in rows as long as the longest one, which are scanned at once, and otherwise in one.
+        """
+        return False
+
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """The parameters' names and shapes, in the order in which they are registered."""
@@ -81,11 +89,20 @@ class Recurrence(ABC):
 
     @abstractmethod
     def run(
-        self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
+        self,
+        p: Params,
+        x: Tensor,
+        h: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        *,
+        reset_state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """A sequence (B, T, M) from the state (B, W) to outputs (B, T, D) and the state at the last real step.
 
-        Outputs beyond `lengths` (B,) are arbitrary, but finite where the input is.
+        Where `reset` (B, T) is true, `reset_state` (B, T, W) replaces the state before the step, or if None the unit's
+        own initial state. It is passed only where a caller of the unit gives it. Outputs beyond `lengths` (B,) are
+        arbitrary, but finite where the input is.
         """
 
     @abstractmethod
@@ -150,9 +167,10 @@ class ScanRecurrence(Recurrence):
         start: Tensor | None,
         group: Any = None,
     ) -> Tensor:
-        """The states after every step, (B, T, W); from `start` (W,), zeros if None, where `reset` (B, T) is true.
+        """The states after every step, (B, T, W); where `reset` (B, T) is true, from `start`.
 
-        With a `group`, which only units with `shares_time` are given, those of this process's steps.
+        `start` is (W,), (B, T, W) where each reset leads to a state of its own, or None for zeros. With a `group`,
+        which only units with `shares_time` are given, the states are those of this process's steps.
         """
 
     @abstractmethod
@@ -167,12 +185,30 @@ class ScanRecurrence(Recurrence):
         reset: Tensor | None,
         lengths: Tensor | None,
         group: Any = None,
+        *,
+        reset_state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`; of a shard without a step, the state is `h`."""
-        start = None if reset is None else self.start(p)
+        start = None if reset is None else self.start(p) if reset_state is None else reset_state
         states = self.scan(p, self.gates(p, x), h, reset, start, group)
         last = h if group is not None and states.shape[1] == 0 else last_state(states, h, lengths)
         return self.readout(p, states, x), last
+
+    def run_laid(
+        self, p: Params, x: Tensor, h: Tensor, reset: Tensor, start: Tensor | None, last: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Sequences that lie one after another in rows (K, T, M): outputs (K, T, D), and the states after some steps.
+
+        Args:
+            p: the parameters.
+            x: the inputs.
+            h: any states, (K, W), which are not read, since every row begins with a reset.
+            reset: bool (K, T), true at the first step of every sequence.
+            start: the states after resets, (W,) or (K, T, W); zeros if None.
+            last: the steps after which the state is returned, (B,), counted through all rows.
+        """
+        states = self.scan(p, self.gates(p, x), h, reset, start)
+        return self.readout(p, states, x), states.flatten(0, 1).index_select(0, last)
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import BMRU, BMRUCell
 from remanent.units.brc import BRC, NBRC, BRCCell, NBRCCell
 from remanent.units.cell import RecurrentCell
-from remanent.units.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
-from remanent.units.fq_bmru import FQBMRU, FQBMRUCell
+from remanent.units.latching.bmru import BMRU, BMRUCell
+from remanent.units.latching.cmru import CMRU, AlphaCMRU, AlphaCMRUCell, CMRUCell
+from remanent.units.latching.fq_bmru import FQBMRU, FQBMRUCell
 from remanent.units.lru import LRU, LRUCell
 from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
 from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell

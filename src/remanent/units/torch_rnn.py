@@ -46,7 +46,14 @@ class TorchRecurrence(Recurrence):
         return dtype
 
     def run(
-        self, p: Params, x: Tensor, h: Tensor, reset: Tensor | None, lengths: Tensor | None
+        self,
+        p: Params,
+        x: Tensor,
+        h: Tensor,
+        reset: Tensor | None,
+        lengths: Tensor | None,
+        *,
+        reset_state: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`."""
         dtype = p["weight_ih"].dtype
@@ -54,7 +61,8 @@ class TorchRecurrence(Recurrence):
         hidden_end = lengths is not None and self.state_parts > 1  # torch returns a cell's state at the last step alone
         if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
-            states = feedback_scan(values, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell, reset=reset)
+            weights, options = (p["weight_hh"], p.get("bias_hh")), {"reset": reset, "reset_state": reset_state}
+            states = feedback_scan(values, *weights, h, cell=self.cell, **options)
             return self.readout(p, states, x), last_state(states, h, lengths)
         y, last = self.fused(p, x, h)
         y, last = y.to(dtype), last.to(dtype)
@@ -75,6 +83,11 @@ def _lacks_half(x: Tensor) -> bool:
     return not supported()
 
 
+def _keeps() -> bool:
+    """Whether torch's function keeps what its backward pass needs; a trace does, since it may run with gradients."""
+    return torch.is_grad_enabled() or torch.jit.is_tracing()
+
+
 class GRURecurrence(TorchRecurrence):
     """`torch.gru`."""
 
@@ -83,7 +96,7 @@ class GRURecurrence(TorchRecurrence):
 
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `TorchRecurrence`."""
-        y, last = torch.gru(x, h[None], list(p.values()), "bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False, True)
+        y, last = torch.gru(x, h[None], list(p.values()), "bias_ih" in p, 1, 0.0, _keeps(), False, True)
         return y, last[0]
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
@@ -101,7 +114,7 @@ class LSTMRecurrence(TorchRecurrence):
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """See `TorchRecurrence`."""
         first = [part[None].contiguous() for part in h.chunk(2, dim=-1)]
-        options = ("bias_ih" in p, 1, 0.0, torch.is_grad_enabled(), False, True)
+        options = ("bias_ih" in p, 1, 0.0, _keeps(), False, True)
         y, hidden, cell = torch.lstm(x, first, list(p.values()), *options)
         return y, torch.cat([hidden[0], cell[0]], dim=-1)
 
@@ -167,7 +180,7 @@ GRUCell = make_cell(GRU)
 
 
 class LSTM(RecurrentUnit):
-    r"""torch's long short-term memory, with resets and lengths; its state is a tuple (h, c), without `proj_size`.
+    r"""torch's long short-term memory, with resets and lengths; its state is a tuple (h, c), never projected.
 
     It runs `torch.lstm`. With `reset`, lengths or packing, and compiled, exported or under `torch.func`, it
     runs the same equations one step after another.
@@ -185,6 +198,7 @@ class LSTM(RecurrentUnit):
         bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
         device: the device of the parameters.
         dtype: the dtype of the parameters.
+        proj_size: must be 0; it exists for code written against `torch.nn.LSTM`.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
@@ -213,8 +227,11 @@ class LSTM(RecurrentUnit):
         device: torch.device | str | None = None,
         dtype: torch.dtype | None = None,
         *,
+        proj_size: int = 0,
         checkpoint: bool = False,
     ) -> None:
+        if type(proj_size) is not int or proj_size != 0:
+            raise ValueError(f"`proj_size` must be 0, since this LSTM projects no states, got {proj_size!r}")
         recurrence, sizes = LSTMRecurrence(), (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 

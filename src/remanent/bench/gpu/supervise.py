@@ -148,7 +148,7 @@ def _watch(part: str, settings: Settings, events: Path, deadline: float, changed
 
 
 def _start(part: str, share: str, events: Path, settings: Settings) -> "subprocess.Popen[bytes]":
-    command = [sys.executable, "-m", "remanent.bench.gpu", "--device", settings.device, "--only", settings.only]
+    command = [sys.executable, "-P", "-m", "remanent.bench.gpu", "--device", settings.device, "--only", settings.only]
     command += ["--learn-seconds", str(settings.learn_seconds)]
     command += [
         *(["--tiny"] if settings.tiny else []),

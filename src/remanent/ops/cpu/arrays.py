@@ -20,7 +20,7 @@ class LatchArrays(NamedTuple):
         alpha: (B, T, D) or (D,).
         start: the state that each piece of time starts from, (B, pieces, D); backward that of each span.
         reset: bool (B, T).
-        reset_state: (D,).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
         states: written forward, (B, T, D).
         left: the last state that each piece sets, (B, pieces, D).
         is_left: 1 where a piece sets a state, else 0, (B, pieces, D).
@@ -32,7 +32,7 @@ class LatchArrays(NamedTuple):
         grad_candidate: (B, T, D).
         grad_threshold: (B, T, D), or a sum for each span, (B, spans, D).
         grad_alpha: (B, T, D), or a sum for each span, (B, spans, D).
-        grad_reset_state: a sum for each span, (B, spans, D).
+        grad_reset_state: a sum for each span, (B, spans, D), or (B, T, D), of which the rows at resets are written.
     """
 
     candidate: Tensor
@@ -61,7 +61,7 @@ class LinearArrays(NamedTuple):
         decay: (B, T, D) or (D,).
         start: the state that each piece of time starts from, (B, pieces, D); backward only the first is read.
         reset: bool (B, T).
-        reset_state: (D,).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
         value: (B, T, D).
         states: (B, T, D); written forward, read backward.
         left: the last state of each piece that starts from zero, (B, pieces, D).
@@ -72,7 +72,7 @@ class LinearArrays(NamedTuple):
         passed: the gradient that each piece passes back by itself, (B, pieces, D).
         grad_decay: (B, T, D), or a sum for each span, (B, spans, D).
         grad_value: (B, T, D).
-        grad_reset_state: a sum for each span, (B, spans, D).
+        grad_reset_state: a sum for each span, (B, spans, D), or (B, T, D), of which the rows at resets are written.
     """
 
     decay: Tensor

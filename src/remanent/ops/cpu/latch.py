@@ -12,6 +12,7 @@ from remanent.ops.cpu.launch import (
     first_state,
     gradient_buffer,
     readable,
+    reset_gradient_buffer,
     restart_state,
     run,
     writable,
@@ -58,7 +59,7 @@ def latch_backward(
         grad_candidate=gradient_buffer(grads.gates.candidate, cut),
         grad_threshold=gradient_buffer(grads.gates.threshold, cut),
         grad_alpha=gradient_buffer(grads.gates.alpha, cut),
-        grad_reset_state=gradient_buffer(grads.reset_state, cut),
+        grad_reset_state=reset_gradient_buffer(grads.reset_state, cut),
     )
     run(_kernels().latch_backward, cut, given, epsilon, width)
     deliver(given.grad_candidate, grads.gates.candidate)

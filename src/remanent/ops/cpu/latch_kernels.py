@@ -58,16 +58,15 @@ def latch_forward(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
         previous = row(h, args, START, b, piece, first, n)
-        epsilon = fresh.dtype.type(number(h[EPSILON]))
-        total = fresh.dtype.type(0)
+        epsilon = previous.dtype.type(number(h[EPSILON]))
+        total = previous.dtype.type(0)
         for t in range(begin, end):
             c = row(h, args, CANDIDATE, b, t, first, n)
             beta = row(h, args, THRESHOLD, b, t, first, n)
             states = row(h, args, STATES, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
-                previous = fresh
+                previous = row(h, args, RESET_STATE, b, t, first, n)
             total += touch(c)
             total += touch(beta)
             latch_row(c, beta, row(h, args, ALPHA, b, t, first, n), previous, epsilon, states)
@@ -83,9 +82,8 @@ def latch_carry(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
         state, known = row(h, args, LEFT, b, piece, first, n), row(h, args, IS_LEFT, b, piece, first, n)
-        zero, one = fresh.dtype.type(0), fresh.dtype.type(1)
+        zero, one = state.dtype.type(0), state.dtype.type(1)
         for d in range(n):
             state[d] = zero
             known[d] = zero
@@ -96,6 +94,7 @@ def latch_carry(args):
             beta = row(h, args, THRESHOLD, b, t, first, n)
             scale = row(h, args, ALPHA, b, t, first, n)
             cut = is_reset(h, args, RESET, b, t)
+            fresh = row(h, args, RESET_STATE, b, t, first, n) if cut else state
             missing = 0
             for d in range(n):
                 write = abs(c[d]) >= abs(beta[d])
@@ -129,7 +128,7 @@ def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, grad_be
         write = abs(cd) >= abs(bd)
         u, v = slope * edge, slope * cd
         written = size * sign + (epsilon * p if epsilon != zero else zero)
-        through_gate = a * (size * sign + epsilon * p - p) * (width / (one + u * u))
+        through_gate = a * (written - p) * (width / (one + u * u))
         through_sign = two * a * size * (width / (one + v * v))
         candidate_sign = sign if cd != zero else zero
         beta_sign = math.copysign(one, bd) if bd != zero else zero
@@ -155,20 +154,19 @@ def latch_backward(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
-        dtype, real, zero = fresh.dtype, fresh.dtype.type, fresh.dtype.type(0)
+        carry = row(h, args, CARRY, b, piece, first, n)
+        dtype, real, zero = carry.dtype, carry.dtype.type, carry.dtype.type(0)
         epsilon, width = real(number(h[EPSILON])), real(number(h[WIDTH]))
-        beta_fixed, scale_fixed = is_fixed(h, THRESHOLD), is_fixed(h, ALPHA)
+        beta_fixed, scale_fixed, fresh_fixed = is_fixed(h, THRESHOLD), is_fixed(h, ALPHA), is_fixed(h, RESET_STATE)
         span = h[SPAN]
         adjoint, state = np.empty((span, n), dtype), np.empty(n, dtype)
-        carry = row(h, args, CARRY, b, piece, first, n)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
-            fresh_sum = row(h, args, GRAD_RESET_STATE, b, j, first, n)
             start = row(h, args, START, b, j, first, n)
             for d in range(n):
-                fresh_sum[d] = zero
                 state[d] = start[d]
+            if fresh_fixed:
+                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
             if beta_fixed:
                 row(h, args, GRAD_THRESHOLD, b, j, first, n)[:] = zero
             if scale_fixed:
@@ -181,8 +179,9 @@ def latch_backward(args):
                     prefetch(row(h, args, GRAD_THRESHOLD, b, t0 + t1 - 1 - t, first, n))
                 adjoint_row(g, c, beta, carry, epsilon, adjoint[t - t0])
                 if is_reset(h, args, RESET, b, t):
+                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
                     for d in range(n):
-                        fresh_sum[d] += carry[d]
+                        grad_fresh[d] += carry[d]
                         carry[d] = zero
             for t in range(t0, t1):
                 if t - span >= begin:
@@ -190,6 +189,7 @@ def latch_backward(args):
                     prefetch(row(h, args, THRESHOLD, b, t - span, first, n))
                     prefetch(row(h, args, GRAD, b, t - span, first, n))
                 if is_reset(h, args, RESET, b, t):
+                    fresh = row(h, args, RESET_STATE, b, t, first, n)
                     for d in range(n):
                         state[d] = fresh[d]
                 gradient_row(

@@ -64,7 +64,7 @@ def first_state(h0: Tensor | None, like: Tensor) -> Tensor:
 
 
 def restart_state(initial: InitialStates, like: Tensor) -> Tensor:
-    """The state after a reset, (D,)."""
+    """The state after a reset, (D,) or (B, T, D)."""
     return like.new_zeros(like.shape[2]) if initial.reset_state is None else readable(initial.reset_state)
 
 
@@ -80,6 +80,12 @@ def gradient_buffer(grad: Tensor, cut: Cut) -> Tensor:
     if grad.dim() > 1:
         return writable(grad)
     return grad.new_empty((cut.B, cut.spans, cut.D), dtype=compute_dtype(grad.dtype))
+
+
+def reset_gradient_buffer(grad: Tensor, cut: Cut) -> Tensor:
+    """Where a kernel writes the gradient of `reset_state`: as for any other, and 0 where there is no reset."""
+    buffer = gradient_buffer(grad, cut)
+    return buffer if grad.dim() == 1 else buffer.zero_()
 
 
 def deliver(out: Tensor | None, wanted: Tensor) -> None:

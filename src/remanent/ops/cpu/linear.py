@@ -13,6 +13,7 @@ from remanent.ops.cpu.launch import (
     first_state,
     gradient_buffer,
     readable,
+    reset_gradient_buffer,
     restart_state,
     run,
     writable,
@@ -55,7 +56,7 @@ def linear_backward(
         states=readable(states),
         grad_decay=gradient_buffer(grads.decay, cut),
         grad_value=gradient_buffer(grads.value, cut),
-        grad_reset_state=gradient_buffer(grads.reset_state, cut),
+        grad_reset_state=reset_gradient_buffer(grads.reset_state, cut),
     )
     run(_kernels().linear_backward, cut, given)
     deliver(given.grad_decay, grads.decay)

@@ -34,13 +34,12 @@ def linear_forward(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
         previous = row(h, args, START, b, piece, first, n)
         for t in range(begin, end):
             a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
             states = row(h, args, STATES, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
-                previous = fresh
+                previous = row(h, args, RESET_STATE, b, t, first, n)
             for d in range(n):
                 states[d] = a[d] * previous[d] + v[d]
             previous = states
@@ -54,15 +53,15 @@ def linear_carry(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
         state, factor = row(h, args, LEFT, b, piece, first, n), row(h, args, KEPT, b, piece, first, n)
-        zero, one = fresh.dtype.type(0), fresh.dtype.type(1)
+        zero, one = state.dtype.type(0), state.dtype.type(1)
         for d in range(n):
             state[d] = zero
             factor[d] = one
         for t in range(begin, end):
             a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
+                fresh = row(h, args, RESET_STATE, b, t, first, n)
                 for d in range(n):
                     state[d] = fresh[d]
                     factor[d] = zero
@@ -89,19 +88,19 @@ def linear_backward(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        fresh = row(h, args, RESET_STATE, 0, 0, first, n)
-        zero, fixed, span = fresh.dtype.type(0), is_fixed(h, DECAY), h[SPAN]
         carry = row(h, args, CARRY, b, piece, first, n)
+        zero, span = carry.dtype.type(0), h[SPAN]
+        fixed, fresh_fixed = is_fixed(h, DECAY), is_fixed(h, RESET_STATE)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
-            fresh_sum = row(h, args, GRAD_RESET_STATE, b, j, first, n)
-            fresh_sum[:] = zero
+            if fresh_fixed:
+                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
             if fixed:
                 row(h, args, GRAD_DECAY, b, j, first, n)[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
                 cut = is_reset(h, args, RESET, b, t)
                 if cut:
-                    previous = fresh
+                    previous = row(h, args, RESET_STATE, b, t, first, n)
                 elif t > 0:
                     previous = row(h, args, STATES, b, t - 1, first, n)
                 else:
@@ -115,8 +114,9 @@ def linear_backward(args):
                 grad_decay = row(h, args, GRAD_DECAY, b, j if fixed else t, first, n)
                 gradient_row(g, a, previous, carry, grad_value, grad_decay, fixed)
                 if cut:
+                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
                     for d in range(n):
-                        fresh_sum[d] += carry[d]
+                        grad_fresh[d] += carry[d]
                         carry[d] = zero
 
 

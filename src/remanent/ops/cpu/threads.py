@@ -4,8 +4,10 @@ import ctypes
 import functools
 import os
 import threading
+import warnings
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -66,13 +68,39 @@ def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
     element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
     signature = numba.void(numba.types.CPointer(element))  # type: ignore[no-untyped-call]
     with _lock:
-        try:
-            made = numba.cfunc(signature, error_model="numpy", cache=True)(function)
-        except RuntimeError as error:  # no folder to write to
-            if "cannot cache" not in str(error):
-                raise
-            made = numba.cfunc(signature, error_model="numpy")(function)
-    return Kernel(made)
+        return Kernel(_cached(function, signature))
+
+
+def _cached(function: Callable[..., None], signature: Any) -> Any:
+    """The compiled function from Numba's files on disk; compiled here where these are damaged or cannot be written.
+
+    A full disk, or a file that a crash of the machine cut short or filled with zeros, must not stop a scan.
+    """
+    import numba
+
+    def compile_cfunc(*, cache: bool) -> Any:
+        return numba.cfunc(signature, error_model="numpy", cache=cache)(function)
+
+    try:
+        return compile_cfunc(cache=True)
+    except Exception as error:  # what reading a damaged file raises is anything
+        if "cannot cache" in str(error):  # no folder to write to
+            return compile_cfunc(cache=False)
+        cause = error
+    made = compile_cfunc(cache=False)  # raises again where the function itself is the cause
+    from numba.core.caching import FunctionCache
+
+    place = Path(FunctionCache(function).cache_path, f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*")
+    rule = f"Numba's files {place} could not be used ({type(cause).__name__}: {cause})"
+    try:
+        FunctionCache(function).flush()
+        made = compile_cfunc(cache=True)
+    except Exception as error:
+        advice = "delete them or make room for them, or every process compiles again"
+        warnings.warn(f"{rule} nor written again ({error}): {advice}", stacklevel=2)
+    else:
+        warnings.warn(f"{rule}, and have been written again", stacklevel=2)
+    return made
 
 
 @functools.cache

@@ -13,7 +13,7 @@ class LatchArrays(NamedTuple):
         threshold: (B, T, D) or (D,).
         alpha: (B, T, D) or (D,).
         reset: bytes (B, T).
-        reset_state: (D,).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
         initial: the state that each piece of time starts from, (B, pieces, D).
         states: written, (B, T, D).
         last: written, the last state that each piece sets, (B, pieces, D).
@@ -27,7 +27,7 @@ class LatchArrays(NamedTuple):
         grad_threshold: written, (B, T, D), or rows of sums, (pieces B, D).
         grad_alpha: written, (B, T, D), or rows of sums, (pieces B, D).
         grad_h0: written, (B, D).
-        grad_reset_state: written, rows of sums, (pieces B, D).
+        grad_reset_state: written, (B, T, D), or rows of sums, (pieces B, D).
     """
 
     candidate: Tensor
@@ -58,7 +58,7 @@ class LinearArrays(NamedTuple):
         decay: (B, T, D) or (D,).
         value: (B, T, D).
         reset: bytes (B, T).
-        reset_state: (D,).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
         h0: (B, D).
         initial: the state that each piece of time starts from, (B, pieces, D).
         states: (B, T, D); written forward, read backward.
@@ -68,7 +68,7 @@ class LinearArrays(NamedTuple):
         grad_decay: written, (B, T, D), or rows of sums, (pieces B, D).
         grad_value: written, (B, T, D).
         grad_h0: written, (B, D).
-        grad_reset_state: written, rows of sums, (pieces B, D).
+        grad_reset_state: written, (B, T, D), or rows of sums, (pieces B, D).
     """
 
     decay: Tensor

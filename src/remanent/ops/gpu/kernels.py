@@ -48,6 +48,22 @@ def flags(pointer, step, stop, STEPS: tl.constexpr):
 
 
 @triton.jit
+def restarts(
+    pointer, stride, step, fresh, until, row, MOVES: tl.constexpr, STEPS: tl.constexpr, DTYPE: tl.constexpr
+):  # fmt: skip
+    """The state after a reset at each of STEPS time steps: `row`, or where it MOVES the rows of those that reset."""
+    values = ()
+    for i in tl.static_range(STEPS):
+        if MOVES:
+            wanted = step + i < tl.where(fresh[i], until, 0)
+            own = tl.load(pointer + (step + i) * stride, mask=wanted, other=0)
+            values = values + (own.to(DTYPE),)  # noqa: RUF005
+        else:
+            values = values + (row,)  # noqa: RUF005
+    return values
+
+
+@triton.jit
 def row_or_zeros(pointer, mask, BLOCK: tl.constexpr, DTYPE: tl.constexpr):
     """A row of BLOCK channels, zeros if there is none."""
     row = tl.full((BLOCK,), 0, DTYPE)

@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from remanent.ops.gpu.kernels import flags, place, put_back, row_or_zeros, rows, sum_back
+from remanent.ops.gpu.kernels import flags, place, put_back, restarts, row_or_zeros, rows, sum_back
 from remanent.ops.gpu.latch_kernels import advance, both
 
 
@@ -52,10 +52,10 @@ def latch_adjoint_carry(
 
 @triton.jit
 def _checkpoints(
-    saved, candidate, threshold, alpha, reset, candidate_stride, threshold_stride, alpha_stride,
-    h, restart, share, start, stop, until,
-    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, CUMULATIVE: tl.constexpr,
-    STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
+    saved, candidate, threshold, alpha, reset, reset_state,
+    candidate_stride, threshold_stride, alpha_stride, reset_state_stride, h, restart, share, start, stop, until,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr,
+    RESET: tl.constexpr, CUMULATIVE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Saves the state before every STEPS steps of a span, of which the first starts from `h`."""
     for group in range((stop - start + STEPS - 1) // STEPS):
@@ -64,10 +64,13 @@ def _checkpoints(
         c = rows(candidate, candidate_stride, step, until, True, STEPS, DTYPE)
         beta = rows(threshold, threshold_stride, step, until, THRESHOLD_MOVES, STEPS, DTYPE)
         scale = rows(alpha, alpha_stride, step, until, ALPHA_MOVES, STEPS, DTYPE)
-        fresh = ()
+        fresh, own = (), ()
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
-        _, after = advance(c, beta, scale, fresh, restart, h, share, RESET, CUMULATIVE, STEPS)
+            own = restarts(
+                reset_state, reset_state_stride, step, fresh, until, restart, RESET_STATE_MOVES, STEPS, DTYPE
+            )
+        _, after = advance(c, beta, scale, fresh, own, h, share, RESET, CUMULATIVE, STEPS)
         h = after[STEPS - 1]
 
 
@@ -76,13 +79,12 @@ def _changes(
     g, c, beta, scale, before, fresh, carry, share, wide,
     RESET: tl.constexpr, CUMULATIVE: tl.constexpr, STEPS: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of candidate, threshold and alpha at STEPS steps, from the last to the first; what goes on.
+    """Gradients of candidate, threshold, alpha and `reset_state` at STEPS steps, from the last to the first.
 
-    What goes on is the gradient of the state before these steps, and that of `reset_state`.
+    The last result is the gradient of the state before these steps. Without RESET, there is none of `reset_state`.
     """
-    changes, threshold_changes, alpha_changes = (), (), ()
+    changes, threshold_changes, alpha_changes, start_changes = (), (), (), ()
     slope = 3.141592653589793 * wide
-    to_start = tl.full(wide.shape, 0, wide.dtype)
     for n in tl.static_range(STEPS - 1, -1, -1):
         adjoint = g[n] + carry
         size = tl.abs(c[n])
@@ -90,7 +92,9 @@ def _changes(
         u = slope * (size - tl.abs(beta[n]))
         v = slope * c[n]
         written = tl.where(c[n] >= 0, scale[n], -scale[n])
-        through_gate = adjoint * (written + share * before[n] - before[n]) * (wide / (1 + u * u))
+        if CUMULATIVE:
+            written = written + share * before[n]
+        through_gate = adjoint * (written - before[n]) * (wide / (1 + u * u))
         through_sign = 2 * adjoint * scale[n] * (wide / (1 + v * v))
         change = tl.where(c[n] > 0, through_gate, tl.where(c[n] < 0, -through_gate, 0))
         changes = changes + (change + tl.where(write, through_sign, 0),)  # noqa: RUF005
@@ -101,19 +105,22 @@ def _changes(
         kept = share * adjoint if CUMULATIVE else 0  # not 0 * adjoint, which may be NaN
         carry = tl.where(write, kept, adjoint)
         if RESET:
-            to_start += tl.where(fresh[n], carry, 0)
+            start_changes = start_changes + (tl.where(fresh[n], carry, 0),)  # noqa: RUF005
             carry = tl.where(fresh[n], 0, carry)
-    return changes, threshold_changes, alpha_changes, carry, to_start
+    if not RESET:
+        start_changes = changes
+    return changes, threshold_changes, alpha_changes, start_changes, carry
 
 
 @triton.jit
 def _span_backward(
-    grad, candidate, threshold, alpha, reset, saved, grad_candidate, grad_threshold, grad_alpha,
-    grad_stride, candidate_stride, threshold_stride, alpha_stride,
-    grad_candidate_stride, grad_threshold_stride, grad_alpha_stride,
+    grad, candidate, threshold, alpha, reset, reset_state, saved,
+    grad_candidate, grad_threshold, grad_alpha, grad_reset_state,
+    grad_stride, candidate_stride, threshold_stride, alpha_stride, reset_state_stride,
+    grad_candidate_stride, grad_threshold_stride, grad_alpha_stride, grad_reset_state_stride,
     carry, restart, share, wide, begin, end, until,
-    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, CUMULATIVE: tl.constexpr,
-    STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr,
+    RESET: tl.constexpr, CUMULATIVE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """Goes back over a span; the gradient of the state before it, and its sums of what is summed over time."""
     threshold_sum = tl.full((BLOCK,), 0, tl.float64)
@@ -127,14 +134,20 @@ def _span_backward(
         beta = rows(threshold, threshold_stride, step, until, THRESHOLD_MOVES, STEPS, DTYPE)
         scale = rows(alpha, alpha_stride, step, until, ALPHA_MOVES, STEPS, DTYPE)
         h = tl.load(saved + group * BLOCK)
-        fresh = ()
+        fresh, own = (), ()
         if RESET:
             fresh = flags(reset, step, end, STEPS)
-        before, _ = advance(c, beta, scale, fresh, restart, h, share, RESET, CUMULATIVE, STEPS)
-        changes, threshold_changes, alpha_changes, carry, reset_part = _changes(
+            own = restarts(
+                reset_state, reset_state_stride, step, fresh, until, restart, RESET_STATE_MOVES, STEPS, DTYPE
+            )
+        before, _ = advance(c, beta, scale, fresh, own, h, share, RESET, CUMULATIVE, STEPS)
+        changes, threshold_changes, alpha_changes, start_changes, carry = _changes(
             g, c, beta, scale, before, fresh, carry, share, wide, RESET, CUMULATIVE, STEPS
         )
-        reset_sum += reset_part.to(tl.float64)
+        if RESET_STATE_MOVES:
+            put_back(grad_reset_state, grad_reset_state_stride, start_changes, step, until, STEPS)
+        elif RESET:
+            reset_sum += sum_back(start_changes, step, until, STEPS)
         put_back(grad_candidate, grad_candidate_stride, changes, step, until, STEPS)
         if THRESHOLD_MOVES:
             put_back(grad_threshold, grad_threshold_stride, threshold_changes, step, until, STEPS)
@@ -151,16 +164,17 @@ def _span_backward(
 def latch_backward(
     grad, starts, candidate, threshold, alpha, reset, reset_state, carried, scratch,
     grad_candidate, grad_threshold, grad_alpha, grad_h0, grad_reset_state,
-    grad_strides, starts_strides, candidate_strides, threshold_strides, alpha_strides, carried_strides,
-    grad_candidate_strides, grad_threshold_strides, grad_alpha_strides,
+    grad_strides, starts_strides, candidate_strides, threshold_strides, alpha_strides, reset_state_strides,
+    carried_strides, grad_candidate_strides, grad_threshold_strides, grad_alpha_strides, grad_reset_state_strides,
     epsilon: tl.float64, width: tl.float64, B, T, D, length,
-    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, CUMULATIVE: tl.constexpr,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr,
+    RESET: tl.constexpr, CUMULATIVE: tl.constexpr,
     SPAN: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """All gradients of the latch, span by span from the end.
 
-    The gradient of a parameter (D,), and of `reset_state`, is left as one row per program, (pieces, B, D) in
-    float64. `carried` (B, pieces, D) is what later pieces give to each piece's last state.
+    The gradient of what is (D,) is left as one row per program, (pieces, B, D) in float64. `carried` (B, pieces, D)
+    is what later pieces give to each piece's last state.
     """
     piece, b, channel = place(B, D, BLOCK)
     mask = channel < D
@@ -185,7 +199,10 @@ def latch_backward(
     restart = tl.full((BLOCK,), 0, DTYPE)
     if RESET:
         reset += b * T
-        if reset_state is not None:
+        if RESET_STATE_MOVES:
+            reset_state += b * reset_state_strides[0] + channel
+            grad_reset_state += b * grad_reset_state_strides[0] + channel
+        elif reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(DTYPE)
     threshold_sum = tl.full((BLOCK,), 0, tl.float64)
     alpha_sum, reset_sum = threshold_sum, threshold_sum
@@ -196,17 +213,19 @@ def latch_backward(
         until = tl.where(mask, end, 0)
         h = tl.load(starts + (begin // SPAN) * starts_strides[1], mask=mask, other=0).to(DTYPE)
         _checkpoints(
-            saved, candidate, threshold, alpha, reset, candidate_strides[1], threshold_strides[1], alpha_strides[1],
+            saved, candidate, threshold, alpha, reset, reset_state,
+            candidate_strides[1], threshold_strides[1], alpha_strides[1], reset_state_strides[1],
             h, restart, share, begin, end, until,
-            THRESHOLD_MOVES, ALPHA_MOVES, RESET, CUMULATIVE, STEPS, BLOCK, DTYPE,
+            THRESHOLD_MOVES, ALPHA_MOVES, RESET_STATE_MOVES, RESET, CUMULATIVE, STEPS, BLOCK, DTYPE,
         )  # fmt: skip
         tl.debug_barrier()  # a thread may load what another one has saved
         carry, threshold_part, alpha_part, reset_part = _span_backward(
-            grad, candidate, threshold, alpha, reset, saved, grad_candidate, grad_threshold, grad_alpha,
-            grad_strides[1], candidate_strides[1], threshold_strides[1], alpha_strides[1],
-            grad_candidate_strides[1], grad_threshold_strides[1], grad_alpha_strides[1],
+            grad, candidate, threshold, alpha, reset, reset_state, saved,
+            grad_candidate, grad_threshold, grad_alpha, grad_reset_state,
+            grad_strides[1], candidate_strides[1], threshold_strides[1], alpha_strides[1], reset_state_strides[1],
+            grad_candidate_strides[1], grad_threshold_strides[1], grad_alpha_strides[1], grad_reset_state_strides[1],
             carry, restart, share, wide, begin, end, until,
-            THRESHOLD_MOVES, ALPHA_MOVES, RESET, CUMULATIVE, STEPS, BLOCK, DTYPE,
+            THRESHOLD_MOVES, ALPHA_MOVES, RESET_STATE_MOVES, RESET, CUMULATIVE, STEPS, BLOCK, DTYPE,
         )  # fmt: skip
         threshold_sum += threshold_part
         alpha_sum += alpha_part
@@ -216,6 +235,6 @@ def latch_backward(
         tl.store(grad_threshold + own, threshold_sum, mask=mask)
     if not ALPHA_MOVES:
         tl.store(grad_alpha + own, alpha_sum, mask=mask)
-    if RESET:
+    if RESET and not RESET_STATE_MOVES:
         tl.store(grad_reset_state + own, reset_sum, mask=mask)
     tl.store(grad_h0 + b * D + channel, carry, mask=channel < tl.where(piece == 0, D, 0))

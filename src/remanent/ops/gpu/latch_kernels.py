@@ -4,7 +4,7 @@
 import triton
 import triton.language as tl
 
-from remanent.ops.gpu.kernels import flags, place, row_or_zeros, rows
+from remanent.ops.gpu.kernels import flags, place, restarts, row_or_zeros, rows
 
 
 @triton.jit
@@ -20,7 +20,7 @@ def advance(
     before, after = (), ()
     for i in tl.static_range(STEPS):
         if RESET:
-            h = tl.where(fresh[i], restart, h)
+            h = tl.where(fresh[i], restart[i], h)
         before = before + (h,)  # noqa: RUF005
         written = tl.where(c[i] >= 0, scale[i], -scale[i])
         if CUMULATIVE:
@@ -33,10 +33,10 @@ def advance(
 @triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_forward(
     candidate, threshold, alpha, initial, reset, reset_state, states,
-    candidate_strides, threshold_strides, alpha_strides, initial_strides, states_strides,
+    candidate_strides, threshold_strides, alpha_strides, reset_state_strides, initial_strides, states_strides,
     epsilon: tl.float64, B, T, D, length,
-    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, CUMULATIVE: tl.constexpr,
-    STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr, RESET: tl.constexpr,
+    CUMULATIVE: tl.constexpr, STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """States of every step; `initial` (B, pieces, D) is the state that each piece starts from."""
     piece, b, channel = place(B, D, BLOCK)
@@ -51,7 +51,9 @@ def latch_forward(
     restart = tl.full((BLOCK,), 0, DTYPE)
     if RESET:
         reset += b * T
-        if reset_state is not None:
+        if RESET_STATE_MOVES:
+            reset_state += b * reset_state_strides[0] + channel
+        elif reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(DTYPE)
     candidate += b * candidate_strides[0] + channel
     threshold += b * threshold_strides[0] + channel
@@ -61,10 +63,13 @@ def latch_forward(
         c = rows(candidate, candidate_strides[1], step, until, True, STEPS, DTYPE)
         beta = rows(threshold, threshold_strides[1], step, until, THRESHOLD_MOVES, STEPS, DTYPE)
         scale = rows(alpha, alpha_strides[1], step, until, ALPHA_MOVES, STEPS, DTYPE)
-        fresh = ()
+        fresh, own = (), ()
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
-        _, after = advance(c, beta, scale, fresh, restart, h, share, RESET, CUMULATIVE, STEPS)
+            own = restarts(
+                reset_state, reset_state_strides[1], step, fresh, until, restart, RESET_STATE_MOVES, STEPS, DTYPE
+            )
+        _, after = advance(c, beta, scale, fresh, own, h, share, RESET, CUMULATIVE, STEPS)
         for i in tl.static_range(STEPS):
             tl.store(states + (step + i) * states_strides[1], after[i], mask=step + i < until)
         h = after[STEPS - 1]
@@ -73,8 +78,8 @@ def latch_forward(
 @triton.jit(do_not_specialize=["B", "T", "length"])
 def latch_last_write(
     candidate, threshold, alpha, reset, reset_state, last, found,
-    candidate_strides, threshold_strides, alpha_strides, last_strides, B, T, D, length,
-    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr,
+    candidate_strides, threshold_strides, alpha_strides, reset_state_strides, last_strides, B, T, D, length,
+    THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr, RESET: tl.constexpr,
     STEPS: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """What each piece writes or resets last, and whether it does, (B, pieces, D); looks from the end."""
@@ -86,7 +91,9 @@ def latch_last_write(
     restart = tl.full((BLOCK,), 0, DTYPE)
     if RESET:
         reset += b * T
-        if reset_state is not None:
+        if RESET_STATE_MOVES:
+            reset_state += b * reset_state_strides[0] + channel
+        elif reset_state is not None:
             restart = tl.load(reset_state + channel, mask=mask, other=0).to(DTYPE)
     candidate += b * candidate_strides[0] + channel
     threshold += b * threshold_strides[0] + channel
@@ -102,12 +109,15 @@ def latch_last_write(
         scale = rows(alpha, alpha_strides[1], step, until, ALPHA_MOVES, STEPS, DTYPE)
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
+            own = restarts(
+                reset_state, reset_state_strides[1], step, fresh, until, restart, RESET_STATE_MOVES, STEPS, DTYPE
+            )
         for n in tl.static_range(STEPS - 1, -1, -1):
             write = (tl.abs(c[n]) >= tl.abs(beta[n])) & (step + n < until)
             value = tl.where(write & (seen == 0), tl.where(c[n] >= 0, scale[n], -scale[n]), value)
             seen = tl.where(write, 1, seen)
             if RESET:
-                value = tl.where(fresh[n] & (seen == 0), restart, value)
+                value = tl.where(fresh[n] & (seen == 0), own[n], value)
                 seen = tl.where(fresh[n], 1, seen)
     offset = b * last_strides[0] + piece * last_strides[1] + channel
     tl.store(last + offset, value, mask=mask)

@@ -147,6 +147,11 @@ def contiguous(value: Tensor | None) -> Tensor | None:
     return None if value is None else value.detach().resolve_conj().contiguous()
 
 
+def restart_state(value: Tensor | None) -> Tensor | None:
+    """The state after a reset as a kernel reads it, (D,) or (B, T, D); None where there is none."""
+    return channels_last(value) if value is not None and value.dim() == 3 else contiguous(value)
+
+
 def reset_bytes(reset: Tensor | None) -> Tensor | None:
     """A bool mask as bytes without gaps; None where there is none."""
     return None if reset is None else reset.contiguous().view(torch.uint8)

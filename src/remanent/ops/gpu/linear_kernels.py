@@ -8,7 +8,7 @@ real ones. For real tensors WIDTH = 1, and imaginary parts are never looked at.
 import triton
 import triton.language as tl
 
-from remanent.ops.gpu.kernels import flags, place, put_back, row_or_zeros, rows, sum_back
+from remanent.ops.gpu.kernels import flags, place, put_back, restarts, row_or_zeros, rows, sum_back
 
 
 @triton.jit
@@ -29,6 +29,21 @@ def _pairs(
     imag = real
     if WIDTH == 2:
         imag = rows(pointer + 1, stride, step, until, MOVES, STEPS, DTYPE)
+    return real, imag
+
+
+@triton.jit
+def _restart_pairs(
+    pointer, stride, step, fresh, until, row, row_imag,
+    MOVES: tl.constexpr, STEPS: tl.constexpr, WIDTH: tl.constexpr, DTYPE: tl.constexpr,
+):  # fmt: skip
+    """Real and imaginary rows of the state after a reset at each of STEPS time steps."""
+    real = restarts(pointer, stride, step, fresh, until, row, MOVES, STEPS, DTYPE)
+    imag = real
+    if WIDTH == 2:
+        if MOVES:
+            pointer += 1
+        imag = restarts(pointer, stride, step, fresh, until, row_imag, MOVES, STEPS, DTYPE)
     return real, imag
 
 
@@ -62,8 +77,8 @@ def _put_pair(pointer, real, imag, mask, WIDTH: tl.constexpr):
 @triton.jit(do_not_specialize=["B", "T", "length"])
 def linear_forward(
     decay, value, initial, reset, reset_state, states, products,
-    decay_strides, value_strides, initial_strides, states_strides, B, T, D, length,
-    DECAY_MOVES: tl.constexpr, RESET: tl.constexpr, CARRY: tl.constexpr,
+    decay_strides, value_strides, initial_strides, reset_state_strides, states_strides, B, T, D, length,
+    DECAY_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr, RESET: tl.constexpr, CARRY: tl.constexpr,
     STEPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """States of every step; `initial` (B, pieces, D) is the state that each piece starts from.
@@ -82,7 +97,7 @@ def linear_forward(
     if RESET:
         reset += b * T
         if reset_state is not None:
-            reset_state += channel
+            reset_state += b * reset_state_strides[0] + channel
         restart, restart_imag = _pair_or_zeros(reset_state, mask, WIDTH, BLOCK, DTYPE)
     product = tl.full((BLOCK,), 1, DTYPE)
     product_imag = tl.full((BLOCK,), 0, DTYPE)
@@ -94,10 +109,14 @@ def linear_forward(
         v, v_imag = _pairs(value, value_strides[1], step, until, True, STEPS, WIDTH, DTYPE)
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
+            starts, starts_imag = _restart_pairs(
+                reset_state, reset_state_strides[1], step, fresh, until, restart, restart_imag,
+                RESET_STATE_MOVES, STEPS, WIDTH, DTYPE,
+            )  # fmt: skip
         for i in tl.static_range(STEPS):
             inside = step + i < until
             if RESET:
-                h, h_imag = tl.where(fresh[i], restart, h), tl.where(fresh[i], restart_imag, h_imag)
+                h, h_imag = tl.where(fresh[i], starts[i], h), tl.where(fresh[i], starts_imag[i], h_imag)
             real, imag = _product(a[i], a_imag[i], h, h_imag, WIDTH)
             if CARRY:
                 h, h_imag = tl.where(inside, real + v[i], h), tl.where(inside, imag + v_imag[i], h_imag)
@@ -158,20 +177,22 @@ def linear_adjoint_carry(
 
 @triton.jit
 def _changes(
-    g, g_imag, a, a_imag, p, p_imag, first, first_imag, restart, restart_imag, fresh, carry, carry_imag,
+    g, g_imag, a, a_imag, p, p_imag, first, first_imag, starts, starts_imag, fresh, carry, carry_imag,
     step, until, RESET: tl.constexpr, STEPS: tl.constexpr, WIDTH: tl.constexpr,
 ):  # fmt: skip
-    """Gradients of value and decay at STEPS steps, from the last to the first; what goes on, and to `reset_state`."""
+    """Gradients of value, decay and `reset_state` at STEPS steps, from the last to the first; then what goes on.
+
+    Without RESET, there are none of `reset_state`.
+    """
     changes, changes_imag, decay_changes, decay_changes_imag = (), (), (), ()
-    part = tl.full(carry.shape, 0, carry.dtype)
-    part_imag = part
+    start_changes, start_changes_imag = (), ()
     for n in tl.static_range(STEPS - 1, -1, -1):
         inside = step + n < until
         adjoint, adjoint_imag = g[n] + carry, g_imag[n] + carry_imag
         before = tl.where(step + n == 0, first, p[n])
         before_imag = tl.where(step + n == 0, first_imag, p_imag[n])
         if RESET:
-            before, before_imag = tl.where(fresh[n], restart, before), tl.where(fresh[n], restart_imag, before_imag)
+            before, before_imag = tl.where(fresh[n], starts[n], before), tl.where(fresh[n], starts_imag[n], before_imag)
         changes = changes + (adjoint,)  # noqa: RUF005
         changes_imag = changes_imag + (adjoint_imag,)  # noqa: RUF005
         real, imag = _product(before, -before_imag, adjoint, adjoint_imag, WIDTH)
@@ -180,17 +201,22 @@ def _changes(
         real, imag = _product(a[n], -a_imag[n], adjoint, adjoint_imag, WIDTH)
         carry, carry_imag = tl.where(inside, real, carry), tl.where(inside, imag, carry_imag)
         if RESET:
-            part += tl.where(fresh[n], carry, 0)
-            part_imag += tl.where(fresh[n], carry_imag, 0)
+            start_changes = start_changes + (tl.where(fresh[n], carry, 0),)  # noqa: RUF005
+            start_changes_imag = start_changes_imag + (tl.where(fresh[n], carry_imag, 0),)  # noqa: RUF005
             carry, carry_imag = tl.where(fresh[n], 0, carry), tl.where(fresh[n], 0, carry_imag)
-    return changes, changes_imag, decay_changes, decay_changes_imag, carry, carry_imag, part, part_imag
+    if not RESET:
+        start_changes, start_changes_imag = changes, changes_imag
+    return (
+        changes, changes_imag, decay_changes, decay_changes_imag, start_changes, start_changes_imag, carry, carry_imag
+    )  # fmt: skip
 
 
 @triton.jit(do_not_specialize=["B", "T", "length"])
 def linear_backward(
     grad, states, decay, h0, reset, reset_state, carried, grad_decay, grad_value, grad_h0, grad_reset_state,
-    grad_strides, states_strides, decay_strides, carried_strides, grad_decay_strides, grad_value_strides,
-    B, T, D, length, DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
+    grad_strides, states_strides, decay_strides, reset_state_strides, carried_strides,
+    grad_decay_strides, grad_value_strides, grad_reset_state_strides,
+    B, T, D, length, DECAY_MOVES: tl.constexpr, RESET_STATE_MOVES: tl.constexpr, RESET: tl.constexpr,
     STEPS: tl.constexpr, WIDTH: tl.constexpr, BLOCK: tl.constexpr, DTYPE: tl.constexpr,
 ):  # fmt: skip
     """All gradients of the linear scan, from the end; sums over time as in `latch_backward`."""
@@ -216,8 +242,10 @@ def linear_backward(
     if RESET:
         reset += b * T
         if reset_state is not None:
-            reset_state += channel
+            reset_state += b * reset_state_strides[0] + channel
     restart, restart_imag = _pair_or_zeros(reset_state, mask, WIDTH, BLOCK, DTYPE)
+    if RESET_STATE_MOVES:
+        grad_reset_state += b * grad_reset_state_strides[0] + channel
     decay_sum = tl.full((BLOCK,), 0, tl.float64)
     decay_sum_imag, reset_sum, reset_sum_imag = decay_sum, decay_sum, decay_sum
     groups = (stop - start + STEPS - 1) // STEPS
@@ -229,15 +257,28 @@ def linear_backward(
         p_imag = p
         if WIDTH == 2:
             p_imag = _rows_before(states + 1, states_strides[1], step, until, STEPS, DTYPE)
-        fresh = ()
+        fresh, starts, starts_imag = (), (), ()
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
-        changes, changes_imag, decay_changes, decay_changes_imag, carry, carry_imag, part, part_imag = _changes(
-            g, g_imag, a, a_imag, p, p_imag, first, first_imag, restart, restart_imag, fresh, carry, carry_imag,
+            starts, starts_imag = _restart_pairs(
+                reset_state, reset_state_strides[1], step, fresh, until, restart, restart_imag,
+                RESET_STATE_MOVES, STEPS, WIDTH, DTYPE,
+            )  # fmt: skip
+        (
+            changes, changes_imag, decay_changes, decay_changes_imag, start_changes, start_changes_imag,
+            carry, carry_imag,
+        ) = _changes(
+            g, g_imag, a, a_imag, p, p_imag, first, first_imag, starts, starts_imag, fresh, carry, carry_imag,
             step, until, RESET, STEPS, WIDTH,
         )  # fmt: skip
-        reset_sum += part.to(tl.float64)
-        reset_sum_imag += part_imag.to(tl.float64)
+        if RESET_STATE_MOVES:
+            put_back(grad_reset_state, grad_reset_state_strides[1], start_changes, step, until, STEPS)
+            if WIDTH == 2:
+                put_back(grad_reset_state + 1, grad_reset_state_strides[1], start_changes_imag, step, until, STEPS)
+        elif RESET:
+            reset_sum += sum_back(start_changes, step, until, STEPS)
+            if WIDTH == 2:
+                reset_sum_imag += sum_back(start_changes_imag, step, until, STEPS)
         put_back(grad_value, grad_value_strides[1], changes, step, until, STEPS)
         if WIDTH == 2:
             put_back(grad_value + 1, grad_value_strides[1], changes_imag, step, until, STEPS)
@@ -251,6 +292,6 @@ def linear_backward(
                 decay_sum_imag += sum_back(decay_changes_imag, step, stop, STEPS)
     if not DECAY_MOVES:
         _put_pair(grad_decay + own, decay_sum, decay_sum_imag, mask, WIDTH)
-    if RESET:
+    if RESET and not RESET_STATE_MOVES:
         _put_pair(grad_reset_state + own, reset_sum, reset_sum_imag, mask, WIDTH)
     _put_pair(grad_h0 + b * D * WIDTH + channel, carry, carry_imag, channel < tl.where(piece == 0, D * WIDTH, 0), WIDTH)

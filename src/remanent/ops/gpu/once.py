@@ -45,8 +45,10 @@ TILINGS: dict[str, Tiling | None] = {
 """Those found fastest on an H100, for float32 and for half types; None where the kernels of `scans.py` are faster."""
 
 
-def tiling_for(name: str, like: Tensor) -> Tiling | None:
-    """How a scan of tensors (B, T, D) like this one is read once; None if it is not."""
+def tiling_for(name: str, like: Tensor, reset_state: Tensor | None = None) -> Tiling | None:
+    """How a scan of tensors (B, T, D) like this one is read once; None if it is not, as with states for every step."""
+    if reset_state is not None and reset_state.dim() == 3:
+        return None
     here = like.device.type == "cuda" or interpreted() or _kernels is not _compiled_kernels
     if not here or compute_dtype(like.dtype) != torch.float32 or like.shape[1] <= SPAN:
         return None

@@ -25,9 +25,9 @@ from remanent.ops.gpu.launch import (
     launch,
     piece_tensor,
     reset_bytes,
+    restart_state,
     rows_like,
     scratch,
-    sums,
     sums_or_rows,
 )
 
@@ -38,9 +38,9 @@ def latch_forward(gates: Gates, initial_states: InitialStates, epsilon: float, s
         return None
     candidate, threshold, alpha = (channels_last(v) for v in gates)
     h0, reset, reset_state = initial_states
-    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
+    h0, reset_state, reset = contiguous(h0), restart_state(reset_state), reset_bytes(reset)
     inputs = (candidate, threshold, alpha)
-    if epsilon == 0 and (tiling := once.tiling_for("latch forward", candidate)):
+    if epsilon == 0 and (tiling := once.tiling_for("latch forward", candidate, reset_state)):
         return once.latch_forward(Gates(*inputs), InitialStates(h0, reset, reset_state), states, tiling)
     pieces, length = cut(candidate, whole=epsilon != 0)
     initial = None if h0 is None else h0[:, None]
@@ -72,9 +72,9 @@ def latch_backward(
         return give_zeros(grads)
     grad, starts, candidate, threshold, alpha = (channels_last(v) for v in (grad, starts, *gates))
     _, reset, reset_state = initial_states
-    reset_state, reset = contiguous(reset_state), reset_bytes(reset)
+    reset_state, reset = restart_state(reset_state), reset_bytes(reset)
     inputs = (candidate, threshold, alpha)
-    if epsilon == 0 and (tiling := once.tiling_for("latch backward", candidate)):
+    if epsilon == 0 and (tiling := once.tiling_for("latch backward", candidate, reset_state)):
         resets = InitialStates(None, reset, reset_state)
         return once.latch_backward(grad, starts, Gates(*inputs), resets, width, gradients, tiling)
     pieces, length = cut(candidate, whole=epsilon != 0)
@@ -82,7 +82,7 @@ def latch_backward(
     saved = scratch(candidate, pieces)
     grad_h0 = rows_like(grads[3])
     outs = [sums_or_rows(g, candidate, pieces) for g in grads[:3]]
-    reset_sums = None if reset is None else sums(candidate, pieces)
+    grad_reset_state = None if reset is None else sums_or_rows(grads[4], candidate, pieces)
     arrays = LatchArrays(
         *inputs,
         reset,
@@ -95,12 +95,12 @@ def latch_backward(
         grad_threshold=outs[1],
         grad_alpha=outs[2],
         grad_h0=grad_h0,
-        grad_reset_state=reset_sums,
+        grad_reset_state=grad_reset_state,
     )
     options = {"epsilon": epsilon, "width": width, "CUMULATIVE": epsilon != 0}
     options |= {"SPAN": SPAN, "STEPS": LATCH_BACKWARD_STEPS}
     launch(kernels().latch_backward.latch_backward, candidate, pieces, length, arrays, options)
-    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+    for out, wanted in zip((*outs, grad_h0, grad_reset_state), grads, strict=True):
         give(out, wanted)
     return None
 
@@ -111,8 +111,8 @@ def linear_forward(decay: Tensor, value: Tensor, initial_states: InitialStates, 
         return None
     h0, reset, reset_state = initial_states
     decay, value = channels_last(decay), channels_last(value)
-    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
-    if tiling := once.tiling_for("linear forward", value):
+    h0, reset_state, reset = contiguous(h0), restart_state(reset_state), reset_bytes(reset)
+    if tiling := once.tiling_for("linear forward", value, reset_state):
         return once.linear_forward(decay, value, InitialStates(h0, reset, reset_state), states, tiling)
     pieces, length = cut(value)
     initial = None if h0 is None else h0[:, None]
@@ -135,14 +135,14 @@ def linear_backward(
         return give_zeros(grads)
     h0, reset, reset_state = initial_states
     grad, states, decay = (channels_last(v) for v in (grad, states, decay))
-    h0, reset_state, reset = contiguous(h0), contiguous(reset_state), reset_bytes(reset)
-    if tiling := once.tiling_for("linear backward", grad):
+    h0, reset_state, reset = contiguous(h0), restart_state(reset_state), reset_bytes(reset)
+    if tiling := once.tiling_for("linear backward", grad, reset_state):
         return once.linear_backward(grad, states, decay, InitialStates(h0, reset, reset_state), grads, tiling)
     pieces, length = cut(grad)
     carried = _linear_carried(grad, decay, reset, pieces, length) if pieces > 1 else None
     grad_h0 = rows_like(grads[2])
     outs = [sums_or_rows(g, grad, pieces) for g in grads[:2]]
-    reset_sums = None if reset is None else sums(grad, pieces)
+    grad_reset_state = None if reset is None else sums_or_rows(grads.reset_state, grad, pieces)
     arrays = LinearArrays(
         decay,
         reset=reset,
@@ -154,10 +154,10 @@ def linear_backward(
         grad_decay=outs[0],
         grad_value=outs[1],
         grad_h0=grad_h0,
-        grad_reset_state=reset_sums,
+        grad_reset_state=grad_reset_state,
     )
     launch(kernels().linear.linear_backward, grad, pieces, length, arrays, _width(decay))
-    for out, wanted in zip((*outs, grad_h0, reset_sums), grads, strict=True):
+    for out, wanted in zip((*outs, grad_h0, grad_reset_state), grads, strict=True):
         give(out, wanted)
     return None
 

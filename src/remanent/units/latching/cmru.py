@@ -6,8 +6,9 @@ from typing import ClassVar
 import torch
 
 from remanent.units.base import RecurrentUnit
-from remanent.units.bmru import Annealed, BMRURecurrence, LatchRecurrence
 from remanent.units.cell import make_cell
+from remanent.units.latching.bmru import BMRURecurrence
+from remanent.units.latching.set_or_hold import Annealed, LatchRecurrence
 from remanent.units.recurrence import INITIAL_STATES, Params
 from remanent.units.step_data import StepData
 

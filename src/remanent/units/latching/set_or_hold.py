@@ -1,4 +1,4 @@
-"""The bistable memory recurrent unit: a hysteresis cell in each channel; and what all such latches share."""
+"""What all latches share whose written state has the sign of a candidate: equations, and the attribute epsilon."""
 
 from dataclasses import dataclass
 from types import MappingProxyType
@@ -10,8 +10,6 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.units._checks import check_gates
-from remanent.units.base import RecurrentUnit
-from remanent.units.cell import make_cell
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LatchGates,
@@ -21,7 +19,6 @@ from remanent.units.recurrence import (
     gate_shapes,
     learned_shapes,
 )
-from remanent.units.step_data import StepData
 
 _RULE = "one tensor (..., 2 D), candidate and threshold side by side"
 _RULE_WITH_SIZE = "one tensor (..., 3 D), candidate, threshold and size side by side"
@@ -61,6 +58,11 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     def exact_states(self) -> bool:
         """Whether a write keeps nothing of the old state."""
         return self.epsilon == 0
+
+    @property
+    def sums_in_order(self) -> bool:
+        """Whether a write adds to a part of the old state."""
+        return self.epsilon != 0
 
     @property
     def finite_states(self) -> bool:
@@ -142,18 +144,6 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         return LatchGates(candidate, threshold, alpha, self.epsilon)
 
 
-class BMRURecurrence(LatchRecurrence):
-    """A latch whose size of step is learned, one for each channel."""
-
-    def step_data(self, p: Params) -> StepData | None:
-        """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""
-        kind, values = "latch", {"alpha": p["alpha"]}
-        if self.epsilon > 0:
-            kind, values = "accumulate", values | {"epsilon": self.epsilon_tensor.float()}
-        D, low = p["alpha"].shape[0], self.initial_state == "low"
-        return StepData(kind, D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), starts_low=low)
-
-
 class Annealed:
     """The attribute `epsilon` of units and cells that latch, which may be changed between steps."""
 
@@ -167,78 +157,3 @@ class Annealed:
     @epsilon.setter
     def epsilon(self, value: float) -> None:
         self.recurrence.set_option("epsilon", value)
-
-
-class BMRU(Annealed, RecurrentUnit):
-    r"""Bistable memory recurrent unit: $h_t = \alpha\,\mathrm{sgn}(c_t)$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
-
-    Candidate and threshold are linear in the input, $c_t = W_c x_t + b_c$ and
-    $\beta_t = W_\beta x_t + b_\beta$, and do not see the state. With `epsilon` 0, states are exactly
-    $\pm\alpha$ (or what `hx` held), and any cut of a sequence gives the same bits.
-
-    Attributes:
-        weight_ih_l0: (2 D, M), the rows of the candidate, then of the threshold.
-        bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
-        alpha_l0: (D,), the size of a written state, at first 1.
-        h0_l0: (D,), the learned initial state, at first 1 or -1 at random; only where it is learned.
-        epsilon: how much of the old state a write keeps, in [0, 1]; may be changed between steps, as annealing
-            does in training. It is not a parameter and not part of the `state_dict`: a copy, such as an
-            average of the weights over training, has its own, which must be annealed as well.
-
-    Args:
-        input_size: M, the features of a step, at least 1.
-        hidden_size: D, the channels, at least 1.
-        num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
-        bias: whether the gates have biases. Without, a threshold is 0 for a zero input, which then writes.
-        batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
-        dropout: the probability, in [0, 1], that an output of any layer but the last is zeroed in training.
-        bidirectional: whether a second direction reads the sequence backwards, with its outputs beside the first's.
-        device: the device of the parameters.
-        dtype: the dtype of the parameters.
-        epsilon: how much of the old state a write keeps, in [0, 1]: 0 is the BMRU, 1 the cumulative unit.
-        width: $a > 0$ of the surrogate gradient; a larger one looks at a narrower band around the threshold.
-        initial_state: the state where no `hx` is given, and after a reset: "zeros", "learned", or "low", which is
-            $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
-        checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
-            the backward pass; no bit changes.
-
-    Raises:
-        ValueError: a size, `epsilon`, `width` or `initial_state` is out of its range.
-        TypeError: a size is not an int.
-
-    Source: De Geeter et al. (2026), arXiv 2601.09495; epsilon: Brandoit et al. (2026), arXiv 2605.11855.
-
-    >>> y, h_n = BMRU(4, 8, batch_first=True)(torch.randn(2, 100, 4))
-    >>> y.shape, h_n.shape
-    (torch.Size([2, 100, 8]), torch.Size([1, 2, 8]))
-    """
-
-    weight_ih_l0: Tensor
-    bias_ih_l0: Tensor
-    alpha_l0: Tensor
-    recurrence_type = BMRURecurrence
-
-    def __init__(
-        self,
-        input_size: int,
-        hidden_size: int,
-        num_layers: int = 1,
-        bias: bool = True,
-        batch_first: bool = False,
-        dropout: float = 0.0,
-        bidirectional: bool = False,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-        *,
-        epsilon: float = 0.0,
-        width: float = 1.0,
-        initial_state: str = "zeros",
-        checkpoint: bool = False,
-    ) -> None:
-        recurrence = BMRURecurrence(epsilon, width, initial_state)
-        sizes = (input_size, hidden_size, num_layers)
-        super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
-
-
-BMRUCell = make_cell(BMRU)
-"""One step of `BMRU`, used like `torch.nn.GRUCell`; it takes the options of `BMRU`."""

@@ -1,0 +1,55 @@
+"""State of torch and of the process that a function changes for its own use, and gives back as it was."""
+
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+
+import torch
+
+
+def generators_kept() -> AbstractContextManager[None]:
+    """Gives torch's global generators back as they were, on the CPU and on GPUs that are in use."""
+    in_use = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()
+    return torch.random.fork_rng(devices=list(in_use))
+
+
+@contextmanager
+def threads_kept() -> Iterator[None]:
+    """Gives the number of torch's threads back as it was."""
+    before = torch.get_num_threads()
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextmanager
+def threads_set(count: int) -> Iterator[None]:
+    """Sets the number of torch's threads within the context."""
+    with threads_kept():
+        torch.set_num_threads(count)
+        yield
+
+
+@contextmanager
+def variable_kept(name: str) -> Iterator[None]:
+    """Gives an environment variable back as it was, or removes it again."""
+    before = os.environ.get(name)
+    try:
+        yield
+    finally:
+        if before is None:
+            os.environ.pop(name, None)
+        else:
+            os.environ[name] = before
+
+
+@contextmanager
+def determinism_kept() -> Iterator[None]:
+    """Gives back whether torch insists on deterministic algorithms or warns, and whether cuDNN tries algorithms out."""
+    mode, benchmark = torch.get_deterministic_debug_mode(), torch.backends.cudnn.benchmark
+    try:
+        yield
+    finally:
+        torch.set_deterministic_debug_mode(mode)
+        torch.backends.cudnn.benchmark = benchmark

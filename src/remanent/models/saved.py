@@ -1,0 +1,142 @@
+"""What a saved model's files hold, checked against each other before anything of their sizes is allocated."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from remanent._files import from_dict, read_json
+from remanent.models.config import ModelConfig
+
+CONFIG_FILE = "model.json"
+"""The file of a saved model that holds its configuration."""
+WEIGHTS_FILE = "model.safetensors"
+"""The file of a saved model that holds its parameters."""
+LARGEST_CONFIG = 2**20
+"""The most bytes that a configuration may have."""
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+"""The dtypes of saved real numbers."""
+COMPLEX_DTYPES = (torch.complex64, torch.complex128)
+"""The dtypes of saved complex numbers."""
+Shapes = dict[str, tuple[int, ...]]
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """The configuration in a folder.
+
+    Raises:
+        FileNotFoundError: the file is missing.
+        ValueError: it is too large, no JSON, or no configuration; the message names the file.
+    """
+    path = folder / CONFIG_FILE
+    if path.is_file() and path.stat().st_size > LARGEST_CONFIG:
+        raise ValueError(f"{path} must have at most {LARGEST_CONFIG} bytes, got {path.stat().st_size}")
+    values = read_json(path)
+    try:
+        return from_dict(ModelConfig, values, str(path))
+    except (ValueError, TypeError) as error:
+        named = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise ValueError(named) from None
+
+
+def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Module:
+    """The model in a folder, on the CPU, with each parameter in the dtype that it was saved in.
+
+    Nothing in the files is executed, no size is allocated that the weights do not have, and torch's global generator
+    is left as it was.
+
+    Args:
+        folder: where the files are.
+        make: the class of the model.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file is corrupt, or weights and configuration do not fit.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    config, path = read_config(folder), folder / WEIGHTS_FILE
+    if not path.is_file():
+        raise FileNotFoundError(f"`{WEIGHTS_FILE}` must be a file in {folder}, got none")
+    try:
+        with safe_open(path, framework="pt", device="cpu") as file, torch.device("cpu"):
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - no dict
+            _check_parts(config, shapes, path)
+            with torch.random.fork_rng(devices=[]):
+                _check_shapes(_on_meta(make, config), shapes, path)
+                model = make(config)
+            _check_shapes(model, shapes, path)
+            weights = {name: file.get_tensor(name) for name in shapes}
+            _check_dtypes(model, weights, path)
+            _fill(model, weights)
+    except SafetensorError as error:
+        raise ValueError(f"{path} must hold safetensors weights, got a corrupt file ({error})") from None
+    except (OverflowError, RuntimeError) as error:  # sizes that no tensor has
+        raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
+    return model
+
+
+def _check_parts(config: ModelConfig, shapes: Shapes, path: Path) -> None:
+    """Raises unless the numbers of blocks and units, and the widths, are those of the weights."""
+    blocks = len({name.split(".")[1] for name in shapes if name.startswith("blocks.")})
+    if blocks != config.num_layers:
+        raise ValueError(
+            f"{path} must fit {CONFIG_FILE}, whose `num_layers` is {config.num_layers}, got {blocks} blocks"
+        )
+    for i, names in enumerate(config.layers):
+        start = f"blocks.{i}.layer.units."
+        units = len({name.removeprefix(start).split(".")[0] for name in shapes if name.startswith(start)})
+        if units != len(names):
+            rule = f"{path} must fit {CONFIG_FILE}, whose block {i} has {len(names)} units"
+            raise ValueError(f"{rule}, got {units} units")
+    sizes = config.hidden_size, config.input_size
+    wanted = {
+        "encoder.weight": sizes[::-1] if config.encoder == "embedding" else sizes,
+        "head.weight": (config.output_size, config.hidden_size),
+    }
+    for name, shape in wanted.items():
+        if shapes.get(name) != shape:
+            found = shapes.get(name, "none")
+            raise ValueError(f"{path} must fit {CONFIG_FILE}, where `{name}` has shape {shape}, got {found}")
+
+
+def _on_meta(make: Callable[[ModelConfig], nn.Module], config: ModelConfig) -> nn.Module | None:
+    """The model without memory; None where a unit of the user's own cannot be made so."""
+    try:
+        with torch.device("meta"):
+            return make(config)
+    except Exception:  # it is made with memory next, which raises again what is wrong with it
+        return None
+
+
+def _check_shapes(model: nn.Module | None, shapes: Shapes, path: Path) -> None:
+    """Raises unless a model has exactly the weights of a file."""
+    if model is None:
+        return
+    wanted = {name: tuple(value.shape) for name, value in model.state_dict().items()}
+    for name in wanted | shapes:
+        if wanted.get(name) != shapes.get(name):
+            rule, found = f"`{name}` {_shown(wanted.get(name))}", _shown(shapes.get(name))
+            raise ValueError(f"{path} must fit {CONFIG_FILE}, where {rule}, got one that {found}")
+
+
+def _shown(shape: tuple[int, ...] | None) -> str:
+    return "does not exist" if shape is None else f"has shape {shape}"
+
+
+def _check_dtypes(model: nn.Module, weights: dict[str, Tensor], path: Path) -> None:
+    """Raises unless real, complex and other numbers are what they are in the model, whatever their precision."""
+    for name, value in model.state_dict().items():
+        allowed = DTYPES if value.is_floating_point() else COMPLEX_DTYPES if value.is_complex() else (value.dtype,)
+        if weights[name].dtype not in allowed:
+            known = " or ".join(str(dtype) for dtype in allowed)
+            raise ValueError(f"{path}: `{name}` must have dtype {known}, got {weights[name].dtype}")
+
+
+def _fill(model: nn.Module, weights: dict[str, Tensor]) -> None:
+    """Gives a model the weights, in their dtypes; what it does not save takes that of the weights if they have one."""
+    dtypes = {value.dtype for value in weights.values() if value.is_floating_point()}
+    if len(dtypes) == 1:
+        model.to(dtypes.pop())
+    model.load_state_dict({name: value.clone() for name, value in weights.items()}, assign=True)

@@ -1,0 +1,31 @@
+"""What a training needs of its process: threads, silence, and that everything is as before when it ends."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from remanent._restore import determinism_kept, threads_set, variable_kept
+
+CUBLAS = "CUBLAS_WORKSPACE_CONFIG"
+"""The environment variable that Lightning sets, since cuBLAS needs it to be deterministic."""
+
+
+@contextmanager
+def surroundings(threads: int) -> Iterator[None]:
+    """Sets the configured threads and silences the advice of Lightning within the context; all is given back.
+
+    Lightning changes more than that: deterministic algorithms, cuDNN's search for the fastest algorithm, and an
+    environment variable. After the context, they are as they were.
+    """
+    logger = logging.getLogger("pytorch_lightning")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), variable_kept(CUBLAS), determinism_kept(), threads_set(threads):
+            warnings.filterwarnings("ignore", module="pytorch_lightning|lightning_fabric")
+            warnings.filterwarnings("ignore", message=".*LeafSpec.*|.*find_unused_parameters=True was specified.*")
+            warnings.filterwarnings("ignore", message=".*FSDP2-wrapped module .* returned a view tensor.*")
+            yield
+    finally:
+        logger.setLevel(level)

@@ -1,0 +1,1 @@
+"""The units that set or hold: one family per file, around what they share."""
