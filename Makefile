@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 # two processes; one that is done takes tests from the other, which may wait for long ones
 SHARED := -n 2 --dist worksteal
 
-.PHONY: demo test test-all gpu docs lint clean
+.PHONY: demo test test-all matrix gpu docs lint clean
 
 demo: $(READY)
 	$(BIN)/remanent demo
@@ -22,6 +22,11 @@ gpu:
 # What `make test` leaves out: the longest tests, and whole products of options of which it runs a part.
 test-all: $(READY)
 	$(BIN)/python -m pytest $(SHARED) -m exhaustive
+
+# The oldest, the pinned and the newest torch, on the oldest and the newest Python that is here, each in an environment of
+# its own: `make matrix TESTS="tests/units -k compiles"` runs some tests, `PAIRS="--torch newest"` some of the versions.
+matrix:
+	$(PYTHON) tests/matrix.py $(PAIRS) -- $(TESTS)
 
 docs: $(READY)
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
@@ -40,4 +45,4 @@ $(READY): pyproject.toml constraints.txt
 	touch $(READY)
 
 clean:
-	rm -rf $(VENV)
+	rm -rf $(VENV) .matrix

@@ -207,6 +207,26 @@ def test_resume(tmp_path, capsys):
     assert capsys.readouterr().out == f"{folder} {words}\n"
 
 
+def test_a_folder_may_be_called_what_others_read_as_commands(finished, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(finished, "a::b [red] $x$")
+    short = ["--examples", "2"]
+    tiny = ["--draws", "1", "--noise", "0.1", "--input-noise", "--bits", "--out", "r::[red]"]
+    for words in (
+        ["evaluate", "RUN", *short],
+        ["robustness", "RUN", *short, *tiny],
+        ["export", "RUN", "--format", "c", "--out", "c::[red]"],
+        ["train", "--resume", "RUN"],
+        ["table", "RUN"],
+    ):
+        assert main(["a::b [red] $x$" if word == "RUN" else word for word in words]) == 0, capsys.readouterr().err
+    shown = capsys.readouterr().out
+    assert "r::[red] holds robustness.json" in shown
+    assert "c::[red] holds" in shown
+    names = {path.name for path in tmp_path.iterdir()}
+    assert names == {"a::b [red] $x$", "r::[red]", "c::[red]"}
+
+
 def test_list(capsys):
     assert main(["list", "--json"]) == 0
     listed = json.loads(capsys.readouterr().out)
@@ -299,6 +319,8 @@ def test_table_imports_no_training(tmp_path):
         (["train", "copy-first", "--training.learning_rate=1:4.5"], "must be a plain number, got '1:4.5'"),
         (["evaluate", "nowhere", "--length", "12", "1:40"], "`--length` must be a plain number, got '1:40'"),
         (["train", "copy-first", "--training.threads", "100000"], "`threads` must be in [1, 1024], got 100000"),
+        (["train", "copy-first", "--devices", "100000"], "`devices` must be in [1, 1024], got 100000"),
+        (["bench", "scans", "--threads", "100000"], "`threads` must be in [1, 1024], got 100000"),
         (["train", "--resume=taken"], "`config.json` must be a file in taken, got none"),
         (["train", "--resume", "digits"], "the run's folder must exist, got digits"),
         (["train", "copy-first", "--resume=taken"], "`RECIPE` must not be given with --resume"),

@@ -64,7 +64,7 @@ def run_demo(
     pages = " and ".join(str(folder / f"{recipe}.html") for recipe in grids)
     minutes = (time.monotonic() - began) / 60
     line = f"Open {pages} in a browser to see what they remember ({minutes:.1f} minutes)."
-    console.print(line, highlight=False, soft_wrap=True)  # a path stays in one piece
+    console.print(line, highlight=False, markup=False, soft_wrap=True)  # a path stays in one piece
     return folder
 
 

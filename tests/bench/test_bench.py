@@ -7,7 +7,7 @@ import sys
 import pytest
 import torch
 
-from remanent.bench import SECTIONS, peers, run_bench
+from remanent.bench import SECTIONS, packed, peers, run_bench
 from remanent.bench.passes import positive_inputs
 from remanent.bench.timing import Case, add_ratios, measure, time_in_turn
 from remanent.cli import main
@@ -168,6 +168,29 @@ def test_quick_growth_is_drawn(tmp_path, monkeypatch):
     assert len(set(sizes["bmru"])) == 1
     assert sizes["attention"] == [16 * 4**i * 2 * 2 * 128 * 4 for i in range(4)]
     assert {row["threads"] for row in rows if row["section"] == "threads"} >= {1}
+
+
+def test_packed_sequences_are_timed_beside_padded_ones_and_their_memory_is_measured(tmp_path, monkeypatch):
+    run_bench(["packed"], tmp_path / "b", repeats=1, quick=True)
+    rows = read(tmp_path / "b")["rows"]
+    assert [row["case"] for row in rows] == [f"{name} {way}" for name in packed.LAYERS for way in ("packed", "padded")]
+    assert {row["status"] for row in rows} == {"measured"}
+    assert all(row["shape"]["real steps"] == 64 + 3 * 20 and "over padded" in row["ratios"] for row in rows)
+
+
+def test_a_packed_layer_needs_at_most_three_times_its_input():
+    """What is allocated at once, for 25,100 steps of 2 D features; a padded batch has 200 times as many."""
+    bytes_of = packed.packed_input(256, 20_000, 64)
+    run = packed.packed_forward("BMRU", bytes_of, 32)
+    run()
+    held, peak = 0, 0
+    with torch.profiler.profile(profile_memory=True) as profile:
+        run()
+    for event in profile.profiler.kineto_results.events():
+        if event.name() == "[memory]":
+            held += event.nbytes()
+            peak = max(peak, held)
+    assert 1 <= peak / bytes_of.data.nbytes <= 3
 
 
 @pytest.mark.parametrize(

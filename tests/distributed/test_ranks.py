@@ -502,7 +502,15 @@ def test_one_process_heeds_sigterm_in_the_middle_of_an_epoch(tmp_path):
     assert_equal_bits(folder, whole)
 
 
-def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path):
+@pytest.mark.parametrize(
+    ("number", "status", "words"),
+    [
+        (signal.SIGTERM, 143, "ended by SIGTERM"),
+        pytest.param(signal.SIGINT, 130, "interrupted", marks=exhaustive),
+    ],
+    ids=["SIGTERM", "Ctrl-C"],
+)
+def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path, number, status, words):
     folder = tmp_path / "run"
     flags = [*FLAGS, "--training.steps=60", "--training.checkpoint_every=20", "--quiet"]
     process = subprocess.Popen(
@@ -510,13 +518,15 @@ def test_the_command_starts_its_processes_itself_and_passes_a_signal_on(tmp_path
         stderr=subprocess.PIPE,
         text=True,
         cwd=with_traps(tmp_path),
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a shell's background processes ignore
     )
     wait_for_steps(folder, 5)
-    process.terminate()
+    process.send_signal(number)
     _, said = process.communicate(timeout=200)
-    assert process.returncode == 143
+    assert process.returncode == status
     step = len(losses(folder))
-    advice = f"ended by SIGTERM after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
+    assert (folder / "checkpoints" / f"step-{step}.ckpt").is_file()
+    advice = f"{words} after step {step} of 60; resume with `remanent train --resume {folder} --devices 2`"
     assert sorted(said.splitlines()) == [f"remanent: rank {rank}: {advice}" for rank in range(2)]
     resumed = ("--resume", str(folder), "--devices", "2", "--time-shards", "2", "--quiet")
     assert together(2, commanded, tmp_path, False, *resumed) == [0, 0]  # what a launcher starts, without its imports

@@ -78,7 +78,6 @@ def test_a_latch_refuses_a_second_derivative(backend, name):
         first.sum().backward()
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about parts of its own
 @pytest.mark.parametrize("backend", ["portable", "cpu", "reference", "auto"])
 def test_forward_mode_derivatives_are_right_or_refused(backend):
     """A backend that was chosen by name runs or raises; "auto" finds the one that has the derivative."""

@@ -126,9 +126,31 @@ def test_a_copy_that_breaks_off_leaves_what_the_index_lists(tmp_path, address, m
 def test_half_a_file_of_one_that_broke_off_is_cleared_away(tmp_path, address):
     storage = Storage(address, tmp_path / "a")
     storage.claim()
-    storage.files.pipe_file(f"{storage.root}/.config.json.of-another", b"{")
+    storage.files.pipe_file(f"{storage.root}/.config.json.{storage.mark}", b"{")
+    storage.files.pipe_file(f"{storage.root}/.notes", b"the user's own")
     Storage(address, tmp_path / "b").claim()
-    assert not [path for path in storage.files.find(storage.root) if Path(path).name.startswith(".")]
+    hidden = [Path(path).name for path in storage.files.find(storage.root) if Path(path).name.startswith(".")]
+    assert hidden == [".notes"]
+
+
+def test_a_working_copy_that_was_lost_deletes_no_checkpoint(tmp_path, address):
+    storage = Storage(address, tmp_path / "a")
+    storage.claim()
+    places = [tmp_path / "a" / "checkpoints" / name for name in ("index.json", "step-1.ckpt", "step-2.ckpt")]
+    places[0].parent.mkdir(parents=True)
+    for path in places:
+        path.write_text("{}")
+    storage.files.makedirs(f"{storage.root}/checkpoints", exist_ok=True)
+    storage.files.pipe_file(f"{storage.root}/checkpoints/best.ckpt", b"the user's own")
+    storage.copy()
+    places[1].unlink()
+    storage.copy()
+    kept = ["best.ckpt", "index.json", "step-2.ckpt"]
+    assert sorted(Path(path).name for path in storage.files.find(f"{storage.root}/checkpoints")) == kept
+    places[0].unlink()
+    places[2].unlink()
+    storage.copy()
+    assert sorted(Path(path).name for path in storage.files.find(f"{storage.root}/checkpoints")) == kept
 
 
 def job(tmp_path, address, **changes):

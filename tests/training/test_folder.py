@@ -1,5 +1,6 @@
 """A run's folder: what was written is what is read, whatever its name, and nothing is left of killed processes."""
 
+import contextlib
 import dataclasses
 import json
 import re
@@ -10,9 +11,11 @@ import pytest
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.records.configuration import fitting
+from remanent.sweep.jobs import CLAIMED, Job, work
 from remanent.tasks import Characters, CopyFirst, SequentialImage
 from remanent.training import Experiment, TrainingConfig, evaluate, load_run, record_run, resume_run, start_run
 from remanent.training.folder import owned
+from remanent.training.variants import Variant
 
 RUN = Experiment(
     CopyFirst(steps=20),
@@ -86,6 +89,40 @@ def test_a_record_waits_for_another_process_and_names_it(run, monkeypatch):
     assert not (run / "record.json").exists()
 
 
+def test_a_record_that_another_process_wrote_meanwhile_stays(run, monkeypatch):
+    real = owned
+
+    @contextlib.contextmanager
+    def owned_after_another(folder, seconds):
+        monkeypatch.undo()
+        record_run(folder)
+        (folder / "record.json").write_text((folder / "record.json").read_text().replace("copy-first", "mine"))
+        with real(folder, seconds):
+            yield
+
+    monkeypatch.setattr("remanent.training.outcome.owned", owned_after_another)
+    assert record_run(run).recipe == "mine"
+    (run / "record.json").write_text("{")
+    with pytest.raises(ValueError, match=r"record.json"):
+        record_run(run)
+
+
+@pytest.mark.parametrize("note", [{}, {"seconds": "3", "began": 0.0}, {"seconds": 3.0, "began": None}])
+def test_a_corrupt_note_of_the_last_resume_is_named(run, note):
+    (run / "resumed.json").write_text(json.dumps(note))
+    with pytest.raises(ValueError, match=r"resumed.json must hold the number `(seconds|began)`, got (None|'3')"):
+        record_run(run)
+
+
+def test_a_grid_waits_for_a_run_that_is_resumed_by_hand(run, tmp_path):
+    (run / "model.json").unlink()
+    results = tmp_path / "results.jsonl"
+    job = Job(variant=Variant("copy-first", {}), config=RUN.to_dict(), folder=str(run), results=str(results))
+    with owned(run):
+        assert work(job) == CLAIMED
+    assert not results.exists()
+
+
 def test_a_finished_run_notices_that_its_configuration_has_changed(run):
     config = json.loads((run / "config.json").read_text())
     config["task"]["steps"] = 30
@@ -125,10 +162,9 @@ def test_a_run_notices_that_its_text_has_changed(tmp_path, stage):
         shutil.rmtree(tmp_path / "run" / "checkpoints")
         (tmp_path / "run" / "checkpoints").mkdir()
         (tmp_path / "run" / "metrics.jsonl").unlink()
-    (tmp_path / "other").mkdir()
-    (tmp_path / "other" / "text.txt").write_text(TEXT.replace("worst", "towsr"))  # of the same characters
-    with pytest.raises(ValueError, match=r"config.json must be of the run .* or .*other/text.txt has changed since"):
-        (load_run if stage == "finished" else resume_run)(tmp_path / "run", data_dir=str(tmp_path / "other"))
+    text.write_text(TEXT.replace("worst", "towsr"))  # of the same characters and the same length
+    with pytest.raises(ValueError, match=r"config.json must be of the run .* or .*text.txt has changed since"):
+        (load_run if stage == "finished" else resume_run)(tmp_path / "run")
 
 
 def test_a_relative_text_is_found_from_another_folder_and_from_another_place(tmp_path, monkeypatch, capsys):
@@ -142,6 +178,8 @@ def test_a_relative_text_is_found_from_another_folder_and_from_another_place(tmp
     experiment, model = load_run(tmp_path / "run")
     score = evaluate(model, experiment.task)
     (tmp_path / "here" / "text.txt").rename(tmp_path / "there" / "text.txt")
+    with pytest.raises(FileNotFoundError, match=r"`path` must name a text file, got .*here/text.txt"):
+        load_run(tmp_path / "run")
     assert main(["evaluate", str(tmp_path / "run"), "--data-dir", str(tmp_path / "there"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bits"] == pytest.approx(score)
     (tmp_path / "run" / "model.json").unlink()

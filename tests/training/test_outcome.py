@@ -2,12 +2,13 @@
 
 import dataclasses
 import json
+import shutil
 
 import pytest
 
 from remanent.cli import main
 from remanent.records.record import RECORD_FILE, read_records
-from remanent.training import RECIPES, evaluate, load_run
+from remanent.training import RECIPES, Experiment, evaluate, load_run
 from remanent.training.outcome import grid_tests, quick_tests, record_run
 from remanent.training.variants import experiment_for, variant_of
 
@@ -113,3 +114,23 @@ def test_a_run_begun_by_an_earlier_version_names_the_nearest_recipe(finished, tm
     (folder / "versions.json").write_text(json.dumps(versions))
     (folder / RECORD_FILE).unlink()
     assert record_run(folder).set == OPTIONS
+
+
+def test_files_of_another_shape_are_named(finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / RECORD_FILE).write_bytes(b"")
+    with pytest.raises(ValueError, match=r"record\.json must hold the record of the run, got none"):
+        record_run(folder)
+    (folder / RECORD_FILE).unlink()
+    for content, key in (("{}", "seconds"), ('{"seconds": 1, "began": "x"}', "began"), ('{"seconds": []}', "seconds")):
+        (folder / "resumed.json").write_text(content)
+        with pytest.raises(ValueError, match=rf"resumed\.json must hold a number `{key}`, got"):
+            record_run(folder)
+    (folder / "resumed.json").unlink()
+    versions = json.loads((folder / "versions.json").read_text())
+    (folder / "versions.json").write_text(json.dumps(versions | {"recipe": []}))
+    assert record_run(folder).recipe == of(finished).recipe
+    config = json.loads((folder / "config.json").read_text())
+    config["task"]["name"] = []
+    with pytest.raises(ValueError, match=r"here: `task\.name` must be one of copy-first, .*, got \[\]"):
+        Experiment.from_dict(config, "here")

@@ -16,6 +16,7 @@ from remanent.training import (
     TrainingConfig,
     evaluate,
     failing_length,
+    record_run,
     resume_run,
     start_run,
 )
@@ -53,6 +54,7 @@ def test_a_run_leaves_its_process_as_it_was(tmp_path, monkeypatch):
     assert surroundings() == before
     (folder / "model.json").unlink()
     resume_run(folder, progress=False)
+    record_run(folder)
     resume_run(folder, progress=False)
     assert surroundings() == before
 

@@ -232,7 +232,6 @@ def test_latches_and_their_steps_refuse_a_second_derivative_everywhere(name):
         grad(lambda x: grad(lambda x: unit(x)[0].square().sum())(x).square().sum())(x)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of torch, about parts of its own
 @pytest.mark.parametrize("frozen", [False, True])
 @pytest.mark.parametrize("name", UNITS)
 def test_forward_mode_derivatives_are_right_or_refused(name, frozen):

@@ -1,10 +1,12 @@
 """A process that prints by how many bytes the memory of a case grows.
 
-It is run as `python -m remanent.bench.peak_memory CASE B T D THREADS ALLOCATOR`, the last one "default" or "reuse".
+It is run as `python -m remanent.bench.peak_memory CASE B T D THREADS ALLOCATOR`, the last one "default" or "reuse". A
+case of the section on packed sequences is "packed" and a layer; T is then the length of the longest sequence.
 """
 
 import resource
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import torch
 
 from remanent._allocator import reuse_freed_memory
 from remanent.bench.length import prepare
+from remanent.bench.packed import packed_forward, packed_input
 from remanent.bench.passes import normal_inputs
 
 STATUS, CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
@@ -24,13 +27,19 @@ def main() -> None:
     torch.set_num_threads(int(threads))
     if allocator == "reuse":
         reuse_freed_memory()
-    value, gate, grad = normal_inputs(3, 1, 8, D)
-    prepare(name, value, gate.sigmoid_(), grad)()  # loads and compiles all that is independent of the shape
-    value, gate, grad = normal_inputs(3, B, T, D)
-    run = prepare(name, value, gate.sigmoid_(), grad)
+    _prepare(name, 2, 40, D)()  # loads and compiles all that is independent of the shape
+    run = _prepare(name, B, T, D)
     before = _start()
     run()
     print(_peak() - before)
+
+
+def _prepare(name: str, B: int, T: int, D: int) -> Callable[[], object]:
+    """A run of the case of a name with inputs of its own."""
+    if name.startswith("packed "):
+        return packed_forward(name.removeprefix("packed "), packed_input(B, T, 2 * D), D)
+    value, gate, grad = normal_inputs(3, B, T, D)
+    return prepare(name, value, gate.sigmoid_(), grad)
 
 
 def _start() -> int:

@@ -10,15 +10,17 @@ import torch
 
 from remanent._allocator import reuse_freed_memory
 from remanent._files import write_json
-from remanent._options import check_at_least, check_choice
+from remanent._options import check_at_least, check_choice, check_range
 from remanent._restore import generators_kept, threads_set
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
+from remanent.bench.packed import time_packed
 from remanent.bench.scans import time_floor, time_scans, time_threads
 from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
+from remanent.records.configuration import MOST_THREADS
 
 SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "scans": time_scans,
@@ -27,6 +29,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "threads": time_threads,
     "streaming": time_streaming,
     "length": time_length,
+    "packed": time_packed,
     "shards": time_shards,
 }
 """Section name to the function that times it."""
@@ -51,7 +54,7 @@ def run_bench(
         names: the sections, keys of `SECTIONS`; all of them if empty.
         folder: the folder for `bench.json` and the figures, which must not exist.
         repeats: how often each case is timed, at least 1.
-        threads: the threads of torch and jax, at least 1; None for as many as torch has.
+        threads: the threads of torch and jax, from 1 to 1,024; None for as many as torch has.
         quick: whether to use tiny shapes, for a trial.
         allocator: "default", or "reuse" to keep freed memory (glibc only).
 
@@ -71,6 +74,7 @@ def run_bench(
     threads = torch.get_num_threads() if threads is None else threads
     check_at_least("repeats", repeats, 1)
     check_at_least("threads", threads, 1)
+    check_range("threads", threads, 1, MOST_THREADS)
     check_choice("allocator", allocator, ALLOCATORS)
     if folder.exists():
         raise FileExistsError(f"`--out` must not exist yet, got {folder}")
@@ -87,7 +91,7 @@ def run_bench(
             results["rows"] += [dataclasses.asdict(row) for row in rows]
             write_json(folder / RESULTS_FILE, results)
             _draw(folder, name, rows)
-    console.print(f"{folder / RESULTS_FILE} has all numbers.")
+    console.print(f"{folder / RESULTS_FILE} has all numbers.", markup=False)
     return folder
 
 

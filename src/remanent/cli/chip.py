@@ -26,6 +26,7 @@ def parser(arguments: list[str]) -> Any:
 def run(options: Any) -> int:
     """Runs the command."""
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from remanent.bench import measure_chip
@@ -38,7 +39,7 @@ def run(options: Any) -> int:
     if options.json:
         print(to_json({"run": str(options.run), "weights": options.weights, **found._asdict()}))
         return 0
-    table = Table("Cortex-M4", options.weights, title=str(options.run))
+    table = Table("Cortex-M4", options.weights, title=escape(str(options.run)))
     title = METRICS[task.metric].title
     for name, value in (
         (f"{title} of {found.examples} test examples", f"{found.score:.4f}"),

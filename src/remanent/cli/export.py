@@ -66,7 +66,8 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
     if options.weights != "float32":
         scores = [("float32", evaluate(model, task)), (options.weights, evaluate(module.model, task))]
     if module.check is None:
-        Console().print(f"{folder} holds {' and '.join(module.sources)}, not compared: there is no C compiler.")
+        said = f"{folder} holds {' and '.join(module.sources)}, not compared: there is no C compiler."
+        Console().print(said, markup=False)
     else:
         _print_checks(folder, [module.check])
     print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")
@@ -85,4 +86,4 @@ def _print_checks(folder: Path, checks: list[Any]) -> None:
     for check in checks:
         compared = (f"{check.sequences}", f"{check.steps:,}", f"{check.largest:.1e}", f"{check.tipped}")
         table.add_row(check.file, *compared)
-    Console().print(f"{folder} holds, compared with torch:", table)
+    Console().print(f"{folder} holds, compared with torch:", table, markup=False)

@@ -98,4 +98,4 @@ def _print(record: dict[str, Any], folder: Path) -> None:
     console = Console()
     console.print(f"{where}; mean ± standard deviation over draws: {record['draws']}", highlight=False)
     console.print(table)
-    console.print(f"{folder} holds robustness.json and robustness.png.", highlight=False)
+    console.print(f"{folder} holds robustness.json and robustness.png.", highlight=False, markup=False)

@@ -18,6 +18,8 @@ from remanent._plugins import suggested
 
 STRATEGIES = ("ddp", "fsdp")
 """The choices of `Launch.strategy`."""
+MOST_DEVICES = 1024
+"""The most processes on a machine, more of which than it can hold would take it down."""
 ACCELERATORS = ("cpu", "gpu")
 """The choices of `Launch.accelerator`."""
 Value = TypeVar("Value")
@@ -28,7 +30,7 @@ class Launch:
     """The machines and processes that train a run; no part of its configuration, so that it can resume elsewhere.
 
     Args:
-        devices: the number of processes on this machine, each on one device, at least 1; None for as many as the
+        devices: the number of processes on this machine, each on one device, from 1 to 1,024; None for as many as the
             launcher started.
         strategy: how the processes hold the weights: "ddp" keeps all of them in each process, "fsdp" a part in each.
         time_shards: how many processes share the time of each sequence, at least 1; what remains shares the batch.
@@ -49,6 +51,7 @@ class Launch:
     def __post_init__(self) -> None:
         if self.devices is not None:
             check_at_least("devices", self.devices, 1)
+            check_range("devices", self.devices, 1, MOST_DEVICES)
         check_at_least("time_shards", self.time_shards, 1)
         check_choice("strategy", self.strategy, STRATEGIES)
         check_choice("accelerator", self.accelerator, ACCELERATORS)

@@ -103,7 +103,7 @@ class Clock(nn.Module):
 
     def _apply(self, fn: Callable[[Tensor], Any], recurse: bool = True) -> "Clock":
         """Moves the table as torch moves every buffer, and fills it: that of `to_empty` or a meta device is void."""
-        super()._apply(fn, recurse)
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
         self.table = self._filled(self.table)
         return self
 

@@ -148,7 +148,8 @@ def in_transforms() -> bool:
 
 def is_traced() -> bool:
     """Whether the values of tensors may not be read, since a graph is being made or a `torch.func` transform runs."""
-    return torch.compiler.is_compiling() or torch.jit.is_tracing() or in_transforms()
+    recorded = torch._C._get_tracing_state() is not None  # `torch.jit.is_tracing`, without its types
+    return torch.compiler.is_compiling() or recorded or in_transforms()
 
 
 def in_forward_mode(values: Iterable[Any]) -> bool:

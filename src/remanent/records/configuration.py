@@ -156,7 +156,7 @@ class Experiment:
                 raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
         task = dict(values["task"])
         name = task.pop("name", None)
-        if name not in TASKS:
+        if not isinstance(name, str) or name not in TASKS:
             known = ", ".join(TASKS)
             raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
         if data_dir is not None:

@@ -21,7 +21,7 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
-from remanent.training.folder import METRICS_FILE, read_experiment
+from remanent.training.folder import METRICS_FILE, FolderInUseError, read_experiment
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
 from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
@@ -80,7 +80,11 @@ def work(job: Job) -> int:
         results = Path(job.results)
         if sum(record.id == identity(job.config) for record in read_records(results, warn=True).records) > job.known:
             return 0
-        aside = append_record(results, _measured(job, Path(job.folder)))
+        try:
+            record = _measured(job, Path(job.folder))
+        except FolderInUseError:  # by `remanent train --resume`; the grid waits for it, as for another grid
+            return CLAIMED
+        aside = append_record(results, record)
         if aside is not None:
             print(f"a broken last line of {results} was moved to {aside}", file=sys.stderr)
     return 0
@@ -131,7 +135,7 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
         record = plain_record(experiment, job.variant)
         record = scored(record, experiment, model, grid_tests(experiment), failing_limit=job.failing_limit)
         return with_seconds(record, training_seconds(folder, CONFIG_FILE))
-    except (OSError, MemoryError):
+    except (OSError, MemoryError, FolderInUseError):
         raise
     except Exception as error:
         return failure(job, f"{type(error).__name__}: {error}", round(time.monotonic() - began, 2))

@@ -127,7 +127,7 @@ class Storage:
         Raises:
             ValueError: the file there holds no such number.
         """
-        seconds = (self.read(SECONDS) or {"seconds": 0.0}).get("seconds")
+        seconds: Any = (self.read(SECONDS) or {"seconds": 0.0}).get("seconds")
         if not is_number(seconds) or seconds < 0:
             raise ValueError(f"{self._path(SECONDS)} must hold `seconds`, a number of at least 0, got {seconds!r}")
         return float(seconds)

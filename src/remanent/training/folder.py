@@ -31,6 +31,10 @@ RESUMED_FILE = "resumed.json"
 """How long the run had trained when it was last resumed, and when that was; only if it was resumed."""
 
 
+class FolderInUseError(RuntimeError):
+    """Another process trains in the folder of a run."""
+
+
 def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str | None) -> None:
     """Makes the folder of a new run, with a configuration that finds its data from every working directory.
 
@@ -70,7 +74,7 @@ def owned(folder: Path, seconds: float = 0.0) -> Iterator[None]:
         seconds: how long another process is waited for.
 
     Raises:
-        RuntimeError: another process trains in the folder.
+        FolderInUseError: another process trains in the folder.
     """
     from filelock import FileLock, Timeout
 
@@ -78,7 +82,7 @@ def owned(folder: Path, seconds: float = 0.0) -> Iterator[None]:
     try:
         lock.acquire(timeout=seconds)
     except Timeout:
-        raise RuntimeError(
+        raise FolderInUseError(
             f"the run's folder must not be in use, got {folder}, in which another process trains"
         ) from None
     try:

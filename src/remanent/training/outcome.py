@@ -96,13 +96,16 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     folder = Path(folder)
     path = folder / RECORD_FILE
     if path.exists():
-        return read_records(path).records[0]
+        return _read_record(path)
     experiment, model = load_run(folder, data_dir=data_dir)
-    variant = variant_of(experiment, read_json(folder / VERSIONS_FILE).get("recipe"))
+    recipe = read_json(folder / VERSIONS_FILE).get("recipe")
+    variant = variant_of(experiment, recipe if isinstance(recipe, str) else None)
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
     record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
     with owned(folder, seconds=WRITE_SECONDS):
-        write_whole(path, encode_record(record))
+        if path.exists():  # another process has written it since the first look
+            return _read_record(path)
+        write_whole(path, encode_record(record), new=True)
     return record
 
 
@@ -174,6 +177,13 @@ def scored(
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         seconds=Seconds(0.0, round(time.monotonic() - began, 2)),
     )
+
+
+def _read_record(path: Path) -> Record:
+    records = read_records(path).records
+    if len(records) != 1:
+        raise ValueError(f"{path} must hold one record, got {len(records)}")
+    return records[0]
 
 
 def _attends(experiment: Experiment) -> bool:

@@ -4,6 +4,7 @@ import time
 from pathlib import Path
 
 from remanent._files import read_json, write_json
+from remanent.records.record import is_number
 from remanent.training.folder import EXPERIMENT_FILE, METRICS_FILE, RESUMED_FILE
 
 
@@ -19,10 +20,19 @@ def note_resumed(folder: Path, seconds: float | None = None) -> None:
 
 
 def training_seconds(folder: Path, last: str) -> float:
-    """The seconds of training until a file of the run's folder was last written."""
+    """The seconds of training until a file of the run's folder was last written.
+
+    Raises:
+        ValueError: the note of the last resume is corrupt.
+    """
     note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
-    if (folder / RESUMED_FILE).exists():
-        note = read_json(folder / RESUMED_FILE)
+    path = folder / RESUMED_FILE
+    if path.exists():
+        found = read_json(path)
+        for name in note:
+            if not is_number(found.get(name)):
+                raise ValueError(f"{path} must hold the number `{name}`, got {found.get(name)!r}")
+            note[name] = found[name]
     if not (folder / last).exists():
         return note["seconds"]
     return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins.environments import ClusterEnvironment
+from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
 
@@ -128,12 +128,13 @@ class RunTrainer(pl.Trainer):
 @contextmanager
 def rank_known(ranks: Ranks) -> Iterator[None]:
     """Tells Lightning's loggers the rank of this process within the context, whatever they guessed before."""
-    before = rank_zero_only.rank
-    rank_zero_only.rank = ranks.rank
+    holder: Any = rank_zero_only  # a function, with the rank as its attribute
+    before = holder.rank
+    holder.rank = ranks.rank
     try:
         yield
     finally:
-        rank_zero_only.rank = before
+        holder.rank = before
 
 
 @contextmanager

@@ -7,6 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from remanent.ops.projection import TILE_ROWS
+
 
 def real_steps(lengths: Tensor, T: int) -> Tensor:
     """Which steps are not padding, bool (B, T)."""
@@ -79,14 +81,15 @@ def lay_out(batch_sizes: Tensor, lengths: Tensor, *, in_one_row: bool) -> Layout
     Args:
         batch_sizes: how many sequences have a step, for each step, (T,), as a `PackedSequence` has them.
         lengths: (B,), from the longest to the shortest, on the device of the steps.
-        in_one_row: whether all lie in one row; otherwise in rows as long as the longest one.
+        in_one_row: whether all lie in one row, filled up to whole tiles, which `row_linear` reads as they are; or in
+            rows as long as the longest sequence.
     """
     T = batch_sizes.shape[0]
     step = torch.arange(T).repeat_interleave(batch_sizes)
     sequence = torch.arange(step.shape[0]) - (batch_sizes.cumsum(0) - batch_sizes)[step]
     counts = lengths_of(batch_sizes)
     if in_one_row:
-        rows, steps, first = 1, step.shape[0], counts.cumsum(0) - counts
+        rows, steps, first = 1, -(-step.shape[0] // TILE_ROWS) * TILE_ROWS, counts.cumsum(0) - counts
     else:
         first, rows = _in_rows(counts.tolist(), T)
         steps = T

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from remanent.ops import feedback_scan, feedback_step, row_linear
-from remanent.ops.operators import in_transforms
+from remanent.ops.operators import in_transforms, is_traced
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
@@ -61,8 +61,8 @@ class TorchRecurrence(Recurrence):
         hidden_end = lengths is not None and self.state_parts > 1  # torch returns a cell's state at the last step alone
         if reset is not None or traced or hidden_end or x.shape[0] == 0 or (self.cell == "lstm" and _lacks_half(x)):
             values = row_linear(x, p["weight_ih"], p.get("bias_ih"))
-            weights, options = (p["weight_hh"], p.get("bias_hh")), {"reset": reset, "reset_state": reset_state}
-            states = feedback_scan(values, *weights, h, cell=self.cell, **options)
+            weights = p["weight_hh"], p.get("bias_hh")
+            states = feedback_scan(values, *weights, h, cell=self.cell, reset=reset, reset_state=reset_state)
             return self.readout(p, states, x), last_state(states, h, lengths)
         y, last = self.fused(p, x, h)
         y, last = y.to(dtype), last.to(dtype)
@@ -85,7 +85,7 @@ def _lacks_half(x: Tensor) -> bool:
 
 def _keeps() -> bool:
     """Whether torch's function keeps what its backward pass needs; a trace does, since it may run with gradients."""
-    return torch.is_grad_enabled() or torch.jit.is_tracing()
+    return torch.is_grad_enabled() or is_traced()
 
 
 class GRURecurrence(TorchRecurrence):

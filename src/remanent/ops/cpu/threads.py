@@ -90,10 +90,11 @@ def _cached(function: Callable[..., None], signature: Any) -> Any:
     made = compile_cfunc(cache=False)  # raises again where the function itself is the cause
     from numba.core.caching import FunctionCache
 
-    place = Path(FunctionCache(function).cache_path, f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*")
+    files = FunctionCache(function)  # type: ignore[no-untyped-call]
+    place = Path(files.cache_path, f"{function.__module__.rpartition('.')[2]}.{function.__name__}-*")
     rule = f"Numba's files {place} could not be used ({type(cause).__name__}: {cause})"
     try:
-        FunctionCache(function).flush()
+        files.flush()  # type: ignore[no-untyped-call]
         made = compile_cfunc(cache=True)
     except Exception as error:
         advice = "delete them or make room for them, or every process compiles again"
