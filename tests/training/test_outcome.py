@@ -124,7 +124,7 @@ def test_files_of_another_shape_are_named(finished, tmp_path):
     (folder / RECORD_FILE).unlink()
     for content, key in (("{}", "seconds"), ('{"seconds": 1, "began": "x"}', "began"), ('{"seconds": []}', "seconds")):
         (folder / "resumed.json").write_text(content)
-        with pytest.raises(ValueError, match=rf"resumed\.json must hold a number `{key}`, got"):
+        with pytest.raises(ValueError, match=rf"resumed\.json must hold the number `{key}`, got"):
             record_run(folder)
     (folder / "resumed.json").unlink()
     versions = json.loads((folder / "versions.json").read_text())
