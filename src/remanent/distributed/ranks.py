@@ -123,7 +123,7 @@ class Ranks:
             value, error = action(), None
         except Exception as raised:
             value, error = None, raised
-        for rank, (kind, words) in enumerate(self.gather((type(error).__name__, str(error)))):
+        for rank, (kind, words) in enumerate(self.gather((_kind(error), str(error)))):
             if kind == "NoneType":
                 continue
             if error is not None:
@@ -170,6 +170,12 @@ class Ranks:
 
 _RAISED = (ValueError, TypeError, OSError, FileNotFoundError, FileExistsError, PermissionError)
 _ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in _RAISED}
+
+
+def _kind(error: Exception | None) -> str:
+    """The nearest class of an error that the other processes can raise too, or its own name."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((name for name in names if name in _ERRORS), names[0])
 
 
 @contextmanager

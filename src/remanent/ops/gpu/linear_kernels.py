@@ -254,9 +254,7 @@ def linear_backward(
         g, g_imag = _pairs(grad, grad_strides[1], step, until, True, STEPS, WIDTH, DTYPE)
         a, a_imag = _pairs(decay, decay_strides[1], step, until, DECAY_MOVES, STEPS, WIDTH, DTYPE)
         p = _rows_before(states, states_strides[1], step, until, STEPS, DTYPE)
-        p_imag = p
-        if WIDTH == 2:
-            p_imag = _rows_before(states + 1, states_strides[1], step, until, STEPS, DTYPE)
+        p_imag = p if WIDTH == 1 else _rows_before(states + 1, states_strides[1], step, until, STEPS, DTYPE)
         fresh, starts, starts_imag = (), (), ()
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
@@ -264,10 +262,8 @@ def linear_backward(
                 reset_state, reset_state_strides[1], step, fresh, until, restart, restart_imag,
                 RESET_STATE_MOVES, STEPS, WIDTH, DTYPE,
             )  # fmt: skip
-        (
-            changes, changes_imag, decay_changes, decay_changes_imag, start_changes, start_changes_imag,
-            carry, carry_imag,
-        ) = _changes(
+        (changes, changes_imag, decay_changes, decay_changes_imag, start_changes, start_changes_imag,
+         carry, carry_imag) = _changes(
             g, g_imag, a, a_imag, p, p_imag, first, first_imag, starts, starts_imag, fresh, carry, carry_imag,
             step, until, RESET, STEPS, WIDTH,
         )  # fmt: skip
