@@ -30,7 +30,7 @@ class Launch:
     """The machines and processes that train a run; no part of its configuration, so that it can resume elsewhere.
 
     Args:
-        devices: the number of processes on this machine, each on one device, from 1 to 1,024; None for as many as the
+        devices: the number of processes on this machine, each on one device, in [1, 1024]; None for as many as the
             launcher started.
         strategy: how the processes hold the weights: "ddp" keeps all of them in each process, "fsdp" a part in each.
         time_shards: how many processes share the time of each sequence, at least 1; what remains shares the batch.
