@@ -154,7 +154,7 @@ def test_write_rates_are_those_of_the_whole_first_batch(tmp_path):
     noted = json.loads((tmp_path / "run" / "write_rates.json").read_text())
     assert list(noted) == [f"blocks.{i}.layer.units.0.l0" for i in range(2)]
     model = ExperimentModule(asked).model
-    from remanent.training.start import begin_with_rates
+    from remanent.training.experiment import begin_with_rates
 
     assert begin_with_rates(model, TASK, asked.training) == noted
     assert all(0 < rate < 1 for rate in noted["blocks.1.layer.units.0.l0"]["after"])

@@ -21,9 +21,8 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
-from remanent.training.folder import METRICS_FILE, FolderInUseError, read_experiment
+from remanent.training.folder import METRICS_FILE, FolderInUseError, note_resumed, read_experiment, training_seconds
 from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
-from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
 CLAIMED = 75

@@ -1,6 +1,7 @@
 """What the folder of a run holds: the names of its files, how it begins, is locked, and is read."""
 
 import dataclasses
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import parse_line
+from remanent.records.record import is_number
 from remanent.training.checkpoints import INDEX
 
 EXPERIMENT_FILE = "config.json"
@@ -250,3 +252,33 @@ def _check_model(folder: Path, experiment: Experiment, model: SequenceModel) -> 
         if name != "epsilon" and value != asked[name]:
             rule = f"{folder / CONFIG_FILE} must have the `{name}` of {EXPERIMENT_FILE}, {asked[name]!r}"
             raise ValueError(f"{rule}, got {value!r}")
+
+
+def note_resumed(folder: Path, seconds: float | None = None) -> None:
+    """Notes that the run is resumed now.
+
+    Args:
+        folder: the folder of the run.
+        seconds: how long the run has trained so far; None for the time that its files say.
+    """
+    so_far = training_seconds(folder, METRICS_FILE) if seconds is None else seconds
+    write_json(folder / RESUMED_FILE, {"seconds": so_far, "began": time.time()})
+
+
+def training_seconds(folder: Path, last: str) -> float:
+    """The seconds of training until a file of the run's folder was last written.
+
+    Raises:
+        ValueError: the note of the last resume is corrupt.
+    """
+    note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
+    path = folder / RESUMED_FILE
+    if path.exists():
+        found = read_json(path)
+        for name in note:
+            if not is_number(found.get(name)):
+                raise ValueError(f"{path} must hold the number `{name}`, got {found.get(name)!r}")
+            note[name] = found[name]
+    if not (folder / last).exists():
+        return note["seconds"]
+    return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)

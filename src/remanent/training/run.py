@@ -29,7 +29,7 @@ from remanent.training.callbacks import (
 )
 from remanent.training.checkpoints import Checkpoints
 from remanent.training.data import TaskData
-from remanent.training.experiment import ExperimentModule
+from remanent.training.experiment import ExperimentModule, begin_with_rates
 from remanent.training.folder import (
     CHECKPOINTS_FOLDER,
     METRICS_FILE,
@@ -41,14 +41,13 @@ from remanent.training.folder import (
     cut_metrics,
     is_finished,
     load_run,
+    note_resumed,
     owned,
     read_experiment,
     write_model,
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
-from remanent.training.seconds import note_resumed
 from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
-from remanent.training.start import begin_with_rates
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
 

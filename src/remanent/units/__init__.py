@@ -5,7 +5,8 @@ from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell, make_cell
 from remanent.units.latching.gate_norm import GATE_NORMS
 from remanent.units.latching.set_or_hold import LatchRecurrence
-from remanent.units.recurrence import LatchGates, LinearRecurrence, Recurrence, ScanRecurrence, StateIsOutput
+from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.recurrence import LatchGates, Recurrence, ScanRecurrence, StateIsOutput
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 from remanent.units.registry import UNITS
 from remanent.units.step_data import STEPS, StepData

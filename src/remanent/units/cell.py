@@ -9,7 +9,8 @@ import torch
 from torch import Tensor, nn
 
 from remanent.units._checks import check_flag, check_input, check_rank, check_size
-from remanent.units._stack import NotesEpsilon, State, join_state, own_state, split_state
+from remanent.units._epsilon import NotesEpsilon
+from remanent.units._stack import State, join_state, own_state, split_state
 from remanent.units.base import RecurrentUnit
 from remanent.units.recurrence import Params, Recurrence, describe
 

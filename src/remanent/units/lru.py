@@ -11,7 +11,8 @@ from remanent._options import check_range
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.recurrence import LinearRecurrence, Params
+from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.recurrence import Params
 from remanent.units.step_data import StepData
 
 

@@ -12,15 +12,8 @@ from remanent._options import check_choice
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.recurrence import (
-    INITIAL_STATES,
-    LinearRecurrence,
-    Params,
-    StateIsOutput,
-    gate_shapes,
-    learned_shapes,
-    uniform_,
-)
+from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.recurrence import INITIAL_STATES, Params, StateIsOutput, gate_shapes, learned_shapes, uniform_
 from remanent.units.step_data import StepData
 
 

@@ -12,8 +12,6 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
-from remanent.ops import linear_scan, linear_step
-from remanent.units._checks import check_gates
 from remanent.units.step_data import StepData
 
 INITIAL_STATES = ("zeros", "learned")
@@ -232,32 +230,6 @@ class ScanRecurrence(Recurrence):
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
         return self.one_step(p, self.gates(p, x), h)
-
-
-class LinearRecurrence(ScanRecurrence):
-    """A recurrence that is linear in the state: its gates are the factor of the state and what is added."""
-
-    shares_time: ClassVar[bool] = True
-    scan_kind: ClassVar[str | None] = "linear"
-
-    def scan(
-        self,
-        p: Params,
-        gates: tuple[Tensor, ...],
-        h: Tensor,
-        reset: Tensor | None,
-        start: Tensor | None,
-        group: Any = None,
-    ) -> Tensor:
-        """See `ScanRecurrence`."""
-        check_gates(self, gates, 2, "two tensors, the factor of the state and what is added")
-        decay, value = gates
-        return linear_scan(decay, value, h, reset=reset, reset_state=start, group=group)
-
-    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        """See `ScanRecurrence`."""
-        decay, value = gates
-        return linear_step(decay, value, h)
 
 
 class StateIsOutput(Recurrence):

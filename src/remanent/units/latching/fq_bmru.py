@@ -23,14 +23,8 @@ from remanent.units.latching.gate_norm import (
     reset_gate_norm,
     settle_moments,
 )
-from remanent.units.recurrence import (
-    INITIAL_STATES,
-    LinearRecurrence,
-    Params,
-    StateIsOutput,
-    gate_shapes,
-    learned_shapes,
-)
+from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.recurrence import INITIAL_STATES, Params, StateIsOutput, gate_shapes, learned_shapes
 from remanent.units.step_data import StepData
 
 LOW, WIDTH = 0.5, 2.0

@@ -1,0 +1,35 @@
+"""A recurrence that is linear in its state, as a scan of factors and of what is added."""
+
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from remanent.ops import linear_scan, linear_step
+from remanent.units._checks import check_gates
+from remanent.units.recurrence import Params, ScanRecurrence
+
+
+class LinearRecurrence(ScanRecurrence):
+    """A recurrence that is linear in the state: its gates are the factor of the state and what is added."""
+
+    shares_time: ClassVar[bool] = True
+    scan_kind: ClassVar[str | None] = "linear"
+
+    def scan(
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
+    ) -> Tensor:
+        """See `ScanRecurrence`."""
+        check_gates(self, gates, 2, "two tensors, the factor of the state and what is added")
+        decay, value = gates
+        return linear_scan(decay, value, h, reset=reset, reset_state=start, group=group)
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        decay, value = gates
+        return linear_step(decay, value, h)
