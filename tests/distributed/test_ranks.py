@@ -17,7 +17,7 @@ import torch
 import torch.distributed as dist
 from safetensors.torch import load_file
 
-from cases import exhaustive, rarely
+from cases import case_id, exhaustive, rarely
 from helpers import with_traps
 from remanent.cli import main
 from remanent.distributed import Launch
@@ -567,6 +567,30 @@ def test_shares_of_time_that_do_not_fit_are_refused_before_a_process_starts(tmp_
     assert main(["train", "copy-first", "--out", str(tmp_path / "run"), "--devices=2", "--time-shards=3"]) == 2
     assert capsys.readouterr().err == "remanent: error: `--time-shards` must divide --devices, 2, got 3\n"
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (json.JSONDecodeError("no value", "", 0), ValueError),
+        (NotADirectoryError("no folder"), OSError),
+        (FileExistsError("there"), FileExistsError),
+        (FloatingPointError("nan"), RuntimeError),
+    ],
+    ids=case_id,
+)
+def test_an_error_on_one_process_is_of_its_nearest_kind_on_the_others(monkeypatch, error, kind):
+    def fail():
+        raise error
+
+    said = []
+    monkeypatch.setattr(Ranks, "gather", lambda self, value: said.append(value) or [("NoneType", "None"), value])
+    with pytest.raises(type(error)):
+        Ranks(rank=1, size=2).all_do(fail)
+    monkeypatch.setattr(Ranks, "gather", lambda self, value: [value, *said])
+    with pytest.raises(kind, match=re.escape(f"{error} (on rank 1)")) as raised:
+        Ranks(rank=0, size=2).all_do(lambda: None)
+    assert raised.type is kind
 
 
 def test_more_devices_than_one_need_a_launcher_in_python(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 from remanent import ModelConfig
 from remanent.cli import main
 from remanent.records.configuration import fitting
+from remanent.review.rows import check_runs
 from remanent.sweep.jobs import CLAIMED, Job, work
 from remanent.tasks import Characters, CopyFirst, SequentialImage
 from remanent.training import Experiment, TrainingConfig, evaluate, load_run, record_run, resume_run, start_run
@@ -182,8 +183,9 @@ def test_a_relative_text_is_found_from_another_folder_and_from_another_place(tmp
         load_run(tmp_path / "run")
     assert main(["evaluate", str(tmp_path / "run"), "--data-dir", str(tmp_path / "there"), "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["bits"] == pytest.approx(score)
-    (tmp_path / "run" / "model.json").unlink()
     place = str(tmp_path / "there")
+    check_runs([tmp_path / "run"], place)  # as a report does first
+    (tmp_path / "run" / "model.json").unlink()
     assert main(["train", "--resume", str(tmp_path / "run"), "--data-dir", place, "--quiet"]) == 0
     again = f"{tmp_path / 'run'} is finished; score it with `remanent evaluate {tmp_path / 'run'} --data-dir {place}`."
     assert capsys.readouterr().out == f"{again}\n"

@@ -119,12 +119,12 @@ def test_a_run_begun_by_an_earlier_version_names_the_nearest_recipe(finished, tm
 def test_files_of_another_shape_are_named(finished, tmp_path):
     folder = shutil.copytree(finished, tmp_path / "run")
     (folder / RECORD_FILE).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"record\.json must hold the record of the run, got none"):
+    with pytest.raises(ValueError, match=r"record\.json must hold one record, got 0"):
         record_run(folder)
     (folder / RECORD_FILE).unlink()
     for content, key in (("{}", "seconds"), ('{"seconds": 1, "began": "x"}', "began"), ('{"seconds": []}', "seconds")):
         (folder / "resumed.json").write_text(content)
-        with pytest.raises(ValueError, match=rf"resumed\.json must hold a number `{key}`, got"):
+        with pytest.raises(ValueError, match=rf"resumed\.json must hold the number `{key}`, got"):
             record_run(folder)
     (folder / "resumed.json").unlink()
     versions = json.loads((folder / "versions.json").read_text())

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from remanent.cli._shared import make_parser, with_data
+from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
@@ -34,7 +34,7 @@ def run(options: Any) -> int:
         options.runs,
         options.out,
         results=options.results,
-        place=lambda task: with_data(task, options.data_dir),
+        data_dir=options.data_dir,
         said=lambda text: print(f"remanent: {text}", file=sys.stderr),
     )
     print(f"{options.out} holds the report ({options.out.stat().st_size / 1e6:.1f} MB).")

@@ -30,7 +30,7 @@ class Launch:
     """The machines and processes that train a run; no part of its configuration, so that it can resume elsewhere.
 
     Args:
-        devices: the number of processes on this machine, each on one device, from 1 to 1,024; None for as many as the
+        devices: the number of processes on this machine, each on one device, in [1, 1024]; None for as many as the
             launcher started.
         strategy: how the processes hold the weights: "ddp" keeps all of them in each process, "fsdp" a part in each.
         time_shards: how many processes share the time of each sequence, at least 1; what remains shares the batch.
@@ -123,7 +123,7 @@ class Ranks:
             value, error = action(), None
         except Exception as raised:
             value, error = None, raised
-        for rank, (kind, words) in enumerate(self.gather((type(error).__name__, str(error)))):
+        for rank, (kind, words) in enumerate(self.gather((_kind(error), str(error)))):
             if kind == "NoneType":
                 continue
             if error is not None:
@@ -170,6 +170,12 @@ class Ranks:
 
 _RAISED = (ValueError, TypeError, OSError, FileNotFoundError, FileExistsError, PermissionError)
 _ERRORS: dict[str, type[Exception]] = {kind.__name__: kind for kind in _RAISED}
+
+
+def _kind(error: Exception | None) -> str:
+    """The nearest class of an error that the other processes can raise too, or its own name."""
+    names = [kind.__name__ for kind in type(error).__mro__]
+    return next((name for name in names if name in _ERRORS), names[0])
 
 
 @contextmanager

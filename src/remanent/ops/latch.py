@@ -70,8 +70,7 @@ def latch_scan(
             () of float64 on the CPU may change between calls without a new compilation.
         width: the surrogate's $a > 0$; a larger one looks at a narrower band around the threshold.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
-        reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None,
-            never the carried `h0`: a new episode must not see the last.
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read; zeros if None, never the carried `h0`.
         backend: "reference" (time loop), "portable" (plain PyTorch, any device), "cpu" (Numba), "gpu"
             (Triton), or "auto" for the fastest that runs on the device.
         group: the processes that hold a part of the time each, in the order of their ranks: a

@@ -42,7 +42,7 @@ class TrainingConfig:
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
         seed: the seed of the weights and of every batch, at least 0.
-        threads: the number of torch threads, from 1 to 1,024; the same number gives the same bits.
+        threads: the number of torch threads, in [1, 1024]; the same number gives the same bits.
 
     Raises:
         ValueError: a value is out of its range.

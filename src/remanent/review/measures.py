@@ -72,20 +72,20 @@ class RunMeasures:
     confusion: Tensor | None
 
 
-def measure_run(folder: Path, task: Task | None = None) -> RunMeasures:
+def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
     """Measures a finished run.
 
     Args:
         folder: the folder of the run.
-        task: the run's task with its data in another place; None for the task in the folder.
+        data_dir: the folder that holds the run's data now; None for the place that its configuration names.
 
     Raises:
         FileNotFoundError: the folder holds no finished run, or the data are missing.
         ValueError: a file is corrupt.
     """
-    experiment, model = load_run(folder)
+    experiment, model = load_run(folder, data_dir=data_dir)
     model.eval()
-    task = task or experiment.task
+    task = experiment.task
     examples = min(EXAMPLES, task.split_size("test"))
     x = example_inputs(task)
     writes = write_statistics(model, x) if has_latches(model) else None

@@ -17,7 +17,7 @@ from remanent.report.score_tables import Cell, caption, grid_commands, table_cel
 from remanent.report.tables import DASH, NOT_FINITE, format_score, format_spread
 from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
 from remanent.review.rows import ByUnit, by_way, check_runs
-from remanent.tasks import METRICS, Task
+from remanent.tasks import METRICS
 
 MEMORY = """Measured on the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon
 says for how long the bit of two opposite first inputs is read correctly from the model's answers, by a reader fixed at
@@ -32,7 +32,7 @@ def write_report(
     out: Path,
     *,
     results: Sequence[Path] = (),
-    place: Callable[[Task], Task] = lambda task: task,
+    data_dir: str | None = None,
     said: Callable[[str], None] = lambda text: None,
 ) -> None:
     """Writes one self-contained HTML file about finished runs of one task, and about results files of grids.
@@ -41,7 +41,7 @@ def write_report(
         runs: the folders of finished runs of one task; may be empty if there are results.
         out: the file to write, which must not exist yet, in a folder that exists.
         results: files that `remanent grid` wrote; each task in them has a section of its own.
-        place: a function that makes a task read its data from another place.
+        data_dir: the folder that holds the runs' data now; None for the places that their configurations name.
         said: a function that is called with a line about what is done next.
 
     Raises:
@@ -55,7 +55,7 @@ def write_report(
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
     if not runs and not results:
         raise ValueError("`RUN` or `--results` must be given, got neither")
-    experiments = check_runs(runs)
+    check_runs(runs, data_dir)
     records, notes = read_results(results)
     for note in notes:
         said(note)
@@ -65,9 +65,9 @@ def write_report(
         )
     groups = summarise(records) if records else []
     measured = []
-    for folder, experiment in zip(runs, experiments, strict=True):
+    for folder in runs:
         said(f"measuring {folder}")
-        measured.append(measure_run(folder, place(experiment.task)))
+        measured.append(measure_run(folder, data_dir))
     by_unit = by_way(measured)
     sections = _run_sections(by_unit) if measured else []
     sections += [_group_section(group) for group in groups]

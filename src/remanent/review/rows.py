@@ -33,14 +33,18 @@ def _ways(experiment: Experiment) -> dict[str, Any]:
     return {key: value for key, value in values.items() if key not in shared}
 
 
-def check_runs(runs: Sequence[Path]) -> list[Experiment]:
-    """Reads the configurations of runs that are finished, of one task with the same options, and all different.
+def check_runs(runs: Sequence[Path], data_dir: str | None = None) -> None:
+    """Raises unless runs are finished, of one task with the same options, and all different.
+
+    Args:
+        runs: the folders of the runs.
+        data_dir: the folder that holds their data now; None for the places that their configurations name.
 
     Raises:
         FileNotFoundError: a folder holds no finished run.
         ValueError: the runs cannot be shown together, or a file is corrupt.
     """
-    experiments = [load_run(folder)[0] for folder in runs]
+    experiments = [load_run(folder, data_dir=data_dir)[0] for folder in runs]
     seen: dict[tuple[str, int], Path] = {}
     for folder, experiment in zip(runs, experiments, strict=True):
         key = (identity(experiment.to_dict()), experiment.training.seed)
@@ -55,7 +59,6 @@ def check_runs(runs: Sequence[Path]) -> list[Experiment]:
         ]
         if differing:
             raise ValueError(f"`RUN` must be runs of one task, got in {runs[0]} and {folder}: {', '.join(differing)}")
-    return experiments
 
 
 def _task_options(experiment: Experiment) -> dict[str, Any]:

@@ -18,8 +18,8 @@ OWNER = "owner.json"
 SECONDS = "seconds.json"
 """The file that says how long the run had trained when it was last copied."""
 CHECKPOINTS = "checkpoints"
-PARTIAL = re.compile(r"\..+\.[^/]+-[0-9]+-[0-9a-f]{32}")
-"""The name of a file that is being written: that of the whole file, and the mark of the process."""
+PARTIAL = re.compile(r"\.(.+\.(json|jsonl|ckpt|safetensors)|events\.out\..+)\..+")
+"""The name of a file of a run that is being written: a dot, the name of the whole file, and the mark of the process."""
 
 
 class Storage:

@@ -162,8 +162,8 @@ class Checkpoints:
             if not entries:
                 raise ValueError(f"`checkpoints` must list one or more, got {entries!r}")
             listed = [from_dict(Checkpoint, each, f"a checkpoint of {path}") for each in entries]
-        except _OtherRunError:
-            raise
+        except _OtherRunError as error:
+            raise ValueError(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             found, problems = self._rebuild()
             if not found:

@@ -144,7 +144,7 @@ def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experi
 
 
 def check_unchanged(folder: Path, experiment: Experiment) -> None:
-    """Raises unless the configuration of a run, and the text that it names, are those that it was begun with.
+    """Raises unless the configuration of a run, and the text or data that it names, are those that it was begun with.
 
     Raises:
         ValueError: they have changed since.
@@ -154,7 +154,7 @@ def check_unchanged(folder: Path, experiment: Experiment) -> None:
     if noted is None or noted == found:
         return
     path = getattr(experiment.task, "path", None)
-    text = f" or {path}" if experiment.task.fingerprint and path else ""
+    text = f" or {path or 'the data of its task'}" if experiment.task.fingerprint else ""
     raise ValueError(
         f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {noted}, got {found}: "
         f"the file{text} has changed since"

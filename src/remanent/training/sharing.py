@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from lightning_fabric.plugins.environments.cluster_environment import ClusterEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from pytorch_lightning.strategies import DDPStrategy, ModelParallelStrategy
@@ -19,7 +20,10 @@ from remanent.training.experiment import ExperimentModule
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:
-    """Raises unless every process gets a part of the batch and the validation split, and the model can share time."""
+    """Raises unless every process gets a part of the batch and the validation split, and the model can share time.
+
+    A batch is drawn once, since options may fit no example, or ask for more examples than there are.
+    """
     size, rows, seen = ranks.data.size, experiment.training.batch_size, seen_examples(experiment.task)
     if size > rows:
         raise ValueError(f"`training.batch_size` must be at least 1 for each of the {size} processes, got {rows}")
@@ -30,6 +34,7 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
+    experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 
 def check_same(config: dict[str, Any], ranks: Ranks) -> None:

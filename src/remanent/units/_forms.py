@@ -1,7 +1,7 @@
 """A unit's sequences in other forms than a padded tensor: packed, or shared among processes."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -90,7 +90,7 @@ def _run_laid(unit: StackedLayers, packed: PackedSequence, given: Sequences) -> 
         y, last = run(p, source, unread, resets, states, layout.last)
         return layout.backwards(y) if backward else y, last
 
-    y, h_n = unit._run_layers(layout.lay(data), lambda recurrence: recurrence.run_laid, run_layer)
+    y, h_n = unit._run_layers(layout.lay(data), lambda recurrence: cast(ScanRecurrence, recurrence).run_laid, run_layer)
     return y.flatten(0, 1).index_select(0, layout.place), h_n
 
 

@@ -39,6 +39,16 @@ def rows(pointer, stride, step, until, MOVES: tl.constexpr, STEPS: tl.constexpr,
 
 
 @triton.jit
+def rows_before(pointer, stride, step, until, STEPS: tl.constexpr, DTYPE: tl.constexpr):
+    """The rows one step before each of STEPS time steps; at step 0, any row."""
+    values = ()
+    for i in tl.static_range(STEPS):
+        row = tl.load(pointer + tl.maximum(step + i - 1, 0) * stride, mask=step + i < until, other=0)
+        values = values + (row.to(DTYPE),)  # noqa: RUF005
+    return values
+
+
+@triton.jit
 def flags(pointer, step, stop, STEPS: tl.constexpr):
     """Whether STEPS time steps begin with a reset; false from `stop` on."""
     values = ()

@@ -8,7 +8,7 @@ real ones. For real tensors WIDTH = 1, and imaginary parts are never looked at.
 import triton
 import triton.language as tl
 
-from remanent.ops.gpu.kernels import flags, place, put_back, restarts, row_or_zeros, rows, sum_back
+from remanent.ops.gpu.kernels import flags, place, put_back, restarts, row_or_zeros, rows, rows_before, sum_back
 
 
 @triton.jit
@@ -48,13 +48,12 @@ def _restart_pairs(
 
 
 @triton.jit
-def _rows_before(pointer, stride, step, until, STEPS: tl.constexpr, DTYPE: tl.constexpr):
-    """The rows one step before each of STEPS time steps; at step 0, any row."""
-    values = ()
-    for i in tl.static_range(STEPS):
-        row = tl.load(pointer + tl.maximum(step + i - 1, 0) * stride, mask=step + i < until, other=0)
-        values = values + (row.to(DTYPE),)  # noqa: RUF005
-    return values
+def _pairs_before(pointer, stride, step, until, STEPS: tl.constexpr, WIDTH: tl.constexpr, DTYPE: tl.constexpr):
+    real = rows_before(pointer, stride, step, until, STEPS, DTYPE)
+    imag = real
+    if WIDTH == 2:
+        imag = rows_before(pointer + 1, stride, step, until, STEPS, DTYPE)
+    return real, imag
 
 
 @triton.jit
@@ -72,6 +71,13 @@ def _put_pair(pointer, real, imag, mask, WIDTH: tl.constexpr):
     tl.store(pointer, real, mask=mask)
     if WIDTH == 2:
         tl.store(pointer + 1, imag, mask=mask)
+
+
+@triton.jit
+def _put_back_pairs(pointer, stride, real, imag, step, until, STEPS: tl.constexpr, WIDTH: tl.constexpr):
+    put_back(pointer, stride, real, step, until, STEPS)
+    if WIDTH == 2:
+        put_back(pointer + 1, stride, imag, step, until, STEPS)
 
 
 @triton.jit(do_not_specialize=["B", "T", "length"])
@@ -253,10 +259,7 @@ def linear_backward(
         step = start + (groups - 1 - left) * STEPS
         g, g_imag = _pairs(grad, grad_strides[1], step, until, True, STEPS, WIDTH, DTYPE)
         a, a_imag = _pairs(decay, decay_strides[1], step, until, DECAY_MOVES, STEPS, WIDTH, DTYPE)
-        p = _rows_before(states, states_strides[1], step, until, STEPS, DTYPE)
-        p_imag = p
-        if WIDTH == 2:
-            p_imag = _rows_before(states + 1, states_strides[1], step, until, STEPS, DTYPE)
+        p, p_imag = _pairs_before(states, states_strides[1], step, until, STEPS, WIDTH, DTYPE)
         fresh, starts, starts_imag = (), (), ()
         if RESET:
             fresh = flags(reset, step, stop, STEPS)
@@ -272,20 +275,19 @@ def linear_backward(
             step, until, RESET, STEPS, WIDTH,
         )  # fmt: skip
         if RESET_STATE_MOVES:
-            put_back(grad_reset_state, grad_reset_state_strides[1], start_changes, step, until, STEPS)
-            if WIDTH == 2:
-                put_back(grad_reset_state + 1, grad_reset_state_strides[1], start_changes_imag, step, until, STEPS)
+            _put_back_pairs(
+                grad_reset_state, grad_reset_state_strides[1], start_changes, start_changes_imag, step, until,
+                STEPS, WIDTH,
+            )  # fmt: skip
         elif RESET:
             reset_sum += sum_back(start_changes, step, until, STEPS)
             if WIDTH == 2:
                 reset_sum_imag += sum_back(start_changes_imag, step, until, STEPS)
-        put_back(grad_value, grad_value_strides[1], changes, step, until, STEPS)
-        if WIDTH == 2:
-            put_back(grad_value + 1, grad_value_strides[1], changes_imag, step, until, STEPS)
+        _put_back_pairs(grad_value, grad_value_strides[1], changes, changes_imag, step, until, STEPS, WIDTH)
         if DECAY_MOVES:
-            put_back(grad_decay, grad_decay_strides[1], decay_changes, step, until, STEPS)
-            if WIDTH == 2:
-                put_back(grad_decay + 1, grad_decay_strides[1], decay_changes_imag, step, until, STEPS)
+            _put_back_pairs(
+                grad_decay, grad_decay_strides[1], decay_changes, decay_changes_imag, step, until, STEPS, WIDTH
+            )
         else:
             decay_sum += sum_back(decay_changes, step, stop, STEPS)
             if WIDTH == 2:
