@@ -133,3 +133,13 @@ def test_what_does_not_belong_together_is_refused():
         ValueError, match=r"copy-first must share one configuration, got `task\.noise` of null and 0\.5"
     ):
         summarise([record(), other])
+
+
+def test_runs_from_before_an_option_existed_had_its_default():
+    old, new, other = (record(seed=seed) for seed in range(3))
+    new.config["model"]["dropout"] = 0.0
+    (group,) = summarise([old, new])
+    assert [run.seed for row in group.rows for run in row.runs] == [0, 1]
+    other.config["model"]["dropout"] = 0.5
+    with pytest.raises(ValueError, match=r"must share one configuration, got `model.dropout` of 0.0 and 0.5"):
+        summarise([old, other])

@@ -259,6 +259,7 @@ def forks():
     process = subprocess.Popen([sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     yield Forks(process)
     process.stdin.close()
+    process.kill()  # to unload all that it has imported would take it seconds
     process.wait()
     process.stdout.close()
 

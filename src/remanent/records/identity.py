@@ -24,6 +24,24 @@ def options_that(*kinds: Mapping[str, Any]) -> set[str]:
     return {f"{table}.{name}" for table, configuration in tables for name in fields_that(configuration, kinds)}
 
 
+def with_defaults(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The tables of a configuration, with the default of every option that it lacks, since it was added later.
+
+    Args:
+        config: as `Experiment.to_dict` gives it, perhaps of an earlier version, or a part of it.
+
+    >>> with_defaults({"training": {"steps": 7}})["training"]["batch_size"]
+    64
+    """
+    task = TASKS.get(config.get("task", {}).get("name"))
+    filled = {}
+    for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
+        fields = () if configuration is None else dataclasses.fields(configuration)  # type: ignore[arg-type]
+        defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
+        filled[table] = defaults | config.get(table, {})
+    return filled
+
+
 def identity(config: dict[str, Any]) -> str:
     """The identity of a run: 16 hex digits of a hash of every option that differs from its default.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from remanent._identity import OWN_COLUMN, UNCOUNTED
-from remanent.records.identity import options_that
+from remanent.records.identity import options_that, with_defaults
 from remanent.records.record import Record
 from remanent.tasks.metrics import METRICS
 
@@ -208,7 +208,7 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
     """Raises where runs of one row or table have other configurations, as where a recipe changed between versions."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
     for table in tables:
-        configs = [record.config.get(table, {}) for record in records]
+        configs = [with_defaults(record.config)[table] for record in records]
         for key in dict.fromkeys(key for config in configs for key in config):
             values = list(dict.fromkeys(json.dumps(config.get(key)) for config in configs))
             if f"{table}.{key}" not in hidden and len(values) > 1:
