@@ -184,7 +184,9 @@ def test_a_task_of_fixed_length_is_rejected(monkeypatch):
     monkeypatch.setattr(ListOps, "length_option", None)
     task = ListOps()
     config = ModelConfig(task.input_size, task.output_size, encoder="embedding", head="every")
-    with pytest.raises(ValueError, match=r"`training.length_jitter` must not be given for a task of fixed length, got"):
+    with pytest.raises(
+        ValueError, match=r"`training.length_jitter` must not be given for the task listops, whose length is fixed"
+    ):
         Experiment(task, config, TrainingConfig(length_jitter=2.0))
     with pytest.raises(ValueError, match="the task listops must have a length that can be changed"):
         task.at_length(3)
