@@ -31,6 +31,7 @@ class Part(NamedTuple):
 PARTS = {
     "ops": Part(1, 0, ("scans and their kernels,", "tensors in and out")),
     "units": Part(1, 1, ("recurrent units, one family", "per file, and their cells")),
+    "latches": Part(0, 2, ("epsilon, write rates and", "folding, in any module")),
     "models": Part(1, 2, ("blocks, hybrid, sequence", "model, sessions")),
     "tasks": Part(2, 2, ("data and metrics,", "without any model")),
     "analysis": Part(1, 3, ("measures of a unit", "or a trained model")),
@@ -48,7 +49,10 @@ PARTS = {
 """Every folder and public module of the package."""
 ARROWS = (
     ("ops", "units"),
+    ("units", "latches"),
     ("units", "models"),
+    ("latches", "export"),
+    ("latches", "analysis"),
     ("models", "analysis"),
     ("models", "records"),
     ("models", "export"),

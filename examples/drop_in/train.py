@@ -50,7 +50,8 @@ def make(options: argparse.Namespace, task: Task) -> Classifier:
     kind = nn.GRU if options.unit == "gru" else UNITS[options.unit]
     chosen = {"initial_state": options.initial_state, "gate_norm": options.gate_norm}
     given = {name: value for name, value in chosen.items() if value is not None}
-    return Classifier(kind(task.input_size, options.hidden_size, 2, batch_first=True, **given), task.output_size, options.taps)
+    rnn = kind(task.input_size, options.hidden_size, 2, batch_first=True, **given)
+    return Classifier(rnn, task.output_size, options.taps)
 
 
 def train(options: argparse.Namespace, task: Task) -> tuple[Classifier, dict[str, float]]:
@@ -99,7 +100,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="the seed of weights and batches")
     parser.add_argument("--write-rates", action="store_true", help="set write rates on the first batch")
     parser.add_argument("--initial-state", help="the initial state of the unit, such as low")
-    parser.add_argument("--taps", type=int, default=0, help="the steps of a convolution in front of the unit; 0 for none")
+    parser.add_argument("--taps", type=int, default=0, help="the steps of a convolution before the unit; 0 for none")
     parser.add_argument("--gate-norm", help="how the gates of a latch are normalised: layer or batch")
     parser.add_argument("--anneal", action="store_true", help="take epsilon from 1 to 0")
     parser.add_argument("--ramp", type=float, default=0.4, help="the share of the steps in which epsilon falls")
