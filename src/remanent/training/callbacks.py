@@ -44,8 +44,8 @@ class AnnealEpsilon(pl.Callback):
         self.config = config
         self.schedule: EpsilonSchedule | None = None
         if config.anneal_wait and model.epsilon is not None:
-            options = {"hold": config.anneal_hold, "ramp": config.anneal_ramp}
-            self.schedule = EpsilonSchedule(model, config.steps, **options, wait=True)
+            hold, ramp = config.anneal_hold, config.anneal_ramp
+            self.schedule = EpsilonSchedule(model, config.steps, hold=hold, ramp=ramp, wait=True)
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         """Sets the epsilon of this step."""
