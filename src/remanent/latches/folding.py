@@ -1,6 +1,7 @@
 """Gates that are normalised by running statistics, folded into weights and biases for inference."""
 
 import dataclasses
+from typing import Any
 
 import torch
 from torch import nn
@@ -46,6 +47,7 @@ def fold_gate_norm(module: nn.Module) -> list[str]:
             raise ValueError(f"`module` must have biases in its latches, got none in {name or type(unit).__name__}")
     for unit in found.values():
         _fold(unit)
+    part: Any
     for part in module.modules():
         config = getattr(part, "config", None)
         if dataclasses.is_dataclass(config) and not isinstance(config, type) and hasattr(config, "gate_norm"):
