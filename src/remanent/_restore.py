@@ -1,10 +1,15 @@
 """State of torch and of the process that a function changes for its own use, and gives back as it was."""
 
 import os
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 
 import torch
+
+ENDING = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT") if hasattr(signal, name))
+"""The signals that end a process, those of them that this system has."""
 
 
 def generators_kept() -> AbstractContextManager[None]:
@@ -42,6 +47,21 @@ def variable_kept(name: str) -> Iterator[None]:
             os.environ.pop(name, None)
         else:
             os.environ[name] = before
+
+
+@contextmanager
+def handlers_kept() -> Iterator[None]:
+    """Gives the handlers of the signals that end a process back as they were; Python has them in the main thread."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in ENDING}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # None: it was not installed by Python
+                signal.signal(number, handler)
 
 
 @contextmanager

@@ -7,8 +7,11 @@ import warnings
 
 import pytest
 import torch
+from torch.distributed.launcher import api
 
 from remanent import ModelConfig, SequenceModel
+from remanent._restore import ENDING
+from remanent.distributed.launcher import launch
 from remanent.records.configuration import fitting
 from remanent.tasks import CopyFirst, Parity
 from remanent.training import (
@@ -79,3 +82,19 @@ def test_scoring_leaves_every_part_of_a_model_in_its_mode(training):
         evaluate(answers, words, length=0)
     assert all(part.training is training for part in answers.modules())
     assert surroundings()["threads"] == before["threads"]
+
+
+def test_a_launcher_gives_the_handlers_of_signals_back(monkeypatch):
+    """The launcher of torch installs its own, which would end a later run with an error of theirs."""
+    before = {number: signal.getsignal(number) for number in ENDING}
+
+    def start(config, entrypoint):
+        def run(*arguments):
+            for number in ENDING:
+                signal.signal(number, signal.SIG_IGN)
+
+        return run
+
+    monkeypatch.setattr(api, "elastic_launch", start)
+    assert launch(["list"], 2) == 0
+    assert {number: signal.getsignal(number) for number in ENDING} == before

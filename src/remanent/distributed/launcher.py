@@ -8,7 +8,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
-from remanent._restore import variable_kept
+from remanent._restore import handlers_kept, variable_kept
 
 LOG_LEVEL = "TORCH_CPP_LOG_LEVEL"
 """The environment variable by which the processes learn what of torch's own messages they print."""
@@ -41,7 +41,7 @@ def launch(arguments: Sequence[str], processes: int) -> int:
         max_restarts=0,
     )
     try:
-        with _quiet():
+        with handlers_kept(), _quiet():
             # -P: the working directory may hold a file that is named as a package which the program imports
             elastic_launch(config, sys.executable)("-P", "-m", "remanent", *arguments)
     except ChildFailedError as error:

@@ -19,7 +19,8 @@ def written(text: str, width: int = NAME) -> str:
     >>> written("a $b$"), written("_private"), written("bmru (model.hidden_size=8)", 20)
     ('a \\$b\\$', ' _private', 'bmru\n(model.hidden_size=8\n)')
     """
-    lines = "\n".join(textwrap.wrap(text, width)).replace("$", r"\$")
+    whole = textwrap.wrap(text, width, break_long_words=False)  # a word begins on a line of its own before it is broken
+    lines = "\n".join(line for words in whole for line in textwrap.wrap(words, width)).replace("$", r"\$")
     return f" {lines}" if lines.startswith("_") else lines
 
 
