@@ -41,6 +41,14 @@ def whole(tmp_path_factory):
     return (folder / "model.safetensors").read_bytes()
 
 
+@pytest.fixture(autouse=True)
+def handler_of_python():
+    """A shell lets what it starts in the background ignore Ctrl-C, and so the tests, which are about Python's own."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize(("step", "checkpoints"), [(3, [3]), (6, [6]), (8, [6, 8])])
 def test_ctrl_c_ends_a_run_after_its_step_with_a_checkpoint(tmp_path, monkeypatch, whole, step, checkpoints):
     signals_at(monkeypatch, {step: [signal.SIGINT]})
