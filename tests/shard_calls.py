@@ -99,7 +99,12 @@ def run_unit(rank, size, name, options, x, h0, reset, reset_state, cuts, weights
     (h_n.abs().square().sum() / size).backward()
     grads = {key: parameter.grad for key, parameter in unit.named_parameters() if parameter.grad is not None}
     more = {"h0": h0, "reset_state": start}
-    return y.detach(), h_n.detach(), x.grad, grads | {key: v.grad for key, v in more.items() if v is not None}
+    return (
+        y.detach(),
+        h_n.detach(),
+        x.grad,
+        grads | {key: torch.zeros_like(v) if v.grad is None else v.grad for key, v in more.items() if v is not None},
+    )
 
 
 def call_unit(rank, size, name, options, shape, arguments):

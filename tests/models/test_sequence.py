@@ -130,7 +130,7 @@ def test_a_config_with_an_unknown_missing_or_bad_key_is_refused(tmp_path):
     for bad, message in (
         (good | {"hiden_size": 3}, "has the unknown key 'hiden_size'; the keys are input_size"),
         ({k: v for k, v in good.items() if k != "input_size"}, "must have the key 'input_size'"),
-        (good | {"unit": "rnn"}, "`unit` must be made of bmru, cmru"),
+        (good | {"unit": "rnn"}, "`unit` must be made of bmru, alpha_bmru, cmru"),
         (good | {"epsilon": "1"}, "`epsilon` must be of type float, got '1'"),
         ([1], "must hold a JSON object, got list"),
     ):

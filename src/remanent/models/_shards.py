@@ -64,7 +64,8 @@ def window_before(before: Tensor, tail: Tensor, cut: Tensor, steps: int, group: 
 
     Args:
         before: the inputs of the last K steps before the first step of all, (B, K, D), the same on all processes.
-        tail: the inputs of this process's last K steps, (B, K, D), zeros in place of those before a reset.
+        tail: the inputs of this process's last K steps, (B, K, D), and in place of those before a reset zeros or the
+            window that was given; what lies before its first step is read only where there was a reset.
         cut: bool (B,), whether any of this process's steps is a reset.
         steps: the number of this process's steps; where it is less than K, the tail's last ones.
         group: the processes.
@@ -91,8 +92,8 @@ class _Window(torch.autograd.Function):
         counts = [int(count) for count in found[:, -1].tolist()]
         window = before.to(values.dtype)
         for rank in range(place.rank):
-            kept = torch.where(cuts[rank], 0, window)[:, counts[rank] :]
-            window = torch.cat([kept, tails[rank, :, K - counts[rank] :]], dim=1)
+            shifted = torch.cat([window[:, counts[rank] :], tails[rank, :, K - counts[rank] :]], dim=1)
+            window = torch.where(cuts[rank], tails[rank], shifted)
         ctx.place, ctx.counts = place, counts
         ctx.save_for_backward(cuts)
         return window.to(tail.dtype)
@@ -105,7 +106,7 @@ class _Window(torch.autograd.Function):
         after, K = torch.zeros_like(grads[0]), grad.shape[1]
         for later in range(ctx.place.size - 1, rank, -1):
             after = grads[later] + _through_steps(after, cuts[later], counts[later])
-        of_tail = F.pad(after[:, K - counts[rank] :], (0, 0, K - counts[rank], 0))
+        of_tail = torch.where(cuts[rank], after, F.pad(after[:, K - counts[rank] :], (0, 0, K - counts[rank], 0)))
         of_before = grads[0] + _through_steps(after, cuts[0], counts[0]) if rank == 0 else torch.zeros_like(after)
         return of_before.to(grad.dtype), of_tail.to(grad.dtype), None, None, None
 

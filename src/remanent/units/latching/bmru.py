@@ -1,5 +1,7 @@
 """The bistable memory recurrent unit: a hysteresis cell in each channel."""
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,8 @@ from remanent.units.step_data import StepData
 
 class BMRURecurrence(LatchRecurrence):
     """A latch whose size of step is learned, one for each channel."""
+
+    config_fields = MappingProxyType({**LatchRecurrence.config_fields, "gate_norm": "gate_norm"})
 
     def step_data(self, p: Params) -> StepData | None:
         """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""

@@ -1,6 +1,7 @@
 """The cumulative memory recurrent units, whose writes add a step, and the sample-and-hold with the same parameters."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import ClassVar
 
 import torch
@@ -28,6 +29,7 @@ class AlphaCMRURecurrence(LatchRecurrence):
 
     epsilon: float = 1.0
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
+    config_fields = MappingProxyType({**LatchRecurrence.config_fields, "gate_norm": "gate_norm"})
     annealed_option: ClassVar[str | None] = None
     alpha_from_input: ClassVar[bool] = True
 

@@ -54,9 +54,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     latches: ClassVar[bool] = True
     initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
     annealed_option: ClassVar[str | None] = "epsilon"
-    config_fields = MappingProxyType(
-        {"width": "surrogate_width", "initial_state": "initial_state", "gate_norm": "gate_norm"}
-    )
+    config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
     alpha_from_input: ClassVar[bool] = False
     """Whether the size of a written state is the last of the gates, rather than a parameter."""
 
