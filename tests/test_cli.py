@@ -38,7 +38,8 @@ def test_every_unit_trains_and_goes_further(tmp_path, unit, capsys):
     assert main(["evaluate", str(folder), "--length", "12", "60", "--examples", "3"]) == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     epsilons = [line["epsilon"] for line in lines if "epsilon" in line]
-    assert bool(epsilons) == ("bmru" in unit.replace(",", "+").split("+"))  # others have none that falls
+    annealed = {"bmru", "alpha_bmru"} & set(unit.replace(",", "+").split("+"))
+    assert bool(epsilons) == bool(annealed)  # others have none that falls
     assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
 
 
@@ -121,7 +122,7 @@ def test_a_unit_of_ones_own_trains_and_has_a_row_in_the_table(tmp_path, monkeypa
     grid = ["grid", "--task", "copy-first", "--unit", "bmru", "leaky+bmru", "--workers", "1", "--quiet", "--set", *tiny]
     assert main(grid) == 2
     error = capsys.readouterr().err
-    assert "`unit` must be made of bmru, cmru" in error
+    assert "`unit` must be made of bmru, alpha_bmru, cmru" in error
     assert "got 'leaky+bmru'; a unit of your own needs `remanent --import MODULE ...`" in error
     try:
         assert main(["--import", "units_of_my_own", *grid]) == 0
@@ -307,7 +308,7 @@ def test_table_imports_no_training(tmp_path):
             "`--task` must name tasks, got the path grid.jsonl; put files",
         ),
         (["table", "--task", "digits", "./taken"], "`--task` must name tasks, got the path ./taken; put files before"),
-        (["train", "copy-first", "--model.unit", "rnn"], "`unit` must be made of bmru, cmru"),
+        (["train", "copy-first", "--model.unit", "rnn"], "`unit` must be made of bmru, alpha_bmru, cmru"),
         (["train", "copy-first", "--training.steps", "0"], "`steps` must be at least 1, got 0"),
         (["train", "copy-first", "--data-dir", "x"], "`--data-dir` must not be given for the task copy-first"),
         (["train", "copy-first", "--out", "file/run"], "file"),
@@ -340,7 +341,10 @@ def test_table_imports_no_training(tmp_path):
         (["grid", "--task", "nope"], "`--task` must name a recipe (`remanent list` shows them), got 'nope'"),
         (["grid", "--task", "copyfirst"], "got 'copyfirst'; did you mean copy-first"),
         (["grid", "--task", "sequential-image"], "did you mean digits or digits-pixels or permuted-digits"),
-        (["grid", "--task", "copy-first", "--unit", "rnn"], "copy-first rnn seed 0: `unit` must be made of bmru, cmru"),
+        (
+            ["grid", "--task", "copy-first", "--unit", "rnn"],
+            "copy-first rnn seed 0: `unit` must be made of bmru, alpha_bmru, cmru",
+        ),
         (["grid", "--task", "copy-first", "--seed", "3:3"], "`--seed` must name at least one seed, got '3:3'"),
         (["grid", "--task", "copy-first", "--seed", "0:1000000000000"], "`--seed` must name at most 100,000 seeds"),
         (

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from remanent import ModelConfig, set_write_rates
-from remanent.tasks import CopyFirst, ListOps
+from remanent.tasks import CopyFirst, Denoising, ListOps
 from remanent.training import Experiment, TrainingConfig, load_run, resume_run, start_run
 from remanent.training.experiment import ExperimentModule
 from remanent.training.lengths import WINDOW, Lengths, decay
@@ -190,3 +190,8 @@ def test_a_task_of_fixed_length_is_rejected(monkeypatch):
         Experiment(task, config, TrainingConfig(length_jitter=2.0))
     with pytest.raises(ValueError, match="the task listops must have a length that can be changed"):
         task.at_length(3)
+
+
+def test_a_shorter_denoising_keeps_the_share_of_its_parts():
+    task = Denoising(steps=400, hold=200).at_length(40)
+    assert (task.steps, task.hold) == (40, 20)

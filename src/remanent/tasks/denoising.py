@@ -1,5 +1,6 @@
 """Denoising: find five marked values in noise, hold them, and repeat them in order at the end."""
 
+import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -54,6 +55,10 @@ class Denoising(GeneratedTask):
     def __post_init__(self) -> None:
         check_at_least("hold", self.hold, 0)
         check_at_least("steps", self.steps, self._shortest)
+
+    def at_length(self, length: int) -> "Denoising":
+        """See `Task`; the steps after the last mark keep their share."""
+        return dataclasses.replace(self, steps=length, hold=round(self.hold * length / self.steps))
 
     @property
     def _shortest(self) -> int:

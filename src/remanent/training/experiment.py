@@ -119,7 +119,7 @@ class ExperimentModule(pl.LightningModule):
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Takes the epsilon at which the weights were saved, until the next step sets its own."""
-        notes = getattr(checkpoint["state_dict"], "_metadata", {})
+        notes = getattr(checkpoint.get("state_dict"), "_metadata", {})
         epsilons = [note["epsilon"] for note in notes.values() if "epsilon" in note]
         if self.model.epsilon is not None and epsilons:
             self.model.set_epsilon(epsilons[0])
