@@ -1,0 +1,159 @@
+"""Makes the table of drop-in replacements: units at the parameters of a GRU, and what each help for a latch is worth.
+
+Every unit is trained at each learning rate with seed 0; the best rate on validation examples is then trained with all
+seeds. A row of the ladder, which adds one help at a time, is trained at one rate. Runs that the file holds already are
+skipped, so that the command may be stopped and repeated.
+
+python table.py --task mnist-rows --out drop_in.jsonl --jobs 2
+python table.py --task mnist-rows --table ladder --out drop_in.jsonl
+python table.py --task mnist-rows --out drop_in.jsonl --show
+"""
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from train import arguments
+
+RATES = (2e-3, 5e-3, 1e-2)
+"""The learning rates of the sweep."""
+SEEDS = {"units": 5, "ladder": 3}
+"""How many seeds a row of each table has."""
+LADDER_RATE = 5e-3
+"""The learning rate of the ladder."""
+STEPS = {"mnist-rows": 4800, "digit-rows": 1200, "spoken-digits": 600}
+"""The optimiser steps of a run on each task."""
+HELP = ("--write-rates", "--initial-state low", "--taps 4", "--gate-norm batch", "--anneal")
+"""What helps a BMRU, in the order of the ladder."""
+
+
+class Row(NamedTuple):
+    """A row of a table.
+
+    Attributes:
+        name: what it is called.
+        options: the options of train.py that make it.
+    """
+
+    name: str
+    options: str
+
+
+def latch(unit: str, *given: str) -> str:
+    """The options of a latch with some help."""
+    return " ".join([f"--unit {unit}", *given])
+
+
+UNITS = (
+    Row("torch.nn.GRU", "--unit gru"),
+    Row("torch.nn.GRU, 4 taps", "--unit gru --taps 4"),
+    Row("BMRU", latch("bmru", *HELP)),
+    Row("AlphaBMRU", latch("alpha_bmru", "--write-rates", "--taps 4", "--gate-norm batch", "--anneal")),
+    Row("AlphaCMRU", latch("alpha_cmru", "--write-rates", "--taps 4", "--gate-norm batch")),
+    Row("MinGRU", "--unit min_gru --taps 4"),
+    Row("LRU", "--unit lru --taps 4"),
+)
+"""Units at the parameters of a GRU of 64, each at its best learning rate."""
+LADDER = (
+    Row("BMRU of 64, thresholds at 1", "--unit bmru --hidden-size 64 --write-span none"),
+    Row("BMRU of 64", "--unit bmru --hidden-size 64"),
+    Row("the GRU's parameters", "--unit bmru"),
+    Row("write rates from data", latch("bmru", *HELP[:1])),
+    Row("low start", latch("bmru", *HELP[:2])),
+    Row("4 taps in front", latch("bmru", *HELP[:3])),
+    Row("gates normalised by batch", latch("bmru", *HELP[:4])),
+    Row("... or by layer", latch("bmru", *HELP[:3], "--gate-norm layer")),
+    Row("annealed, by batch", latch("bmru", *HELP)),
+    Row("... or by layer, annealed", latch("bmru", *HELP[:3], "--gate-norm layer --anneal")),
+)
+"""One help after another; each row has all of those above it, apart from alternatives ("...")."""
+TABLES = {"units": UNITS, "ladder": LADDER}
+
+
+def wanted(task: str, table: str, done: list[dict[str, Any]]) -> Iterator[str]:
+    """The options of every run that a table still lacks; the other seeds once the best rate is known."""
+    for row in TABLES[table]:
+        rates = RATES if table == "units" else (LADDER_RATE,)
+        missing = [rate for rate in rates if not found(done, task, row, rate, 0)]
+        if missing:
+            yield from (f"{row.options} --rate {rate} --seed 0" for rate in missing)
+            continue
+        rate = best_rate(task, table, row, done)
+        for seed in range(1, SEEDS[table]):
+            if not found(done, task, row, rate, seed):
+                yield f"{row.options} --rate {rate} --seed {seed}"
+
+
+def best_rate(task: str, table: str, row: Row, done: list[dict[str, Any]]) -> float:
+    """The rate whose run with seed 0 is the best on validation examples."""
+    if table == "ladder":
+        return LADDER_RATE
+    scores = {rate: found(done, task, row, rate, 0)[0]["validation"] for rate in RATES}
+    return max(scores, key=scores.__getitem__)
+
+
+def found(done: list[dict[str, Any]], task: str, row: Row, rate: float, seed: int) -> list[dict[str, Any]]:
+    """The records of one run."""
+    asked = vars(
+        arguments().parse_args(["--task", task, "--rate", str(rate), "--seed", str(seed), *row.options.split()])
+    )
+    counted = [name for name in asked if name not in ("steps", "threads", "set", "out")]
+    return [record for record in done if all(record[name] == asked[name] for name in counted)]
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """The records of a file, none where there is no file yet."""
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+def make(task: str, table: str, out: Path, jobs: int, more: list[str]) -> None:
+    """Trains what a table lacks, several runs at a time."""
+    script = Path(__file__).with_name("train.py")
+
+    def run(options: str) -> None:
+        own = ["--task", task, "--steps", str(STEPS[task]), "--out", str(out), *options.split(), *more]
+        subprocess.run([sys.executable, str(script), *own], check=True, stdout=subprocess.DEVNULL)
+
+    while options := list(wanted(task, table, read(out))):
+        with ThreadPoolExecutor(jobs) as pool:
+            list(pool.map(run, options))
+
+
+def markdown(task: str, table: str, done: list[dict[str, Any]]) -> str:
+    """A table of mean and standard deviation over the seeds, in %."""
+    lines = ["| | parameters | width | learning rate | test accuracy, % | seeds |", "|---|--:|--:|--:|--:|--:|"]
+    for row in TABLES[table]:
+        rate = best_rate(task, table, row, done)
+        records = [r for seed in range(SEEDS[table]) for r in found(done, task, row, rate, seed)]
+        scores = [100 * r["test"] for r in records]
+        first = records[0]
+        score = f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f}"
+        cells = (row.name, f"{first['parameters']:,}", first["width"], f"{rate:g}", score, len(scores))
+        lines.append("| " + " | ".join(map(str, cells)) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Trains what is missing, and prints the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--task", choices=STEPS, default="mnist-rows", help="what is classified")
+    parser.add_argument(
+        "--table", choices=TABLES, default="units", help="units beside each other, or one help at a time"
+    )
+    parser.add_argument("--out", type=Path, required=True, help="the file of records, a line of JSON for each run")
+    parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time")
+    parser.add_argument("--show", action="store_true", help="print the table of the runs that the file holds")
+    options, more = parser.parse_known_args()
+    if not options.show:
+        make(options.task, options.table, options.out, options.jobs, more)
+    print(markdown(options.task, options.table, read(options.out)))
+
+
+if __name__ == "__main__":
+    main()
