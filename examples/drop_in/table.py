@@ -143,9 +143,7 @@ def main() -> None:
     """Trains what is missing, and prints the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=STEPS, default="mnist-rows", help="what is classified")
-    parser.add_argument(
-        "--table", choices=TABLES, default="units", help="units beside each other, or one help at a time"
-    )
+    parser.add_argument("--table", choices=TABLES, default="units", help="units, or one help after another")
     parser.add_argument("--out", type=Path, required=True, help="the file of records, a line of JSON for each run")
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time")
     parser.add_argument("--show", action="store_true", help="print the table of the runs that the file holds")

@@ -32,7 +32,7 @@ GRU_SIZE = 64
 
 
 class Classifier(nn.Module):
-    """A unit of two layers, perhaps with a short convolution before it, and a linear map of its last or every output."""
+    """A unit of two layers, perhaps with a short convolution before it, and a linear map of its last output or all."""
 
     def __init__(self, rnn: nn.Module, task: Task, taps: int = 0) -> None:
         super().__init__()
