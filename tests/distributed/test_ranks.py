@@ -121,9 +121,20 @@ TRAINED = [
     experiment("denoising", "lru", task__steps=211),  # values asked for at the last steps: not in every shard
     experiment("parity", "bmru+min_gru", task__steps=33),  # classes at every step
     experiment("copy-first", "alpha_cmru", task__steps=29, model__clock="sinusoid", model__head="mean"),
+    experiment(  # everything that helps a latch to learn
+        "parity",
+        "bmru+alpha_bmru",
+        task__steps=33,
+        model__gate_norm="batch",
+        model__conv_size=4,
+        training__write_rates=True,
+        training__curriculum_start=5,
+        training__curriculum_steps=4,
+        training__length_jitter=1.5,
+    ),
 ]
 ALIKE = [
-    pytest.param(*launch, run, marks=() if (i, j) in ((0, 0), (2, 1), (1, 2), (1, 3)) else exhaustive)
+    pytest.param(*launch, run, marks=() if (i, j) in ((0, 0), (2, 1), (1, 2), (1, 3), (2, 4)) else exhaustive)
     for i, launch in enumerate(LAUNCHES)
     for j, run in enumerate(TRAINED)
 ]

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor
 from torchmetrics import MeanMetric
 
@@ -19,6 +20,7 @@ from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
 from remanent.training.lengths import Lengths, decay
+from remanent.units import RecurrentUnit
 
 
 class ExperimentModule(pl.LightningModule):
@@ -50,7 +52,10 @@ class ExperimentModule(pl.LightningModule):
         """The number of the signal that any process had received in the last step; all processes agree on it."""
 
     def configure_model(self) -> None:
-        """Distributes the weights over the processes, block by block, if the strategy is "fsdp"."""
+        """Shares statistics over the processes, and, if the strategy is "fsdp", distributes the weights by blocks."""
+        for unit in self.model.modules():
+            if isinstance(unit, RecurrentUnit) and self.ranks.size > 1:
+                unit.statistics_group = dist.group.WORLD
         if self.ranks.size == 1 or self.ranks.launch.strategy != "fsdp":
             return
         from torch.distributed.fsdp import fully_shard

@@ -84,7 +84,7 @@ def _run_laid(unit: StackedLayers, packed: PackedSequence, given: Sequences) -> 
         if reset_state is not None:
             start = reset_state_backwards(reset_state[i], lengths) if backward else reset_state[i]
         if unit.training:
-            p = unit.recurrence.observed(p, source, layout.real)
+            p = unit.recurrence.observed(p, source, layout.real, unit.statistics_group)
         unit._call_layer_hooks(unit._suffixes()[i], p, source)
         states = _restarts(unit, p, layout, None if h is None else h[i], cuts, start)
         resets = seams if cuts is None else seams | layout.lay(layout.take(cuts))

@@ -91,6 +91,7 @@ class StackedLayers(NotesEpsilon):
         self.dropout = float(dropout)
         self.bidirectional = bidirectional
         self.checkpoint = checkpoint
+        self.statistics_group: Any = None
         self._layer_hooks: OrderedDict[int, LayerHook] = OrderedDict()
         self._shapes = {}
         self._buffer_names = tuple(recurrence.buffers(hidden_size))
@@ -145,7 +146,8 @@ class StackedLayers(NotesEpsilon):
             state = own_state(self.recurrence, p, x, self.hidden_size) if h is None else h[i]
             source, cuts = (backwards(x, lengths), reset_back) if backward else (x, reset)
             if self.training:
-                p = self.recurrence.observed(p, source, None if real is None else real[..., 0], group)
+                shared = group if self.statistics_group is None else self.statistics_group
+                p = self.recurrence.observed(p, source, None if real is None else real[..., 0], shared)
             self._call_layer_hooks(self._suffixes()[i], p, source)
             more = {} if group is None else {"group": group}
             if reset_state is not None:

@@ -38,6 +38,12 @@ class RecurrentUnit(StackedLayers):
             layer, for each element (B, T, D) in float32: 8.06 bytes for a BMRU or CMRU (candidate, threshold, a state
             in 64 steps), 12.06 for an AlphaCMRU, 8 for an LRU (the complex states), and more for the others.
 
+    Attributes:
+        statistics_group: the process group over whose inputs a layer that keeps statistics, as with
+            `gate_norm="batch"`, takes them in training; None for this process's inputs, or with a `group` those of all
+            processes in it. Processes that share a batch set it to a group of them all, as
+            `torch.nn.SyncBatchNorm` has one.
+
     Raises:
         ValueError: a size or option is out of its range; the message names the argument.
         TypeError: a size is not an int, or a flag not a bool.
