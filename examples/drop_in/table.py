@@ -6,7 +6,7 @@ skipped, so that the command may be stopped and repeated.
 
 python table.py --task mnist-rows --out drop_in.jsonl --jobs 2
 python table.py --task mnist-rows --table ladder --out drop_in.jsonl
-python table.py --task mnist-rows --out drop_in.jsonl --show
+python table.py --out drop_in.jsonl --page learning.md    # writes every table between its marks
 """
 
 import argparse
@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from train import arguments
+
+from remanent._files import replace_between, write_whole
 
 RATES = (2e-3, 5e-3, 1e-2)
 """The learning rates of the sweep."""
@@ -139,17 +141,30 @@ def markdown(task: str, table: str, done: list[dict[str, Any]]) -> str:
     return "\n".join(lines)
 
 
+def write_page(page: Path, done: list[dict[str, Any]]) -> None:
+    """Writes every table whose marks a page has."""
+    text = page.read_text()
+    for task in STEPS:
+        for table in TABLES:
+            start, end = (f"<!-- {word} {task} {table} -->" for word in ("begin", "end"))
+            if start in text:
+                text = replace_between(text, start, end, markdown(task, table, done), page)
+    write_whole(page, text.encode())
+
+
 def main() -> None:
-    """Trains what is missing, and prints the table."""
+    """Trains what is missing, and prints the table; or writes the tables into a page."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=STEPS, default="mnist-rows", help="what is classified")
     parser.add_argument("--table", choices=TABLES, default="units", help="units, or one help after another")
     parser.add_argument("--out", type=Path, required=True, help="the file of records, a line of JSON for each run")
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time")
-    parser.add_argument("--show", action="store_true", help="print the table of the runs that the file holds")
+    parser.add_argument("--page", type=Path, help="the page that gets the tables of the runs that the file holds")
     options, more = parser.parse_known_args()
-    if not options.show:
-        make(options.task, options.table, options.out, options.jobs, more)
+    if options.page is not None:
+        write_page(options.page, read(options.out))
+        return
+    make(options.task, options.table, options.out, options.jobs, more)
     print(markdown(options.task, options.table, read(options.out)))
 
 
