@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent.records.identity import added_since
 from remanent.records.lines import append_line, encode_line, read_lines
 
 RECORD_FILE = "record.json"
@@ -107,6 +108,9 @@ class Record:
     def from_dict(cls, values: dict[str, Any], where: str) -> "Record":
         """Checks what `to_dict` gave; keys that are not known are passed over.
 
+        What a record of an earlier version means by options that were added since counts as changed (`set`) where it
+        is not their default, so that its run stands beside those of this version, and not among them.
+
         Args:
             values: plain values.
             where: what an error calls them.
@@ -132,6 +136,7 @@ class Record:
             if not isinstance(values["config"].get(table, {}), dict):
                 found = _short(values["config"][table])
                 raise ValueError(f"{where}: `config.{table}` must be of type dict, got {found}")
+        values = values | {"set": values["set"] | added_since(values["config"])}
         seconds = values["seconds"] or {}
         needed = {"parameters": values["parameters"], "seconds.train": seconds.get("train")}
         needed = needed if values["status"] == "done" else {}
