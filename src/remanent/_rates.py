@@ -8,7 +8,7 @@ from torch import Tensor
 
 NODES = 12
 """The nodes of the quadrature over the angle of a correlation."""
-LEAST_SIDE = 1 / 16
+LEAST_SIDE = 1 / 8
 """The least share of a channel's writes that goes to either side, where a bias can give it."""
 POINTS, ROUNDS = 32, 3
 """Into how many parts the place of a bias is cut, and how often: to 1 in 32,768."""

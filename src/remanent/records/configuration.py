@@ -222,7 +222,7 @@ class Experiment:
         if data_dir is not None:
             task |= moved_files(TASKS[name], task, data_dir)
         return cls(
-            from_dict(TASKS[name], task, f"{where}: task"),
+            from_dict(TASKS[name], with_before(TASKS[name], task), f"{where}: task"),
             from_dict(ModelConfig, with_before(ModelConfig, values["model"]), f"{where}: model"),
             from_dict(TrainingConfig, with_before(TrainingConfig, values["training"]), f"{where}: training"),
         )

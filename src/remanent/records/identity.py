@@ -50,11 +50,11 @@ def added_since(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Dotted name to value; without the options that change nothing for its model.
     """
-    found = {}
-    for table, configuration in (("model", ModelConfig), ("training", TrainingConfig)):
-        if table not in config:
+    task, found = TASKS.get(config.get("task", {}).get("name")), {}
+    for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
+        if table not in config or configuration is None:
             continue
-        defaults = {field.name: field.default for field in dataclasses.fields(configuration)}
+        defaults = {field.name: field.default for field in dataclasses.fields(configuration)}  # type: ignore[arg-type]
         meant = with_before(configuration, config[table])
         new = {name: value for name, value in meant.items() if name not in config[table] and value != defaults[name]}
         found |= {f"{table}.{name}": value for name, value in new.items()}

@@ -98,6 +98,14 @@ class Record:
     commit: str | None = None
     versions: Versions | None = None
 
+    @property
+    def changed(self) -> dict[str, Any]:
+        """What differs from the recipe now: `set`, and what the configuration means by options that were added since.
+
+        A run of an earlier version thus stands beside those of this version, and not among them.
+        """
+        return self.set | added_since(self.config)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a line of a results file holds them; versions stand in the line itself."""
         values = dataclasses.asdict(self)
@@ -107,9 +115,6 @@ class Record:
     @classmethod
     def from_dict(cls, values: dict[str, Any], where: str) -> "Record":
         """Checks what `to_dict` gave; keys that are not known are passed over.
-
-        What a record of an earlier version means by options that were added since counts as changed (`set`) where it
-        is not their default, so that its run stands beside those of this version, and not among them.
 
         Args:
             values: plain values.
@@ -136,7 +141,6 @@ class Record:
             if not isinstance(values["config"].get(table, {}), dict):
                 found = _short(values["config"][table])
                 raise ValueError(f"{where}: `config.{table}` must be of type dict, got {found}")
-        values = values | {"set": values["set"] | added_since(values["config"])}
         seconds = values["seconds"] or {}
         needed = {"parameters": values["parameters"], "seconds.train": seconds.get("train")}
         needed = needed if values["status"] == "done" else {}

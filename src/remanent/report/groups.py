@@ -224,7 +224,7 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
 def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """The changed options of the task, and all other changed options."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    shown = {key: value for key, value in sorted(record.set.items()) if key not in hidden}
+    shown = {key: value for key, value in sorted(record.changed.items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}
     return task, {key: value for key, value in shown.items() if key not in task}
 
