@@ -32,9 +32,9 @@ def record(
     """A run; its scores are at the length trained at, and each ten times further than the last."""
     overrides = overrides or {}
     task = {"name": recipe} | {key[5:]: value for key, value in overrides.items() if key.startswith("task.")}
-    training = {"steps": 500, "learning_rate": learning_rate, "seed": seed, "threads": threads}
+    training = {"steps": 500, "learning_rate": learning_rate, "seed": seed, "threads": threads, "write_rates": True}
     training |= {key[9:]: value for key, value in overrides.items() if key.startswith("training.")}
-    config = {"task": task, "model": {"unit": unit, "hidden_size": 64}, "training": training}
+    config = {"task": task, "model": {"unit": unit, "hidden_size": 64, "write_span": 256}, "training": training}
     named = {"recipe": recipe, "task": task, "model": config["model"], "training": training | {"threads": None}}
     done = status == "done"
     return Record(

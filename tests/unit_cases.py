@@ -16,7 +16,7 @@ SHARED = [
 OPTIONS = [
     *({"epsilon": e} for e in (0.0, 0.4, 1.0)),
     *({"gate_norm": norm} for norm in ("layer", "batch")),
-    *({"width": 2.5}, {"r_min": 0.2, "r_max": 0.5}),
+    *({"width": 2.5, "write_span": None}, {"r_min": 0.2, "r_max": 0.5}),
 ]
 """Values of the options that units have of their own; a unit is tested with those that it has."""
 STARTS = {

@@ -2,17 +2,23 @@
 
 import dataclasses
 import json
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import pytest
 
-from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED
+from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, added
+from remanent.records import read_records
 from remanent.records.configuration import Experiment, TrainingConfig
-from remanent.records.identity import identity, options_that
+from remanent.records.identity import identity, options_that, with_defaults
+from remanent.report.groups import summarise
+from remanent.report.score_tables import grid_commands
+from remanent.sweep.combinations import combinations, read_choices, read_seeds
 from remanent.tasks import TASKS, Characters, CopyFirst
 from remanent.training import RECIPES
+from remanent.training.variants import experiment_for, variant_of
 
 GRID = Path(__file__).parents[2] / "results" / "grid.jsonl"
 
@@ -21,6 +27,81 @@ def test_the_identity_of_every_committed_result_is_recomputed_from_its_configura
     records = [json.loads(line) for line in GRID.read_text().splitlines()]
     assert len(records) > 200
     assert [identity(record["config"]) for record in records] == [record["id"] for record in records]
+
+
+NEW = (("model", "write_span"), ("training", "write_rates"))
+"""The options that the committed records lack, and that mean another start than their defaults."""
+
+
+def without_new(config):
+    """A configuration as an earlier version wrote it."""
+    older = {table: dict(values) for table, values in config.items()}
+    for table, name in NEW:
+        del older[table][name]
+    return older
+
+
+def test_a_configuration_of_an_earlier_version_means_what_it_meant():
+    now = experiment_for("copy-first", "bmru", 0, {})
+    then = Experiment.from_dict(without_new(now.to_dict()))
+    assert (now.model.write_span, now.training.write_rates) == (256, True)
+    assert (then.model.write_span, then.training.write_rates) == (None, False)
+    assert identity(then.to_dict()) == identity(without_new(now.to_dict())) != identity(now.to_dict())
+    assert then == experiment_for("copy-first", "bmru", 0, {"model.write_span": None, "training.write_rates": False})
+    assert variant_of(then).overrides == {"model.write_span": None, "training.write_rates": False}
+    assert with_defaults(without_new(now.to_dict())) == with_defaults(then.to_dict()) != with_defaults(now.to_dict())
+
+
+@pytest.mark.parametrize("unit", ["gru", "lru,attention", "min_gru+lstm"])
+def test_options_of_latches_do_not_count_without_any(unit):
+    now = experiment_for("copy-first", unit, 0, {})
+    older = without_new(now.to_dict())
+    other = experiment_for("copy-first", unit, 0, {"model.write_span": 16, "training.write_rates": False})
+    assert identity(older) == identity(now.to_dict()) == identity(other.to_dict())
+    assert identity(Experiment.from_dict(older).to_dict()) == identity(now.to_dict())
+    assert variant_of(other).overrides == variant_of(Experiment.from_dict(older)).overrides == {}
+    assert with_defaults(older) == with_defaults(other.to_dict()) == with_defaults(now.to_dict())
+
+
+def test_committed_records_stand_in_rows_that_say_so_and_their_commands_make_them():
+    records = read_records(GRID).records
+    groups = summarise(records)
+    labels = {row.label for group in groups for row in group.rows if row.runs}
+    assert {"bmru (without write rates)", "bmru (without annealing, without write rates)", "lru", "gru"} <= labels
+    assert not labels & {"bmru", "cmru", "bmru+lru", "bmru (without annealing)"}
+    asked = set()
+    for command in [command for group in groups for command in grid_commands(group)]:
+        words = shlex.split(command)[2:]
+        told = {flag: values_after(words, flag) for flag in ("--task", "--unit", "--seed", "--set")}
+        seeds, choices = read_seeds(told["--seed"]), read_choices(told["--set"])
+        asked |= {run.id for run in combinations(told["--task"], told["--unit"], seeds, choices)}
+    assert asked == {record.id for record in records}
+
+
+def values_after(words, flag):
+    """The words of a command that belong to a flag."""
+    found, of = [], None
+    for word in words:
+        of = word if word.startswith("--") else of
+        found += [word] * (of == flag != word)
+    return found
+
+
+@dataclass(frozen=True)
+class Faster(CopyFirst):
+    name: ClassVar[str] = "faster"
+
+    speed: int = field(default=9, metadata=added(before=2))
+
+
+def test_an_added_option_of_a_task_of_ones_own_counts_against_what_it_was(monkeypatch):
+    monkeypatch.setitem(TASKS, "faster", Faster)
+    base = dataclasses.replace(RECIPES["copy-first"](), task=Faster(speed=2)).to_dict()
+    older = base | {"task": {key: value for key, value in base["task"].items() if key != "speed"}}
+    newer = base | {"task": base["task"] | {"speed": 9}}
+    assert identity(older) == identity(base) != identity(newer)
+    assert with_defaults(older) == with_defaults(base)
+    assert Experiment.from_dict(older).task.speed == 2
 
 
 def test_which_options_count_and_how():

@@ -629,7 +629,9 @@ def test_a_low_start_is_what_a_negative_candidate_writes(name):
 
 def test_initial_parameters_are_those_of_the_specification():
     unit = BMRU(16, 32, initial_state="learned")
-    assert torch.equal(unit.bias_ih_l0, torch.cat([torch.zeros(32), torch.ones(32)]))
+    assert unit.bias_ih_l0[:32].eq(0).all()
+    plain = BMRU(16, 32, write_span=None)
+    assert torch.equal(plain.bias_ih_l0, torch.cat([torch.zeros(32), torch.ones(32)]))
     assert torch.equal(unit.alpha_l0, torch.ones(32))
     assert torch.equal(unit.h0_l0.abs(), torch.ones(32))
     assert 0 < (unit.h0_l0 > 0).sum() < 32

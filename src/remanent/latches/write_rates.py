@@ -1,6 +1,6 @@
 """Initialisation by write rates: thresholds under which each channel is written in a chosen share of the steps."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -13,6 +13,8 @@ from remanent.latches.annealing import annealed
 from remanent.latches.layer_runs import LayerRun, call, watch_layers
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
+from remanent.units.latching.fq_bmru import FQBMRURecurrence
+from remanent.units.latching.set_or_hold import LatchRecurrence
 from remanent.units.recurrence import Params, Recurrence
 
 
@@ -69,10 +71,36 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
     check_range("high", high, 0, 1, open_low=True, open_high=True)
     if low is not None:
         check_range("low", low, 0, high, open_low=True)
-    _check_settable(module)
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    for error in unsettable(module).values():
+        raise error
+    found = set_rates_but(module, batch, (), low=low, high=high)
+    if not found:
+        raise ValueError(f"`module` must run a latch on `batch`, got none in {type(module).__name__}")
+    return found
+
+
+def unsettable(module: nn.Module) -> dict[str, Exception]:
+    """The names of the latches whose rates cannot be set, and for each the error that says why."""
+    found: dict[str, Exception] = {}
+    for name, unit in module.named_modules():
+        if isinstance(unit, RecurrentUnit | RecurrentCell) and unit.recurrence.latches:
+            error = _why_not(name, unit)
+            if error is not None:
+                found[name] = error
+    return found
+
+
+@torch.no_grad()
+def set_rates_but(
+    module: nn.Module, batch: Any, left: Collection[str], *, low: float | None = None, high: float = 0.5
+) -> list[WriteRates]:
+    """What `set_write_rates` does, for all latches but those of some names, which stay as they are."""
     done: dict[str, WriteRates] = {}
+    units = [module.get_submodule(name) for name in left]
     with _measured(module):
-        while (seen := _inputs_of_next(module, batch, done)) is not None:
+        while (seen := _inputs_of_next(module, batch, done, units)) is not None:
             name, recurrence, p, x, _ = seen
             least = min(1 / x.shape[1], high) if low is None else low
             x = x.flatten(0, 1)
@@ -80,25 +108,21 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
             wanted = spaced_rates(least, high, before.shape[0])
             recurrence.set_write_rates(p, x, wanted)
             done[name] = WriteRates(name, before, wanted, _rates(recurrence, p, x))
-    if not done:
-        raise ValueError(f"`module` must run a latch on `batch`, got none in {type(module).__name__}")
     return list(done.values())
 
 
-def _check_settable(module: nn.Module) -> None:
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
-    for name, unit in module.named_modules():
-        if not isinstance(unit, RecurrentUnit | RecurrentCell) or not unit.recurrence.latches:
-            continue
-        if type(unit.recurrence).set_write_rates is Recurrence.set_write_rates:
-            raise TypeError(f"`set_write_rates` must be defined by the equations of {type(unit).__name__}, got none")
-        where = name or type(unit).__name__.removeprefix("Parametrized")
-        if not unit.bias:
-            raise ValueError(f"`module` must have biases in its latches, got none in {where}")
-        computed = [key for key in getattr(unit, "parametrizations", {}) if key.startswith("bias_ih")]
-        if computed:
-            raise ValueError(f"`{computed[0]}` must be a parameter to be set, got a computed one in {where}")
+def _why_not(name: str, unit: RecurrentUnit | RecurrentCell) -> Exception | None:
+    set_rates = type(unit.recurrence).set_write_rates
+    if set_rates is Recurrence.set_write_rates:
+        return TypeError(f"`set_write_rates` must be defined by the equations of {type(unit).__name__}, got none")
+    where = name or type(unit).__name__.removeprefix("Parametrized")
+    own = set_rates not in (LatchRecurrence.set_write_rates, FQBMRURecurrence.set_write_rates)
+    if not unit.bias or not (own or "bias_ih" in unit._shapes):
+        return ValueError(f"`module` must have biases in its latches, got none in {where}")
+    computed = [key for key in getattr(unit, "parametrizations", {}) if key.startswith("bias_ih")]
+    if computed:
+        return ValueError(f"`{computed[0]}` must be a parameter to be set, got a computed one in {where}")
+    return None
 
 
 @contextmanager
@@ -118,12 +142,16 @@ def _measured(module: nn.Module) -> Iterator[None]:
             recurrence.set_option(option, value)
 
 
-def _inputs_of_next(module: nn.Module, batch: Any, done: dict[str, WriteRates]) -> LayerRun | None:
+def _inputs_of_next(
+    module: nn.Module, batch: Any, done: dict[str, WriteRates], left: list[nn.Module]
+) -> LayerRun | None:
     """Runs the module, and puts together the inputs of the first latch that is not done yet; None where all are."""
     runs: list[LayerRun] = []
 
     def collect(run: LayerRun) -> None:
-        if run.recurrence.latches and run.name not in done and (not runs or runs[0].name == run.name):
+        if not run.recurrence.latches or run.name in done or any(run.unit is unit for unit in left):
+            return
+        if not runs or runs[0].name == run.name:
             runs.append(run)
 
     with watch_layers(module, collect):

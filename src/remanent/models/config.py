@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, field
 
-from remanent._identity import OWN_COLUMN
+from remanent._identity import OF_LATCHES, OWN_COLUMN, added
 from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent._plugins import import_hint
 from remanent.models.clock import CLOCKS, LARGEST_TABLE
 from remanent.models.hybrid import JOINS
 from remanent.units import GATE_NORMS, UNITS, initial_states
+from remanent.units.latching.write_span import WRITE_SPAN, check_write_span
 
 CHOICES = {
     "encoder": ("linear", "embedding"),
@@ -48,6 +49,8 @@ class ModelConfig:
             from the start. A unit without this initial state starts at zeros.
         gate_norm: for units that latch, how their gates are normalised: "none", "layer" (over the channels of a step)
             or "batch" (over batch and time).
+        write_span: for units that latch, in how many steps the channel with the lowest rate is written once at first,
+            at least 2; see `BMRU`. None for thresholds of 1, which earlier versions had.
         num_heads: for attention, the number of heads, at least 1; the width of attention must be a multiple of twice
             this number.
         clock: features of the step beside every unit's input: "none", "sinusoid", or "decay" for sinusoids that
@@ -83,6 +86,7 @@ class ModelConfig:
     surrogate_width: float = 1.0
     initial_state: str = "zeros"
     gate_norm: str = "none"
+    write_span: int | None = field(default=WRITE_SPAN, metadata=added(before=None, to=OF_LATCHES))
     r_min: float = 0.9
     r_max: float = 0.999
     num_heads: int = 4
@@ -101,6 +105,7 @@ class ModelConfig:
         for name, choices in CHOICES.items():
             check_choice(name, getattr(self, name), choices)
         check_choice("initial_state", self.initial_state, initial_states())
+        check_write_span(self.write_span)
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
         check_at_least("conv_size", self.conv_size, 0)

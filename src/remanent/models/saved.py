@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent._files import from_dict, read_json
+from remanent._identity import with_before
 from remanent.models.config import ModelConfig
 
 CONFIG_FILE = "model.json"
@@ -34,7 +35,7 @@ def read_config(folder: Path) -> ModelConfig:
         raise ValueError(f"{path} must have at most {LARGEST_CONFIG} bytes, got {path.stat().st_size}")
     values = read_json(path)
     try:
-        return from_dict(ModelConfig, values, str(path))
+        return from_dict(ModelConfig, with_before(ModelConfig, values), str(path))
     except (ValueError, TypeError) as error:
         named = str(error) if str(path) in str(error) else f"{path}: {error}"
         raise ValueError(named) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import from_dict
-from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, fields_that
+from remanent._identity import BY_CONTENT, OF_LATCHES, OWN_COLUMN, UNCOUNTED, added, fields_that, with_before
 from remanent._options import check_at_least, check_range
 from remanent._plugins import import_hint
 from remanent.latches.annealing import DEADLINE
@@ -39,7 +39,8 @@ class TrainingConfig:
         anneal_wait: whether epsilon waits where the loss rises, and falls only while its running mean does not; it is 0
             in the last fifth of the steps at the latest. `anneal_hold` and `anneal_ramp` must then sum to at most 0.8.
         write_rates: whether the thresholds of latches are set on the first batch, so that each channel is written in a
-            share of the steps between one in a sequence and one in two; see `remanent.set_write_rates`.
+            share of the steps between one in a sequence and one in two; see `remanent.set_write_rates`. Without, they
+            are those of the model's `write_span`.
         curriculum_start: the length of the first training sequences, from which it grows to that of the task; None for
             the task's length from the start. The learning rate does not fall before the length is full.
         curriculum_growth: by which factor the length grows at a time, above 1.
@@ -72,7 +73,7 @@ class TrainingConfig:
     anneal_hold: float = 0.05
     anneal_ramp: float = 0.6
     anneal_wait: bool = False
-    write_rates: bool = False
+    write_rates: bool = field(default=True, metadata=added(before=False, to=OF_LATCHES))
     curriculum_start: int | None = None
     curriculum_growth: float = 1.5
     curriculum_threshold: float | None = None
@@ -196,7 +197,7 @@ class Experiment:
     def from_dict(
         cls, values: dict[str, Any], where: str = "the configuration", *, data_dir: str | None = None
     ) -> "Experiment":
-        """Reads the plain values of `to_dict`.
+        """Reads the plain values of `to_dict`, of this version or an earlier one, whose options keep their meaning.
 
         Args:
             values: a table each for `task`, `model` and `training`.
@@ -221,9 +222,9 @@ class Experiment:
         if data_dir is not None:
             task |= moved_files(TASKS[name], task, data_dir)
         return cls(
-            from_dict(TASKS[name], task, f"{where}: task"),
-            from_dict(ModelConfig, values["model"], f"{where}: model"),
-            from_dict(TrainingConfig, values["training"], f"{where}: training"),
+            from_dict(TASKS[name], with_before(TASKS[name], task), f"{where}: task"),
+            from_dict(ModelConfig, with_before(ModelConfig, values["model"]), f"{where}: model"),
+            from_dict(TrainingConfig, with_before(TrainingConfig, values["training"]), f"{where}: training"),
         )
 
 

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from remanent._files import from_dict
-from remanent._identity import BY_CONTENT, UNCOUNTED, fields_that
+from remanent._identity import BY_CONTENT, UNCOUNTED, fields_that, options_of_latches, plain_values, with_before
 from remanent.models import ModelConfig
 from remanent.records.configuration import TrainingConfig
 from remanent.tasks import TASKS
+from remanent.units import UNITS, recurrence_of
 
 
 def options_that(*kinds: Mapping[str, Any]) -> set[str]:
@@ -24,8 +25,46 @@ def options_that(*kinds: Mapping[str, Any]) -> set[str]:
     return {f"{table}.{name}" for table, configuration in tables for name in fields_that(configuration, kinds)}
 
 
+def beside_the_point(config: Mapping[str, Any]) -> set[str]:
+    """The dotted names of the options that change nothing in a run: those of latches in a model without any.
+
+    Args:
+        config: as `Experiment.to_dict` gives it; one without a model has no latches.
+
+    >>> sorted(beside_the_point({"model": {"unit": "gru"}})), beside_the_point({"model": {"unit": "lru,bmru"}})
+    (['model.write_span', 'training.write_rates'], set())
+    """
+    names = str(config.get("model", {}).get("unit", "")).replace(",", "+").split("+")
+    if any(name in UNITS and recurrence_of(name).latches for name in names):
+        return set()
+    tables = (("model", ModelConfig), ("training", TrainingConfig))
+    return {f"{table}.{name}" for table, configuration in tables for name in options_of_latches(configuration)}
+
+
+def added_since(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration of an earlier version means by options that were added since, where it is not their default.
+
+    Args:
+        config: as `Experiment.to_dict` gives it; without a table, nothing is said of its options.
+
+    Returns:
+        Dotted name to value; without the options that change nothing for its model.
+    """
+    task, found = TASKS.get(config.get("task", {}).get("name")), {}
+    for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
+        if table not in config or configuration is None:
+            continue
+        defaults = {field.name: field.default for field in dataclasses.fields(configuration)}  # type: ignore[arg-type]
+        meant = with_before(configuration, config[table])
+        new = {name: value for name, value in meant.items() if name not in config[table] and value != defaults[name]}
+        found |= {f"{table}.{name}": value for name, value in new.items()}
+    return {name: value for name, value in found.items() if name not in beside_the_point(config)}
+
+
 def with_defaults(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The tables of a configuration, with the default of every option that it lacks, since it was added later.
+    """The tables of a configuration, with what it means by every option that it lacks, since that was added later.
+
+    Options that change nothing for its model are at their defaults.
 
     Args:
         config: as `Experiment.to_dict` gives it, perhaps of an earlier version, or a part of it.
@@ -33,12 +72,14 @@ def with_defaults(config: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     >>> with_defaults({"training": {"steps": 7}})["training"]["batch_size"]
     64
     """
-    task = TASKS.get(config.get("task", {}).get("name"))
+    task, skipped = TASKS.get(config.get("task", {}).get("name")), beside_the_point(config)
     filled = {}
     for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
         fields = () if configuration is None else dataclasses.fields(configuration)  # type: ignore[arg-type]
         defaults = {field.name: field.default for field in fields if field.default is not dataclasses.MISSING}
-        filled[table] = defaults | config.get(table, {})
+        given = config.get(table, {})
+        given = given if configuration is None else with_before(configuration, given)
+        filled[table] = defaults | {key: value for key, value in given.items() if f"{table}.{key}" not in skipped}
     return filled
 
 
@@ -46,7 +87,8 @@ def identity(config: dict[str, Any]) -> str:
     """The identity of a run: 16 hex digits of a hash of every option that differs from its default.
 
     An option that is added later, with a default that changes nothing, therefore leaves the identity of a run as it
-    was. Options that are `UNCOUNTED` do not enter the hash; a user's file enters it by its content.
+    was; one that says what a configuration without it means is compared with that. Options that are `UNCOUNTED`, and
+    those of latches in a model without any, do not enter the hash; a user's file enters it by its content.
 
     Args:
         config: as `Experiment.to_dict` gives it.
@@ -61,13 +103,13 @@ def identity(config: dict[str, Any]) -> str:
     >>> identity(experiment.to_dict()) == identity(more_threads.to_dict())
     True
     """
-    skipped = options_that(UNCOUNTED, BY_CONTENT)
+    skipped = options_that(UNCOUNTED, BY_CONTENT) | beside_the_point(config)
     task = TASKS[config["task"]["name"]]
     counted = {}
     for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
-        defaults = {field.name: field.default for field in dataclasses.fields(configuration)}  # type: ignore[arg-type]
+        plain = plain_values(configuration)
         values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in skipped}
-        counted[table] = {key: value for key, value in values.items() if key not in defaults or value != defaults[key]}
+        counted[table] = {key: value for key, value in values.items() if key not in plain or value != plain[key]}
     options = {key: value for key, value in config["task"].items() if key != "name"}
     content = from_dict(task, options, "the task").fingerprint
     if content:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent.records.identity import added_since
 from remanent.records.lines import append_line, encode_line, read_lines
 
 RECORD_FILE = "record.json"
@@ -96,6 +97,14 @@ class Record:
     config: dict[str, Any]
     commit: str | None = None
     versions: Versions | None = None
+
+    @property
+    def changed(self) -> dict[str, Any]:
+        """What differs from the recipe now: `set`, and what the configuration means by options that were added since.
+
+        A run of an earlier version thus stands beside those of this version, and not among them.
+        """
+        return self.set | added_since(self.config)
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a line of a results file holds them; versions stand in the line itself."""

@@ -12,8 +12,12 @@ from remanent.records.identity import options_that, with_defaults
 from remanent.records.record import Record
 from remanent.tasks.metrics import METRICS
 
-LABELS = {("training.anneal", False): "without annealing"}
-"""Options that are written in words in a label."""
+LABELS: tuple[tuple[Mapping[str, Any], str], ...] = (
+    ({"training.anneal": False}, "without annealing"),
+    ({"model.write_span": None, "training.write_rates": False}, "without write rates"),
+    ({"training.write_rates": False}, "write rates without data"),
+)
+"""Options that are written in words in a label, those of several options first."""
 ORDER = (
     *("bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
@@ -220,7 +224,7 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
 def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
     """The changed options of the task, and all other changed options."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    shown = {key: value for key, value in sorted(record.set.items()) if key not in hidden}
+    shown = {key: value for key, value in sorted(record.changed.items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}
     return task, {key: value for key, value in shown.items() if key not in task}
 
@@ -230,9 +234,10 @@ def _key(overrides: Mapping[str, Any]) -> str:
 
 
 def _label(name: str, overrides: Mapping[str, Any]) -> str:
-    said = []
-    for key, value in overrides.items():
-        plain = value if isinstance(value, str) else json.dumps(value)
-        words = LABELS.get((key, value)) if isinstance(value, bool) else None
-        said.append(words or f"{key}={plain}")
-    return f"{name} ({', '.join(said)})" if said else name
+    left, said = dict(overrides), []
+    for options, words in LABELS:
+        if all(key in left and left[key] is value for key, value in options.items()):
+            left = {key: value for key, value in left.items() if key not in options}
+            said.append(words)
+    plain = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in left.items()]
+    return f"{name} ({', '.join(plain + said)})" if plain or said else name

@@ -94,7 +94,7 @@ def grid_commands(group: Group) -> list[str]:
     seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
     uncounted = options_that(UNCOUNTED)
     for run in group.runs:
-        overrides = {key: value for key, value in run.set.items() if key not in uncounted}
+        overrides = {key: value for key, value in run.changed.items() if key not in uncounted}
         threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
         of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
         of_units.setdefault(run.unit, set()).add(run.seed)

@@ -1,6 +1,7 @@
 """The LightningModule of an experiment: its model, loss and optimiser, all as the configuration says."""
 
 import math
+import warnings
 from typing import Any
 
 import pytorch_lightning as pl
@@ -11,7 +12,8 @@ from torchmetrics import MeanMetric
 
 from remanent._restore import generators_kept
 from remanent.distributed.ranks import Ranks
-from remanent.latches import WriteRates, set_write_rates
+from remanent.latches import WriteRates
+from remanent.latches.write_rates import set_rates_but, unsettable
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment, TrainingConfig
 from remanent.tasks import Task
@@ -180,21 +182,24 @@ class ExperimentModule(pl.LightningModule):
         return loss * (weight * ranks.size / max(weights, 1.0))
 
 
-def begin_with_rates(model: SequenceModel, task: Task, config: TrainingConfig) -> dict[str, Any]:
+def begin_with_rates(model: SequenceModel, task: Task, config: TrainingConfig, said: bool = True) -> dict[str, Any]:
     """Sets the write rates of a model on the whole first batch, which every process draws, and says what was set.
 
     Args:
         model: the model, before its first step.
         task: the task at the length of the first step.
         config: the training's configuration.
+        said: whether a warning names the latches that stay as they are, since their rates cannot be set.
 
     Returns:
         For each layer of latches the rates before, wanted and after, as plain numbers.
     """
     x, _, _ = StepBatches(task, config, 0, 1, Ranks())[0]
-    with torch.no_grad():
-        found = set_write_rates(model, x)
-    return {layer.name: _plain(layer) for layer in found}
+    left = unsettable(model)
+    if left and said:
+        reasons = "; ".join(map(str, left.values()))
+        warnings.warn(f"the write rates of {', '.join(left)} stay as they are: {reasons}", stacklevel=2)
+    return {layer.name: _plain(layer) for layer in set_rates_but(model, x, left)}
 
 
 def _plain(layer: WriteRates) -> dict[str, list[float]]:

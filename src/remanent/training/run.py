@@ -13,7 +13,6 @@ import pytorch_lightning as pl
 from remanent._files import write_json
 from remanent._restore import generators_kept
 from remanent._terminal import Terminated
-from remanent.analysis.portrait import has_latches
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
@@ -167,8 +166,8 @@ def _fit(
     writer = WriteCheckpoint(checkpoints, config, ranks, io, advice, after_checkpoint)
     module = ExperimentModule(experiment, ranks)
     data = TaskData(experiment.task, config, ranks, module.lengths.task_at)
-    if config.write_rates and checkpoint is None and has_latches(module.model):
-        rates = begin_with_rates(module.model, module.lengths.task_at(0), config)
+    if config.write_rates and checkpoint is None and any(unit.latches for unit in module.model.recurrences):
+        rates = begin_with_rates(module.model, module.lengths.task_at(0), config, said=ranks.rank == 0)
         ranks.first_does(lambda: write_json(folder / RATES_FILE, rates))
     with surroundings(config.threads), rank_known(ranks):
         trainer = RunTrainer(

@@ -7,7 +7,7 @@ from remanent._files import from_dict
 from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
-from remanent.records.identity import options_that
+from remanent.records.identity import beside_the_point, options_that
 from remanent.training.recipes import RECIPES
 
 
@@ -87,7 +87,7 @@ def variant_of(experiment: Experiment, recipe: str | None = None) -> Variant:
 
 def _overrides(recipe: str, experiment: Experiment) -> dict[str, Any]:
     """The options in which a configuration differs from its recipe with the same unit, seed and task."""
-    hidden = options_that(UNCOUNTED, OWN_COLUMN)
+    hidden = options_that(UNCOUNTED, OWN_COLUMN) | beside_the_point(experiment.to_dict())
     unit, seed = experiment.model.unit, experiment.training.seed
     task = _changes("task", RECIPES[recipe]().task, experiment.task)
     plain = experiment_for(recipe, unit, seed, task)

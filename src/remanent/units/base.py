@@ -183,8 +183,8 @@ class RecurrentUnit(StackedLayers):
     def reset_parameters(self) -> None:
         """Draws all parameters again."""
         with torch.no_grad():
-            for suffix in self._suffixes():
-                self.recurrence.initialise(self._params(suffix))
+            for i, suffix in enumerate(self._suffixes()):
+                self.recurrence.initialise_layer(self._params(suffix), i // self._directions)
 
     def flatten_parameters(self) -> None:
         """Does nothing; it exists for code written against `torch.nn.GRU`."""

@@ -85,6 +85,10 @@ class Recurrence(ABC):
     def initialise(self, p: Params) -> None:
         """Fills the parameters in place."""
 
+    def initialise_layer(self, p: Params, layer: int) -> None:
+        """Fills the parameters of a layer in place; the first layer is 0, and later ones read the states of another."""
+        self.initialise(p)
+
     @abstractmethod
     def run(
         self,

@@ -1,5 +1,6 @@
 """The bistable memory recurrent unit: a hysteresis cell in each channel."""
 
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import torch
@@ -9,14 +10,19 @@ from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.latching.gate_norm import plain_gates
 from remanent.units.latching.set_or_hold import Annealed, LatchRecurrence
+from remanent.units.latching.write_span import WRITE_SPAN
 from remanent.units.recurrence import Params
 from remanent.units.step_data import StepData
 
 
+@dataclass(eq=False)
 class BMRURecurrence(LatchRecurrence):
     """A latch whose size of step is learned, one for each channel."""
 
-    config_fields = MappingProxyType({**LatchRecurrence.config_fields, "gate_norm": "gate_norm"})
+    write_span: int | None = WRITE_SPAN
+    config_fields = MappingProxyType(
+        {**LatchRecurrence.config_fields, "gate_norm": "gate_norm", "write_span": "write_span"}
+    )
 
     def step_data(self, p: Params) -> StepData | None:
         """A latch where `epsilon` is 0, else an accumulator that keeps a part of the old state."""
@@ -37,7 +43,7 @@ class BMRU(Annealed, RecurrentUnit):
 
     Attributes:
         weight_ih_l0: (2 D, M), the rows of the candidate, then of the threshold.
-        bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
+        bias_ih_l0: (2 D,), at first 0 for the candidate, and for the threshold what `write_span` asks for.
         alpha_l0: (D,), the size of a written state, at first 1.
         gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
             where `gate_norm` is "layer" or "batch".
@@ -64,11 +70,14 @@ class BMRU(Annealed, RecurrentUnit):
             $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
+        write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
+            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state`, `gate_norm` or `write_span` is out of its range.
         TypeError: a size is not an int.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495; epsilon: Brandoit et al. (2026), arXiv 2605.11855.
@@ -99,9 +108,10 @@ class BMRU(Annealed, RecurrentUnit):
         width: float = 1.0,
         initial_state: str = "zeros",
         gate_norm: str = "none",
+        write_span: int | None = WRITE_SPAN,
         checkpoint: bool = False,
     ) -> None:
-        recurrence = BMRURecurrence(epsilon, width, initial_state, gate_norm)
+        recurrence = BMRURecurrence(epsilon, width, initial_state, gate_norm, write_span)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 

@@ -11,6 +11,7 @@ from remanent.units.cell import make_cell
 from remanent.units.latching.bmru import BMRURecurrence
 from remanent.units.latching.gate_norm import plain_gates
 from remanent.units.latching.set_or_hold import Annealed, LatchRecurrence
+from remanent.units.latching.write_span import WRITE_SPAN
 from remanent.units.recurrence import INITIAL_STATES, Params
 from remanent.units.step_data import StepData
 
@@ -28,8 +29,11 @@ class AlphaCMRURecurrence(LatchRecurrence):
     """A latch whose writes add up, and whose size of step is linear in the input."""
 
     epsilon: float = 1.0
+    write_span: int | None = WRITE_SPAN
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
-    config_fields = MappingProxyType({**LatchRecurrence.config_fields, "gate_norm": "gate_norm"})
+    config_fields = MappingProxyType(
+        {**LatchRecurrence.config_fields, "gate_norm": "gate_norm", "write_span": "write_span"}
+    )
     annealed_option: ClassVar[str | None] = None
     alpha_from_input: ClassVar[bool] = True
 
@@ -58,7 +62,7 @@ class CMRU(Annealed, RecurrentUnit):
 
     Attributes:
         weight_ih_l0: (2 D, M), the rows of the candidate, then of the threshold.
-        bias_ih_l0: (2 D,), at first 0 for the candidate and 1 for the threshold.
+        bias_ih_l0: (2 D,), at first 0 for the candidate, and for the threshold what `write_span` asks for.
         alpha_l0: (D,), the size of a step, at first 1.
         gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
             where `gate_norm` is "layer" or "batch".
@@ -83,11 +87,14 @@ class CMRU(Annealed, RecurrentUnit):
             $-\alpha$, as if a negative candidate had been written, so that a state is one bit from the start.
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
+        write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
+            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state`, `gate_norm` or `write_span` is out of its range.
         TypeError: a size is not an int.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855.
@@ -115,9 +122,10 @@ class CMRU(Annealed, RecurrentUnit):
         width: float = 1.0,
         initial_state: str = "zeros",
         gate_norm: str = "none",
+        write_span: int | None = WRITE_SPAN,
         checkpoint: bool = False,
     ) -> None:
-        recurrence = CMRURecurrence(epsilon, width, initial_state, gate_norm)
+        recurrence = CMRURecurrence(epsilon, width, initial_state, gate_norm, write_span)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
@@ -134,7 +142,7 @@ class AlphaCMRU(Annealed, RecurrentUnit):
 
     Attributes:
         weight_ih_l0: (3 D, M), the rows of the candidate, the threshold, and the size of a step.
-        bias_ih_l0: (3 D,), at first 0 for the candidate and 1 for the other two.
+        bias_ih_l0: (3 D,), at first 0 for the candidate, what `write_span` asks for the threshold, 1 for the size.
         gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
             where `gate_norm` is "layer" or "batch".
         gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
@@ -158,11 +166,14 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
+        write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
+            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state`, `gate_norm` or `write_span` is out of its range.
         TypeError: a size is not an int.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855.
@@ -189,9 +200,10 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         width: float = 1.0,
         initial_state: str = "zeros",
         gate_norm: str = "none",
+        write_span: int | None = WRITE_SPAN,
         checkpoint: bool = False,
     ) -> None:
-        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state, gate_norm)
+        recurrence = AlphaCMRURecurrence(epsilon, width, initial_state, gate_norm, write_span)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
@@ -210,7 +222,7 @@ class AlphaBMRU(Annealed, RecurrentUnit):
 
     Attributes:
         weight_ih_l0: (3 D, M), the rows of the candidate, the threshold, and the size of a step.
-        bias_ih_l0: (3 D,), at first 0 for the candidate and 1 for the other two.
+        bias_ih_l0: (3 D,), at first 0 for the candidate, what `write_span` asks for the threshold, 1 for the size.
         gate_gain_l0: (2 D,), the gain of normalised gates, at first 1 for the candidate and 1/2 for the threshold; only
             where `gate_norm` is "layer" or "batch".
         gate_mean_l0: (2 D,), the running mean of the gates, and `gate_variance_l0` their variance; buffers, only where
@@ -234,11 +246,14 @@ class AlphaBMRU(Annealed, RecurrentUnit):
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
+        write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
+            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `epsilon`, `width`, `initial_state` or `gate_norm` is out of its range.
+        ValueError: a size, `epsilon`, `width`, `initial_state`, `gate_norm` or `write_span` is out of its range.
         TypeError: a size is not an int.
 
     Source: the parameters and epsilon of Brandoit et al. (2026), arXiv 2605.11855.
@@ -265,9 +280,10 @@ class AlphaBMRU(Annealed, RecurrentUnit):
         width: float = 1.0,
         initial_state: str = "zeros",
         gate_norm: str = "none",
+        write_span: int | None = WRITE_SPAN,
         checkpoint: bool = False,
     ) -> None:
-        recurrence = AlphaBMRURecurrence(epsilon, width, initial_state, gate_norm)
+        recurrence = AlphaBMRURecurrence(epsilon, width, initial_state, gate_norm, write_span)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 

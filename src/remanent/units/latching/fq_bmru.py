@@ -23,6 +23,16 @@ from remanent.units.latching.gate_norm import (
     reset_gate_norm,
     settle_moments,
 )
+from remanent.units.latching.write_span import (
+    BITS,
+    NORMAL,
+    WRITE_SPAN,
+    Features,
+    begin_moments,
+    check_write_span,
+    later_span,
+    span_bands,
+)
 from remanent.units.linear_recurrence import LinearRecurrence
 from remanent.units.recurrence import INITIAL_STATES, Params, StateIsOutput, gate_shapes, learned_shapes
 from remanent.units.step_data import StepData
@@ -38,16 +48,23 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     width: float = 1.0
     initial_state: str = "zeros"
     gate_norm: str = "none"
+    write_span: int | None = WRITE_SPAN
     latches: ClassVar[bool] = True
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
     config_fields = MappingProxyType(
-        {"width": "surrogate_width", "initial_state": "initial_state", "gate_norm": "gate_norm"}
+        {
+            "width": "surrogate_width",
+            "initial_state": "initial_state",
+            "gate_norm": "gate_norm",
+            "write_span": "write_span",
+        }
     )
 
     def __post_init__(self) -> None:
         check_range("width", self.width, 0, float("inf"), open_low=True)
         check_choice("initial_state", self.initial_state, self.initial_states)
         check_choice("gate_norm", self.gate_norm, GATE_NORMS)
+        check_write_span(self.write_span)
 
     @property
     def exact_states(self) -> bool:
@@ -85,8 +102,16 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
         reset_gate_norm(p, p["alpha"].shape[0])
         if "bias_ih" in p:
             p["bias_ih"].fill_(LOW + WIDTH / 2)
+        if self.write_span is not None:
+            self._set_bands(p, self.write_span, NORMAL)
         if "h0" in p:
             p["h0"].copy_(torch.rand_like(p["h0"]).round())
+
+    def initialise_layer(self, p: Params, layer: int) -> None:
+        """See `Recurrence`; with a `write_span`, later layers, which read states of 0 and 1, have other bands."""
+        self.initialise(p)
+        if layer > 0 and self.write_span is not None:
+            self._set_bands(p, later_span(self.write_span, sums=False), BITS)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""
@@ -118,6 +143,13 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
         D = p["alpha"].shape[0]
         return StepData("latch_between", D, p["weight_ih"], p.get("bias_ih"), values, self.start(p), gain=gain)
 
+    def _set_bands(self, p: Params, write_span: int, features: Features) -> None:
+        if "bias_ih" in p and not p["bias_ih"].is_meta:
+            begin_moments(p, features)
+            middle, width = span_bands(p, self.gate_norm, write_span, features)
+            p["bias_ih"].copy_(LOW + width / 2 - middle)
+            p["threshold_width"].copy_(width)
+
     def _candidate(self, p: Params, x: Tensor) -> Tensor:
         if self.gate_norm == "none":
             return row_linear(x, p["weight_ih"], p.get("bias_ih"))
@@ -139,9 +171,9 @@ class FQBMRU(RecurrentUnit):
 
     Attributes:
         weight_ih_l0: (D, M).
-        bias_ih_l0: (D,), at first 1.5, the middle of the band in which a state is held.
+        bias_ih_l0: (D,), at first such that the candidate's median is the middle of the band in which a state is held.
         threshold_low_l0: (D,), $t$, at first 0.5.
-        threshold_width_l0: (D,), $w$, at first 2.
+        threshold_width_l0: (D,), $w$, at first what `write_span` asks for.
         alpha_l0: (D,), the size of a high state, at first 1.
         gate_gain_l0: (D,), the gain of a normalised candidate, at first 1; only
             where `gate_norm` is "layer" or "batch".
@@ -163,11 +195,15 @@ class FQBMRU(RecurrentUnit):
         initial_state: the state where no `hx` is given, and after a reset: "zeros" or "learned".
         gate_norm: how the candidate is normalised before its gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
+        write_span: the constructor sets bias and thresholds so that inputs of independent features of mean 0 and mean
+            square 1, and in later layers the states of the one before, write each channel in a share of the steps,
+            half of it to either side; the shares are evenly spaced in the logarithm from 1 / `write_span` to 1/2, as
+            `set_write_rates` sets them from data. At least 2; None for a band from 0.5 to 2.5 and a bias of 1.5.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
     Raises:
-        ValueError: a size, `width`, `initial_state` or `gate_norm` is out of its range.
+        ValueError: a size, `width`, `initial_state`, `gate_norm` or `write_span` is out of its range.
         TypeError: a size is not an int.
 
     Source: Fyon et al. (2026), arXiv 2605.15216; the initial values are our choice.
@@ -194,9 +230,13 @@ class FQBMRU(RecurrentUnit):
         width: float = 1.0,
         initial_state: str = "zeros",
         gate_norm: str = "none",
+        write_span: int | None = WRITE_SPAN,
         checkpoint: bool = False,
     ) -> None:
-        recurrence, sizes = FQBMRURecurrence(width, initial_state, gate_norm), (input_size, hidden_size, num_layers)
+        recurrence, sizes = (
+            FQBMRURecurrence(width, initial_state, gate_norm, write_span),
+            (input_size, hidden_size, num_layers),
+        )
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
 

@@ -21,6 +21,13 @@ from remanent.units.latching.gate_norm import (
     reset_gate_norm,
     settle_moments,
 )
+from remanent.units.latching.write_span import (
+    NORMAL,
+    begin_moments,
+    check_write_span,
+    later_span,
+    span_threshold_bias,
+)
 from remanent.units.recurrence import (
     INITIAL_STATES,
     LatchGates,
@@ -49,6 +56,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     width: float = 1.0
     initial_state: str = "zeros"
     gate_norm: str = "none"
+    write_span: int | None = None
     shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "latch"
     latches: ClassVar[bool] = True
@@ -62,6 +70,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         check_range("width", self.width, 0, float("inf"), open_low=True)
         check_choice("initial_state", self.initial_state, self.initial_states)
         check_choice("gate_norm", self.gate_norm, GATE_NORMS)
+        check_write_span(self.write_span)
         check_range("epsilon", self.epsilon, 0, 1)
         self.epsilon = float(self.epsilon)
         # a compiled graph reads the tensor, which may change, where it would fix the number
@@ -100,17 +109,30 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         return observe_moments(p, projected_moments(x, p["weight_ih"][: p["gate_gain"].shape[0]], real, group))
 
     def initialise(self, p: Params) -> None:
-        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign."""
+        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign.
+
+        With a `write_span` thresholds have biases of their own, for a candidate and a threshold that are linear in the
+        input; a latch whose gates are other functions leaves it at None.
+        """
         rows, M = p["weight_ih"].shape
         D = rows // (3 if self.alpha_from_input else 2)
         p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
         if "bias_ih" in p:
             p["bias_ih"].zero_()[D:] = 1
         reset_gate_norm(p, D)
+        if self.write_span is not None:
+            self._set_thresholds(p, D, self.write_span)
         if "alpha" in p:
             p["alpha"].fill_(1)
         if "h0" in p:
             p["h0"].copy_(torch.where(torch.rand_like(p["h0"]) < 0.5, -1.0, 1.0))
+
+    def initialise_layer(self, p: Params, layer: int) -> None:
+        """See `Recurrence`; with a `write_span`, later layers have the thresholds of a shorter one."""
+        self.initialise(p)
+        if layer > 0 and self.write_span is not None:
+            D = p["weight_ih"].shape[0] // (3 if self.alpha_from_input else 2)
+            self._set_thresholds(p, D, later_span(self.write_span, self.sums_in_order))
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
@@ -172,6 +194,11 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         split = self._split(p, gates[0])
         epsilon, width = self.epsilon_tensor, self.width
         return latch_step(split.candidate, split.threshold, split.alpha, h, epsilon=epsilon, width=width)
+
+    def _set_thresholds(self, p: Params, D: int, write_span: int) -> None:
+        if "bias_ih" in p and not p["bias_ih"].is_meta:
+            begin_moments(p, NORMAL)
+            p["bias_ih"][D : 2 * D] = span_threshold_bias(p, D, self.gate_norm, write_span)
 
     def _split(self, p: Params, joined: Tensor) -> LatchGates:
         if self.alpha_from_input:
