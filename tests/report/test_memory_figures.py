@@ -40,6 +40,24 @@ def test_learning_curves_draw_the_mean_and_the_band_of_seeds():
     np.testing.assert_allclose([low, high], [20, 80])
 
 
+def test_epsilon_and_writes_are_drawn_below_the_scores_where_they_are_known():
+    curves = {"lru": {50: [0.2], 100: [0.6]}, "bmru": {50: [0.2, 0.4], 100: [0.6, 0.8]}}
+    epsilon, rate = {"bmru": {1: [1, 1], 100: [0, 0]}}, {"bmru": {100: [0.02, 0.04]}}
+    options = {"title": "t", "score_name": "accuracy", "is_share": True, "chance": 0.1}
+    figure = learning_curves(curves, **options, epsilon=epsilon, write_rate=rate)
+    scores, first, second = figure.axes
+    assert len(scores.get_lines()) == 3
+    assert [axes.get_ylabel() for axes in (first, second)] == ["epsilon", "writes, %"]
+    ((steps, values), (looks, shares)) = (axes.get_lines()[0].get_data() for axes in (first, second))
+    assert (list(steps), list(values), list(looks)) == ([1, 100], [1, 0], [100])
+    np.testing.assert_allclose(shares, [3])
+    colours = {line.get_label(): line.get_color() for line in scores.get_lines()}
+    assert {axes.get_lines()[0].get_color() for axes in (first, second)} == {colours["bmru"]}
+    assert second.get_xlabel() == "training step"
+    figure_bytes(figure, "svg")
+    assert len(learning_curves(curves, **options, epsilon={}, write_rate=rate).axes) == 2
+
+
 def test_a_confusion_matrix_shows_counts_over_shares():
     (axes,) = confusion_matrix([[8, 2], [0, 5]], title="t", names=["a", "b"]).axes
     assert {(t.get_position(), t.get_text()) for t in axes.texts} == {((0, 0), "8"), ((1, 0), "2"), ((1, 1), "5")}
