@@ -7,6 +7,7 @@ from remanent.report.memory_figures import (
     confusion_matrix,
     gradient_against_lag,
     input_branches,
+    layer_health,
     learning_curves,
     write_rates,
 )
@@ -38,6 +39,25 @@ def test_learning_curves_draw_the_mean_and_the_band_of_seeds():
     (band,) = axes.collections
     low, high = band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()
     np.testing.assert_allclose([low, high], [20, 80])
+
+
+def test_the_health_of_layers_is_a_table_whose_findings_are_coloured():
+    values = {"l0": {"rate": 0.5, "size": np.nan}, "l1": {"rate": 0.7, "size": 3.0}}
+    healthy = {"rate": (0.001, 0.6), "size": (0.1, 5)}
+    figure = layer_health(values, healthy, title="t", remedies=["rate: set it"])
+    (axes,) = figure.axes
+    assert axes.get_images()[0].get_array().tolist() == [[0, 0], [1, 0]]
+    written = {(text.get_position(), text.get_text(), text.get_fontweight()) for text in axes.texts}
+    cells = {((0, 0), "0.5"), ((1, 0), "-"), ((0, 1), "0.7"), ((1, 1), "3")}
+    assert {(place, text) for place, text, _ in written} == cells
+    assert [text for _, text, weight in written if weight == "bold"] == ["0.7"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "rate\nhealthy 0.001 to 0.6",
+        "size\nhealthy 0.1 to 5",
+    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["l0", "l1"]
+    assert axes.get_xlabel() == "rate: set it"
+    figure_bytes(figure, "svg")
 
 
 def test_epsilon_and_writes_are_drawn_below_the_scores_where_they_are_known():

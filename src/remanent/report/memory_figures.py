@@ -1,9 +1,11 @@
-"""Figures of how a model learns and remembers: write rates, gradients, learning curves, confusions, input branches."""
+"""Figures of how a model learns and remembers: gradients, write rates, health, curves, confusions, input branches."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
@@ -73,6 +75,46 @@ def write_rates(rates: Mapping[str, ArrayLike], *, title: str, wanted: ArrayLike
 
 def _places(values: np.ndarray) -> np.ndarray:
     return 100 * (np.arange(len(values)) + 0.5) / len(values)
+
+
+def layer_health(
+    values: Mapping[str, Mapping[str, float]],
+    healthy: Mapping[str, tuple[float, float]],
+    *,
+    title: str,
+    remedies: Sequence[str] = (),
+) -> Figure:
+    """Draws the measures of each layer as a table, in which those out of their healthy range are coloured.
+
+    Args:
+        values: for each layer, what was measured by the name of the measure; NaN for nothing.
+        healthy: the least and the largest healthy value of each measure, in the order of the columns.
+        title: the title of the figure.
+        remedies: what to do, lines of text that are written below.
+    """
+    said = [textwrap.fill(text, 110) for text in remedies]
+    lines = sum(text.count("\n") + 1 for text in said)
+    figure = Figure(figsize=(2.5 + 1.3 * len(healthy), 1.9 + 0.4 * len(values) + 0.22 * lines), layout="constrained")
+    axes = figure.subplots()
+    out = [
+        [bool(layer[name] < low or layer[name] > high) for name, (low, high) in healthy.items()]
+        for layer in values.values()
+    ]
+    axes.imshow(np.array(out), cmap=ListedColormap(["#e3f1ea", "#f6c9a8"]), vmin=0, vmax=1, aspect="auto")
+    for row, layer in enumerate(values.values()):
+        for column, name in enumerate(healthy):
+            text = "-" if np.isnan(layer[name]) else f"{layer[name]:.2g}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=9, fontweight="bold" if out[row][column] else None
+            )
+    heads = [f"{textwrap.fill(name, 16)}\nhealthy {low:g} to {high:g}" for name, (low, high) in healthy.items()]
+    axes.set_xticks(range(len(healthy)), heads, fontsize=8)
+    axes.set_yticks(range(len(values)), [written(name) for name in values], fontsize=9)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    labels.title(axes, title, pad=12)
+    axes.set_xlabel("\n".join(said), loc="left", fontsize=8, labelpad=8)
+    return figure
 
 
 def learning_curves(
