@@ -145,7 +145,7 @@ class EpsilonSchedule:
 
     @property
     def is_final(self) -> bool:
-        """Whether epsilon is 0, as it stays: choose the best model, stop early and average weights only from here on."""
+        """Whether epsilon is 0 for good; the best model, early stopping and averages should begin only then."""
         return self.epsilon == 0
 
     def state_dict(self) -> dict[str, Any]:
