@@ -56,12 +56,14 @@ class ShowMemory(pl.Callback):
 
     def __init__(self, experiment: Experiment) -> None:
         self.task = experiment.task
+        # before the first step, the statistics of a batch norm come from no data, unless they came with the write rates
+        self.from_start = experiment.model.gate_norm != "batch" or experiment.training.write_rates
         self.inputs: torch.Tensor | None = None
         self.warned: set[str] = set()
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
         """Counts the writes of a model that begins."""
-        if trainer.global_step == 0 and has_latches(module.model):
+        if self.from_start and trainer.global_step == 0 and has_latches(module.model):
             self._count(trainer, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
