@@ -73,3 +73,14 @@ def determinism_kept() -> Iterator[None]:
     finally:
         torch.set_deterministic_debug_mode(mode)
         torch.backends.cudnn.benchmark = benchmark
+
+
+@contextmanager
+def cudnn_off() -> Iterator[None]:
+    """Runs torch's own kernels instead of those of cuDNN within the context."""
+    before = torch.backends.cudnn.enabled
+    torch.backends.cudnn.enabled = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.enabled = before

@@ -111,6 +111,12 @@ def test_text_and_table_hold_every_layer():
     for finding in found.findings:
         assert f"- {finding}" in text
         assert "healthy from" in str(finding)
+    from remanent.report.memory_figures import layer_health
+
+    (axes,) = layer_health(found.values, found.healthy, title="t", remedies=found.remedies).axes
+    coloured = axes.get_images()[0].get_array()
+    assert coloured.sum() == len(found.findings)
+    assert all(finding.remedy in " ".join(found.remedies) for finding in found.findings)
     assert "Nothing is out of its healthy range." in str(found._replace(findings=()))
 
 

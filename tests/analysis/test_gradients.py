@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from remanent import BMRU, CMRU, LRU, UNITS, ModelConfig, SequenceModel
+from remanent import BMRU, CMRU, GRU, LRU, UNITS, BMRUCell, ModelConfig, SequenceModel
 from remanent.analysis import gradient_by_lag
 
 
@@ -101,3 +102,129 @@ def test_bad_arguments_are_refused_by_name():
         gradient_by_lag(unit, [1.0])
     with pytest.raises(ValueError, match=r"`x` must have shape \(B, T, M=1\), got \(9, 1\)"):
         gradient_by_lag(unit, x[0])
+
+
+class Own(nn.Module):
+    """A module of a user's own: an embedding or a map, a unit or cells in a loop, and a head at every step or none."""
+
+    def __init__(self, unit, *, tokens=False, every=False):
+        super().__init__()
+        self.first = nn.Embedding(5, 3) if tokens else nn.Linear(3, 3)
+        self.unit, self.head, self.every = unit, nn.Linear(4, 2), every
+        self.double()
+
+    def forward(self, x, scale=1.0):
+        x = scale * self.first(x)
+        if isinstance(self.unit, nn.RNNCellBase | BMRUCell):
+            h, outputs = None, []
+            for x_t in x.unbind(1):
+                h = self.unit(x_t, h)
+                outputs.append(h)
+            y = torch.stack(outputs, dim=1)
+        else:
+            y = self.unit(x)[0]
+        return (self.head(y), h) if self.every else self.head(y[:, -1])
+
+
+def by_autograd(module, x, lags, loss=torch.sum, time=1):
+    """Each sequence by itself, from the definition."""
+    norms = []
+    for i in range(x.shape[1 - time]):
+        one = x.narrow(1 - time, i, 1).detach().requires_grad_()
+        y = module(one)
+        y = y[0] if isinstance(y, tuple) else y
+        y = y.select(time, -1) if y.dim() > 2 else y
+        (gradient,) = torch.autograd.grad(loss(y), one)
+        norms.append(gradient.select(1 - time, 0).norm(dim=-1))
+    return torch.stack(norms).mean(0)[-1 - torch.as_tensor(lags)]
+
+
+@pytest.mark.parametrize(
+    "module",
+    [
+        Own(BMRU(3, 4, num_layers=2, batch_first=True)),
+        Own(GRU(3, 4, batch_first=True)),
+        Own(nn.GRU(3, 4, batch_first=True)),
+        nn.GRU(3, 4, batch_first=True, dropout=0.5, num_layers=2).double(),
+        Own(BMRUCell(3, 4), every=False),
+    ],
+    ids=["bmru", "gru", "torch's gru", "torch's gru alone", "cell"],
+)
+def test_of_any_module_it_is_the_gradient_at_the_inputs(module):
+    torch.manual_seed(0)
+    x = torch.randn(3, 20, 3, dtype=torch.float64)
+    lags, norms = gradient_by_lag(module, x, [1, 5, 19])
+    assert lags.tolist() == [1, 5, 19]
+    assert module.training
+    module.eval()
+    torch.testing.assert_close(norms, by_autograd(module, x, [1, 5, 19]))
+    assert norms[0] > 0
+    assert all(p.grad is None for p in module.parameters())
+    module.train()
+
+
+def test_several_arguments_a_loss_and_time_first():
+    torch.manual_seed(0)
+    module, x = Own(nn.GRU(3, 4), every=False), torch.randn(20, 3, 3, dtype=torch.float64)
+    alone = module.unit
+    lags, norms = gradient_by_lag(alone, x, batch_first=False, loss=lambda y: y.square().sum(1))
+    torch.testing.assert_close(norms, by_autograd(alone, x, lags, lambda y: y.square().sum(), time=0))
+    unit = BMRU(3, 4).double()
+    for name in ("lags", "norms"):
+        same = gradient_by_lag(unit, x.transpose(0, 1)), gradient_by_lag(unit, x, batch_first=False)
+        assert torch.equal(*(getattr(found, name) for found in same))
+    scaled = Own(nn.GRU(3, 4, batch_first=True))
+    _, once = gradient_by_lag(scaled, x)
+    torch.testing.assert_close(gradient_by_lag(scaled, (x, 1.0)).norms, once)
+
+
+def test_of_tokens_it_is_the_gradient_at_their_embeddings():
+    torch.manual_seed(0)
+    module, x = Own(BMRU(3, 4, batch_first=True), tokens=True), torch.randint(5, (2, 12))
+    lags, norms = gradient_by_lag(module, x)
+    embedded = module.first(x)
+    after = nn.Sequential(module.unit)
+    expected = by_autograd(lambda e: module.head(after(e)[0][:, -1]), embedded, lags)
+    torch.testing.assert_close(norms, expected)
+    with pytest.raises(
+        ValueError, match=r"`module` must embed whole tokens by an nn.Embedding, got none that does in C"
+    ):
+        gradient_by_lag(Chosen(), x)
+
+
+class Chosen(nn.Module):
+    """Gives what it is told to."""
+
+    def __init__(self, give=lambda x: x):
+        super().__init__()
+        self.give = give
+
+    def forward(self, x):
+        return self.give(x)
+
+
+@pytest.mark.parametrize(
+    ("module", "x", "error", "message"),
+    [
+        (3, torch.zeros(2, 9, 1), TypeError, r"`module` must be a torch.nn.Module, got int"),
+        (Chosen(), [], TypeError, r"`x` must be a torch.Tensor, or begin with one, got list"),
+        (Chosen(), torch.zeros(9), ValueError, r"`x` must have the axes B and T and be not empty, got shape \(9,\)"),
+        (Chosen(), torch.zeros(2, 1, 3), ValueError, "`x` must have at least two steps, got T=1"),
+        (
+            Chosen(lambda x: None),
+            torch.zeros(2, 9, 3),
+            TypeError,
+            "`module` must give a torch.Tensor, .*, got NoneType",
+        ),
+        (
+            Chosen(lambda x: x.transpose(0, 1)),
+            torch.zeros(2, 9, 3),
+            ValueError,
+            r"`module` must give \(B, T, W\), or \(B, W\) .*, where B=2 with batch_first=True, got \(9, 2, 3\)",
+        ),
+        (Chosen(lambda x: x.sum()), torch.zeros(2, 9, 3), ValueError, r"`module` must give .*, got \(\)"),
+    ],
+)
+def test_what_any_module_is_given_or_gives_is_refused_by_name(module, x, error, message):
+    with pytest.raises(error, match=message):
+        gradient_by_lag(module, x)

@@ -2,8 +2,9 @@
 
 import pytest
 import torch
+from torch import nn
 
-from remanent import BMRU, GRU, LRU, UNITS, ModelConfig, SequenceModel
+from remanent import BMRU, GRU, LRU, UNITS, BMRUCell, ModelConfig, SequenceModel
 from remanent.analysis import memory_horizon
 
 BIT = torch.tensor([[2.0], [-2.0]])
@@ -99,3 +100,103 @@ def test_bad_arguments_are_refused_by_name():
         memory_horizon(latch(), BIT, "a")
     with pytest.raises(ValueError, match=r"`write` must have shape \(B, T, M=1\), got \(2, 1, 2\)"):
         memory_horizon(latch(), torch.zeros(2, 2))
+
+
+@pytest.mark.parametrize("name", list(UNITS))
+def test_under_the_datas_own_inputs_the_first_step_is_the_write(name, monkeypatch):
+    monkeypatch.setattr("remanent.analysis.horizon.STEPS", 7)
+    torch.manual_seed(3)
+    unit, x = UNITS[name](1, 6), 0.6 * torch.randn(4, 40, 1)
+    horizon = memory_horizon(unit, BIT, x)
+    assert horizon.tolist() == [slow_horizon(unit, row[1:], 40) for row in x]
+    assert torch.equal(memory_horizon(unit, BIT, x.transpose(0, 1), batch_first=False), horizon)
+    assert torch.equal(memory_horizon(unit, BIT, x, cap=9), horizon.clamp(max=9))
+
+
+class Own(nn.Module):
+    """A module of a user's own: a unit, or cells in a loop, and a head at every step."""
+
+    def __init__(self, unit, *, every=True):
+        super().__init__()
+        self.unit, self.head, self.every = unit, nn.Linear(6, 3), every
+
+    def forward(self, x):
+        if isinstance(self.unit, BMRUCell):
+            h, outputs = None, []
+            for x_t in x:
+                h = self.unit(x_t, h)
+                outputs.append(h)
+            y = torch.stack(outputs)
+        else:
+            y = self.unit(x)[0]
+        return self.head(y if self.every else y[-1])
+
+
+def test_any_module_is_read_from_its_units_or_its_answers():
+    torch.manual_seed(3)
+    unit, x = BMRU(1, 6), 0.6 * torch.randn(4, 40, 1)
+    module, last = Own(unit), Own(unit, every=False)
+    expected = memory_horizon(unit, BIT, x)
+    assert torch.equal(memory_horizon(module, BIT, x.transpose(0, 1), batch_first=False), expected)
+    assert torch.equal(memory_horizon(last, BIT, x.transpose(0, 1), batch_first=False), expected)
+    cell = BMRUCell(1, 6)
+    cell.load_state_dict({key.removesuffix("_l0"): value for key, value in unit.state_dict().items()})
+    assert torch.equal(memory_horizon(Own(cell), BIT, x.transpose(0, 1), batch_first=False), expected)
+    assert module.training
+    model = SequenceModel(ModelConfig(1, 2, hidden_size=8, unit="bmru+lru", head="every"))
+    wrapped = nn.Sequential(model)
+    for read in ("units", "answer"):
+        assert torch.equal(memory_horizon(wrapped, BIT, x, read=read), memory_horizon(model, BIT, x, read=read))
+    theirs, ours = nn.GRU(1, 6, batch_first=True), GRU(1, 6, batch_first=True)
+    ours.load_state_dict(theirs.state_dict())
+    found = memory_horizon(theirs, BIT, x, read="answer", cap=30)
+    assert torch.equal(found, memory_horizon(ours, BIT, x, cap=30))
+
+
+@pytest.mark.parametrize(
+    ("module", "options", "error", "message"),
+    [
+        (Own(BMRU(1, 6)), {}, TypeError, r"`noise` must be a batch, .*, for a module that is .*, got float for Own"),
+        (
+            nn.GRU(1, 6),
+            {"noise": torch.zeros(2, 9, 1)},
+            ValueError,
+            "`read` must be 'answer' where no unit or cell runs",
+        ),
+        (
+            Own(BMRU(1, 6), every=False),
+            {"noise": torch.zeros(9, 2, 1), "read": "answer", "batch_first": False},
+            ValueError,
+            r"`module` must give an output at every step, \(B=4, T=9, W\), to be read, got \(4, 3\)",
+        ),
+        (
+            Own(BMRU(1, 6)),
+            {"noise": torch.zeros(2, 9, 1)},
+            ValueError,
+            r"`read` must be 'answer' where a unit does not run once over all of .*, got \(9, 4, 6\) from BMRU",
+        ),
+        (
+            nn.GRU(1, 3, bidirectional=True),
+            {"noise": torch.zeros(2, 9, 1)},
+            ValueError,
+            "`module` must have one direction, got a bidirectional part in GRU",
+        ),
+        (
+            latch(),
+            {"noise": torch.zeros(2, 9, 2)},
+            ValueError,
+            r"`noise` must have shape \(n, T, 1\) .*, got \(2, 9, 2\)",
+        ),
+        (
+            latch(),
+            {"noise": torch.zeros(2, 9, 1, dtype=torch.int64)},
+            TypeError,
+            "`noise` must have the dtype of `write`, torch.float32, got torch.int64",
+        ),
+        (latch(), {"batch_first": 1}, TypeError, "`batch_first` must be a bool, got int"),
+        ([], {}, TypeError, r"`module` must be a torch.nn.Module, got list"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_by_name(module, options, error, message):
+    with pytest.raises(error, match=message):
+        memory_horizon(module, BIT, **options)

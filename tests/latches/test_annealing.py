@@ -1,15 +1,19 @@
 """Annealing for any module: which units are changed, the schedule by the clock and by the loss, and its state."""
 
 import itertools
+import json
 import math
 import warnings
+from dataclasses import dataclass
 
 import pytest
 import torch
 from torch import nn
+from torch.optim.swa_utils import AveragedModel
 
 from remanent import BMRU, CMRU, FQBMRU, GRU, AlphaBMRU, AlphaCMRU, BMRUCell, EpsilonSchedule, set_epsilon
 from remanent.records.configuration import TrainingConfig
+from remanent.units import LatchRecurrence, RecurrentUnit
 
 
 def mixed():
@@ -88,18 +92,80 @@ def test_however_the_loss_rises_the_last_fifth_is_at_zero(ramp):
     assert all(0 <= a - b <= 1 / (100 * ramp) + 1e-12 for a, b in itertools.pairwise(seen))
 
 
-def test_another_copy_continues_from_its_state():
-    losses = torch.rand(60).tolist()
-    whole = run(EpsilonSchedule(BMRU(2, 3), 60, wait=True), losses)
-    first = EpsilonSchedule(BMRU(2, 3), 60, wait=True)
-    head = run(first, losses[:25])
-    unit = BMRU(2, 3)
-    second = EpsilonSchedule(unit, 100)
-    second.load_state_dict(first.state_dict())
-    assert unit.epsilon == head[-1]
-    assert head + run(second, losses[25:]) == whole
+@pytest.mark.parametrize("wait", [False, True], ids=["by the clock", "by the loss"])
+def test_another_copy_continues_from_its_state(wait, tmp_path):
+    losses = torch.rand(60, generator=torch.Generator().manual_seed(0)).tolist()
+    whole = run(EpsilonSchedule(BMRU(2, 3), 60, wait=wait), losses)
+    for cut in (0, 1, 25, 59):
+        first = EpsilonSchedule(BMRU(2, 3), 60, wait=wait)
+        head = run(first, losses[:cut])
+        torch.save(first.state_dict(), tmp_path / "schedule.pt")
+        unit = BMRU(2, 3)
+        second = EpsilonSchedule(unit, 100)
+        second.load_state_dict(torch.load(tmp_path / "schedule.pt", weights_only=True))
+        assert unit.epsilon == second.epsilon == first.epsilon
+        assert json.loads(json.dumps(first.state_dict())) == second.state_dict()
+        assert head + run(second, losses[cut:]) == whole
     with pytest.raises(ValueError, match=r"`state_dict` must have the keys window, cumulative, .*, got last_epoch"):
         second.load_state_dict({"last_epoch": 3})
+
+
+@pytest.mark.parametrize("wait", [False, True], ids=["by the clock", "by the loss"])
+@pytest.mark.parametrize("steps", [1, 2, 5, 97])
+def test_as_it_comes_a_fifth_of_the_steps_is_trained_at_zero(wait, steps):
+    unit = BMRU(2, 3)
+    schedule = EpsilonSchedule(unit, steps, wait=wait)
+    trained_at = []
+    for step in range(steps):
+        trained_at.append(unit.epsilon)
+        assert schedule.is_final == (unit.epsilon == 0)
+        schedule.step(float(step))
+    zeros = math.floor(steps / 5)
+    assert trained_at[steps - zeros :] == [0.0] * zeros
+    assert unit.epsilon == 0
+    assert schedule.is_final
+
+
+@dataclass(eq=False)
+class OwnLatch(LatchRecurrence):
+    """A latch of a user's own."""
+
+
+class Own(RecurrentUnit):
+    recurrence_type = OwnLatch
+
+    def __init__(self, input_size, hidden_size):
+        super().__init__(OwnLatch(0.0, 1.0, "zeros"), input_size, hidden_size)
+
+
+def test_a_latch_of_ones_own_is_annealed_and_cumulative_units_stay():
+    module = nn.ModuleDict({"own": Own(2, 3), **mixed()})
+    kept = {"counts": 1.0, "adds": 1.0}
+    schedule = EpsilonSchedule(module, 4, hold=0.0, ramp=0.5)
+    seen = []
+    for _ in range(3):
+        seen.append(module["own"].recurrence.epsilon)
+        assert {name: module[name].epsilon for name in kept} == kept
+        schedule.step()
+    assert seen == [1.0, 0.5, 0.0]
+    everything = EpsilonSchedule(module, 4, hold=0.0, ramp=0.5, cumulative=True)
+    everything.step()
+    assert set(epsilons(module).values()) == {0.5}
+
+
+def test_an_average_of_weights_has_the_epsilon_of_when_it_was_made():
+    model = nn.Sequential(BMRU(2, 3))
+    schedule = EpsilonSchedule(model, 10, ramp=0.5)
+    early = AveragedModel(model)
+    while not schedule.is_final:
+        schedule.step()
+    late = AveragedModel(model)
+    for average in (early, late):
+        average.update_parameters(model)
+    assert (early.module[0].epsilon, late.module[0].epsilon) == (1.0, 0.0)
+    assert set_epsilon(early, 0) == ["module.0"]
+    x = torch.randn(5, 2, 2)
+    assert torch.equal(early(x)[0], late(x)[0])
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ from remanent.report.memory_figures import (
     confusion_matrix,
     gradient_against_lag,
     input_branches,
+    layer_health,
     learning_curves,
     write_rates,
 )
@@ -38,6 +39,43 @@ def test_learning_curves_draw_the_mean_and_the_band_of_seeds():
     (band,) = axes.collections
     low, high = band.get_paths()[0].vertices[:, 1].min(), band.get_paths()[0].vertices[:, 1].max()
     np.testing.assert_allclose([low, high], [20, 80])
+
+
+def test_the_health_of_layers_is_a_table_whose_findings_are_coloured():
+    values = {"l0": {"rate": 0.5, "size": np.nan}, "l1": {"rate": 0.7, "size": 3.0}}
+    healthy = {"rate": (0.001, 0.6), "size": (0.1, 5)}
+    figure = layer_health(values, healthy, title="t", remedies=["rate: set it"])
+    (axes,) = figure.axes
+    assert axes.get_images()[0].get_array().tolist() == [[0, 0], [1, 0]]
+    written = {(text.get_position(), text.get_text(), text.get_fontweight()) for text in axes.texts}
+    cells = {((0, 0), "0.5"), ((1, 0), "-"), ((0, 1), "0.7"), ((1, 1), "3")}
+    assert {(place, text) for place, text, _ in written} == cells
+    assert [text for _, text, weight in written if weight == "bold"] == ["0.7"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "rate\nhealthy 0.001 to 0.6",
+        "size\nhealthy 0.1 to 5",
+    ]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["l0", "l1"]
+    assert axes.get_xlabel() == "rate: set it"
+    figure_bytes(figure, "svg")
+
+
+def test_epsilon_and_writes_are_drawn_below_the_scores_where_they_are_known():
+    curves = {"lru": {50: [0.2], 100: [0.6]}, "bmru": {50: [0.2, 0.4], 100: [0.6, 0.8]}}
+    epsilon, rate = {"bmru": {1: [1, 1], 100: [0, 0]}}, {"bmru": {100: [0.02, 0.04]}}
+    options = {"title": "t", "score_name": "accuracy", "is_share": True, "chance": 0.1}
+    figure = learning_curves(curves, **options, epsilon=epsilon, write_rate=rate)
+    scores, first, second = figure.axes
+    assert len(scores.get_lines()) == 3
+    assert [axes.get_ylabel() for axes in (first, second)] == ["epsilon", "writes, %"]
+    ((steps, values), (looks, shares)) = (axes.get_lines()[0].get_data() for axes in (first, second))
+    assert (list(steps), list(values), list(looks)) == ([1, 100], [1, 0], [100])
+    np.testing.assert_allclose(shares, [3])
+    colours = {line.get_label(): line.get_color() for line in scores.get_lines()}
+    assert {axes.get_lines()[0].get_color() for axes in (first, second)} == {colours["bmru"]}
+    assert second.get_xlabel() == "training step"
+    figure_bytes(figure, "svg")
+    assert len(learning_curves(curves, **options, epsilon={}, write_rate=rate).axes) == 2
 
 
 def test_a_confusion_matrix_shows_counts_over_shares():

@@ -1,6 +1,9 @@
 """What TensorBoard shows while a run trains: real states, counted writes; and it changes no bit."""
 
 import dataclasses
+import json
+import re
+import warnings
 
 import pytest
 import torch
@@ -10,7 +13,8 @@ from remanent.analysis import write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.models import ModelConfig, SequenceModel
 from remanent.tasks import CopyFirst
-from remanent.training import RECIPES, start_run, tensorboard
+from remanent.training import RECIPES, resume_run, start_run, tensorboard
+from remanent.training.experiment import ExperimentModule
 
 
 def experiment(unit):
@@ -38,6 +42,14 @@ def test_pictures_and_counts_come_at_their_steps_and_change_no_bit(tmp_path, mon
         expected = write_summary(write_statistics(seen, example_inputs(CopyFirst(steps=20))))
         last = {name: board.Scalars(name)[-1].value for name in ("write_rate", "dead_channels")}
         assert last == pytest.approx(expected, abs=1e-6)
+        lines = [json.loads(line) for line in (tmp_path / "seen" / "metrics.jsonl").read_text().splitlines()]
+        noted = {line["step"] + 1: line for line in lines if "write_rate" in line}
+        assert list(noted) == [2, 4, 6]
+        assert {name: noted[6][name] for name in expected} == expected
+        assert list(noted[6]["write_rates"].values()) == [pytest.approx(expected["write_rate"])]
+        (layer,) = noted[6]["write_rates"]
+        shown = [scalar.value for scalar in board.Scalars(f"write_rate/{layer}")]
+        assert shown == pytest.approx([line["write_rate"] for line in noted.values()], abs=1e-6)
     if unit == "bmru+lru":
         assert [s.value for s in board.Scalars("epsilon")][-1] == 0
     plain_board = EventAccumulator(str(tmp_path / "plain" / "tensorboard"))
@@ -79,3 +91,49 @@ def test_the_bar_shows_the_key_figures_in_eighty_columns(tmp_path, monkeypatch, 
     for name in ("loss", "validation", "epsilon 0.00", "writes", "dead"):
         assert name in note
     assert max(len(bar), len(note)) <= 80
+
+
+def test_a_resumed_run_has_the_looks_of_a_whole_one(tmp_path, monkeypatch):
+    """The run is cut off after the checkpoint of a step that was looked at."""
+    monkeypatch.setattr(tensorboard, "EVERY", 2)
+    base = experiment("bmru")
+    asked = dataclasses.replace(base, training=dataclasses.replace(base.training, steps=4, checkpoint_every=2))
+    start_run(asked, tmp_path / "whole", progress=False)
+
+    def end():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        start_run(asked, tmp_path / "cut", progress=False, after_checkpoint=end)
+    resume_run(tmp_path / "cut", progress=False)
+    whole, cut = ((tmp_path / name / "metrics.jsonl").read_text() for name in ("whole", "cut"))
+    assert cut == whole
+    assert cut.count('"write_rate"') == 2
+
+
+def silenced(self, experiment, ranks=None, *, layer=1, init=ExperimentModule.__init__):
+    """Makes a module with a layer of latches that never writes."""
+    init(self, experiment, ranks)
+    with torch.no_grad():
+        self.model.blocks[layer].layer.units[0].bias_ih_l0[16:] = 99.0
+
+
+def test_a_layer_that_hardly_writes_is_warned_of_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(tensorboard, "EVERY", 2)
+    monkeypatch.setattr(ExperimentModule, "__init__", silenced)
+    base = experiment("bmru")
+    training = dataclasses.replace(base.training, steps=2, write_rates=False)
+    dead = dataclasses.replace(base, model=dataclasses.replace(base.model, num_layers=2), training=training)
+    message = (
+        r"^blocks.1.layer.units.0.l0 hardly writes before the first step: its channels are written in 0.00% of the "
+        r"steps, healthy are 5.00% \(once in a sequence\) to 60%.* Remedy: `training.write_rates` sets"
+    )
+    with warnings.catch_warnings(record=True) as given:
+        warnings.simplefilter("always")
+        start_run(dead, tmp_path / "dead", progress=False)
+    (one,) = [str(warning.message) for warning in given if "hardly" in str(warning.message)]
+    assert re.match(message, one)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        set_right = dataclasses.replace(dead, training=dataclasses.replace(training, write_rates=True))
+        start_run(set_right, tmp_path / "set", progress=False)

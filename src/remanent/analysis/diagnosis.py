@@ -139,6 +139,21 @@ class Diagnosis(NamedTuple):
     findings: tuple[Finding, ...]
 
     @property
+    def values(self) -> dict[str, dict[str, float]]:
+        """For each layer, what was measured by the name of the measure; NaN where it has no value."""
+        return {layer.name or "(cell)": {m.name: m.value(layer) for m in MEASURES} for layer in self.layers}
+
+    @property
+    def healthy(self) -> dict[str, tuple[float, float]]:
+        """The least and the largest value of the healthy range of each measure."""
+        return {measure.name: (measure.low, measure.high) for measure in MEASURES}
+
+    @property
+    def remedies(self) -> tuple[str, ...]:
+        """What to do about each measure that is out of its range in some layer, a line each."""
+        return tuple(dict.fromkeys(f"{finding.measure}: {finding.remedy}" for finding in self.findings))
+
+    @property
     def columns(self) -> tuple[str, ...]:
         """The names of the columns of `rows`."""
         return ("layer", "unit", "written", "never", "always", "one side", "candidate", "threshold", "near", "kept")
@@ -182,7 +197,7 @@ def diagnose(module: nn.Module, batch: Any) -> Diagnosis:
 
     Returns:
         The measures of each layer and the findings; `print` shows both, `rows` gives the table, and
-        `remanent.report.memory_figures.write_rates` draws the rates.
+        `remanent.report.memory_figures.layer_health` draws `values`, `healthy` and `remedies`.
 
     Raises:
         ValueError: no latch runs on the batch.

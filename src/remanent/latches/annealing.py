@@ -143,6 +143,11 @@ class EpsilonSchedule:
         over = share >= (DEADLINE if self.wait else 1)
         self._set(0.0 if over else min(1.0, max(0.0, 1.0 - self._fallen / self.ramp)))
 
+    @property
+    def is_final(self) -> bool:
+        """Whether epsilon is 0 for good; the best model, early stopping and averages should begin only then."""
+        return self.epsilon == 0
+
     def state_dict(self) -> dict[str, Any]:
         """Everything but the module, as plain values, from which a schedule on another copy of the module continues."""
         return {name: value for name, value in vars(self).items() if name != "module"}

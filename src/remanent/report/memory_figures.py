@@ -1,14 +1,20 @@
-"""Figures of how a model learns and remembers: write rates, gradients, learning curves, confusions, input branches."""
+"""Figures of how a model learns and remembers: gradients, write rates, health, curves, confusions, input branches."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
 from numpy.typing import ArrayLike
 
 from remanent.report import labels
-from remanent.report.curves import has_positive, looks_of, scale_scores, spines_off
+from remanent.report.curves import Look, has_positive, looks_of, scale_scores, spines_off
 from remanent.report.labels import written
+
+Curves = Mapping[str, Mapping[int, Sequence[float]]]
+"""For each name and each step, the value of every seed."""
 
 
 def gradient_against_lag(curves: Mapping[str, tuple[ArrayLike, ArrayLike]], *, title: str) -> Figure:
@@ -71,8 +77,55 @@ def _places(values: np.ndarray) -> np.ndarray:
     return 100 * (np.arange(len(values)) + 0.5) / len(values)
 
 
+def layer_health(
+    values: Mapping[str, Mapping[str, float]],
+    healthy: Mapping[str, tuple[float, float]],
+    *,
+    title: str,
+    remedies: Sequence[str] = (),
+) -> Figure:
+    """Draws the measures of each layer as a table, in which those out of their healthy range are coloured.
+
+    Args:
+        values: for each layer, what was measured by the name of the measure; NaN for nothing.
+        healthy: the least and the largest healthy value of each measure, in the order of the columns.
+        title: the title of the figure.
+        remedies: what to do, lines of text that are written below.
+    """
+    said = [textwrap.fill(text, 110) for text in remedies]
+    lines = sum(text.count("\n") + 1 for text in said)
+    figure = Figure(figsize=(2.5 + 1.3 * len(healthy), 1.9 + 0.4 * len(values) + 0.22 * lines), layout="constrained")
+    axes = figure.subplots()
+    out = [
+        [bool(layer[name] < low or layer[name] > high) for name, (low, high) in healthy.items()]
+        for layer in values.values()
+    ]
+    axes.imshow(np.array(out), cmap=ListedColormap(["#e3f1ea", "#f6c9a8"]), vmin=0, vmax=1, aspect="auto")
+    for row, layer in enumerate(values.values()):
+        for column, name in enumerate(healthy):
+            text = "-" if np.isnan(layer[name]) else f"{layer[name]:.2g}"
+            axes.text(
+                column, row, text, ha="center", va="center", fontsize=9, fontweight="bold" if out[row][column] else None
+            )
+    heads = [f"{textwrap.fill(name, 16)}\nhealthy {low:g} to {high:g}" for name, (low, high) in healthy.items()]
+    axes.set_xticks(range(len(healthy)), heads, fontsize=8)
+    axes.set_yticks(range(len(values)), [written(name) for name in values], fontsize=9)
+    axes.tick_params(length=0, top=False, labeltop=True, bottom=False, labelbottom=False)
+    axes.spines[:].set_visible(False)
+    labels.title(axes, title, pad=12)
+    axes.set_xlabel("\n".join(said), loc="left", fontsize=8, labelpad=8)
+    return figure
+
+
 def learning_curves(
-    curves: Mapping[str, Mapping[int, Sequence[float]]], *, title: str, score_name: str, is_share: bool, chance: float
+    curves: Curves,
+    *,
+    title: str,
+    score_name: str,
+    is_share: bool,
+    chance: float,
+    epsilon: Curves | None = None,
+    write_rate: Curves | None = None,
 ) -> Figure:
     """Draws mean scores over training, a line for each name, in a band from the lowest seed to the highest.
 
@@ -82,21 +135,45 @@ def learning_curves(
         score_name: the name of the score.
         is_share: True where the scores are shares, drawn in percent; else the axis is logarithmic.
         chance: the score of the best answer that ignores the input, drawn dashed.
+        epsilon: the same of the epsilon of latches, drawn below the scores; None or empty for none.
+        write_rate: the same of the share of steps that write, drawn in percent below; None or empty for none.
     """
-    figure, axes = spines_off(4.2)
+    below = [(name, part) for name, part in (("epsilon", epsilon), ("writes, %", write_rate)) if part]
+    figure = Figure(figsize=(8, 4.2 + 1.1 * len(below)), layout="constrained")
+    panels = figure.subplots(1 + len(below), sharex=True, squeeze=False, height_ratios=[3.5] + [1] * len(below))[:, 0]
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    scores, looks = panels[0], looks_of(curves)
     scale = 100 if is_share else 1
-    axes.axhline(scale * chance, color="0.45", linestyle="--", linewidth=1, label="chance", zorder=1)
-    for name, (colour, _, style) in looks_of(curves).items():
-        steps = sorted(curves[name])
-        values = [scale * np.asarray(curves[name][step]) for step in steps]
-        axes.plot(steps, [v.mean() for v in values], color=colour, linestyle=style, label=written(name))
+    scores.axhline(scale * chance, color="0.45", linestyle="--", linewidth=1, label="chance", zorder=1)
+    _draw_bands(scores, curves, looks, scale)
+    scale_scores(scores, is_share)
+    scores.set(ylabel=written(score_name + (", %" if is_share else "")))
+    for axes, (name, part) in zip(panels[1:], below, strict=True):
+        if part is epsilon:
+            _draw_bands(axes, part, looks, 1)
+            axes.set_ylim(-0.05, 1.05)
+            axes.grid(axis="y", color="0.93", linewidth=0.8)
+        else:
+            _draw_bands(axes, part, looks, 100, marker=".")  # a short training has a single look
+            scale_scores(axes, is_share=False)
+        axes.set(ylabel=name)
+    panels[-1].set(xlabel="training step")
+    labels.title(scores, title)
+    labels.legend(scores)
+    return figure
+
+
+def _draw_bands(axes: Axes, curves: Curves, looks: Mapping[str, Look], scale: float, marker: str = "") -> None:
+    """Draws the mean over seeds of each curve, in a band from the lowest seed to the highest."""
+    for name, points in curves.items():
+        steps = sorted(points)
+        values = [scale * np.asarray(points[step]) for step in steps]
+        colour, _, style = looks[name]
+        means = [v.mean() for v in values]
+        axes.plot(steps, means, color=colour, linestyle=style, marker=marker, label=written(name))
         low, high = [v.min() for v in values], [v.max() for v in values]
         axes.fill_between(steps, low, high, color=colour, alpha=0.15, linewidth=0)
-    scale_scores(axes, is_share)
-    axes.set(xlabel="training step", ylabel=written(score_name + (", %" if is_share else "")))
-    labels.title(axes, title)
-    labels.legend(axes)
-    return figure
 
 
 def confusion_matrix(counts: ArrayLike, *, title: str, names: Sequence[str] | None = None) -> Figure:

@@ -33,6 +33,8 @@ HORIZON_SEQUENCES = 16
 """The number of sequences over which the horizon is measured."""
 EXAMPLES = 512
 """The most examples of the test split that are scored."""
+POINTS = 200
+"""The most points of a curve that has a value for each step."""
 CLASSES = 20
 """The most classes for which a confusion matrix is readable."""
 
@@ -47,6 +49,8 @@ class RunMeasures:
         versions: the packages and the machine that made it, as the folder says; None where it does not.
         parameters: how many numbers were trained.
         learning: the validation score after each step at which it was taken.
+        epsilon: the epsilon of the latches in up to 200 of the steps; empty where none is annealed.
+        write_rate: the share of steps that write after each step at which it was counted; may be empty.
         score: the score on the first examples of the test split, at the training length.
         examples: the number of examples of `score`.
         loop: the hysteresis loop of the busiest latch that also holds.
@@ -62,6 +66,8 @@ class RunMeasures:
     versions: Versions | None
     parameters: int
     learning: dict[int, float]
+    epsilon: dict[int, float]
+    write_rate: dict[int, float]
     score: float
     examples: int
     loop: Loop | None
@@ -95,6 +101,8 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         versions=read_versions(read_json(folder / VERSIONS_FILE)),
         parameters=sum(p.numel() for p in model.parameters()),
         learning=read_learning(folder / METRICS_FILE, task.metric),
+        epsilon=read_curve(folder / METRICS_FILE, "epsilon"),
+        write_rate=read_curve(folder / METRICS_FILE, "write_rate"),
         score=evaluate(model, task, examples=examples),
         examples=examples,
         loop=None if writes is None else first_loop(model, writes),
@@ -113,10 +121,25 @@ def read_learning(path: Path, metric: str) -> dict[int, float]:
         FileNotFoundError: there is no such file.
         ValueError: a line is no line of metrics; the message names the file and the line.
     """
+    return _values(path, f"validation_{metric}", "the score")
+
+
+def read_curve(path: Path, name: str) -> dict[int, float]:
+    """Reads what the metrics of a run hold under a name, by the number of steps that were done, evenly thinned.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line is no line of metrics; the message names the file and the line.
+    """
+    values = _values(path, name, f"`{name}`")
+    every = math.ceil(len(values) / POINTS)
+    return {step: value for i, (step, value) in enumerate(values.items()) if i % every == 0 or i == len(values) - 1}
+
+
+def _values(path: Path, key: str, what: str) -> dict[int, float]:
     if not path.is_file():
         raise FileNotFoundError(f"`metrics.jsonl` must be a file in {path.parent}, got none")
-    learning = {}
-    key = f"validation_{metric}"
+    found = {}
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
         values = parse_line(line)
         if values is None:
@@ -126,16 +149,16 @@ def read_learning(path: Path, metric: str) -> dict[int, float]:
         if not isinstance(values.get("step"), int):
             raise ValueError(f"{path}, line {number} must have a whole number `step`, got {values.get('step')!r}")
         if key in values:
-            learning[values["step"] + 1] = _score(values[key], f"{path}, line {number}")
-    return learning
+            found[values["step"] + 1] = _number(values[key], f"{path}, line {number}: {what}")
+    return found
 
 
-def _score(value: Any, where: str) -> float:
-    """A score of the metrics, in which null, or NaN of an earlier version, stands for what is not finite."""
+def _number(value: Any, what: str) -> float:
+    """A number of the metrics, in which null, or NaN of an earlier version, stands for what is not finite."""
     if value is None or (isinstance(value, float) and not math.isfinite(value)):
         return math.nan
     if not is_number(value):
-        raise ValueError(f"{where}: the score must be a number, or null where not finite, got {value!r}")
+        raise ValueError(f"{what} must be a number, or null where not finite, got {value!r}")
     return float(value)
 
 

@@ -123,21 +123,27 @@ def _scores(by_unit: ByUnit) -> Section:
 
 def _learning(by_unit: ByUnit) -> Section:
     task = next(iter(by_unit.values()))[0].experiment.task
-    curves: dict[str, dict[int, list[float]]] = {}
-    for unit, runs in by_unit.items():
-        for run in runs:
-            for step, value in run.learning.items():
-                curves.setdefault(unit, {}).setdefault(step, []).append(value)
+    curves, epsilon, rate = (_by_step(by_unit, name) for name in ("learning", "epsilon", "write_rate"))
     score = METRICS[task.metric]
     options = {"score_name": f"validation {score.title}", "is_share": score.is_share, "chance": task.chance}
-    figure = learning_curves(curves, title=task.name, **options)  # type: ignore[arg-type]
+    figure = learning_curves(curves, title=task.name, epsilon=epsilon, write_rate=rate, **options)  # type: ignore[arg-type]
     ends = "; ".join(
         f"{unit} ends at {_written(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
     )
-    picture = Picture(
-        figure, "Validation over training, in a band over seeds.", f"Lines of the validation score over steps: {ends}."
-    )
-    return Section("Learning", figures=[picture])
+    text = "Validation over training, in a band over seeds"
+    more = [name for name, found in (("epsilon", epsilon), ("the share of steps that write", rate)) if found]
+    text += f"; below it {' and '.join(more)}." if more else "."
+    return Section("Learning", figures=[Picture(figure, text, f"Lines of the validation score over steps: {ends}.")])
+
+
+def _by_step(by_unit: ByUnit, name: str) -> dict[str, dict[int, list[float]]]:
+    """A curve of the runs of each unit: after each step the values of all seeds; without units that have none."""
+    curves: dict[str, dict[int, list[float]]] = {}
+    for unit, runs in by_unit.items():
+        for run in runs:
+            for step, value in getattr(run, name).items():
+                curves.setdefault(unit, {}).setdefault(step, []).append(value)
+    return curves
 
 
 def _memory(by_unit: ByUnit) -> Section:

@@ -84,9 +84,11 @@ class MetricsFile(pl.Callback):
         self.length = module.lengths.at(trainer.global_step)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
-        """Writes the loss and the learning rate of the step, and the epsilon of its BMRUs."""
+        """Writes the loss and the learning rate of the step, the epsilon of its BMRUs, and what a look counted."""
         step = trainer.global_step - 1
         more = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
+        if module.looked_at == trainer.global_step:
+            more |= module.memory
         if self.config.curriculum_start is not None or self.config.length_jitter > 1:
             more["length"] = self.length
         self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
@@ -96,7 +98,7 @@ class MetricsFile(pl.Callback):
         name = f"validation_{module.experiment.task.metric}"
         self._append({"step": trainer.global_step - 1, name: trainer.callback_metrics[name].item()})
 
-    def _append(self, line: dict[str, float]) -> None:
+    def _append(self, line: dict[str, Any]) -> None:
         with self.path.open("a") as file:
             file.write(to_json(line) + "\n")
 

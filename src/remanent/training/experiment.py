@@ -46,8 +46,10 @@ class ExperimentModule(pl.LightningModule):
         """The score of the last step's batch, over all processes; only while lengths grow."""
         self.lengths = Lengths(experiment.task, experiment.training)
         """How long the sequences of a step are."""
-        self.memory: dict[str, float] = {}
-        """The write rate and the dead channels at the last look of `ShowMemory`, by name."""
+        self.memory: dict[str, Any] = {}
+        """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, and `write_rates` by layer."""
+        self.looked_at: int | None = None
+        """How many steps were done at that look."""
         self.signalled = 0
         """The number of the signal, one of `SIGNALS`, that this process received and that ends the run; 0 for none."""
         self.stopping = 0

@@ -219,18 +219,18 @@ def _callbacks(
 ) -> list[pl.Callback]:
     """What happens between steps on this process, in this order: the first process alone writes and shows.
 
-    Whatever has a state comes before the checkpoint is written, so that it holds the state after the step.
+    Whatever has a state or is in the metrics comes before the checkpoint is written, after which a run may end.
     """
     experiment, ranks = module.experiment, module.ranks
     config, first = experiment.training, ranks.rank == 0
     callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat), module.lengths]
+    if first and ranks.launch.strategy != "fsdp":
+        callbacks.append(ShowMemory(experiment))
     if first:
         callbacks.append(MetricsFile(folder / METRICS_FILE, config))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config, module.model))
     callbacks.append(writer)
-    if first and ranks.launch.strategy != "fsdp":
-        callbacks.append(ShowMemory(experiment))
     if first and progress:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     return callbacks

@@ -1,5 +1,6 @@
-"""What TensorBoard shows of a training, and of a model's memory in it."""
+"""What TensorBoard shows of a training, and of a model's memory in it; and a warning where a layer hardly writes."""
 
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -7,12 +8,16 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from remanent.analysis import write_statistics
+from remanent.analysis import Writes, write_statistics
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.records.configuration import Experiment
 
 EVERY = 200
 """The number of steps between two looks; a shorter training has none."""
+HARDLY = 0.1
+"""A layer hardly writes whose channels are written fewer times in a sequence, in the mean."""
+MOST = 0.6
+"""The largest share of steps in which the channels of a healthy layer are written."""
 FLUSH_SECONDS = 2
 """The seconds after which events are written at the latest, even where the writing thread was not notified."""
 
@@ -43,38 +48,68 @@ class Board(TensorBoardLogger):
 
 
 class ShowMemory(pl.Callback):
-    """Shows write rate, dead channels, a hysteresis loop and a raster of states of validation examples every 200 steps.
+    """Looks at the memory of the model on validation examples every 200 steps, and warns where a layer hardly writes.
 
+    It shows write rates, dead channels, a hysteresis loop and a raster of states. Before the first step it only counts.
     It draws no random number and changes no weight, and skips a model whose weights are distributed.
     """
 
     def __init__(self, experiment: Experiment) -> None:
         self.task = experiment.task
+        # before the first step, the statistics of a batch norm come from no data, unless they came with the write rates
+        self.from_start = experiment.model.gate_norm != "batch" or experiment.training.write_rates
         self.inputs: torch.Tensor | None = None
+        self.warned: set[str] = set()
+
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        """Counts the writes of a model that begins."""
+        if self.from_start and trainer.global_step == 0 and has_latches(module.model):
+            self._count(trainer, module)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Takes a look after every 200th step."""
         if trainer.global_step % EVERY:
             return
-        if self.inputs is None:
-            self.inputs = example_inputs(self.task).to(module.device)
-        self._look(trainer, module, self.inputs)
-
-    def _look(self, trainer: pl.Trainer, module: Any, x: torch.Tensor) -> None:
         from remanent.report.figures import hysteresis_loop, trajectory
 
         model, board, step = module.model, trainer.logger.experiment, trainer.global_step  # type: ignore[union-attr]
-        raster = first_raster(model, x)
+        raster = first_raster(model, self._inputs(module))
         picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
         board.add_figure("states", picture, step)
         if not has_latches(model):
             return
-        writes = write_statistics(model, x)
-        module.memory = write_summary(writes)
-        for name, value in module.memory.items():
+        writes = self._count(trainer, module)
+        for name, value in write_summary(writes).items():
             board.add_scalar(name, value, step)
+        for layer, rate in module.memory["write_rates"].items():
+            board.add_scalar(f"write_rate/{layer}", rate, step)
         loop = first_loop(model, writes)
         if loop is not None:
             title = f"{loop.name}, step {step}"
             curve = (loop.candidate.cpu(), loop.state.cpu())
             board.add_figure("loop", hysteresis_loop(*curve, threshold=loop.threshold, title=title), step)
+
+    def _inputs(self, module: Any) -> torch.Tensor:
+        if self.inputs is None:
+            self.inputs = example_inputs(self.task).to(module.device)
+        return self.inputs
+
+    def _count(self, trainer: pl.Trainer, module: Any) -> list[Writes]:
+        """Counts the writes, notes them for the progress bar and the metrics, and warns of a layer the first time."""
+        x, step = self._inputs(module), trainer.global_step
+        writes = write_statistics(module.model, x)
+        rates = {layer.name: layer.rate.mean().item() for layer in writes}
+        module.memory, module.looked_at = {**write_summary(writes), "write_rates": rates}, step
+        once = 1 / x.shape[1]
+        for name, rate in rates.items():
+            if rate < HARDLY * once and name not in self.warned:
+                self.warned.add(name)
+                when = f"after step {step}" if step else "before the first step"
+                warnings.warn(
+                    f"{name} hardly writes {when}: its channels are written in {rate:.2%} of the steps, healthy are "
+                    f"{min(once, MOST):.2%} (once in a sequence) to {MOST:.0%}; what is not written does not learn. "
+                    "Remedy: `training.write_rates` sets the thresholds on the first batch, `model.gate_norm` keeps "
+                    "the gates near them; `remanent.diagnose(model, batch)` says more",
+                    stacklevel=2,
+                )
+        return writes
