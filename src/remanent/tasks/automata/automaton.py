@@ -138,9 +138,10 @@ class Automaton:
         return Automaton(rows, [self.answers[state] for state in number])
 
     def minimised(self) -> "Automaton":
-        """The smallest automaton with the same answers, numbered as in `reachable`; it is the same for all of them.
+        """The smallest automaton with the same answers, numbered as in `reachable`.
 
-        States are parted by their answers, then by the parts that their letters lead to, until no part falls into two.
+        It is the same for all automata with these answers, the one in the start state included. States are parted by
+        their answers, then by the parts that their letters lead to, until no part falls into two.
 
         >>> Automaton([[1, 1], [2, 2], [3, 3], [0, 0]], answers=[0, 1, 0, 1]).minimised()
         Automaton(transitions=((1, 1), (0, 0)), answers=(0, 1), start=0)
@@ -168,16 +169,16 @@ class Automaton:
         if other.num_letters != self.num_letters:
             raise ValueError(f"`other` must have {self.num_letters} letters, got {other.num_letters}")
         begin = (self.start, other.start)
-        came: dict[Pair, tuple[Pair, int] | None] = {begin: None}
+        reached_from: dict[Pair, tuple[Pair, int] | None] = {begin: None}
         todo = deque([begin])
         while todo:
             pair = todo.popleft()
             nexts = zip(self.transitions[pair[0]], other.transitions[pair[1]], strict=True)
             for letter, after in enumerate(nexts):
                 if self.answers[after[0]] != other.answers[after[1]]:
-                    return (*_word_to(pair, came), letter)
-                if after not in came:
-                    came[after] = (pair, letter)
+                    return (*_word_to(pair, reached_from), letter)
+                if after not in reached_from:
+                    reached_from[after] = (pair, letter)
                     todo.append(after)
         return None
 
@@ -241,10 +242,10 @@ def _check_numbers(name: str, values: Tensor, axes: int, below: int) -> None:
         raise ValueError(f"`{name}` must be in [0, {below}), got {values.min()} to {values.max()}")
 
 
-def _word_to(pair: Pair, came: dict[Pair, tuple[Pair, int] | None]) -> tuple[int, ...]:
-    """The letters of the walk to a pair of states; `came` has the pair and the letter before each."""
+def _word_to(pair: Pair, reached_from: dict[Pair, tuple[Pair, int] | None]) -> tuple[int, ...]:
+    """The letters of the walk to a pair of states; `reached_from` has the pair and the letter before each."""
     letters = []
-    while (step := came[pair]) is not None:
+    while (step := reached_from[pair]) is not None:
         pair = step[0]
         letters.append(step[1])
     return tuple(reversed(letters))
