@@ -41,7 +41,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "remanent needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,cluster,gpu,onnx,dev,docs]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,automata,cluster,gpu,onnx,dev,docs]'
 	touch $(READY)
 
 clean:

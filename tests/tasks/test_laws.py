@@ -11,10 +11,12 @@ from remanent.records.configuration import fitting
 from remanent.tasks import (
     METRICS,
     TASKS,
+    AutomatonWord,
     Characters,
     CopyFirst,
     DelayedIntegration,
     Denoising,
+    Dyck,
     FlipFlop,
     GroupWord,
     Keyword,
@@ -23,6 +25,7 @@ from remanent.tasks import (
     Pathfinder,
     SequentialImage,
     SpokenDigits,
+    Tomita,
 )
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import IGNORED
@@ -37,6 +40,9 @@ SMALL = {
     "flip-flop": FlipFlop(steps=12),
     "parity": Parity(steps=12),
     "group-word": GroupWord(steps=12, group="A5"),
+    "tomita": Tomita(language=3, steps=12),
+    "dyck": Dyck(steps=12),
+    "automaton-word": AutomatonWord(steps=12),
     "spoken-digits": SpokenDigits(silence=4, data_dir=str(SPEECH)),
     "keyword": Keyword(data_dir=str(SPEECH)),
     "characters": Characters(steps=12),

@@ -1,9 +1,14 @@
 """Memory tasks: data and how answers are judged, without any model; and what a task of your own is made from."""
 
+from remanent.tasks.automata.automaton import Automaton
+from remanent.tasks.automata.automaton_word import AutomatonWord
+from remanent.tasks.automata.dyck import Dyck
 from remanent.tasks.automata.flip_flop import FlipFlop
 from remanent.tasks.automata.group_word import GroupWord
 from remanent.tasks.automata.parity import Parity
-from remanent.tasks.automata.words import WordTask
+from remanent.tasks.automata.tomita import Tomita
+from remanent.tasks.automata.walks import Walk
+from remanent.tasks.automata.words import LanguageTask, WordTask
 from remanent.tasks.base import (
     BLOCK,
     GeneratedTask,
@@ -39,6 +44,9 @@ TASKS: dict[str, type[Task]] = {
         FlipFlop,
         Parity,
         GroupWord,
+        Tomita,
+        Dyck,
+        AutomatonWord,
         SpokenDigits,
         Keyword,
         Characters,
@@ -51,14 +59,18 @@ __all__ = [
     "IGNORED",
     "METRICS",
     "TASKS",
+    "Automaton",
+    "AutomatonWord",
     "Characters",
     "CopyFirst",
     "DelayedIntegration",
     "Denoising",
+    "Dyck",
     "FlipFlop",
     "GeneratedTask",
     "GroupWord",
     "Keyword",
+    "LanguageTask",
     "ListOps",
     "Metric",
     "Parity",
@@ -67,6 +79,8 @@ __all__ = [
     "SpokenDigits",
     "Stream",
     "Task",
+    "Tomita",
+    "Walk",
     "WordTask",
     "blocks",
     "check_split",

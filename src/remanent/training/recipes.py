@@ -6,10 +6,12 @@ from collections.abc import Callable
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, TrainingConfig, fitting
 from remanent.tasks import (
+    AutomatonWord,
     Characters,
     CopyFirst,
     DelayedIntegration,
     Denoising,
+    Dyck,
     FlipFlop,
     GroupWord,
     Keyword,
@@ -19,6 +21,7 @@ from remanent.tasks import (
     SequentialImage,
     SpokenDigits,
     Task,
+    Tomita,
 )
 
 
@@ -132,6 +135,39 @@ def group_word_paper() -> Experiment:
     return Experiment(task, dataclasses.replace(_model(task), hidden_size=256, num_layers=4), _long(30_000))
 
 
+def tomita() -> Experiment:
+    """Say at each of 64 steps whether a word of zeros and ones is in a language of Tomita's, the one without 000."""
+    return Experiment(Tomita(), _model(Tomita()), TrainingConfig(steps=600))
+
+
+def tomita_paper() -> Experiment:
+    """Say at each of 512 steps whether a word of zeros and ones is in a language of Tomita's, in a wider model."""
+    task = Tomita(steps=512)
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(10_000))
+
+
+def dyck() -> Experiment:
+    """Say at each of 64 steps whether all brackets of two kinds, at most five open, are closed."""
+    return Experiment(Dyck(), _model(Dyck()), TrainingConfig(steps=600))
+
+
+def dyck_paper() -> Experiment:
+    """Say at each of 512 steps whether all brackets of two kinds, at most five open, are closed, in a wider model."""
+    task = Dyck(steps=512)
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(20_000))
+
+
+def automaton_word() -> Experiment:
+    """Answer as an automaton of your own at each of 64 steps; without one, say whether the word ends in abb."""
+    return Experiment(AutomatonWord(), _model(AutomatonWord()), TrainingConfig(steps=600))
+
+
+def automaton_word_paper() -> Experiment:
+    """Answer as an automaton of your own at each of 512 steps, in a wider model."""
+    task = AutomatonWord(steps=512)
+    return Experiment(task, dataclasses.replace(_model(task), hidden_size=256), _long(20_000))
+
+
 def spoken_digits() -> Experiment:
     """Name a spoken digit from frames of 10 ms, by majority vote over them."""
     return Experiment(SpokenDigits(), _model(SpokenDigits()), TrainingConfig(steps=500))
@@ -208,6 +244,12 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "parity-paper": parity_paper,
     "group-word": group_word,
     "group-word-paper": group_word_paper,
+    "tomita": tomita,
+    "tomita-paper": tomita_paper,
+    "dyck": dyck,
+    "dyck-paper": dyck_paper,
+    "automaton-word": automaton_word,
+    "automaton-word-paper": automaton_word_paper,
     "spoken-digits": spoken_digits,
     "spoken-digits-paper": spoken_digits_paper,
     "keyword": keyword,

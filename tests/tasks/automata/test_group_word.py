@@ -3,10 +3,11 @@
 import pytest
 import torch
 
-from remanent.tasks.automata.group_word import GROUPS, GroupWord, multiplication_table
+from remanent.tasks.automata.group_word import GroupWord, multiplication_table
 from remanent.tasks.base import read_whole
 
-SIZES = {"S3": (3, 6), "S4": (4, 24), "A5": (5, 60)}
+SIZES = {"S3": (3, 6), "S4": (4, 24), "S5": (5, 120), "A5": (5, 60)}
+GROUPS = (*(f"Z{n}" for n in range(2, 61)), *SIZES)
 
 
 def transpositions(order):
@@ -44,7 +45,7 @@ def test_the_target_is_the_permutation_that_the_letters_so_far_lead_to(group):
                 assert elements[product] == tuple(points)
 
 
-@pytest.mark.parametrize("size", [2, 7, 60])
+@pytest.mark.parametrize("size", [2, 7, 60, 100])
 def test_the_target_of_a_cyclic_group_is_the_sum_so_far(size):
     task = GroupWord(group=f"Z{size}")
     for x, y in (task.batch(4, torch.Generator().manual_seed(0)), read_whole(task, "test", 0, 3, 2345)):
@@ -86,7 +87,7 @@ def test_letters_are_alike():
         assert (60 * drawn.flatten().bincount() / drawn.numel() - 1).abs().max() < 0.06
 
 
-@pytest.mark.parametrize("group", ["Z1", "Z61", "Z02", "S5", "A4", "z3", ""])
+@pytest.mark.parametrize("group", ["Z1", "Z513", "Z9999", "Z02", "Z", "S6", "A4", "z3", ""])
 def test_other_groups_are_refused(group):
-    with pytest.raises(ValueError, match=f"`group` must be one of Z2 to Z60, S3, S4, A5, got '{group}'"):
+    with pytest.raises(ValueError, match=f"`group` must be one of Z2 to Z512, S3, S4, S5, A5, got '{group}'"):
         GroupWord(group=group)

@@ -1,15 +1,27 @@
 """Tasks on words: streams that extend and carry their state, batches from their generator, chances that hold."""
 
+import hashlib
+
 import pytest
 import torch
 
+from remanent.tasks.automata.automaton import Automaton
+from remanent.tasks.automata.automaton_word import AutomatonWord
+from remanent.tasks.automata.dyck import Dyck
 from remanent.tasks.automata.flip_flop import FlipFlop
 from remanent.tasks.automata.group_word import GroupWord
 from remanent.tasks.automata.parity import Parity
+from remanent.tasks.automata.tomita import Tomita
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import METRICS
 
-ALL = [FlipFlop(), FlipFlop(5, 3, 0.01), Parity(7), *(GroupWord(9, g) for g in ("Z2", "Z60", "S3", "S4", "A5"))]
+SPARSE = Automaton([[0, 1, 1], [0, 2, 1], [3, 3, 3], [2, 2, 2]], [0, 2, 1, 0])
+ALL = [
+    *(FlipFlop(), FlipFlop(5, 3, 0.01), FlipFlop(9, cells=4), Parity(7)),
+    *(GroupWord(9, group) for group in ("Z2", "Z60", "S3", "S4", "S5", "A5")),
+    *(Tomita(language, 9) for language in range(1, 8)),
+    *(Dyck(steps=9), Dyck(1, 3, 9), AutomatonWord(steps=9), AutomatonWord.of(SPARSE, steps=9)),
+]
 TINY = [
     FlipFlop(3),
     FlipFlop(3, 3, 0.9),
@@ -18,7 +30,22 @@ TINY = [
     Parity(3),
     GroupWord(2, "Z5"),
     GroupWord(2, "S3"),
+    FlipFlop(3, 2, 0.9, 2),
+    *(Tomita(language, 5) for language in range(1, 8)),
+    Dyck(steps=4),
+    Dyck(1, 2, steps=5),
+    AutomatonWord(steps=4),
+    AutomatonWord.of(SPARSE, steps=4),
 ]
+BITS = {
+    FlipFlop(): "9b4e6ed1c5b600ea",
+    FlipFlop(5, 3, 0.01): "c26d50041ac01cb1",
+    Parity(): "d7cc4252201e4a50",
+    GroupWord(): "924dd9dfa07b00f1",
+    GroupWord(9, "Z60"): "9a7a259f0e4c511f",
+    GroupWord(64, "A5"): "6ef67a23d98a51cc",
+}
+"""What published results were trained and tested on: the hash of some letters and answers."""
 
 
 def generator(seed=0):
@@ -36,6 +63,26 @@ def test_batches_come_from_their_generator(task):
     assert x.dtype == y.dtype == torch.int64
     assert 0 <= x.min() <= x.max() < task.input_size
     assert 0 <= y.min() <= y.max() < task.output_size
+
+
+@pytest.mark.parametrize("task", BITS, ids=repr)
+def test_the_data_of_published_results_stay_what_they_are(task):
+    read = (
+        *task.batch(16, generator(3)),
+        *read_whole(task, "test", 600, 603, 1234),
+        *read_whole(task, "validation", 0, 2, 70),
+    )
+    content = b"".join(part.contiguous().numpy().astype("<i8").tobytes() for part in read)
+    assert hashlib.sha256(content).hexdigest()[:16] == BITS[task]
+
+
+@pytest.mark.parametrize("task", ALL, ids=repr)
+def test_targets_are_what_the_automaton_answers(task):
+    for x, y in (task.batch(50, generator()), read_whole(task, "test", 0, 3, 2 * BLOCK + 1)):
+        assert torch.equal(task.automaton.run(x), y)
+    assert (task.input_size, task.output_size) == (task.automaton.num_letters, task.automaton.num_answers)
+    longer = task.at_length(17)
+    assert (longer.length, longer.automaton) == (17, task.automaton)
 
 
 @pytest.mark.parametrize("task", ALL, ids=repr)
@@ -84,9 +131,13 @@ def test_a_perfect_answer_scores_one_and_one_wrong_step_loses_a_word(task):
 
 
 @pytest.mark.parametrize("make", [FlipFlop, Parity, GroupWord])
+def test_the_chance_of_long_words_is_none(make):
+    assert make(10**6).chance < 1e-300
+
+
+@pytest.mark.parametrize("make", [FlipFlop, Parity, GroupWord, Tomita, Dyck, AutomatonWord])
 def test_bad_lengths_and_splits_are_refused_by_name(make):
     assert make().steps == 64
-    assert make(10**6).chance < 1e-300
     with pytest.raises(ValueError, match="`steps` must be at least 1, got 0"):
         make(steps=0)
     with pytest.raises(TypeError, match=r"`steps` must be an int, got 2\.5"):

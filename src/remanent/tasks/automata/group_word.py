@@ -1,17 +1,21 @@
 """Group words: the product so far of elements of a finite group."""
 
+import re
 from dataclasses import dataclass
-from functools import cache
+from functools import lru_cache
 from itertools import combinations, permutations
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
+from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.words import WordTask
 
-GROUPS = (*(f"Z{n}" for n in range(2, 61)), "S3", "S4", "A5")
-"""The groups: the cyclic ones of 2 to 60 elements, two symmetric ones, and an alternating one."""
+PERMUTATIONS = ("S3", "S4", "S5", "A5")
+"""The groups of permutations: three symmetric ones, and the alternating one of five points."""
+LARGEST = 512
+"""The most elements of a cyclic group."""
 
 
 @dataclass(frozen=True)
@@ -26,7 +30,7 @@ class GroupWord(WordTask):
 
     Args:
         steps: T, the number of letters, at least 1.
-        group: the group, "Z2" to "Z60", "S3", "S4" or "A5".
+        group: the group, "Z2" to "Z512", "S3", "S4", "S5" or "A5".
 
     Raises:
         ValueError: `steps` is below 1, or the group is none of these.
@@ -45,38 +49,28 @@ class GroupWord(WordTask):
 
     def __post_init__(self) -> None:
         check_at_least("steps", self.steps, 1)
-        if self.group not in GROUPS:
-            raise ValueError(f"`group` must be one of Z2 to Z60, S3, S4, A5, got {self.group!r}")
+        if self.group not in PERMUTATIONS and not _is_cyclic(self.group):
+            known = f"Z2 to Z{LARGEST}, {', '.join(PERMUTATIONS)}"
+            raise ValueError(f"`group` must be one of {known}, got {self.group!r}")
 
     @property
-    def input_size(self) -> int:
-        """The elements."""
-        return len(multiplication_table(self.group))
-
-    @property
-    def output_size(self) -> int:
-        """The elements."""
-        return len(multiplication_table(self.group))
+    def automaton(self) -> Automaton:
+        """A state is the product so far."""
+        return _automaton(self.group)
 
     @property
     def chance(self) -> float:
         r"""$|G|^{-T}$, exact: all words of products are equally likely."""
         return float((1 / self.output_size) ** self.steps)
 
-    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
-        """See `WordTask`."""
+    def draw(self, size: tuple[int, ...], generator: torch.Generator, *, begin: int) -> Tensor:
+        """Draws letters; see `WordTask`."""
         return torch.randint(self.input_size, size, generator=generator)
 
-    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
-        """See `WordTask`."""
-        table = multiplication_table(self.group)
-        first = table[letters[:, 0], state]
-        return _prefix_products(torch.cat([first[:, None], letters[:, 1:]], dim=1), table)
 
-
-@cache
+@lru_cache(maxsize=16)
 def multiplication_table(group: str) -> Tensor:
-    """The multiplication table of one of `GROUPS`: the number of the product of elements i and j, (N, N).
+    """The multiplication table of a group of `GroupWord`: the number of the product of elements i and j, (N, N).
 
     >>> multiplication_table("Z3").tolist()
     [[0, 1, 2], [1, 2, 0], [2, 0, 1]]
@@ -90,17 +84,16 @@ def multiplication_table(group: str) -> Tensor:
     return torch.tensor([[place[tuple(p[i] for i in q)] for q in elements] for p in elements])
 
 
+@lru_cache(maxsize=16)
+def _automaton(group: str) -> Automaton:
+    table = multiplication_table(group)
+    # a letter multiplies from the left
+    return Automaton(table.T.tolist(), list(range(len(table))))
+
+
+def _is_cyclic(group: object) -> bool:
+    return isinstance(group, str) and bool(re.fullmatch("Z[1-9][0-9]{0,3}", group)) and 2 <= int(group[1:]) <= LARGEST
+
+
 def _is_even(permutation: tuple[int, ...]) -> bool:
     return sum(a > b for a, b in combinations(permutation, 2)) % 2 == 0
-
-
-def _prefix_products(letters: Tensor, table: Tensor) -> Tensor:
-    """The products of the first t letters, (B, T); after k rounds, those of the last 2^k letters."""
-    product = letters.T
-    steps, reach = len(product), 1
-    while reach < steps:
-        # later letters multiply from the left
-        longer = table[product[reach:], product[:-reach]]
-        product = torch.cat([product[:reach], longer])
-        reach *= 2
-    return product.T.contiguous()

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
+from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.words import WordTask
 
 
@@ -29,10 +30,8 @@ class Parity(WordTask):
     """
 
     name = "parity"
-    input_size = 2
-    """Two letters."""
-    output_size = 2
-    """Even, 0, or odd, 1."""
+    automaton = Automaton(transitions=[[0, 1], [1, 0]], answers=[0, 1])
+    """State 0 is even, 1 is odd."""
 
     steps: int = 64
 
@@ -44,10 +43,6 @@ class Parity(WordTask):
         r"""$2^{-T}$, exact: all words of states are equally likely."""
         return float(0.5**self.steps)
 
-    def draw_letters(self, size: tuple[int, ...], generator: torch.Generator, *, begins: bool) -> Tensor:
-        """See `WordTask`."""
+    def draw(self, size: tuple[int, ...], generator: torch.Generator, *, begin: int) -> Tensor:
+        """Draws letters; see `WordTask`."""
         return torch.randint(2, size, generator=generator)
-
-    def follow(self, letters: Tensor, state: Tensor) -> Tensor:
-        """See `WordTask`."""
-        return (letters.cumsum(1) + state[:, None]) % 2
