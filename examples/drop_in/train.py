@@ -133,13 +133,13 @@ def arguments() -> argparse.ArgumentParser:
     return parser
 
 
-def main() -> None:
-    """Trains once, and appends what was found."""
-    options = arguments().parse_args()
+def main(given: list[str] | None = None) -> None:
+    """Trains once with the options given, those of the command line if None, and appends what was found."""
+    options = arguments().parse_args(given)
     torch.set_num_threads(options.threads)
-    name, given = TASK[options.task]
+    name, fixed = TASK[options.task]
     own = {key: json.loads(value) for key, value in (item.split("=", 1) for item in options.set)}
-    task = TASKS[name](**given, **own)
+    task = TASKS[name](**fixed, **own)
     model, took = train(options, task)
     found = {
         **{key: value for key, value in vars(options).items() if key != "out"},
