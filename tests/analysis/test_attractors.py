@@ -9,7 +9,7 @@ from remanent.analysis import find_attractors, vaa
 
 def latches(n):
     """Each channel's candidate is its own input, the threshold 1."""
-    unit = BMRU(n, n, batch_first=True)
+    unit = BMRU(n, n, batch_first=True, write_span=None)
     with torch.no_grad():
         unit.weight_ih_l0.copy_(torch.cat([torch.eye(n), torch.zeros(n, n)]))
     return unit

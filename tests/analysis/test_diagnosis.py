@@ -54,7 +54,7 @@ def test_what_a_drop_in_suffers_from_is_found_and_mended():
         (BMRU(4, 32, bias=False), torch.zeros(60, 8, 4), "share of channels never held"),
         (BMRU(4, 32), 1 + torch.rand(60, 8, 4), "share of channels written to one side alone"),
         (BMRU(4, 32), 1e-3 * torch.randn(60, 8, 4), "size of the candidates"),
-        (FQBMRU(4, 32, 3), torch.randn(60, 8, 4), "share of channels never written"),
+        (FQBMRU(4, 32, 3, write_span=None), torch.randn(60, 8, 4), "share of channels never written"),
     ],
 )
 def test_what_keeps_a_layer_from_learning_is_named(unit, x, measure):

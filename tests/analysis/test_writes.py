@@ -137,7 +137,7 @@ def test_each_direction_is_seen_under_its_own_name():
 
 
 def test_first_quadrant_latches_hold_in_their_band():
-    unit = FQBMRU(1, 1, batch_first=True)
+    unit = FQBMRU(1, 1, batch_first=True, write_span=None)
     with torch.no_grad():
         unit.weight_ih_l0.fill_(1)
         unit.bias_ih_l0.fill_(0)
@@ -146,7 +146,7 @@ def test_first_quadrant_latches_hold_in_their_band():
 
 
 def test_a_candidate_as_large_as_the_threshold_writes():
-    unit = BMRU(1, 1, batch_first=True)
+    unit = BMRU(1, 1, batch_first=True, write_span=None)
     with torch.no_grad():
         unit.weight_ih_l0.copy_(torch.tensor([[1.0], [0.0]]))
     (found,) = write_statistics(unit, torch.tensor([1.0, -1.0, 0.99, 2.0]).reshape(1, 4, 1))

@@ -48,7 +48,7 @@ def test_a_run_folder_holds_what_made_it(tmp_path):
     folder = tmp_path / "runs" / "tiny"
     model = start_run(TINY, folder, progress=False)
     names = {p.name for p in folder.iterdir()}
-    files = {"config.json", "versions.json", "metrics.jsonl", "model.json", "model.safetensors"}
+    files = {"config.json", "versions.json", "metrics.jsonl", "model.json", "model.safetensors", "write_rates.json"}
     assert names == files | {"checkpoints", "tensorboard"}
     kept = [line["file"] for line in json.loads((folder / "checkpoints" / "index.json").read_text())["checkpoints"]]
     assert kept[-2:] == ["step-20.ckpt", "step-24.ckpt"]

@@ -9,6 +9,7 @@ from unit_cases import kind
 
 LATCHES = [name for name in UNITS if kind(name).latches]
 B, T, D = 32, 512, 64
+STEPS = 40_000
 
 
 def make(name, M, **options):
@@ -54,10 +55,10 @@ def test_no_channel_of_two_or_three_layers_is_dead(name, M):
 def test_rates_are_those_asked_for(name, M, gate_norm):
     """Above them where else one side would have no writes; below them where no threshold gives as many."""
     unit = make(name, M, gate_norm=gate_norm)
-    ((low, high),) = written(unit, torch.randn(100_000 // B, B, M))
+    ((low, high),) = written(unit, torch.randn(STEPS // B, B, M))
     wanted = spaced_rates(1 / 256, 1 / 2, D)
     ratio = (low + high) / wanted
-    noise = 5 * (1 / (100_000 * wanted)).sqrt()
+    noise = 5 * (1 / (STEPS * wanted)).sqrt()
     if name == "fq_bmru":
         assert ((ratio - 1).abs() < noise).all()
         assert ((low - high).abs() < noise * wanted).all()
@@ -140,7 +141,7 @@ def test_the_bias_of_a_normal_threshold_is_the_largest_with_the_probability():
     covariance = correlation * (var_c * var_t).sqrt()
     rates = torch.full_like(var_c, 0.1)
     b = normal_threshold_bias(var_c, var_t, covariance, rates)
-    z = torch.randn(2, 200_000, 1, dtype=torch.float64)
+    z = torch.randn(2, 50_000, 1, dtype=torch.float64)
     c = var_c.sqrt() * z[0]
     t = var_t.sqrt() * (correlation * z[0] + (1 - correlation**2).sqrt() * z[1])
 

@@ -68,7 +68,7 @@ def memory_horizon(
     The definition is that of this library: the failing length of a task with one bit, without a task.
 
     >>> from remanent import BMRU
-    >>> unit = BMRU(1, 1)
+    >>> unit = BMRU(1, 1, write_span=None)
     >>> unit.weight_ih_l0.data[:, 0] = torch.tensor([1.0, 0.0])  # the candidate is the input, the threshold 1
     >>> bit = torch.tensor([[2.0], [-2.0]])
     >>> memory_horizon(unit, bit, 0.1, cap=5000, sequences=2).tolist()

@@ -34,7 +34,7 @@ def hysteresis_curve(
     Source: De Geeter et al. (2026), arXiv 2601.09495.
 
     >>> from remanent import BMRU
-    >>> candidate, state, threshold = hysteresis_curve(BMRU(1, 1), 0)
+    >>> candidate, state, threshold = hysteresis_curve(BMRU(1, 1, write_span=None), 0)
     >>> threshold, state.unique().tolist()
     (1.0, [-1.0, 1.0])
     """
@@ -78,7 +78,7 @@ def input_loop(
         TypeError: `unit` is no unit.
 
     >>> from remanent import BMRU
-    >>> unit = BMRU(1, 1)
+    >>> unit = BMRU(1, 1, write_span=None)
     >>> unit.weight_ih_l0.data[:, 0] = torch.tensor([1.0, 0.0])  # the candidate is the input, the threshold 1
     >>> s, y = input_loop(unit, 0, torch.tensor([2.0]), points=5)
     >>> y.tolist()  # at -2, -1, 0, 1, 2, and back

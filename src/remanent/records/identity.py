@@ -50,7 +50,8 @@ def added_since(config: Mapping[str, Any]) -> dict[str, Any]:
     Returns:
         Dotted name to value; without the options that change nothing for its model.
     """
-    task, found = TASKS.get(config.get("task", {}).get("name")), {}
+    task = TASKS.get(config.get("task", {}).get("name"))
+    found: dict[str, Any] = {}
     for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
         if table not in config or configuration is None:
             continue

@@ -88,8 +88,9 @@ class CMRU(Annealed, RecurrentUnit):
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
         write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
-            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
-            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2
+            (in layers after the first, whose inputs are sums, 1/2 in all channels), as `set_write_rates` does
+            from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
@@ -167,8 +168,9 @@ class AlphaCMRU(Annealed, RecurrentUnit):
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
         write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
-            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
-            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2
+            (in layers after the first, whose inputs are sums, 1/2 in all channels), as `set_write_rates` does
+            from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
@@ -247,8 +249,9 @@ class AlphaBMRU(Annealed, RecurrentUnit):
         gate_norm: how candidate and threshold are normalised before their gain and bias: "none"; "layer", over the
             channels of each step; or "batch", over batch and time in training and by running statistics else.
         write_span: the constructor sets the thresholds so that inputs of independent features of mean 0 and mean square
-            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2,
-            as `set_write_rates` does from data; at least 2. None for thresholds of 1.
+            1 write each channel in a share of the steps, evenly spaced in the logarithm from 1 / `write_span` to 1/2
+            (in layers after the first, whose inputs are states, from the root of it), as `set_write_rates` does
+            from data; at least 2. None for thresholds of 1.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 

@@ -197,8 +197,9 @@ class FQBMRU(RecurrentUnit):
             channels of each step; or "batch", over batch and time in training and by running statistics else.
         write_span: the constructor sets bias and thresholds so that inputs of independent features of mean 0 and mean
             square 1, and in later layers the states of the one before, write each channel in a share of the steps,
-            half of it to either side; the shares are evenly spaced in the logarithm from 1 / `write_span` to 1/2, as
-            `set_write_rates` sets them from data. At least 2; None for a band from 0.5 to 2.5 and a bias of 1.5.
+            half of it to either side; the shares are evenly spaced in the logarithm from 1 / `write_span` (in later
+            layers from the root of it) to 1/2, as `set_write_rates` sets them from data. At least 2; None for a band
+            from 0.5 to 2.5 and a bias of 1.5.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
