@@ -246,7 +246,10 @@ def test_sigterm_to_any_process_writes_a_checkpoint_and_all_leave(tmp_path, undi
 
 
 def test_a_run_goes_on_with_other_numbers_of_processes_and_strategies(tmp_path):
-    run = dataclasses.replace(RUN, model=no_dropout())
+    # in float32 the number of processes changes the rounding: from this start it flips no gate
+    model = dataclasses.replace(no_dropout(), write_span=None)
+    training = dataclasses.replace(RUN.training, write_rates=False)
+    run = dataclasses.replace(RUN, model=model, training=training)
     start_run(run, tmp_path / "one", progress=False)
     folder = tmp_path / "run"
     shares = ((2, {}, 15), (2, {"strategy": "fsdp"}, 35), (4, {"time_shards": 2}, 55), (2, {}, 75))
