@@ -6,6 +6,7 @@ skipped, so that the command may be stopped and repeated.
 
 python table.py --task mnist-rows --out drop_in.jsonl --jobs 2
 python table.py --task mnist-rows --table ladder --out drop_in.jsonl
+python table.py --task mnist-rows --rows BMRU MinGRU --out drop_in.jsonl
 python table.py --out drop_in.jsonl --page learning.md    # writes every table between its marks
 """
 
@@ -78,26 +79,29 @@ LADDER = (
 TABLES = {"units": UNITS, "ladder": LADDER}
 
 
-def wanted(task: str, table: str, done: list[dict[str, Any]]) -> Iterator[str]:
-    """The options of every run that a table still lacks; the other seeds once the best rate is known."""
+def wanted(task: str, table: str, done: list[dict[str, Any]], names: list[str] | None = None) -> Iterator[str]:
+    """The options of every run that rows of a table still lack; the other seeds once the best rate is known."""
     for row in TABLES[table]:
+        if names and row.name not in names:
+            continue
         rates = RATES if table == "units" else (LADDER_RATE,)
         missing = [rate for rate in rates if not found(done, task, row, rate, 0)]
         if missing:
             yield from (f"{row.options} --rate {rate} --seed 0" for rate in missing)
             continue
         rate = best_rate(task, table, row, done)
+        assert rate is not None
         for seed in range(1, SEEDS[table]):
             if not found(done, task, row, rate, seed):
                 yield f"{row.options} --rate {rate} --seed {seed}"
 
 
-def best_rate(task: str, table: str, row: Row, done: list[dict[str, Any]]) -> float:
-    """The rate whose run with seed 0 is the best on validation examples."""
+def best_rate(task: str, table: str, row: Row, done: list[dict[str, Any]]) -> float | None:
+    """The rate whose run with seed 0 is the best on validation examples; None where a run of the sweep is missing."""
     if table == "ladder":
         return LADDER_RATE
-    scores = {rate: found(done, task, row, rate, 0)[0]["validation"] for rate in RATES}
-    return max(scores, key=scores.__getitem__)
+    runs = {rate: found(done, task, row, rate, 0) for rate in RATES}
+    return max(runs, key=lambda rate: runs[rate][0]["validation"]) if all(runs.values()) else None
 
 
 def found(done: list[dict[str, Any]], task: str, row: Row, rate: float, seed: int) -> list[dict[str, Any]]:
@@ -114,28 +118,32 @@ def read(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
-def make(task: str, table: str, out: Path, jobs: int, more: list[str]) -> None:
-    """Trains what a table lacks, several runs at a time."""
+def make(task: str, table: str, out: Path, jobs: int, names: list[str] | None = None) -> None:
+    """Trains what a table lacks, or those of its rows that are named, several runs at a time."""
     script = Path(__file__).with_name("train.py")
 
     def run(options: str) -> None:
-        own = ["--task", task, "--steps", str(STEPS[task]), "--out", str(out), *options.split(), *more]
+        own = ["--task", task, "--steps", str(STEPS[task]), "--out", str(out), *options.split()]
         subprocess.run([sys.executable, str(script), *own], check=True, stdout=subprocess.DEVNULL)
 
-    while options := list(wanted(task, table, read(out))):
+    while options := list(wanted(task, table, read(out), names)):
         with ThreadPoolExecutor(jobs) as pool:
             list(pool.map(run, options))
 
 
 def markdown(task: str, table: str, done: list[dict[str, Any]]) -> str:
-    """A table of mean and standard deviation over the seeds, in %."""
+    """A table of mean and standard deviation over the seeds, in %; a row without runs is left out."""
     lines = ["| | parameters | width | learning rate | test accuracy, % | seeds |", "|---|--:|--:|--:|--:|--:|"]
     for row in TABLES[table]:
         rate = best_rate(task, table, row, done)
-        records = [r for seed in range(SEEDS[table]) for r in found(done, task, row, rate, seed)]
-        scores = [100 * r["test"] for r in records]
-        first = records[0]
-        score = f"{statistics.mean(scores):.1f} ± {statistics.stdev(scores):.1f}"
+        records = (
+            [] if rate is None else [r for seed in range(SEEDS[table]) for r in found(done, task, row, rate, seed)]
+        )
+        if not records:
+            continue
+        scores, first = [100 * r["test"] for r in records], records[0]
+        spread = f" ± {statistics.stdev(scores):.1f}" if len(scores) > 1 else ""
+        score = f"{statistics.mean(scores):.1f}{spread}"
         cells = (row.name, f"{first['parameters']:,}", first["width"], f"{rate:g}", score, len(scores))
         lines.append("| " + " | ".join(map(str, cells)) + " |")
     return "\n".join(lines)
@@ -157,14 +165,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--task", choices=STEPS, default="mnist-rows", help="what is classified")
     parser.add_argument("--table", choices=TABLES, default="units", help="units, or one help after another")
+    parser.add_argument("--rows", nargs="*", help="the names of the rows that are trained; else all")
     parser.add_argument("--out", type=Path, required=True, help="the file of records, a line of JSON for each run")
     parser.add_argument("--jobs", type=int, default=1, help="how many runs at a time")
     parser.add_argument("--page", type=Path, help="the page that gets the tables of the runs that the file holds")
-    options, more = parser.parse_known_args()
+    options = parser.parse_args()
     if options.page is not None:
         write_page(options.page, read(options.out))
         return
-    make(options.task, options.table, options.out, options.jobs, more)
+    make(options.task, options.table, options.out, options.jobs, options.rows)
     print(markdown(options.task, options.table, read(options.out)))
 
 

@@ -65,9 +65,9 @@ def test_a_table_is_a_sweep_of_rates_and_then_seeds_at_the_best(load, tmp_path, 
     monkeypatch.setattr(table.subprocess, "run", run)
     monkeypatch.setitem(table.TABLES, "units", table.UNITS[:1])
     out = tmp_path / "found.jsonl"
-    table.make("digit-rows", "units", out, 1, [])
+    table.make("digit-rows", "units", out, 1)
     assert ran == [("gru", rate, 0) for rate in table.RATES] + [("gru", 0.005, seed) for seed in (1, 2, 3, 4)]
-    table.make("digit-rows", "units", out, 1, [])
+    table.make("digit-rows", "units", out, 1)
     assert len(ran) == 7
     row = "| torch.nn.GRU | 1,234 | 8 | 0.005 | 2.0 ± 1.6 | 5 |"
     assert table.markdown("digit-rows", "units", table.read(out)).splitlines()[-1] == row
