@@ -104,7 +104,7 @@ def best_rate(task: str, table: str, row: Row, done: list[dict[str, Any]]) -> fl
     return max(runs, key=lambda rate: runs[rate][0]["validation"]) if all(runs.values()) else None
 
 
-def found(done: list[dict[str, Any]], task: str, row: Row, rate: float, seed: int) -> list[dict[str, Any]]:
+def found(done: list[dict[str, Any]], task: str, row: Row, rate: float | None, seed: int) -> list[dict[str, Any]]:
     """The records of one run."""
     asked = vars(
         arguments().parse_args(["--task", task, "--rate", str(rate), "--seed", str(seed), *row.options.split()])
