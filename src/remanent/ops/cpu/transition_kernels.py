@@ -1,0 +1,260 @@
+"""The kernels of heads with K states, in the form that `kernels.py` describes: a task has some heads of a batch row."""
+
+import math
+
+import numpy as np
+
+from remanent.ops.cpu.arrays import TransitionArrays
+from remanent.ops.cpu.kernels import (
+    ARRAYS,
+    EPSILON,
+    SPAN,
+    TASKS,
+    compile_inline,
+    get,
+    header,
+    is_fixed,
+    is_reset,
+    number,
+    put,
+    row,
+    split_task,
+    take,
+)
+
+(
+    LOGITS, START, RESET, RESET_STATE, STATES, GRAD, CARRY, GRAD_LOGITS, GRAD_RESET_STATE
+) = range(len(TransitionArrays._fields))  # fmt: skip
+STATES_OF_HEAD = ARRAYS + 3 * len(TransitionArrays._fields)
+"""The place of K, followed by that of R."""
+SMALL = 5
+"""The most states for which loops over them are compiled apart, so that the compiler makes vectors of them."""
+
+
+@compile_inline
+def best_of(x, begin, K):
+    """The place of the largest of K numbers, the lowest of equal ones; that of a NaN only beside no number."""
+    top, place = x[begin], 0
+    for l in range(1, K):
+        better = x[begin + l] > top
+        top = x[begin + l] if better else top
+        place = l if better else place
+    if top != top:  # the first is NaN, and no comparison with it was true
+        for l in range(1, K):
+            if x[begin + l] == x[begin + l] and (top != top or x[begin + l] > top):
+                top, place = x[begin + l], l
+    return place
+
+
+@compile_inline
+def soften(x, begin, K, place, weights):
+    """The softmax of K numbers, of which the one at `place` is the largest; a NaN has no weight."""
+    top, total = x[begin + place], x.dtype.type(0)
+    for l in range(K):
+        value = x[begin + l]
+        weight = x.dtype.type(math.exp(value - top)) if value == value else x.dtype.type(0)
+        weights[l] = weight
+        total += weight
+    for l in range(K):
+        weights[l] /= total
+
+
+@compile_inline
+def find_places(state, K, base, places):
+    """The places of a one-hot state, each counted from the first row of its head."""
+    for i in range(places.shape[0]):
+        places[i] = base[i] + best_of(state, i * K, K)
+
+
+@compile_inline
+def fill_table(x, K, base, table):
+    """The tables of some heads, by vectors where the compiler knows K; says whether a row begins with NaN."""
+    odd = np.int32(0)
+    for i in range(table.shape[0]):
+        top, place = get(x, i * K, 0), get(base, i, 1)
+        odd |= np.int32(top != top)
+        for l in range(1, K):
+            value = get(x, i * K + l, 0)
+            better = value > top
+            top = value if better else top
+            place = get(base, i, 1) + np.int32(l) if better else place
+        put(table, i, 2, place)
+    return odd
+
+
+@compile_inline
+def fill_any_table(x, K, base, table):
+    odd = np.int32(1)
+    if K == 2:
+        odd = fill_table(x, 2, base, table)
+    elif K == 3:
+        odd = fill_table(x, 3, base, table)
+    elif K == 4:
+        odd = fill_table(x, 4, base, table)
+    elif K == 5:
+        odd = fill_table(x, 5, base, table)
+    if odd != 0:
+        for i in range(table.shape[0]):
+            table[i] = base[i] + best_of(x, i * K, K)
+
+
+@compile_inline
+def write_one_hot(y, K, base, places):
+    zero, one = y.dtype.type(0), y.dtype.type(1)
+    for i in range(places.shape[0]):
+        place = get(places, i, 0) - get(base, i, 1)
+        for l in range(K):
+            put(y, i * K + l, 2, one if place == l else zero)
+
+
+@compile_inline
+def write_states(y, K, base, places):
+    if K == 2:
+        write_one_hot(y, 2, base, places)
+    elif K == 3:
+        write_one_hot(y, 3, base, places)
+    elif K == 4:
+        write_one_hot(y, 4, base, places)
+    elif K == 5:
+        write_one_hot(y, 5, base, places)
+    else:
+        write_one_hot(y, K, base, places)
+
+
+def transition_follow(args):
+    """States with epsilon 0: whole numbers follow the tables; of a large one, only the rows that are needed."""
+    h = header(args)
+    K, R = h[STATES_OF_HEAD], h[STATES_OF_HEAD + 1]
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, _, begin, end = split_task(h, task)
+        places, base = np.empty(n * R, np.int32), np.empty(n * R, np.int32)
+        table, own = np.empty(n * K, np.int32), np.empty(n * K, np.int32)
+        for i in range(n * R):
+            base[i] = i // R * K
+        for i in range(n * K):
+            own[i] = i // K * K
+        find_places(row(h, args, START, b, 0, first * R * K, n * R * K), K, base, places)
+        for t in range(begin, end):
+            if is_reset(h, args, RESET, b, t):
+                find_places(row(h, args, RESET_STATE, b, t, first * R * K, n * R * K), K, base, places)
+            x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
+            if K <= SMALL or R >= K:
+                fill_any_table(x, K, own, table)
+                for i in range(n * R):
+                    put(places, i, 0, get(table, get(places, i, 0), 1))
+            else:
+                for i in range(n * R):
+                    places[i] = base[i] + best_of(x, places[i] * K, K)
+            write_states(row(h, args, STATES, b, t, first * R * K, n * R * K), K, base, places)
+
+
+def transition_mix(args):
+    """States with epsilon above 0: products with the matrices of the heads."""
+    h = header(args)
+    K, R = h[STATES_OF_HEAD], h[STATES_OF_HEAD + 1]
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, _, begin, end = split_task(h, task)
+        previous = row(h, args, START, b, 0, first * R * K, n * R * K)
+        zero, one = previous.dtype.type(0), previous.dtype.type(1)
+        epsilon = previous.dtype.type(number(h[EPSILON]))
+        weights = np.empty(K, previous.dtype)
+        for t in range(begin, end):
+            if is_reset(h, args, RESET, b, t):
+                previous = row(h, args, RESET_STATE, b, t, first * R * K, n * R * K)
+            x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
+            y = row(h, args, STATES, b, t, first * R * K, n * R * K)
+            for i in range(n * R * K):
+                y[i] = zero
+            for k in range(n):
+                for j in range(K):
+                    at = (k * K + j) * K
+                    place = best_of(x, at, K)
+                    soften(x, at, K, place, weights)
+                    for l in range(K):
+                        weights[l] *= epsilon
+                    weights[place] += one - epsilon
+                    for r in range(R):
+                        to = (k * R + r) * K
+                        share = previous[to + j]
+                        for l in range(K):
+                            y[to + l] += share * weights[l]
+            previous = y
+
+
+@compile_inline
+def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
+    """The gradient of a head's logits from its adjoint (R K); puts what passes back in time into `carry`."""
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    for j in range(K):
+        at = (k * K + j) * K
+        place = best_of(x, at, K)
+        visited = False
+        for l in range(K):
+            d[l] = zero
+        for r in range(R):
+            share = previous[(k * R + r) * K + j]
+            if share != zero:
+                visited = True
+                for l in range(K):
+                    d[l] += share * adjoint[r * K + l]
+        if visited or epsilon != zero:
+            soften(x, at, K, place, weights)
+        mean = zero
+        if visited:
+            for l in range(K):
+                mean += weights[l] * d[l]
+        for l in range(K):
+            out[at + l] = weights[l] * (d[l] - mean) if visited else zero
+        for r in range(R):
+            total = adjoint[r * K + place]
+            if epsilon != zero:
+                mixed = zero
+                for l in range(K):
+                    mixed += weights[l] * adjoint[r * K + l]
+                total = (one - epsilon) * total + epsilon * mixed
+            carry[(k * R + r) * K + j] = total
+
+
+def transition_backward(args):
+    """Computes all gradients, from the last step to the first; sums that of a reset's state (D,) in each span."""
+    h = header(args)
+    K, R = h[STATES_OF_HEAD], h[STATES_OF_HEAD + 1]
+    while True:
+        task = take(h)
+        if task >= h[TASKS]:
+            return
+        b, first, n, _, begin, end = split_task(h, task)
+        at, width, span = first * R * K, n * R * K, h[SPAN]
+        carry = row(h, args, CARRY, b, 0, at, width)
+        zero = carry.dtype.type(0)
+        epsilon = carry.dtype.type(number(h[EPSILON]))
+        adjoint, weights, d = np.empty(R * K, carry.dtype), np.empty(K, carry.dtype), np.empty(K, carry.dtype)
+        fixed = is_fixed(h, RESET_STATE)
+        for t in range(end - 1, begin - 1, -1):
+            if fixed and (t == end - 1 or (t + 1) % span == 0):
+                row(h, args, GRAD_RESET_STATE, b, t // span, at, width)[:] = zero
+            cut = is_reset(h, args, RESET, b, t)
+            if cut:
+                previous = row(h, args, RESET_STATE, b, t, at, width)
+            elif t > 0:
+                previous = row(h, args, STATES, b, t - 1, at, width)
+            else:
+                previous = row(h, args, START, b, 0, at, width)
+            g = row(h, args, GRAD, b, t, at, width)
+            x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
+            out = row(h, args, GRAD_LOGITS, b, t, first * K * K, n * K * K)
+            for k in range(n):
+                for i in range(R * K):
+                    adjoint[i] = g[k * R * K + i] + carry[k * R * K + i]
+                head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon)
+            if cut:
+                fresh = row(h, args, GRAD_RESET_STATE, b, t // span if fixed else t, at, width)
+                for i in range(width):
+                    fresh[i] += carry[i]
+                    carry[i] = zero
