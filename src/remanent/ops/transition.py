@@ -26,18 +26,18 @@ from remanent.ops.checks import (
 )
 from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announced
 from remanent.ops.cpu import transition as cpu
+from remanent.ops.gpu import transition as gpu
 from remanent.ops.heads import portable_tables as portable
-from remanent.ops.heads.one_hot import check_one_hot, start_state, started
+from remanent.ops.heads.one_hot import MOST_STATES, check_one_hot, start_state, started
 from remanent.ops.heads.table_shards import ShardedTransition, sharded_transition
 from remanent.ops.heads.tables import check_no_nan
 from remanent.ops.shards import by_autograd
 
-MOST_STATES = 255
-"""The most states of a head: a byte holds its state."""
 BACKENDS: dict[str, Backend | None] = {
     "reference": None,
     "portable": Backend(portable.transition_forward, portable.transition_backward),
     "cpu": Backend(cpu.transition_forward, cpu.transition_backward),
+    "gpu": Backend(gpu.transition_forward, gpu.transition_backward),
 }
 """Name to the functions that fill results; None for the time loop in `reference.py`, left to autograd."""
 
@@ -54,7 +54,7 @@ def transition_scan(
     group: Any = None,
     backend: str = "auto",
 ) -> Tensor:
-    r"""Transition scan: $h_t[k, r, l] = \sum_j M_t[k, j, l]\, h_{t-1}[k, r, j]$, where $M_t$ is a table of one-hot rows.
+    r"""Transition scan: $h_t[k, r, l] = \sum_j M_t[k, j, l]\, h_{t-1}[k, r, j]$, with a table $M_t$ of one-hot rows.
 
     A head has K stable states, and a step moves it from each state j to one: to the one with the largest logit, the
     lowest of equal ones. R tracers share the table of a head and start in different states. With `epsilon` above 0,
@@ -138,6 +138,8 @@ def _checked(
     check_backend(backend, BACKENDS, logits)
     if backend == "reference":
         check_no_nan(logits)
+    if backend == "gpu":
+        gpu.check_sizes(sizes)
     h0 = start.expand(B, D) if h0 is None else started(h0, start)
     if reset is not None:
         reset_state = start if reset_state is None else started(reset_state, start)
@@ -193,7 +195,10 @@ def _transition_scan(*arguments: Any) -> Tensor:
 
 
 def _backend(call: TransitionCall) -> Backend:
-    backend = BACKENDS[fastest(call.backend, call.logits)]
+    name = fastest(call.backend, call.logits)
+    if name == "gpu" and call.backend == "auto" and max(call.sizes()) > gpu.MOST_STATES:
+        name = "portable"
+    backend = BACKENDS[name]
     assert backend is not None
     return backend
 

@@ -35,14 +35,14 @@ SMALL = 5
 def best_of(x, begin, K):
     """The place of the largest of K numbers, the lowest of equal ones; that of a NaN only beside no number."""
     top, place = x[begin], 0
-    for l in range(1, K):
-        better = x[begin + l] > top
-        top = x[begin + l] if better else top
-        place = l if better else place
+    for m in range(1, K):
+        better = x[begin + m] > top
+        top = x[begin + m] if better else top
+        place = m if better else place
     if top != top:  # the first is NaN, and no comparison with it was true
-        for l in range(1, K):
-            if x[begin + l] == x[begin + l] and (top != top or x[begin + l] > top):
-                top, place = x[begin + l], l
+        for m in range(1, K):
+            if x[begin + m] == x[begin + m] and (top != top or x[begin + m] > top):
+                top, place = x[begin + m], m
     return place
 
 
@@ -50,13 +50,13 @@ def best_of(x, begin, K):
 def soften(x, begin, K, place, weights):
     """The softmax of K numbers, of which the one at `place` is the largest; a NaN has no weight."""
     top, total = x[begin + place], x.dtype.type(0)
-    for l in range(K):
-        value = x[begin + l]
+    for m in range(K):
+        value = x[begin + m]
         weight = x.dtype.type(math.exp(value - top)) if value == value else x.dtype.type(0)
-        weights[l] = weight
+        weights[m] = weight
         total += weight
-    for l in range(K):
-        weights[l] /= total
+    for m in range(K):
+        weights[m] /= total
 
 
 @compile_inline
@@ -73,11 +73,11 @@ def fill_table(x, K, base, table):
     for i in range(table.shape[0]):
         top, place = get(x, i * K, 0), get(base, i, 1)
         odd |= np.int32(top != top)
-        for l in range(1, K):
-            value = get(x, i * K + l, 0)
+        for m in range(1, K):
+            value = get(x, i * K + m, 0)
             better = value > top
             top = value if better else top
-            place = get(base, i, 1) + np.int32(l) if better else place
+            place = get(base, i, 1) + np.int32(m) if better else place
         put(table, i, 2, place)
     return odd
 
@@ -103,8 +103,8 @@ def write_one_hot(y, K, base, places):
     zero, one = y.dtype.type(0), y.dtype.type(1)
     for i in range(places.shape[0]):
         place = get(places, i, 0) - get(base, i, 1)
-        for l in range(K):
-            put(y, i * K + l, 2, one if place == l else zero)
+        for m in range(K):
+            put(y, i * K + m, 2, one if place == m else zero)
 
 
 @compile_inline
@@ -176,14 +176,14 @@ def transition_mix(args):
                     at = (k * K + j) * K
                     place = best_of(x, at, K)
                     soften(x, at, K, place, weights)
-                    for l in range(K):
-                        weights[l] *= epsilon
+                    for m in range(K):
+                        weights[m] *= epsilon
                     weights[place] += one - epsilon
                     for r in range(R):
                         to = (k * R + r) * K
                         share = previous[to + j]
-                        for l in range(K):
-                            y[to + l] += share * weights[l]
+                        for m in range(K):
+                            y[to + m] += share * weights[m]
             previous = y
 
 
@@ -195,28 +195,28 @@ def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
         at = (k * K + j) * K
         place = best_of(x, at, K)
         visited = False
-        for l in range(K):
-            d[l] = zero
+        for m in range(K):
+            d[m] = zero
         for r in range(R):
             share = previous[(k * R + r) * K + j]
             if share != zero:
                 visited = True
-                for l in range(K):
-                    d[l] += share * adjoint[r * K + l]
+                for m in range(K):
+                    d[m] += share * adjoint[r * K + m]
         if visited or epsilon != zero:
             soften(x, at, K, place, weights)
         mean = zero
         if visited:
-            for l in range(K):
-                mean += weights[l] * d[l]
-        for l in range(K):
-            out[at + l] = weights[l] * (d[l] - mean) if visited else zero
+            for m in range(K):
+                mean += weights[m] * d[m]
+        for m in range(K):
+            out[at + m] = weights[m] * (d[m] - mean) if visited else zero
         for r in range(R):
             total = adjoint[r * K + place]
             if epsilon != zero:
                 mixed = zero
-                for l in range(K):
-                    mixed += weights[l] * adjoint[r * K + l]
+                for m in range(K):
+                    mixed += weights[m] * adjoint[r * K + m]
                 total = (one - epsilon) * total + epsilon * mixed
             carry[(k * R + r) * K + j] = total
 

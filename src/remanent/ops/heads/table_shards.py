@@ -57,10 +57,8 @@ class _Ends(NamedTuple):
 
     def after(self, before: Tensor) -> Tensor:
         """The states at the end, from those before."""
-        if self.maps.dim() == before.dim():
-            through = self.maps.gather(-1, before.long())
-        else:
-            through = before @ self.maps
+        is_table = self.maps.dtype == torch.uint8
+        through = self.maps.gather(-1, before.long()) if is_table else before @ self.maps
         return torch.where(self._known(through), self.last, through)
 
     def before(self, adjoint: Tensor, own: Tensor) -> Tensor:
