@@ -8,8 +8,8 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, StoredGates, compute_dtype
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.heads.matrices import check_no_nan, transition_matrix
 from remanent.ops.heads.one_hot import by_head, start_state
-from remanent.ops.heads.tables import check_no_nan, transition_matrix
 from remanent.ops.surrogates import select, surrogate_sign, write_gate
 
 

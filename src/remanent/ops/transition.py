@@ -28,9 +28,9 @@ from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announ
 from remanent.ops.cpu import transition as cpu
 from remanent.ops.gpu import transition as gpu
 from remanent.ops.heads import portable_tables as portable
+from remanent.ops.heads.matrices import check_no_nan
 from remanent.ops.heads.one_hot import MOST_STATES, check_one_hot, start_state, started
 from remanent.ops.heads.table_shards import ShardedTransition, sharded_transition
-from remanent.ops.heads.tables import check_no_nan
 from remanent.ops.shards import by_autograd
 
 BACKENDS: dict[str, Backend | None] = {
@@ -84,9 +84,15 @@ def transition_scan(
         The states after every step, (B, T, D); differentiable once. Half types are computed, and their gradients
         summed, in float32. The backward pass keeps the logits and the states.
 
+    With a `group`, each process passes any number of time steps of its own, and gets their states. With `epsilon` 0
+    they have the bits of one process that has all steps. `h0` is the state before the first step of all, and only the
+    first process reads it. The scan runs twice, and each process sends every other one a table for each head, with
+    `epsilon` above 0 a matrix, and B D numbers backward. All processes must call the scan, and its backward pass, in
+    the same order. The gradients of `h0` and of a `reset_state` (D,) come in parts: add them up.
+
     Raises:
         ValueError: a shape, a device, a range or the backend does not fit, or a state is not one-hot; the message names
-            the argument.
+            the argument. With a `group` also where another process rejects its arguments, or has others than this one.
         TypeError: a dtype or type does not fit.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495; tables by the largest logit: Brandoit et al. (2026),
@@ -105,8 +111,13 @@ def transition_scan(
     with refusal_announced(group):
         share = read_scalar("epsilon", call.epsilon, 0, 1)
     states = logits.new_empty(*logits.shape[:2], call.h0.shape[1])
-    values = {"kind of scan": 2, "B": len(logits), "D": states.shape[2], "dtype": DTYPES.index(states.dtype)}
-    values |= {"epsilon": share, "num_states": num_states, "num_tracers": num_tracers}
+    values: dict[str, float] = {"kind of scan": 2, "B": len(logits), "D": states.shape[2]}
+    values |= {
+        "dtype": DTYPES.index(states.dtype),
+        "epsilon": share,
+        "num_states": num_states,
+        "num_tracers": num_tracers,
+    }
     return sharded_transition(
         _SHARDED, place, Agreement(place, values), call._replace(epsilon=call.epsilon.clone()), states
     )

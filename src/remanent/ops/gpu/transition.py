@@ -14,6 +14,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, InitialStates, TransitionGradients, compute_dtype
 from remanent.ops.gpu import launch
+from remanent.ops.gpu.arrays import TransitionArrays
 from remanent.ops.heads import portable_tables as portable
 from remanent.ops.heads.one_hot import by_head, start_state
 
@@ -40,8 +41,8 @@ def transition_forward(
         ends = (starts @ portable.composed(maps, pieces.reset)).flatten(2)
         start = torch.cat([start.to(ends.dtype), ends[:, :-1]], dim=1)
     out = launch.rows_like(states)
-    tensors = {"initial": start, "reset": reset, "reset_state": reset_state, "states": out}
-    work.launch(kernels().transition_forward, tensors, ENDS=False)
+    arrays = TransitionArrays(start, reset, reset_state, out)
+    work.launch(kernels().transition_forward, arrays, {"ENDS": False})
     launch.give(out, states)
 
 
@@ -60,15 +61,14 @@ def transition_backward(
         return launch.give_zeros(grads)
     work = _Work.of(logits, sizes, epsilon)
     start, reset, reset_state = _given(initial)
-    given = {"grad": launch.channels_last(grad), "states": launch.channels_last(states), "initial": start}
-    given |= {"reset": reset, "reset_state": reset_state, "carry": None}
+    arrays = TransitionArrays(start, reset, reset_state, launch.channels_last(states), grad=launch.channels_last(grad))
     if work.pieces > 1:
-        given["carry"] = _piece_carries(work, given, _piece_resets(work, initial))
-    outs = [launch.rows_like(grads.logits), launch.piece_tensor(states, work.pieces)]
-    of_start = None if reset is None else launch.sums_or_rows(grads.reset_state, states, work.pieces)
-    given |= {"grad_logits": outs[0], "grad_carry": outs[1], "grad_reset_state": of_start}
-    work.launch(kernels().transition_backward, given, CARRY=False)
-    for out, wanted in zip((outs[0], outs[1][:, 0], of_start), grads, strict=True):
+        arrays = arrays._replace(carry=_piece_carries(work, arrays, _piece_resets(work, initial)))
+    of_logits, of_pieces = launch.rows_like(grads.logits), launch.piece_tensor(states, work.pieces)
+    of_reset = None if reset is None else launch.sums_or_rows(grads.reset_state, states, work.pieces)
+    arrays = arrays._replace(grad_logits=of_logits, grad_carry=of_pieces, grad_reset_state=of_reset)
+    work.launch(kernels().transition_backward, arrays, {"CARRY": False})
+    for out, wanted in zip((of_logits, of_pieces[:, 0], of_reset), grads, strict=True):
         launch.give(out, wanted)
     return None
 
@@ -117,19 +117,19 @@ class _Work(NamedTuple):
         """The programs of a piece."""
         return len(self.logits) * -(-self.heads() // self.block())
 
-    def launch(self, kernel: Any, tensors: dict[str, Tensor | None], **flags: bool) -> None:
-        """Runs a kernel on all pieces, with the strides of the tensors, and which of them move with time."""
+    def launch(self, kernel: Any, arrays: TransitionArrays, flags: dict[str, bool]) -> None:
+        """Runs a kernel on all pieces, with the strides of the arrays, and which of them move with time."""
         import triton.language as tl
 
         (B, T, _), (K, R), padded = self.logits.shape, self.sizes, self.padded()
         dtype = tl.float64 if self.logits.dtype == torch.float64 else tl.float32
-        named = {"logits": self.logits, **tensors}
         arguments: dict[str, Any] = {"epsilon": self.epsilon, "B": B, "T": T, "H": self.heads(), "length": self.length}
         arguments |= {"K": K, "R": R, "KP": padded.states, "RP": padded.tracers, "HP": self.block(), "DTYPE": dtype}
-        arguments |= {"SOFT": self.epsilon != 0, "RESET": named["reset"] is not None, **flags}
-        for name, tensor in named.items():
+        arguments |= {"SOFT": self.epsilon != 0, "RESET": arrays.reset is not None}
+        for name, tensor in arrays._replace(logits=self.logits)._asdict().items():
             arguments |= {name: tensor, f"{name}_strides": launch.strides(tensor)}
             arguments[f"{name.upper()}_MOVES"] = tensor is not None and tensor.dim() == 3
+        arguments |= flags
         wanted = {name: arguments[name] for name in kernel.arg_names}
         products = self.block() * padded.tracers * padded.states**2
         device = torch.cuda.device(self.logits.device) if self.logits.is_cuda else nullcontext()
@@ -152,8 +152,8 @@ def _piece_maps(work: _Work, reset: Tensor | None) -> Tensor:
     identity = start_state(work.logits, work.heads(), whole.sizes).to(compute_dtype(work.logits.dtype))
     B = len(work.logits)
     maps = identity.new_empty(B, work.pieces, len(identity))
-    tensors = {"initial": identity.expand(B, work.pieces, -1), "reset": reset, "reset_state": identity, "states": maps}
-    whole.launch(kernels().transition_forward, tensors, ENDS=True)
+    arrays = TransitionArrays(identity.expand(B, work.pieces, -1), reset, identity, maps)
+    whole.launch(kernels().transition_forward, arrays, {"ENDS": True})
     return by_head(maps, work.heads(), whole.sizes)
 
 
@@ -171,15 +171,12 @@ def _piece_resets(work: _Work, initial: InitialStates) -> InitialStates:
     return InitialStates(h0, last > 0, reset_state.expand(B, T, D).gather(1, step))
 
 
-def _piece_carries(work: _Work, given: dict[str, Tensor | None], pieces: InitialStates) -> Tensor:
+def _piece_carries(work: _Work, arrays: TransitionArrays, pieces: InitialStates) -> Tensor:
     """What later pieces give to the last state of each piece, (B, pieces, D)."""
-    like = given["states"]
-    assert like is not None
-    own = launch.piece_tensor(like, work.pieces)
-    tensors = given | {"grad_logits": None, "grad_carry": own, "grad_reset_state": None}
-    work.launch(kernels().transition_backward, tensors, CARRY=True)
-    next_own = by_head(F.pad(own[:, 1:], (0, 0, 0, 1)), work.heads(), work.sizes)
-    return portable.adjoint_of(_piece_maps(work, given["reset"]), next_own, pieces.reset).flatten(2)
+    own = launch.piece_tensor(arrays.states, work.pieces)
+    work.launch(kernels().transition_backward, arrays._replace(grad_carry=own), {"CARRY": True})
+    of_next = by_head(F.pad(own[:, 1:], (0, 0, 0, 1)), work.heads(), work.sizes)
+    return portable.adjoint_of(_piece_maps(work, arrays.reset), of_next, pieces.reset).flatten(2)
 
 
 def kernels() -> ModuleType:

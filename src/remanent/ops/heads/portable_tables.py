@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, InitialStates, TransitionGradients, compute_dtype
+from remanent.ops.heads.matrices import best, mixed, soft, softmax_gradient
 from remanent.ops.heads.one_hot import by_head, one_hot, places_of
-from remanent.ops.heads.tables import best, mixed, soft, softmax_gradient
 from remanent.ops.portable import fill_initial, previous_states
 
 
