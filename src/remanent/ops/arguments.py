@@ -139,6 +139,61 @@ class LinearAdjointCall(NamedTuple):
     backend: str
 
 
+class HeadSizes(NamedTuple):
+    """The sizes of a head of K stable states.
+
+    Attributes:
+        states: K, from 2 to 255.
+        tracers: R, how many states of its own share a head's table.
+    """
+
+    states: int
+    tracers: int
+
+    def heads(self, width: int) -> int:
+        """The number of heads whose logits lie side by side in so many features."""
+        return width // (self.states * self.states)
+
+    def width(self, features: int) -> int:
+        """The width of the state of the heads whose logits lie side by side in so many features."""
+        return self.heads(features) * self.tracers * self.states
+
+
+class TransitionCall(NamedTuple):
+    """The arguments of the operator of the transition scan, in its order."""
+
+    logits: Tensor
+    h0: Tensor
+    epsilon: Tensor
+    reset: Tensor | None
+    reset_state: Tensor | None
+    num_states: int
+    num_tracers: int
+    backend: str
+
+    def initial(self) -> InitialStates:
+        """The states that the scan starts from."""
+        return InitialStates(self.h0, self.reset, self.reset_state)
+
+    def sizes(self) -> HeadSizes:
+        """The sizes of a head."""
+        return HeadSizes(self.num_states, self.num_tracers)
+
+
+class TransitionGradients(NamedTuple):
+    """Allocated buffers for the gradients of a transition scan, in the shapes of what they are the gradients of.
+
+    Attributes:
+        logits: (B, T, H K K).
+        h0: of the state before the first step, (B, D).
+        reset_state: of the state after a reset, (D,) or (B, T, D).
+    """
+
+    logits: Tensor
+    h0: Tensor
+    reset_state: Tensor
+
+
 class LatchGradients(NamedTuple):
     """Allocated buffers for the gradients of a latch, in the shapes and dtypes of what they are the gradients of.
 

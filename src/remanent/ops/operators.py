@@ -9,7 +9,7 @@ from torch.autograd import forward_ad
 
 Groups = Callable[[tuple[Any, ...]], tuple[dict[int, int], dict[int, int]]]
 """From an operator's arguments to {argument: groups} and {result: groups} of tensors whose last axis is several D."""
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", str: "str"}
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", int: "SymInt", str: "str"}
 """How a schema writes the types of arguments."""
 
 

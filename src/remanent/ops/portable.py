@@ -7,7 +7,14 @@ and the state is gathered from there. Sums over time are taken by doubling.
 import torch
 from torch import Tensor
 
-from remanent.ops.arguments import Gates, InitialStates, LatchGradients, LinearGradients, compute_dtype
+from remanent.ops.arguments import (
+    Gates,
+    InitialStates,
+    LatchGradients,
+    LinearGradients,
+    TransitionGradients,
+    compute_dtype,
+)
 from remanent.ops.reference import at_step
 from remanent.ops.surrogates import surrogate_slope
 
@@ -50,7 +57,7 @@ def latch_backward(
     grads.gates.candidate.copy_(through_gate * candidate.sign() + through_sign)
     grads.gates.threshold.copy_((-through_gate * threshold.sign()).sum_to_size(gates.threshold.shape))
     grads.gates.alpha.copy_(torch.where(write, adjoint * sign, 0.0).sum_to_size(gates.alpha.shape))
-    _fill_initial(grads, carried, initial.reset)
+    fill_initial(grads, carried, initial.reset)
 
 
 def linear_forward(decay: Tensor, value: Tensor, initial: InitialStates, states: Tensor) -> None:
@@ -82,7 +89,7 @@ def linear_backward(
     adjoint = _reverse_scan(rate, grad.to(compute), cut)
     grads.decay.copy_((adjoint * previous.conj()).sum_to_size(decay.shape))
     grads.value.copy_(adjoint)
-    _fill_initial(grads, rate * adjoint, reset)
+    fill_initial(grads, rate * adjoint, reset)
 
 
 def previous_states(states: Tensor, initial: InitialStates) -> Tensor:
@@ -161,7 +168,9 @@ def _reverse_scan(rate: Tensor, grad: Tensor, cut: Tensor | None) -> Tensor:
     return _doubling_scan(shifted, flipped, cut).flip(1)
 
 
-def _fill_initial(grads: LatchGradients | LinearGradients, carried: Tensor, reset: Tensor | None) -> None:
+def fill_initial(
+    grads: LatchGradients | LinearGradients | TransitionGradients, carried: Tensor, reset: Tensor | None
+) -> None:
     """Splits what each step passes back in time into the gradients of h0 and reset_state."""
     if reset is None:
         grads.h0.copy_(carried[:, 0])

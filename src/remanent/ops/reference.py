@@ -6,8 +6,10 @@ Nothing here is fast. Each loop applies the function of one step, and autograd t
 import torch
 from torch import Tensor
 
-from remanent.ops.arguments import StoredGates, compute_dtype
+from remanent.ops.arguments import HeadSizes, StoredGates, compute_dtype
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.heads.matrices import check_no_nan, transition_matrix
+from remanent.ops.heads.one_hot import by_head, start_state
 from remanent.ops.surrogates import select, surrogate_sign, write_gate
 
 
@@ -91,6 +93,45 @@ def feedback_step(value: Tensor, weight: Tensor, bias: Tensor | None, h: Tensor,
     return CELLS[cell].step(value, feed(h, weight, bias, cell), h)
 
 
+def transition_step(
+    logits: Tensor,
+    h: Tensor,
+    *,
+    num_states: int,
+    num_tracers: int = 1,
+    epsilon: float | Tensor = 0.0,
+) -> Tensor:
+    r"""One step of heads of K states: $h'[k, r, m] = \sum_j M[k, j, m]\, h[k, r, j]$.
+
+    The matrix is $M = (1 - \epsilon) P + \epsilon S$: P has a 1 in each row, at the largest of its logits, the lowest
+    of equal ones; S is the softmax of the logits, whose gradient stands for that of both.
+
+    Args:
+        logits: (B, H K K), at (k K + j) K + l how much head k goes from state j to state l. NaN is rejected, except
+            where a compiler or a transform of `torch.func` runs.
+        h: the state before the step, (B, H R K): K numbers for each head, and in it for each tracer.
+        num_states: K, at least 2.
+        num_tracers: R, at least 1.
+        epsilon: the share of the softmax, in [0, 1]; a number or a tensor ().
+
+    Returns:
+        The state after the step, (B, H R K); one-hot where `h` is and `epsilon` is 0.
+
+    Raises:
+        ValueError: a logit is NaN.
+
+    Source: De Geeter et al. (2026), arXiv 2601.09495.
+
+    >>> transition_step(torch.tensor([[0.0, 1.0, 1.0, 0.0]]), torch.tensor([[1.0, 0.0]]), num_states=2).tolist()
+    [[0.0, 1.0]]
+    """
+    check_no_nan(logits)
+    sizes = HeadSizes(num_states, num_tracers)
+    heads = sizes.heads(logits.shape[-1])
+    matrix = transition_matrix(logits.unflatten(-1, (heads, num_states, num_states)), epsilon)
+    return (by_head(h, heads, sizes) @ matrix).flatten(-3)
+
+
 def latch_scan(
     candidate: Tensor,
     threshold: Tensor,
@@ -172,6 +213,45 @@ def feedback_scan(
         h = feedback_step(v, weight, bias, h, cell=cell)
         states.append(h)
     return torch.stack(states, dim=1)
+
+
+def transition_scan(
+    logits: Tensor,
+    h0: Tensor | None = None,
+    *,
+    num_states: int,
+    num_tracers: int = 1,
+    epsilon: float | Tensor = 0.0,
+    reset: Tensor | None = None,
+    reset_state: Tensor | None = None,
+) -> Tensor:
+    """The scan of heads as `transition_step` from the first step to the last; only NaN in `logits` is rejected."""
+    B, T, W = logits.shape
+    dtype, compute = logits.dtype, compute_dtype(logits.dtype)
+    sizes = HeadSizes(num_states, num_tracers)
+    own = start_state(logits, sizes.heads(W), sizes).to(compute)
+    h = own.expand(B, -1) if h0 is None else h0.to(compute)
+    start = own if reset_state is None else reset_state.to(compute)
+    states = []
+    for t in range(T):
+        if reset is not None:
+            h = torch.where(reset[:, t, None], at_step(start, t), h)
+        h = transition_step(
+            logits[:, t].to(compute), h, num_states=num_states, num_tracers=num_tracers, epsilon=epsilon
+        )
+        states.append(h)
+    return torch.stack(states, dim=1).to(dtype)
+
+
+def lookup_scan(tables: Tensor, tokens: Tensor, start: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """The scan of looked-up tables, one token after another; the arguments are not checked."""
+    _, H, K = tables.shape
+    identity = torch.arange(K, dtype=torch.uint8, device=tables.device).expand(tokens.shape[0], H, K)
+    places, states = identity if start is None else start, []
+    for token in tokens.unbind(1):
+        places = tables[token].gather(-1, places.long())
+        states.append(places.flatten(1))
+    return torch.stack(states, dim=1), places
 
 
 def at_step(start: Tensor, t: int) -> Tensor:

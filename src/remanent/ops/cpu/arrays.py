@@ -89,3 +89,45 @@ class LinearArrays(NamedTuple):
     grad_decay: Tensor | None = None
     grad_value: Tensor | None = None
     grad_reset_state: Tensor | None = None
+
+
+class TransitionArrays(NamedTuple):
+    """The arrays of the kernels of heads; the sizes K and R follow them.
+
+    Attributes:
+        logits: (B, T, H K K).
+        start: the state before the first step, (B, 1, D), D = H R K.
+        reset: bool (B, T).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
+        states: (B, T, D); written forward, read backward.
+        grad: of the states, (B, T, D).
+        carry: the gradient that passes into the last step, (B, 1, D); in the end the one of the start.
+        grad_logits: (B, T, H K K).
+        grad_reset_state: a sum for each span, (B, spans, D), or (B, T, D), of which the rows at resets are written.
+    """
+
+    logits: Tensor
+    start: Tensor
+    reset: Tensor | None
+    reset_state: Tensor
+    states: Tensor | None = None
+    grad: Tensor | None = None
+    carry: Tensor | None = None
+    grad_logits: Tensor | None = None
+    grad_reset_state: Tensor | None = None
+
+
+class LookupArrays(NamedTuple):
+    """The arrays of the kernel that looks up tables, all of bytes but the tokens; the sizes K and R follow them.
+
+    Attributes:
+        tables: (V, 1, H K).
+        tokens: int64 (B, T).
+        start: the state before the first step, (B, 1, H R).
+        states: written, (B, T, H R).
+    """
+
+    tables: Tensor
+    tokens: Tensor
+    start: Tensor
+    states: Tensor

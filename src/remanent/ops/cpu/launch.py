@@ -13,7 +13,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import SPAN, InitialStates, compute_dtype
 from remanent.ops.cpu import threads
-from remanent.ops.cpu.arrays import LatchArrays, LinearArrays
+from remanent.ops.cpu.arrays import LatchArrays, LinearArrays, LookupArrays, TransitionArrays
 from remanent.ops.cpu.cut import Cut
 
 
@@ -38,16 +38,21 @@ def usable() -> bool:
 
 
 def run(
-    kernel: Callable[..., None], cut: Cut, arrays: LatchArrays | LinearArrays, epsilon: float = 0.0, width: float = 1.0
+    kernel: Callable[..., None],
+    cut: Cut,
+    arrays: LatchArrays | LinearArrays | TransitionArrays | LookupArrays,
+    epsilon: float = 0.0,
+    width: float = 1.0,
+    sizes: tuple[int, ...] = (),
 ) -> None:
-    """Calls a kernel with what `kernels.py` describes."""
+    """Calls a kernel with what `kernels.py` describes, and after the arrays the sizes that it has beside them."""
     fixed = sum(1 << i for i, array in enumerate(arrays) if array is not None and array.dim() == 1)
     numbers = [0, cut.tasks, cut.T, cut.D, cut.block, cut.blocks, cut.piece, cut.pieces, SPAN, fixed, 0]
     numbers += np.array([epsilon, width]).view(np.int64).tolist()
     for array in arrays:
         numbers += (0, 0, 0) if array is None else _layout(array)
-    arguments = np.array(numbers, dtype=np.int64)
-    compiled = threads.compiled(kernel, arrays.reset_state.dtype)
+    arguments = np.array([*numbers, *sizes], dtype=np.int64)
+    compiled = threads.compiled(kernel, arrays.start.dtype)
     threads.run(compiled, arguments, min(cut.workers, max(cut.tasks, 1)))
 
 
