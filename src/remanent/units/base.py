@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
@@ -187,6 +187,11 @@ class RecurrentUnit(StackedLayers):
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction, as `torch.nn.GRU` lists them."""
         return [[getattr(self, name + suffix) for name in self._shapes] for suffix in self._suffixes()]
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """The matrices that training leaves out of its weight decay, as the unit's equations say."""
+        names = {name + suffix for name in self.recurrence.undecayed for suffix in self._suffixes()}
+        return [parameter for name, parameter in self.named_parameters(recurse=False) if name in names]
 
     @property
     def state_dtype(self) -> torch.dtype:
