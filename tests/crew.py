@@ -18,6 +18,7 @@ PATIENCE = 300.0
 PRELOADED = (
     *("team", "crew", "shard_calls"),
     *("remanent.training.run", "remanent.ops.cpu.latch_kernels", "remanent.ops.cpu.linear_kernels"),
+    "remanent.ops.cpu.transition_kernels",
     *("filelock", "safetensors.torch", "torch.utils.tensorboard"),
 )
 """What the processes of tests import at their start, or while they train."""

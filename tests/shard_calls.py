@@ -6,12 +6,12 @@ import torch.distributed as dist
 import model_cases
 import unit_cases
 from remanent import SequenceModel
-from remanent.ops import latch_scan, latch_scan_joint, linear_scan
+from remanent.ops import latch_scan, latch_scan_joint, linear_scan, transition_scan
 from remanent.ops.collectives import observe_collectives
 
-SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "reset", "reset_state")
+SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "logits", "reset", "reset_state")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
-SCANS = {"latch": latch_scan, "joint": latch_scan_joint, "linear": linear_scan}
+SCANS = {"latch": latch_scan, "joint": latch_scan_joint, "linear": linear_scan, "transition": transition_scan}
 
 
 def scan_and_differentiate(scan, inputs, options, weights):
@@ -37,10 +37,10 @@ def run_share(rank, size, scan, inputs, options, weights, cuts):
     return scan_and_differentiate(scan, share(inputs, cuts, rank), options | {"group": dist.group.WORLD}, part)
 
 
-def run_with(rank, size, inputs_by_rank, options_by_rank):
-    """A latch scan in which every process is given something else; what it raises."""
+def run_with(rank, size, scan, inputs_by_rank, options_by_rank):
+    """A scan in which every process is given something else; what it raises."""
     options = {"group": dist.group.WORLD} | options_by_rank[rank]
-    return latch_scan(**inputs_by_rank[rank], **options)
+    return SCANS[scan](**inputs_by_rank[rank], **options)
 
 
 def run_in_mesh(rank, size, inputs, cuts):
@@ -50,13 +50,12 @@ def run_in_mesh(rank, size, inputs, cuts):
     return torch.equal(states, latch_scan(**part, group=dist.group.WORLD))
 
 
-def bytes_sent(rank, size, inputs, cuts):
+def bytes_sent(rank, size, scan, inputs, options, cuts):
     """What a scan and its backward pass hand to the collectives, in bytes."""
     sent = []
     with observe_collectives(sent.append):
-        states = latch_scan(
-            **{k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}, group=dist.group.WORLD
-        )
+        leaves = {k: v.requires_grad_() for k, v in share(inputs, cuts, rank).items()}
+        states = SCANS[scan](**leaves, **options, group=dist.group.WORLD)
         forward = len(sent)
         states.sum().backward()
     return sent[:forward], sent[forward:]

@@ -97,6 +97,14 @@ def test_a_peer_whose_values_differ_is_an_error(monkeypatch):
         assert "off by nan" in peers.checked_case("linear_scan", *inputs, tuple(wrong)).status
 
 
+def test_the_passes_of_heads_compute_the_same():
+    logits, grad = (torch.randn(2, 5, 18, generator=torch.Generator().manual_seed(i)) for i in range(2))
+    runs = {name: prepare(logits, grad, 3)() for name, prepare in peers.TRANSITIONS.items() if "epsilon 1" in name}
+    expected = runs.pop("transition_scan both, epsilon 1")
+    for found in runs.values():
+        torch.testing.assert_close(found, expected)
+
+
 def test_quick_sections_write_their_numbers_and_print_a_table(tmp_path, capsys):
     folder = tmp_path / "b"
     arguments = [
@@ -104,6 +112,7 @@ def test_quick_sections_write_their_numbers_and_print_a_table(tmp_path, capsys):
         "scans",
         "floor",
         "layers",
+        "transition",
         "--quick",
         "--repeats",
         "2",
@@ -122,9 +131,9 @@ def test_quick_sections_write_their_numbers_and_print_a_table(tmp_path, capsys):
     assert {"python", "remanent", "torch", "numba", "numpy", "mambapy", "minGRU-pytorch", "jax"} <= set(
         results["versions"]
     )
-    assert results["command"].startswith("remanent bench scans floor layers --out ")
+    assert results["command"].startswith("remanent bench scans floor layers transition --out ")
     rows = results["rows"]
-    assert list(dict.fromkeys(row["section"] for row in rows)) == ["scans", "floor", "layers"]
+    assert list(dict.fromkeys(row["section"] for row in rows)) == ["scans", "floor", "layers", "transition"]
     assert {row["status"] for row in rows} == {"measured", "not installed"}
     missing = {row["case"] for row in rows if row["status"] == "not installed"}
     assert missing == {

@@ -149,7 +149,7 @@ def test_what_is_sent_does_not_depend_on_time(crew):
             for k, v in {"candidate": (B, T, D), "threshold": (D,), "alpha": (D,)}.items()
         }
         cuts = tuple(T * i // size for i in range(size + 1))
-        for forward, backward in crew.run(shard_calls.bytes_sent, inputs, cuts):
+        for forward, backward in crew.run(shard_calls.bytes_sent, "latch", inputs, {}, cuts):
             assert sorted(forward) == sorted([64, 2 * B * D * 4])
             assert backward == [B * D * 4]
 
@@ -167,7 +167,7 @@ def test_what_does_not_fit_together_raises_on_every_process(crew):
         (good, {"width": 2.0}, "the same width, got 1 on rank 0 and 2 on rank 1"),
     ):
         inputs = [good, other, *[good] * (size - 2)]
-        found = crew.run(shard_calls.run_with, inputs, [{}, options, *[{}] * (size - 2)])
+        found = crew.run(shard_calls.run_with, "latch", inputs, [{}, options, *[{}] * (size - 2)])
         assert found == [("ValueError", f"every process of `group` must be given {message}")] * size
 
 
@@ -183,7 +183,7 @@ def test_what_one_process_refuses_raises_on_every_process(crew):
         (good, {"backend": "tpu"}, "`backend` must be one of"),
     ):
         inputs = [*[good] * (size - 1), bad]
-        *others, last = crew.run(shard_calls.run_with, inputs, [*[{}] * (size - 1), options])
+        *others, last = crew.run(shard_calls.run_with, "latch", inputs, [*[{}] * (size - 1), options])
         rule = f"every process of `group` must be given valid arguments, got an error on rank {size - 1}"
         assert others == [("ValueError", rule)] * (size - 1)
         assert last[1].startswith(message)

@@ -1,4 +1,4 @@
-"""First-order scans of other packages, each as a run of both passes; a missing package raises ModuleNotFoundError."""
+"""Scans of other packages, each as a run of both passes; a missing package raises ModuleNotFoundError."""
 
 import os
 from collections.abc import Callable
@@ -7,8 +7,9 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from remanent.bench.passes import both_passes, leaves_of, linear_both
+from remanent.bench.passes import Run, both_passes, leaves_of, linear_both
 from remanent.bench.timing import Case, describe
+from remanent.ops import transition_scan
 
 TOLERANCE = 1e-4
 """The largest error of values and gradients, relative to the largest of those in float64."""
@@ -175,3 +176,47 @@ SCANS: dict[str, Callable[[Tensor, Tensor, Tensor], Peer]] = {
     "Python loop": _python_loop,
 }
 """Name to the function that prepares the scan for a decay, a value and the gradient of the states."""
+
+
+def _heads(epsilon: float) -> Callable[[Tensor, Tensor, int], Run]:
+    def prepare(logits: Tensor, grad: Tensor, K: int) -> Run:
+        leaves = leaves_of(logits)
+        options = {"num_states": K, "num_tracers": K, "epsilon": epsilon}
+        return both_passes(lambda: transition_scan(*leaves, **options), leaves, grad)
+
+    return prepare
+
+
+def _matrix_loop(logits: Tensor, grad: Tensor, K: int) -> Run:
+    leaves = leaves_of(logits)
+
+    def forward() -> Tensor:
+        matrices = leaves[0].unflatten(-1, (-1, K, K)).softmax(-1)
+        h, states = torch.eye(K).expand_as(matrices[:, 0]), []
+        for matrix in matrices.unbind(1):
+            h = h @ matrix
+            states.append(h)
+        return torch.stack(states, dim=1).flatten(2)
+
+    return both_passes(forward, leaves, grad)
+
+
+def _matrices_associative(logits: Tensor, grad: Tensor, K: int) -> Run:
+    from torch._higher_order_ops import associative_scan
+
+    leaves = leaves_of(logits)
+
+    def forward() -> Tensor:
+        matrices = leaves[0].unflatten(-1, (-1, K, K)).softmax(-1)
+        return associative_scan(torch.matmul, matrices, dim=1, combine_mode="generic").flatten(2)
+
+    return both_passes(forward, leaves, grad)
+
+
+TRANSITIONS: dict[str, Callable[[Tensor, Tensor, int], Run]] = {
+    "transition_scan both": _heads(0.0),
+    "transition_scan both, epsilon 1": _heads(1.0),
+    "torch loop, epsilon 1": _matrix_loop,
+    "torch associative_scan, epsilon 1": _matrices_associative,
+}
+"""Name to the function that prepares both passes of heads for logits, the gradient of the states, and K, also of R."""

@@ -1,4 +1,4 @@
-"""Three sections on the scans alone: compared with others, with a copy of the same bytes, and over threads."""
+"""Four sections on the scans alone: compared with others, with a copy of the same bytes, over threads, and of heads."""
 
 import math
 
@@ -8,7 +8,7 @@ from torch import Tensor
 from remanent.bench import peers
 from remanent.bench.passes import latch_both, layer_both, linear_both, normal_inputs, positive_inputs, usable_cores
 from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
-from remanent.ops import latch_scan, linear_scan
+from remanent.ops import latch_scan, linear_scan, lookup_scan, transition_scan
 from remanent.units import BMRU
 
 SHAPES = ((8, 1024, 256), (4, 16384, 64), (16, 4096, 256))
@@ -25,6 +25,16 @@ LATCH_FORWARD, LATCH_BACKWARD = 3, 5
 """The arrays (B, T, D) that the latch must move: two gates and the states forward; two gates, three gradients back."""
 LINEAR_FORWARD, LINEAR_BACKWARD = 2, 3
 """The arrays (B, T, D) that a linear scan with a decay (D,) must move: value and states; then states, two gradients."""
+HEADS = ((16, 4096, 16, 4), (16, 4096, 10, 5))
+"""The shapes (B, T, H, K) of the section "transition", each with K tracers: beside a copy."""
+TOKEN_HEADS = ((8, 4096, 8, 4),)
+"""Those that look up tables of tokens, beside a GRU of as many hidden values."""
+TRAINED_HEADS = ((16, 1024, 8, 4),)
+"""Those whose both passes are timed."""
+QUICK_HEADS = ((2, 16, 2, 3),)
+"""Those of a quick trial."""
+LETTERS = 64
+"""The letters whose tables are looked up."""
 COPY = 2
 """The arrays (B, T, D) that a copy moves: one is read and one written."""
 
@@ -102,6 +112,58 @@ def time_threads(settings: Settings) -> list[Row]:
         group = rows[start : start + len(counts)]
         add_ratios(group, "speed-up", group[0].case, inverse=True)
     return rows
+
+
+def time_transition(settings: Settings) -> list[Row]:
+    """Times heads of K states: forward beside a copy, by tokens beside a GRU, and both passes beside torch's means."""
+    rows: list[Row] = []
+    for B, T, H, K in QUICK_HEADS if settings.quick else HEADS:
+        logits = 4 * normal_inputs(1, B, T, H * K * K)[0]
+        rows += _beside_copy(logits, K, settings.repeats)
+    for B, T, H, K in QUICK_HEADS if settings.quick else TOKEN_HEADS:
+        group = measure("transition", _head_sizes(B, T, H, K), _token_cases(B, T, H, K), settings.repeats)
+        add_ratios(group, "nn.GRU over it", "nn.GRU", inverse=True)
+        rows += group
+    for B, T, H, K in QUICK_HEADS if settings.quick else TRAINED_HEADS:
+        logits, grad = normal_inputs(2, B, T, H * K * K)
+        cases = [Case(name, run(4 * logits, grad, K)) for name, run in peers.TRANSITIONS.items()]
+        group = measure("transition", _head_sizes(B, T, H, K), cases, settings.repeats)
+        add_ratios(group, "over transition_scan", "transition_scan both")
+        rows += group
+    return rows
+
+
+def _beside_copy(logits: Tensor, K: int, repeats: int) -> list[Row]:
+    """With as many tracers as states, the states have as many bytes as the logits."""
+    B, T, W = logits.shape
+    target = torch.zeros_like(logits)
+    scan = Case("transition forward", lambda: transition_scan(logits, num_states=K, num_tracers=K))
+    cases = [Case("copy_", lambda: target.copy_(logits)), Case("clone", logits.clone), scan]
+    rows = measure("transition", _head_sizes(B, T, W // (K * K), K), cases, repeats)
+    for row in rows:
+        row.bytes = COPY * logits.nbytes
+        if row.median and rows[0].median:
+            row.floor_ratio = rows[0].median / row.median
+    return rows
+
+
+def _token_cases(B: int, T: int, H: int, K: int) -> list[Case]:
+    draw = torch.Generator().manual_seed(0)
+    tables = torch.randint(K, (LETTERS, H, K), generator=draw, dtype=torch.uint8)
+    tokens = torch.randint(LETTERS, (B, T), generator=draw)
+    torch.manual_seed(0)
+    hidden = H * K * K
+    gru, letters = torch.nn.GRU(hidden, hidden, batch_first=True), torch.randn(LETTERS, hidden)
+
+    def run_gru() -> object:
+        with torch.no_grad():
+            return gru(letters[tokens])
+
+    return [Case("lookup_scan", lambda: lookup_scan(tables, tokens)), Case("nn.GRU", run_gru)]
+
+
+def _head_sizes(B: int, T: int, H: int, K: int) -> dict[str, int]:
+    return {"B": B, "T": T, "H": H, "K": K, "R": K}
 
 
 def sizes(shape: tuple[int, int, int]) -> dict[str, int]:

@@ -16,7 +16,7 @@ from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
 from remanent.bench.packed import time_packed
-from remanent.bench.scans import time_floor, time_scans, time_threads
+from remanent.bench.scans import time_floor, time_scans, time_threads, time_transition
 from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
@@ -27,6 +27,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "floor": time_floor,
     "layers": time_layers,
     "threads": time_threads,
+    "transition": time_transition,
     "streaming": time_streaming,
     "length": time_length,
     "packed": time_packed,

@@ -14,7 +14,7 @@ def parser(arguments: list[str]) -> Any:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="sections: scans, floor, layers, threads, streaming, length, packed, shards (default: all); "
+        help="sections: scans, floor, layers, threads, transition, streaming, length, packed, shards (default: all); "
         "or gpu, alone or with right, fast, learn: the parts of the bench on a GPU",
     )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")

@@ -1,6 +1,7 @@
 """Pure functions on tensors: the scans and their single steps, surrogates, and a linear map that is exact by row."""
 
 from remanent.ops.feedback import feedback_scan
+from remanent.ops.heads.lookup import lookup_scan
 from remanent.ops.latch import latch_scan, latch_scan_joint
 from remanent.ops.linear import linear_scan
 from remanent.ops.projection import plain_products, row_linear
@@ -16,6 +17,7 @@ __all__ = [
     "latch_step",
     "linear_scan",
     "linear_step",
+    "lookup_scan",
     "plain_products",
     "row_linear",
     "surrogate_sign",

@@ -8,8 +8,8 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, StoredGates, compute_dtype
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.heads.matrices import check_no_nan, transition_matrix
 from remanent.ops.heads.one_hot import by_head, start_state
-from remanent.ops.heads.tables import check_no_nan, transition_matrix
 from remanent.ops.surrogates import select, surrogate_sign, write_gate
 
 
@@ -101,10 +101,10 @@ def transition_step(
     num_tracers: int = 1,
     epsilon: float | Tensor = 0.0,
 ) -> Tensor:
-    r"""One step of heads of K states: $h'[k, r, l] = \sum_j M[k, j, l]\, h[k, r, j]$, $M = (1 - \epsilon) P + \epsilon S$.
+    r"""One step of heads of K states: $h'[k, r, m] = \sum_j M[k, j, m]\, h[k, r, j]$.
 
-    P has a 1 in each row, at the largest of its logits, the lowest of equal ones; S is the softmax of the logits, whose
-    gradient stands for that of both.
+    The matrix is $M = (1 - \epsilon) P + \epsilon S$: P has a 1 in each row, at the largest of its logits, the lowest
+    of equal ones; S is the softmax of the logits, whose gradient stands for that of both.
 
     Args:
         logits: (B, H K K), at (k K + j) K + l how much head k goes from state j to state l. NaN is rejected, except

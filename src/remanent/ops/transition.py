@@ -26,18 +26,18 @@ from remanent.ops.checks import (
 )
 from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announced
 from remanent.ops.cpu import transition as cpu
+from remanent.ops.gpu import transition as gpu
 from remanent.ops.heads import portable_tables as portable
-from remanent.ops.heads.one_hot import check_one_hot, start_state, started
+from remanent.ops.heads.matrices import check_no_nan
+from remanent.ops.heads.one_hot import MOST_STATES, check_one_hot, start_state, started
 from remanent.ops.heads.table_shards import ShardedTransition, sharded_transition
-from remanent.ops.heads.tables import check_no_nan
 from remanent.ops.shards import by_autograd
 
-MOST_STATES = 255
-"""The most states of a head: a byte holds its state."""
 BACKENDS: dict[str, Backend | None] = {
     "reference": None,
     "portable": Backend(portable.transition_forward, portable.transition_backward),
     "cpu": Backend(cpu.transition_forward, cpu.transition_backward),
+    "gpu": Backend(gpu.transition_forward, gpu.transition_backward),
 }
 """Name to the functions that fill results; None for the time loop in `reference.py`, left to autograd."""
 
@@ -54,7 +54,7 @@ def transition_scan(
     group: Any = None,
     backend: str = "auto",
 ) -> Tensor:
-    r"""Transition scan: $h_t[k, r, l] = \sum_j M_t[k, j, l]\, h_{t-1}[k, r, j]$, where $M_t$ is a table of one-hot rows.
+    r"""Transition scan: $h_t[k, r, l] = \sum_j M_t[k, j, l]\, h_{t-1}[k, r, j]$, with a table $M_t$ of one-hot rows.
 
     A head has K stable states, and a step moves it from each state j to one: to the one with the largest logit, the
     lowest of equal ones. R tracers share the table of a head and start in different states. With `epsilon` above 0,
@@ -84,9 +84,15 @@ def transition_scan(
         The states after every step, (B, T, D); differentiable once. Half types are computed, and their gradients
         summed, in float32. The backward pass keeps the logits and the states.
 
+    With a `group`, each process passes any number of time steps of its own, and gets their states. With `epsilon` 0
+    they have the bits of one process that has all steps. `h0` is the state before the first step of all, and only the
+    first process reads it. The scan runs twice, and each process sends every other one a table for each head, with
+    `epsilon` above 0 a matrix, and B D numbers backward. All processes must call the scan, and its backward pass, in
+    the same order. The gradients of `h0` and of a `reset_state` (D,) come in parts: add them up.
+
     Raises:
         ValueError: a shape, a device, a range or the backend does not fit, or a state is not one-hot; the message names
-            the argument.
+            the argument. With a `group` also where another process rejects its arguments, or has others than this one.
         TypeError: a dtype or type does not fit.
 
     Source: De Geeter et al. (2026), arXiv 2601.09495; tables by the largest logit: Brandoit et al. (2026),
@@ -105,8 +111,13 @@ def transition_scan(
     with refusal_announced(group):
         share = read_scalar("epsilon", call.epsilon, 0, 1)
     states = logits.new_empty(*logits.shape[:2], call.h0.shape[1])
-    values = {"kind of scan": 2, "B": len(logits), "D": states.shape[2], "dtype": DTYPES.index(states.dtype)}
-    values |= {"epsilon": share, "num_states": num_states, "num_tracers": num_tracers}
+    values: dict[str, float] = {"kind of scan": 2, "B": len(logits), "D": states.shape[2]}
+    values |= {
+        "dtype": DTYPES.index(states.dtype),
+        "epsilon": share,
+        "num_states": num_states,
+        "num_tracers": num_tracers,
+    }
     return sharded_transition(
         _SHARDED, place, Agreement(place, values), call._replace(epsilon=call.epsilon.clone()), states
     )
@@ -138,6 +149,8 @@ def _checked(
     check_backend(backend, BACKENDS, logits)
     if backend == "reference":
         check_no_nan(logits)
+    if backend == "gpu":
+        gpu.check_sizes(sizes)
     h0 = start.expand(B, D) if h0 is None else started(h0, start)
     if reset is not None:
         reset_state = start if reset_state is None else started(reset_state, start)
@@ -195,7 +208,10 @@ def _transition_scan(*arguments: Any) -> Tensor:
 
 
 def _backend(call: TransitionCall) -> Backend:
-    backend = BACKENDS[fastest(call.backend, call.logits)]
+    name = fastest(call.backend, call.logits)
+    if name == "gpu" and call.backend == "auto" and max(call.sizes()) > gpu.MOST_STATES:
+        name = "portable"
+    backend = BACKENDS[name]
     assert backend is not None
     return backend
 

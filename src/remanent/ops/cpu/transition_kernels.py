@@ -27,36 +27,38 @@ from remanent.ops.cpu.kernels import (
 ) = range(len(TransitionArrays._fields))  # fmt: skip
 STATES_OF_HEAD = ARRAYS + 3 * len(TransitionArrays._fields)
 """The place of K, followed by that of R."""
-SMALL = 5
-"""The most states for which loops over them are compiled apart, so that the compiler makes vectors of them."""
 
 
 @compile_inline
 def best_of(x, begin, K):
     """The place of the largest of K numbers, the lowest of equal ones; that of a NaN only beside no number."""
-    top, place = x[begin], 0
-    for l in range(1, K):
-        better = x[begin + l] > top
-        top = x[begin + l] if better else top
-        place = l if better else place
+    top, place = get(x, begin, 0), 0
+    for m in range(1, K):
+        value = get(x, begin + m, 0)
+        better = value > top
+        top = value if better else top
+        place = m if better else place
     if top != top:  # the first is NaN, and no comparison with it was true
-        for l in range(1, K):
-            if x[begin + l] == x[begin + l] and (top != top or x[begin + l] > top):
-                top, place = x[begin + l], l
+        for m in range(1, K):
+            value = get(x, begin + m, 0)
+            if value == value and (top != top or value > top):
+                top, place = value, m
     return place
 
 
 @compile_inline
 def soften(x, begin, K, place, weights):
     """The softmax of K numbers, of which the one at `place` is the largest; a NaN has no weight."""
-    top, total = x[begin + place], x.dtype.type(0)
-    for l in range(K):
-        value = x[begin + l]
-        weight = x.dtype.type(math.exp(value - top)) if value == value else x.dtype.type(0)
-        weights[l] = weight
+    top, zero = get(x, begin + place, 0), x.dtype.type(0)
+    total = zero
+    for m in range(K):
+        value = get(x, begin + m, 0)
+        weight = x.dtype.type(math.exp(value - top)) if value == value else zero
+        put(weights, m, 1, weight)
         total += weight
-    for l in range(K):
-        weights[l] /= total
+    factor = x.dtype.type(1) / total
+    for m in range(K):
+        put(weights, m, 1, get(weights, m, 1) * factor)
 
 
 @compile_inline
@@ -68,16 +70,16 @@ def find_places(state, K, base, places):
 
 @compile_inline
 def fill_table(x, K, base, table):
-    """The tables of some heads, by vectors where the compiler knows K; says whether a row begins with NaN."""
+    """The tables of some heads; says whether a row begins with NaN, with which comparisons are false."""
     odd = np.int32(0)
     for i in range(table.shape[0]):
         top, place = get(x, i * K, 0), get(base, i, 1)
         odd |= np.int32(top != top)
-        for l in range(1, K):
-            value = get(x, i * K + l, 0)
+        for m in range(1, K):
+            value = get(x, i * K + m, 0)
             better = value > top
             top = value if better else top
-            place = get(base, i, 1) + np.int32(l) if better else place
+            place = get(base, i, 1) + np.int32(m) if better else place
         put(table, i, 2, place)
     return odd
 
@@ -85,11 +87,7 @@ def fill_table(x, K, base, table):
 @compile_inline
 def fill_any_table(x, K, base, table):
     odd = np.int32(1)
-    if K == 2:
-        odd = fill_table(x, 2, base, table)
-    elif K == 3:
-        odd = fill_table(x, 3, base, table)
-    elif K == 4:
+    if K == 4:
         odd = fill_table(x, 4, base, table)
     elif K == 5:
         odd = fill_table(x, 5, base, table)
@@ -103,17 +101,13 @@ def write_one_hot(y, K, base, places):
     zero, one = y.dtype.type(0), y.dtype.type(1)
     for i in range(places.shape[0]):
         place = get(places, i, 0) - get(base, i, 1)
-        for l in range(K):
-            put(y, i * K + l, 2, one if place == l else zero)
+        for m in range(K):
+            put(y, i * K + m, 2, one if place == m else zero)
 
 
 @compile_inline
 def write_states(y, K, base, places):
-    if K == 2:
-        write_one_hot(y, 2, base, places)
-    elif K == 3:
-        write_one_hot(y, 3, base, places)
-    elif K == 4:
+    if K == 4:
         write_one_hot(y, 4, base, places)
     elif K == 5:
         write_one_hot(y, 5, base, places)
@@ -122,7 +116,10 @@ def write_states(y, K, base, places):
 
 
 def transition_follow(args):
-    """States with epsilon 0: whole numbers follow the tables; of a large one, only the rows that are needed."""
+    """States with epsilon 0: whole numbers follow the tables, of which few tracers need few rows.
+
+    For 4 and 5 states, loops are compiled apart from those for any K, so that the compiler makes vectors of them.
+    """
     h = header(args)
     K, R = h[STATES_OF_HEAD], h[STATES_OF_HEAD + 1]
     while True:
@@ -141,7 +138,7 @@ def transition_follow(args):
             if is_reset(h, args, RESET, b, t):
                 find_places(row(h, args, RESET_STATE, b, t, first * R * K, n * R * K), K, base, places)
             x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
-            if K <= SMALL or R >= K:
+            if R >= K:
                 fill_any_table(x, K, own, table)
                 for i in range(n * R):
                     put(places, i, 0, get(table, get(places, i, 0), 1))
@@ -149,6 +146,24 @@ def transition_follow(args):
                 for i in range(n * R):
                     places[i] = base[i] + best_of(x, places[i] * K, K)
             write_states(row(h, args, STATES, b, t, first * R * K, n * R * K), K, base, places)
+
+
+@compile_inline
+def head_mix(x, previous, weights, y, k, K, R, epsilon):
+    """The states of a head, added to those in y."""
+    one = x.dtype.type(1)
+    for j in range(K):
+        at = (k * K + j) * K
+        place = best_of(x, at, K)
+        soften(x, at, K, place, weights)
+        for m in range(K):
+            share = epsilon * get(weights, m, 1)
+            put(weights, m, 1, share + (one - epsilon) if m == place else share)
+        for r in range(R):
+            to = (k * R + r) * K
+            share = get(previous, to + j, 2)
+            for m in range(K):
+                put(y, to + m, 3, get(y, to + m, 3) + share * get(weights, m, 1))
 
 
 def transition_mix(args):
@@ -161,7 +176,7 @@ def transition_mix(args):
             return
         b, first, n, _, begin, end = split_task(h, task)
         previous = row(h, args, START, b, 0, first * R * K, n * R * K)
-        zero, one = previous.dtype.type(0), previous.dtype.type(1)
+        zero = previous.dtype.type(0)
         epsilon = previous.dtype.type(number(h[EPSILON]))
         weights = np.empty(K, previous.dtype)
         for t in range(begin, end):
@@ -172,18 +187,12 @@ def transition_mix(args):
             for i in range(n * R * K):
                 y[i] = zero
             for k in range(n):
-                for j in range(K):
-                    at = (k * K + j) * K
-                    place = best_of(x, at, K)
-                    soften(x, at, K, place, weights)
-                    for l in range(K):
-                        weights[l] *= epsilon
-                    weights[place] += one - epsilon
-                    for r in range(R):
-                        to = (k * R + r) * K
-                        share = previous[to + j]
-                        for l in range(K):
-                            y[to + l] += share * weights[l]
+                if K == 4:
+                    head_mix(x, previous, weights, y, k, 4, R, epsilon)
+                elif K == 5:
+                    head_mix(x, previous, weights, y, k, 5, R, epsilon)
+                else:
+                    head_mix(x, previous, weights, y, k, K, R, epsilon)
             previous = y
 
 
@@ -195,30 +204,30 @@ def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
         at = (k * K + j) * K
         place = best_of(x, at, K)
         visited = False
-        for l in range(K):
-            d[l] = zero
+        for m in range(K):
+            put(d, m, 2, zero)
         for r in range(R):
-            share = previous[(k * R + r) * K + j]
+            share = get(previous, (k * R + r) * K + j, 3)
             if share != zero:
                 visited = True
-                for l in range(K):
-                    d[l] += share * adjoint[r * K + l]
+                for m in range(K):
+                    put(d, m, 2, get(d, m, 2) + share * get(adjoint, r * K + m, 4))
         if visited or epsilon != zero:
             soften(x, at, K, place, weights)
         mean = zero
         if visited:
-            for l in range(K):
-                mean += weights[l] * d[l]
-        for l in range(K):
-            out[at + l] = weights[l] * (d[l] - mean) if visited else zero
+            for m in range(K):
+                mean += get(weights, m, 1) * get(d, m, 2)
+        for m in range(K):
+            put(out, at + m, 5, get(weights, m, 1) * (get(d, m, 2) - mean) if visited else zero)
         for r in range(R):
-            total = adjoint[r * K + place]
+            total = get(adjoint, r * K + place, 4)
             if epsilon != zero:
                 mixed = zero
-                for l in range(K):
-                    mixed += weights[l] * adjoint[r * K + l]
+                for m in range(K):
+                    mixed += get(weights, m, 1) * get(adjoint, r * K + m, 4)
                 total = (one - epsilon) * total + epsilon * mixed
-            carry[(k * R + r) * K + j] = total
+            put(carry, (k * R + r) * K + j, 6, total)
 
 
 def transition_backward(args):
@@ -251,8 +260,13 @@ def transition_backward(args):
             out = row(h, args, GRAD_LOGITS, b, t, first * K * K, n * K * K)
             for k in range(n):
                 for i in range(R * K):
-                    adjoint[i] = g[k * R * K + i] + carry[k * R * K + i]
-                head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon)
+                    put(adjoint, i, 4, get(g, k * R * K + i, 7) + get(carry, k * R * K + i, 6))
+                if K == 4:
+                    head_back(x, previous, carry, adjoint, weights, d, out, k, 4, R, epsilon)
+                elif K == 5:
+                    head_back(x, previous, carry, adjoint, weights, d, out, k, 5, R, epsilon)
+                else:
+                    head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon)
             if cut:
                 fresh = row(h, args, GRAD_RESET_STATE, b, t // span if fixed else t, at, width)
                 for i in range(width):

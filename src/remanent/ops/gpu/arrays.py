@@ -85,3 +85,31 @@ class LinearArrays(NamedTuple):
     grad_value: Tensor | None = None
     grad_h0: Tensor | None = None
     grad_reset_state: Tensor | None = None
+
+
+class TransitionArrays(NamedTuple):
+    """The tensors of the kernels of heads, D = H R K.
+
+    Attributes:
+        initial: the state before the first step, (B, 1, D); forward the state that each piece starts from.
+        reset: bytes (B, T).
+        reset_state: (D,), or (B, T, D), of which the rows at resets are read.
+        states: (B, T, D); written forward, or the last of each piece alone, (B, pieces, D); read backward.
+        logits: (B, T, H K K).
+        grad: of the states, (B, T, D).
+        carry: the gradient that later pieces pass into each piece, (B, pieces, D).
+        grad_logits: written, (B, T, H K K).
+        grad_carry: written, the gradient that each piece passes back, (B, pieces, D).
+        grad_reset_state: written, (B, T, D), or rows of sums, (pieces B, D).
+    """
+
+    initial: Tensor
+    reset: Tensor | None
+    reset_state: Tensor | None
+    states: Tensor
+    logits: Tensor | None = None
+    grad: Tensor | None = None
+    carry: Tensor | None = None
+    grad_logits: Tensor | None = None
+    grad_carry: Tensor | None = None
+    grad_reset_state: Tensor | None = None

@@ -5,6 +5,9 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes
 
+MOST_STATES = 255
+"""The most states of a head: a byte holds one."""
+
 
 def start_places(heads: int, sizes: HeadSizes, device: torch.device | None = None) -> Tensor:
     """The state in which tracer r of head k starts, (k R + r) mod K, as (H, R)."""

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, InitialStates, TransitionGradients, compute_dtype
+from remanent.ops.heads.matrices import best, mixed, soft, softmax_gradient
 from remanent.ops.heads.one_hot import by_head, one_hot, places_of
-from remanent.ops.heads.tables import best, mixed, soft, softmax_gradient
 from remanent.ops.portable import fill_initial, previous_states
 
 
@@ -18,7 +18,7 @@ def transition_forward(
     """Fills the states of the heads, (B, T, H R K)."""
     heads = sizes.heads(logits.shape[2])
     maps = composed(_maps(_by_row(logits, sizes), epsilon), initial.reset)
-    start = _starts(initial, logits.shape[1]).to(compute_dtype(logits.dtype))
+    start = starts(initial, logits.shape[1]).to(compute_dtype(logits.dtype))
     if epsilon == 0:
         places = places_of(start, heads, sizes).expand(*maps.shape[:3], sizes.tracers)
         states.copy_(one_hot(maps.gather(-1, places), sizes.states, states.dtype))
@@ -39,7 +39,7 @@ def transition_backward(
     heads, compute = sizes.heads(logits.shape[2]), compute_dtype(grad.dtype)
     rows = _by_row(logits, sizes)
     maps = _maps(rows, epsilon)
-    adjoint = _adjoint(maps, by_head(grad.to(compute), heads, sizes), initial.reset)
+    adjoint = adjoint_of(maps, by_head(grad.to(compute), heads, sizes), initial.reset)
     previous = by_head(previous_states(states, initial).to(compute), heads, sizes)
     grads.logits.copy_(softmax_gradient(previous.mT @ adjoint, soft(rows)).flatten(2))
     fill_initial(grads, pulled(maps, adjoint).flatten(2), initial.reset)
@@ -66,7 +66,7 @@ def pulled(maps: Tensor, adjoint: Tensor) -> Tensor:
     return adjoint.gather(-1, maps[..., None, :].expand(adjoint.shape))
 
 
-def _adjoint(maps: Tensor, grad: Tensor, reset: Tensor | None) -> Tensor:
+def adjoint_of(maps: Tensor, grad: Tensor, reset: Tensor | None) -> Tensor:
     """The adjoint of every step, from the last one back; nothing passes a reset."""
     T, span = grad.shape[1], 1
     adjoint = grad.flip(1)
@@ -86,6 +86,20 @@ def _adjoint(maps: Tensor, grad: Tensor, reset: Tensor | None) -> Tensor:
     return adjoint.flip(1)
 
 
+def starts(initial: InitialStates, T: int) -> Tensor:
+    """The state after the last reset up to each step, (B, T, D); (B, 1, D) where there is no reset."""
+    h0, reset, reset_state = initial
+    assert h0 is not None
+    if reset is None:
+        return h0[:, None]
+    assert reset_state is not None
+    B, D = h0.shape
+    choices = torch.cat([h0[:, None], reset_state.expand(B, T, D)], dim=1)
+    step = torch.arange(1, T + 1, device=h0.device)
+    latest = torch.where(reset, step, 0).cummax(dim=1).values
+    return choices.gather(1, latest[..., None].expand(B, T, D))
+
+
 def _by_row(logits: Tensor, sizes: HeadSizes) -> Tensor:
     """The logits by head and state, (B, T, H, K, K), in the dtype of the computation."""
     K = sizes.states
@@ -99,17 +113,3 @@ def _maps(rows: Tensor, epsilon: float) -> Tensor:
 def _then(first: Tensor, second: Tensor) -> Tensor:
     """The map of one step, or run of steps, and then another."""
     return first @ second if first.is_floating_point() else second.gather(-1, first)
-
-
-def _starts(initial: InitialStates, T: int) -> Tensor:
-    """The state after the last reset up to each step, (B, T, D); (B, 1, D) where there is no reset."""
-    h0, reset, reset_state = initial
-    assert h0 is not None
-    if reset is None:
-        return h0[:, None]
-    assert reset_state is not None
-    B, D = h0.shape
-    choices = torch.cat([h0[:, None], reset_state.expand(B, T, D)], dim=1)
-    step = torch.arange(1, T + 1, device=h0.device)
-    latest = torch.where(reset, step, 0).cummax(dim=1).values
-    return choices.gather(1, latest[..., None].expand(B, T, D))

@@ -15,7 +15,7 @@ from remanent.ops.arguments import HeadSizes, TransitionCall, compute_dtype
 from remanent.ops.collectives import Agreement, Place, gather
 from remanent.ops.heads.one_hot import by_head, one_hot, places_of, start_state
 from remanent.ops.heads.portable_tables import pulled
-from remanent.ops.operators import save_call, saved_call
+from remanent.ops.operators import no_gradients, save_call, saved_call
 from remanent.ops.shards import CHUNK
 
 
@@ -57,10 +57,8 @@ class _Ends(NamedTuple):
 
     def after(self, before: Tensor) -> Tensor:
         """The states at the end, from those before."""
-        if self.maps.dim() == before.dim():
-            through = self.maps.gather(-1, before.long())
-        else:
-            through = before @ self.maps
+        is_table = self.maps.dtype == torch.uint8
+        through = self.maps.gather(-1, before.long()) if is_table else before @ self.maps
         return torch.where(self._known(through), self.last, through)
 
     def before(self, adjoint: Tensor, own: Tensor) -> Tensor:
@@ -100,7 +98,9 @@ class _Sharded(torch.autograd.Function):
         call, states, *parts = saved_call(ctx)
         place, compute = ctx.place, compute_dtype(grad.dtype)
         later = [_Ends(*parts[i : i + 3]) for i in range(0, len(parts), 3)]
-        grads = TransitionCall(*(torch.zeros_like(v) if _has_gradient(v) else None for v in call))  # type: ignore[arg-type]
+        grads = no_gradients(TransitionCall)._replace(
+            **{name: torch.zeros_like(v) for name, v in call._asdict().items() if _has_gradient(v)}
+        )
         if grad.shape[1] > 0:
             grads = ctx.scan.adjoint(grad, states, call)
         heads, sizes = call.sizes().heads(call.logits.shape[2]), call.sizes()

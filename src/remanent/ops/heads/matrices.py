@@ -16,7 +16,7 @@ def check_no_nan(logits: Tensor) -> None:
 
 
 def best(logits: Tensor) -> Tensor:
-    """The place of the largest of K logits (..., K), the lowest of equal ones; a NaN is never chosen beside a number."""
+    """The place of the largest of K logits (..., K), the lowest of equal ones; a NaN only where there is no number."""
     usable = without_nan(logits)
     is_best = logits == usable.amax(-1, keepdim=True)
     return is_best.to(torch.uint8).argmax(-1)
@@ -48,7 +48,7 @@ def mixed(logits: Tensor, epsilon: float | Tensor) -> Tensor:
 
 
 def transition_matrix(logits: Tensor, epsilon: float | Tensor) -> Tensor:
-    """The matrix of a step, (..., K, K), from logits of that shape; its gradient is that of the softmax at any epsilon."""
+    """The matrix of a step, (..., K, K), from its logits; at any epsilon its gradient is that of the softmax."""
     operators.refuse_forward_mode("transition_step", (logits,))
     if not torch.is_grad_enabled():
         return mixed(logits, epsilon)
