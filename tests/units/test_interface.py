@@ -133,7 +133,7 @@ def test_results_may_be_viewed_and_states_edited_as_those_of_torch(name):
         h[:, torch.tensor([True, False, True])] = 0
     again, _ = unit(x, h_n)
     (y.sum() + again.sum()).backward()
-    if name not in ("lstm", "fq_bmru", "min_gru", "min_lstm"):  # documented; torch refuses its LSTM's too
+    if name not in ("lstm", "fq_bmru", "mru", "min_gru", "min_lstm"):  # documented; torch refuses its LSTM's too
         y, _ = unit(x)
         y += 1
         y.sum().backward()
@@ -312,7 +312,7 @@ def test_dropout_of_one_layer_warns_as_torch_does(name):
     with pytest.warns(UserWarning, match="dropout option adds dropout") as theirs:
         nn.GRU(M, D, dropout=0.5)
     with pytest.warns(UserWarning, match="dropout option adds dropout") as mine:
-        sized(UNITS, name, M, D, dropout=0.5)
+        UNITS[name](M, D, dropout=0.5, **fitting(name, D))
     assert str(mine[0].message) == str(theirs[0].message)
     assert mine[0].filename == __file__
 
@@ -534,7 +534,7 @@ STATES = {name: ", ".join(kind(name).initial_states) for name in UNITS if kind(n
             "mru",
             {"num_states": 2},
             ValueError,
-            "`hidden_size` must be a multiple of 2 tracers times 2 states .*, got 6",
+            "`hidden_size` must be a multiple of 2 tracers times 2 .*, got 6",
         ),
         ("bmru", {"epsilon": -0.1}, ValueError, r"`epsilon` must be in \[0, 1\], got -0.1"),
         ("cmru", {"epsilon": "1"}, TypeError, "`epsilon` must be a number, got str"),

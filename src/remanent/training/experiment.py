@@ -102,8 +102,8 @@ class ExperimentModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, whose rate rises linearly and, once lengths are full, falls as a cosine; it changes at every step.
 
-        Only matrices decay, and of these not those that a unit calls `undecayed`: decay to 0 would change what a bias, a
-        norm, a latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
+        Only matrices decay, except those that a unit calls `undecayed`: decay to 0 would change what a bias, a norm, a
+        latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
         """
         config = self.experiment.training
         units = [unit for unit in self.model.modules() if isinstance(unit, RecurrentUnit)]

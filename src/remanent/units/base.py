@@ -82,7 +82,8 @@ class RecurrentUnit(StackedLayers):
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
             the form of `hx`: given as the `hx` of the next call, it continues the sequence. With a `group`, every
             process gets the state after the last step of all, whose gradient is summed over the processes. Do not
-            change the outputs of FQBMRU, MinGRU and MinLSTM in place before the backward pass, which may read them.
+            change the outputs of FQBMRU, MRU, MinGRU and MinLSTM in place before the backward pass, which may read
+            them.
 
         Raises:
             ValueError: a shape, a range or a device does not fit; the message names the argument.

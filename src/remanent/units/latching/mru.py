@@ -190,8 +190,8 @@ class MRU(Annealed, RecurrentUnit):
 
     Args:
         input_size: M, the features of a step, at least 1.
-        hidden_size: D, the channels, at least 1, and a multiple of `num_tracers` times `num_states`; D / (R K) is the
-            number of heads H.
+        hidden_size: D, the channels, at least 1. It must be a multiple of `num_tracers` times `num_states`; there are
+            H = D / (R K) heads.
         num_layers: how many layers are stacked, at least 1; each reads the outputs of the one before.
         bias: whether the gates have biases.
         batch_first: whether inputs and outputs are (B, T, ...) rather than (T, B, ...).
