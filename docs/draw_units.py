@@ -60,6 +60,13 @@ CHANNELS: dict[str, tuple[int, dict[str, list[float] | list[list[float]]]]] = {
             "alpha_l0": [1.0],
         },
     ),
+    "mru": (  # one head of three states: an input of 1 moves it to the next, of -1 to the one before
+        3,
+        {
+            "weight_ih_l0": [[0.0], [1.0], [-1.0], [-1.0], [0.0], [1.0], [1.0], [-1.0], [0.0]],
+            "bias_ih_l0": [0.5, 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 0.5],
+        },
+    ),
     "lru": (
         1,
         {
@@ -91,6 +98,8 @@ CHANNELS: dict[str, tuple[int, dict[str, list[float] | list[list[float]]]]] = {
     ),
 }
 """Unit to its number of channels, of which the first is drawn, and its parameters."""
+OPTIONS = {"mru": {"num_states": 3, "num_tracers": 1}}
+"""Unit to the options that it is made with, if it has some that are not at their defaults."""
 
 
 def respond(name: str) -> Tensor:
@@ -101,7 +110,7 @@ def respond(name: str) -> Tensor:
             return fill(Attention(1, 2), values)(signal())[0][0, :, 0]
         channels, values = CHANNELS[name]
         make: Callable[..., nn.Module] = UNITS[name]
-        return fill(make(1, channels, batch_first=True), values)(signal())[0][0, :, 0]
+        return fill(make(1, channels, batch_first=True, **OPTIONS.get(name, {})), values)(signal())[0][0, :, 0]
 
 
 def main() -> None:

@@ -18,6 +18,8 @@ VARIANTS = [
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
     {"encoder": "embedding", "input_size": 11},
     *({"unit": unit, "head": "every"} for unit in UNITS if unit not in ("bmru", "lru")),
+    {"unit": "mru,bmru+mru", "encoder": "table", "input_size": 11, "conv_size": 3, "gate": True, "head": "every"}
+    | {"num_states": 3, "num_tracers": 2, "state_size": 12},
     {"unit": "attention", "num_heads": 2, "head": "every"},
     {"unit": "attention+bmru", "num_heads": 2, "norm": "layer"},
     {"unit": "bmru+lru", "join": "sum"},
@@ -33,6 +35,6 @@ def make(dtype=torch.float64, **options):
 
 
 def inputs(model, B=3, T=20):
-    if model.config.encoder == "embedding":
+    if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T))
     return torch.randn(B, T, model.config.input_size, dtype=model.head.weight.dtype)

@@ -38,7 +38,7 @@ def test_every_unit_trains_and_goes_further(tmp_path, unit, capsys):
     assert main(["evaluate", str(folder), "--length", "12", "60", "--examples", "3"]) == 0
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     epsilons = [line["epsilon"] for line in lines if "epsilon" in line]
-    annealed = {"bmru", "alpha_bmru"} & set(unit.replace(",", "+").split("+"))
+    annealed = {"bmru", "alpha_bmru", "mru"} & set(unit.replace(",", "+").split("+"))
     assert bool(epsilons) == bool(annealed)  # others have none that falls
     assert all(math.isfinite(line["loss"]) for line in lines if "loss" in line)
 

@@ -132,6 +132,8 @@ def test_responses_are_what_the_captions_say(draw_units):
     assert y["alpha_bmru"][181].item() == pytest.approx(-0.25)
     assert torch.equal(y["alpha_bmru"][181:], y["alpha_bmru"][181].expand(59))
     assert (y["cmru"][21], y["cmru"][129], y["cmru"][-1]) == (2, 62, 60)
+    counts = torch.tensor([0] * 20 + [1] + [2] * 49 + [(3 + i) % 3 for i in range(60)] + [2] * 50 + [1] + [0] * 59)
+    assert torch.equal(y["mru"], (counts == 0).float())
     assert y["alpha_cmru"][129].item() == pytest.approx(62 * 0.45, rel=1e-5)
     for name in ("lru", "min_gru", "min_lstm", "gru", "lstm"):
         assert y[name][181:].abs().max() < 0.7 * y[name].abs().max()

@@ -17,6 +17,7 @@ OPTIONS = [
     *({"epsilon": e} for e in (0.0, 0.4, 1.0)),
     *({"gate_norm": norm} for norm in ("layer", "batch")),
     *({"width": 2.5, "write_span": None}, {"r_min": 0.2, "r_max": 0.5}),
+    *({"num_states": 3, "num_tracers": 2}, {"num_states": 3, "num_tracers": 1, "epsilon": 0.3}),
 ]
 """Values of the options that units have of their own; a unit is tested with those that it has."""
 STARTS = {
@@ -33,6 +34,18 @@ def kind(name):
 def own_options(name):
     """The options that a unit has beside those of all units."""
     return {option.name for option in dataclasses.fields(kind(name))}
+
+
+def fitting(name, size):
+    """Options with which a unit may be so wide, for units that may not have any width."""
+    if "num_states" not in own_options(name):
+        return {}
+    return {"num_states": next(k for k in range(2, size + 1) if size % k == 0), "num_tracers": 1}
+
+
+def sized(kinds, name, size, hidden_size, *more, **options):
+    """A unit or a cell, of `UNITS` or `CELLS`, with options that fit its width."""
+    return kinds[name](size, hidden_size, *more, **fitting(name, hidden_size) | options)
 
 
 def cases_of(name):
@@ -60,7 +73,7 @@ def make(name, *, seed=0, dtype=torch.float64, batch_first=True, **options):
     torch.manual_seed(seed)
     if name == "causal_conv":
         return CausalConv1d(M, batch_first=batch_first, dtype=dtype, **options).eval()
-    unit = UNITS[name](M, D, batch_first=batch_first, dtype=dtype, **options).eval()
+    unit = sized(UNITS, name, M, D, batch_first=batch_first, dtype=dtype, **options).eval()
     with torch.no_grad():
         for key, parameter in unit.named_parameters():
             if key.startswith(("alpha", "h0", "bias")) and name not in ("gru", "lstm"):
@@ -96,7 +109,7 @@ def stepped(unit, x, h=None, reset=None):
 
 def random_reset_state(unit, B=3, T=23):
     """A state of the right kind for a reset at any step."""
-    return each(lambda v: torch.randn(v.shape[0], B, T, v.shape[-1], dtype=v.dtype), random_state(unit, B))
+    return each(lambda v: random_like(unit, v[:, :, None].expand(-1, -1, T, -1)), random_state(unit, B))
 
 
 def parts(state):
@@ -112,4 +125,13 @@ def each(function, state):
 def random_state(unit, B=3):
     """A state of the right kind."""
     _, h = unit(torch.randn(B, 1, M, dtype=next(unit.parameters()).dtype))
-    return each(lambda v: torch.randn_like(v.detach()), h)
+    return each(lambda v: random_like(unit, v), h)
+
+
+def random_like(unit, state):
+    """Random numbers as a state of this shape may have them: any, or one-hot vectors."""
+    if unit.recurrence.scan_kind != "transition":
+        return torch.randn_like(state.detach().contiguous())
+    K = unit.recurrence.num_states
+    places = torch.randint(K, (*state.shape[:-1], state.shape[-1] // K))
+    return torch.eye(K, dtype=state.dtype)[places].flatten(-2)

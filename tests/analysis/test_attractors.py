@@ -5,6 +5,7 @@ import torch
 
 from remanent import BMRU, GRU, LRU, UNITS, Attention, MinGRU, ModelConfig, SequenceModel
 from remanent.analysis import find_attractors, vaa
+from unit_cases import sized
 
 
 def latches(n):
@@ -59,7 +60,7 @@ def test_a_memory_that_fades_has_one_attractor(unit):
 
 @pytest.mark.parametrize("name", list(UNITS))
 def test_every_unit_can_be_measured(name):
-    found = find_attractors(UNITS[name](2, 3), torch.randn(4, 5, 2), torch.zeros(2), settle=3)
+    found = find_attractors(sized(UNITS, name, 2, 3), torch.randn(4, 5, 2), torch.zeros(2), settle=3)
     assert 0.25 <= found.vaa <= 1
     assert found.basins.sum() == 4
 

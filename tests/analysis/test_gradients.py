@@ -6,6 +6,7 @@ from torch import nn
 
 from remanent import BMRU, CMRU, GRU, LRU, UNITS, BMRUCell, ModelConfig, SequenceModel
 from remanent.analysis import gradient_by_lag
+from unit_cases import sized
 
 
 def brute_force(unit, x, loss):
@@ -29,7 +30,7 @@ def brute_force(unit, x, loss):
 @pytest.mark.parametrize("name", list(UNITS))
 def test_it_equals_autograd_by_brute_force(name, layers):
     torch.manual_seed(1)
-    unit = UNITS[name](3, 5, num_layers=layers, batch_first=layers == 1, dtype=torch.float64)
+    unit = sized(UNITS, name, 3, 5, num_layers=layers, batch_first=layers == 1, dtype=torch.float64)
     x = torch.randn(2, 50, 3, dtype=torch.float64)
 
     def loss(y):

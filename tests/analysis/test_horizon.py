@@ -6,6 +6,7 @@ from torch import nn
 
 from remanent import BMRU, GRU, LRU, UNITS, BMRUCell, ModelConfig, SequenceModel
 from remanent.analysis import memory_horizon
+from unit_cases import sized
 
 BIT = torch.tensor([[2.0], [-2.0]])
 
@@ -47,7 +48,7 @@ def slow_horizon(unit, noise, cap):
 def test_the_horizon_is_that_of_the_definition_step_by_step(name, monkeypatch):
     monkeypatch.setattr("remanent.analysis.horizon.STEPS", 7)
     torch.manual_seed(3)
-    unit = UNITS[name](1, 6, num_layers=2)
+    unit = sized(UNITS, name, 1, 6, num_layers=2)
     noise = 0.6 * torch.randn(4, 59, 1)
     sent = []
 

@@ -27,7 +27,7 @@ MODELS = [
     {"unit": "bmru+fq_bmru+bmru+cmru", "hidden_size": 44, "initial_state": "learned", "gate": True, "norm": "none"},
     *({"unit": "bmru+fq_bmru+min_gru", "join": "sum", "initial_state": s} for s in ("zeros", "learned", "low")),
     {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean", "epsilon": 0.3},
-    {"encoder": "embedding", "input_size": 11},
+    {"encoder": "embedding", "input_size": 11, "unit": "lru+bmru", "join": "sum", "state_size": 11, "num_layers": 1},
     {"hidden_size": 1, "num_layers": 1},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "layer", "initial_state": "zeros"},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "batch", "initial_state": "zeros"},
@@ -170,6 +170,8 @@ def test_bad_models_and_files_that_are_there_are_refused(tmp_path):
         model.blocks[1].layer.units[0].alpha_l0[0] = 0
     with pytest.raises(ValueError, match="`alpha` of block 1 must not be 0 where states start as learned"):
         export_c(model, tmp_path)
+    with pytest.raises(ValueError, match="`encoder` must be linear or embedding for C, got table"):
+        export_c(make(torch.float32, encoder="table"), tmp_path)
     (tmp_path / "model.h").write_text("mine")
     with pytest.raises(FileExistsError, match=r"`model.h` must not exist yet"):
         export_c(make(torch.float32), tmp_path)

@@ -31,6 +31,7 @@ MODELS = [
     | {"norm": "none", "mlp": "none", "gate_norm": "layer"},
     {"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 1},
     rarely({"unit": "attention", "num_heads": 2, "head": "every", "num_layers": 2}),
+    rarely({"unit": "mru", "encoder": "table", "input_size": 5, "head": "every", "num_layers": 1, "epsilon": 0.3}),
 ]
 
 

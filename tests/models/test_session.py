@@ -17,6 +17,7 @@ EXACT = [
     {"head": "mean", "initial_state": "learned"},
     {"clock": "sinusoid", "clock_size": 4, "clock_span": 9, "head": "every"},
     {"encoder": "embedding", "input_size": 11},
+    {"unit": "mru", "encoder": "table", "input_size": 11, "conv_size": 3, "head": "every"},
 ]
 OTHERS = [*VARIANTS, {"unit": "lru", "clock": "decay", "clock_size": 4, "clock_span": 9}]
 

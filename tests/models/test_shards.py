@@ -14,6 +14,7 @@ MODELS = [
     {"unit": "bmru+lru", "clock": "sinusoid", "clock_size": 4, "clock_span": 5},
     {"unit": "fq_bmru,cmru+min_gru", "head": "mean", "join": "sum", "clock": "decay", "clock_size": 4},
     {"encoder": "embedding", "input_size": 11, "initial_state": "learned", "gate": True, "conv_size": 4},
+    {"unit": "mru", "encoder": "table", "input_size": 11, "num_states": 2, "state_size": 12, "conv_size": 2},
 ]
 
 
@@ -24,7 +25,7 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):
     reset = torch.rand(3, T, generator=torch.Generator().manual_seed(2)) < 0.2
     reset[0] = False
     weights = torch.randn(3, T, 2, dtype=torch.float64)
-    exact = options.get("unit", "bmru") == "bmru"
+    exact = options.get("unit", "bmru") in ("bmru", "mru")
     for state, resets in ((None, None), (before, reset)):
         y, after, grads = shard_calls.run_model(0, 1, options, x, state, resets, (0, T), weights)
         found = crew.run(shard_calls.run_model, options, x, state, resets, CUTS[len(crew.pipes)], weights)

@@ -111,6 +111,8 @@ def test_a_recipe_that_reads_the_mean_still_does(monkeypatch):
 
     monkeypatch.setitem(RECIPES, "averaging", averaging)
     assert experiment_for("averaging", "bmru", 0, {"task.padding": 1}).model.head == "mean"
+    assert experiment_for("parity", "mru", 0, {"model.encoder": "table"}).model.encoder == "table"
+    assert experiment_for("parity", "mru", 0, {"task.steps": 9}).model.encoder == "embedding"
 
 
 @pytest.mark.parametrize(
@@ -128,6 +130,7 @@ def test_a_recipe_that_reads_the_mean_still_does(monkeypatch):
         (["training.anneal=1"], "the training: `anneal` must be of type bool, got 1"),
         (["model.depth=1"], "the model has the unknown key 'depth'"),
         (["model.input_size=2"], "`model.input_size` must be 1 for the task copy-first, got 2"),
+        (["model.encoder=table"], "`model.encoder` must be linear for the task copy-first, got table"),
     ],
 )
 def test_a_bad_combination_is_refused_by_its_name(words, message):

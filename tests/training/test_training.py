@@ -264,6 +264,11 @@ def test_only_matrices_decay():
         assert found[name] == (0.3 if p.dim() > 1 else 0.0), name
     assert found["blocks.0.layer.units.0.alpha_l0"] == 0
     assert found["blocks.0.project.weight"] == 0.3
+    heads = ExperimentModule(dataclasses.replace(decaying, model=dataclasses.replace(TINY.model, unit="mru")))
+    kept, decayed = heads.configure_optimizers()["optimizer"].param_groups[::-1]
+    assert (kept["weight_decay"], decayed["weight_decay"]) == (0.0, 0.3)
+    assert any(p is heads.model.blocks[0].layer.units[0].weight_ih_l0 for p in kept["params"])
+    assert len(kept["params"]) + len(decayed["params"]) == len(list(heads.model.parameters()))
 
 
 def test_making_a_module_leaves_the_global_generator_alone():

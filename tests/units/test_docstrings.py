@@ -9,7 +9,7 @@ import pytest
 
 from remanent import CELLS, UNITS
 from remanent.units import RecurrentCell, RecurrentUnit
-from unit_cases import kind
+from unit_cases import fitting, kind, sized
 
 OTHER_WORDS = {("lru", "bias"), ("lru", "hidden_size"), ("fq_bmru", "bias")}
 """Where a unit has less than the others, and says so."""
@@ -60,8 +60,9 @@ def test_a_cell_is_a_class_like_any_other(name):
     cell = CELLS[name]
     assert issubclass(cell, RecurrentCell)
     assert (cell.__module__, cell.__qualname__) == (UNITS[name].__module__, f"{UNITS[name].__name__}Cell")
-    one = cell(2, 3)
+    one = sized(CELLS, name, 2, 3)
     assert type(pickle.loads(pickle.dumps(one))) is cell
-    assert repr(one) == f"{cell.__name__}(2, 3)"
+    shown = ", ".join(["2, 3", *(f"{option}={value}" for option, value in fitting(name, 3).items())])
+    assert repr(one) == f"{cell.__name__}({shown})"
     with pytest.raises(TypeError, match="unexpected keyword argument 'no_such_option'"):
         cell(2, 3, no_such_option=1)

@@ -9,29 +9,45 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from remanent import BMRU, CELLS, CMRU, FQBMRU, LRU, UNITS
-from unit_cases import CASES, WITH_EPSILON, D, M, case_id, each, equations, kind, make, parts
+from unit_cases import (
+    CASES,
+    WITH_EPSILON,
+    D,
+    M,
+    case_id,
+    each,
+    equations,
+    fitting,
+    kind,
+    make,
+    parts,
+    random_like,
+    random_state,
+    sized,
+)
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_the_example_of_torch_runs(name):
     """`rnn = nn.GRU(10, 20, 2)` and what follows, as torch's documentation has it."""
-    rnn = UNITS[name](10, 20, 2)
+    rnn = sized(UNITS, name, 10, 20, 2)
     input = torch.randn(5, 3, 10)
-    h0 = each(torch.randn_like, rnn(input)[1])
+    h0 = each(lambda v: random_like(rnn, v), rnn(input)[1])
     output, hn = rnn(input, h0)
     assert output.shape == (5, 3, 20)
     assert all(v.shape == (2, 3, 20) for v in parts(hn))
     assert output.dtype == torch.float32
-    again, _ = UNITS[name](input_size=10, hidden_size=20, num_layers=2, batch_first=True)(input.transpose(0, 1))
+    by_name = UNITS[name](input_size=10, hidden_size=20, num_layers=2, batch_first=True, **fitting(name, 20))
+    again, _ = by_name(input.transpose(0, 1))
     assert again.shape == (3, 5, 20)
 
 
 @pytest.mark.parametrize("name", UNITS)
 def test_the_example_of_torchs_cell_runs(name):
     """`rnn = nn.GRUCell(10, 20)` and the loop over time after it."""
-    rnn = CELLS[name](10, 20)
+    rnn = sized(CELLS, name, 10, 20)
     input = torch.randn(6, 3, 10)
-    hx = each(torch.randn_like, rnn(input[0]))
+    hx = each(lambda v: random_like(rnn, v), rnn(input[0]))
     output = []
     for i in range(6):
         hx = rnn(input[i], hx)
@@ -43,7 +59,7 @@ def test_the_example_of_torchs_cell_runs(name):
 @pytest.mark.parametrize(("num_layers", "bidirectional"), [(1, False), (3, False), (1, True), (3, True)])
 def test_shapes_are_those_of_torch(name, num_layers, bidirectional):
     theirs = nn.GRU(M, D, num_layers, True, True, 0.0, bidirectional, device=None, dtype=torch.float64)
-    mine = UNITS[name](M, D, num_layers, True, True, 0.0, bidirectional, None, torch.float64)
+    mine = sized(UNITS, name, M, D, num_layers, True, True, 0.0, bidirectional, None, torch.float64)
     for x in (torch.randn(3, 7, M, dtype=torch.float64), torch.randn(7, M, dtype=torch.float64)):
         (y, h), (expected, h_expected) = mine(x), theirs(x)
         assert y.shape == expected.shape
@@ -73,7 +89,7 @@ def test_the_last_states_lie_as_in_torch(name):
 def test_a_cell_is_a_layer_for_one_step_by_the_same_names(name, options):
     own = {k: v for k, v in options.items() if k not in ("num_layers", "dropout", "bidirectional")}
     unit = make(name, **own)
-    cell = CELLS[name](M, D, dtype=torch.float64, **own)
+    cell = sized(CELLS, name, M, D, dtype=torch.float64, **own)
     cell.load_state_dict({key.removesuffix("_l0"): value for key, value in unit.state_dict().items()})
     x = torch.randn(3, 9, M, dtype=torch.float64)
     h, outputs = None, []
@@ -92,11 +108,11 @@ def test_a_cell_is_a_layer_for_one_step_by_the_same_names(name, options):
 @pytest.mark.parametrize("name", UNITS)
 def test_real_zeros_begin_any_unit(name):
     """Code written for other units begins with real zeros, for an LRU's complex state too."""
-    unit, x = UNITS[name](M, D, num_layers=2), torch.randn(5, 3, M)
+    unit, x = sized(UNITS, name, M, D, num_layers=2), torch.randn(5, 3, M)
     zeros = torch.zeros(2, 3, D)
     hx = (zeros,) * kind(name).state_parts if kind(name).state_parts > 1 else zeros
     assert torch.equal(unit(x, hx)[0], unit(x)[0])
-    cell = CELLS[name](M, D)
+    cell = sized(CELLS, name, M, D)
     assert torch.equal(parts(cell(x[0], each(lambda v: v[0], hx)))[0], parts(cell(x[0]))[0])
 
 
@@ -109,7 +125,7 @@ def test_lengths_may_be_a_list(name):
 
 @pytest.mark.parametrize("name", UNITS)
 def test_results_may_be_viewed_and_states_edited_as_those_of_torch(name):
-    unit, x = UNITS[name](M, D, num_layers=2), torch.randn(5, 3, M)
+    unit, x = sized(UNITS, name, M, D, num_layers=2), torch.randn(5, 3, M)
     y, h_n = unit(x)
     assert y.view(-1, D).shape == (15, D)
     for h in parts(h_n):
@@ -117,7 +133,7 @@ def test_results_may_be_viewed_and_states_edited_as_those_of_torch(name):
         h[:, torch.tensor([True, False, True])] = 0
     again, _ = unit(x, h_n)
     (y.sum() + again.sum()).backward()
-    if name not in ("lstm", "fq_bmru", "min_gru", "min_lstm"):  # documented; torch refuses its LSTM's too
+    if name not in ("lstm", "fq_bmru", "mru", "min_gru", "min_lstm"):  # documented; torch refuses its LSTM's too
         y, _ = unit(x)
         y += 1
         y.sum().backward()
@@ -126,9 +142,8 @@ def test_results_may_be_viewed_and_states_edited_as_those_of_torch(name):
 @pytest.mark.parametrize("name", UNITS)
 @pytest.mark.parametrize("cell", [False, True])
 def test_reset_parameters_draws_what_the_constructor_draws(name, cell):
-    kind = CELLS[name] if cell else UNITS[name]
     torch.manual_seed(0)
-    unit = kind(M, D)
+    unit = sized(CELLS if cell else UNITS, name, M, D)
     before = {key: value.clone() for key, value in unit.state_dict().items()}
     with torch.no_grad():
         for parameter in unit.parameters():
@@ -244,7 +259,7 @@ def test_torchs_errors_in_its_words_and_ours(name, call):
     args, options, error, message = CALLS[call]
     theirs = torchs_error(lambda: nn.GRU(M, D)(*args, **options), WORDS[call])
     with pytest.raises(error, match=message) as mine:
-        UNITS[name](M, D)(*args, **options)
+        sized(UNITS, name, M, D)(*args, **options)
     assert theirs is None or isinstance(mine.value, type(theirs))
     assert WORDS[call].replace("GRU:", f"{UNITS[name].__name__}:") in str(mine.value)
 
@@ -297,7 +312,7 @@ def test_dropout_of_one_layer_warns_as_torch_does(name):
     with pytest.warns(UserWarning, match="dropout option adds dropout") as theirs:
         nn.GRU(M, D, dropout=0.5)
     with pytest.warns(UserWarning, match="dropout option adds dropout") as mine:
-        UNITS[name](M, D, dropout=0.5)
+        UNITS[name](M, D, dropout=0.5, **fitting(name, D))
     assert str(mine[0].message) == str(theirs[0].message)
     assert mine[0].filename == __file__
 
@@ -413,7 +428,7 @@ BAD = {
 @pytest.mark.parametrize("case", BAD)
 def test_bad_input_is_refused_by_name(name, case):
     (input, *state), options, error, message = BAD[case]
-    unit = UNITS[name](M, D)
+    unit = sized(UNITS, name, M, D)
     if state and isinstance(state[0], str):
         kind, (_, h) = state[0], unit(X)
         change = {"int": lambda v: v.abs().int(), "sparse": lambda v: v.detach().to_sparse()}
@@ -426,7 +441,7 @@ def test_bad_input_is_refused_by_name(name, case):
 
 @pytest.mark.parametrize("name", UNITS)
 def test_bad_steps_are_refused_by_name(name):
-    unit = UNITS[name](M, D)
+    unit = sized(UNITS, name, M, D)
     with pytest.raises(ValueError, match=r"`x_t` must have 1 or 2 axes, got \(5, 2, 4\)"):
         unit.step(X)
     with pytest.raises(ValueError, match=r"`x_t` must have shape \(B, M=4\), got \(2, 3\)"):
@@ -439,12 +454,12 @@ def test_bad_steps_are_refused_by_name(name):
     with pytest.raises(TypeError, match="`reset` must have dtype bool, got float32"):
         unit.step(X[0], h, reset=torch.zeros(2))
     with pytest.raises(ValueError, match="`step` must be called on a unit of one direction, got bidirectional=True"):
-        UNITS[name](M, D, bidirectional=True).step(X[0])
+        sized(UNITS, name, M, D, bidirectional=True).step(X[0])
 
 
 @pytest.mark.parametrize("name", CELLS)
 def test_bad_cells_are_refused_by_name(name):
-    cell = CELLS[name](M, D)
+    cell = sized(CELLS, name, M, D)
     with pytest.raises(ValueError, match=r"`input` must have 1 or 2 axes, got \(5, 2, 4\)") as mine:
         cell(X)
     words = "Expected input to be 1D or 2D, got 3D instead"
@@ -495,7 +510,7 @@ def test_torchs_errors_of_cells_in_its_words_and_ours(name, call):
     cell = (nn.LSTMCell if name == "lstm" else nn.GRUCell)(M, D)
     theirs = torchs_error(lambda: cell(input, *state), CELL_WORDS[call])
     with pytest.raises(type(theirs)) as mine:
-        CELLS[name](M, D)(input, *state)
+        sized(CELLS, name, M, D)(input, *state)
     assert message in str(mine.value)
     assert CELL_WORDS[call] in str(mine.value)
     if call == "state rank":
@@ -510,6 +525,17 @@ STATES = {name: ", ".join(kind(name).initial_states) for name in UNITS if kind(n
 @pytest.mark.parametrize(
     ("name", "options", "error", "message"),
     [
+        ("mru", {"epsilon": 1.5}, ValueError, r"`epsilon` must be in \[0, 1\], got 1.5"),
+        ("mru", {"num_states": 1}, ValueError, "`num_states` must be at least 2, got 1"),
+        ("mru", {"num_states": 256}, ValueError, r"`num_states` must be in \[2, 255\], got 256"),
+        ("mru", {"num_states": 2.0}, TypeError, "`num_states` must be an int, got 2.0"),
+        ("mru", {"num_tracers": 0}, ValueError, "`num_tracers` must be at least 1, got 0"),
+        (
+            "mru",
+            {"num_states": 2},
+            ValueError,
+            "`hidden_size` must be a multiple of 2 tracers times 2 .*, got 6",
+        ),
         ("bmru", {"epsilon": -0.1}, ValueError, r"`epsilon` must be in \[0, 1\], got -0.1"),
         ("cmru", {"epsilon": "1"}, TypeError, "`epsilon` must be a number, got str"),
         ("alpha_cmru", {"epsilon": 2}, ValueError, r"`epsilon` must be in \[0, 1\], got 2"),
@@ -532,14 +558,14 @@ def test_bad_options_are_refused_by_name(kinds, name, options, error, message):
 @pytest.mark.parametrize("name", UNITS)
 def test_an_empty_batch_has_gradients_of_zero(name):
     """As `torch.nn.GRU` gives them; none is left out."""
-    unit = UNITS[name](M, D, num_layers=2, bidirectional=True)
+    unit = sized(UNITS, name, M, D, num_layers=2, bidirectional=True)
     x = torch.zeros(5, 0, M, requires_grad=True)
     for options in ({}, {"reset": torch.zeros(0, 5, dtype=torch.bool)}, {"lengths": []}):
         y, h_n = unit(x, **options)
         assert y.shape == (5, 0, 2 * D)
         grads = torch.autograd.grad(y.sum() + sum(h.abs().sum() for h in parts(h_n)), [x, *unit.parameters()])
         assert all(not g.any() for g in grads)
-    y, _ = UNITS[name](M, D).step(x[0])
+    y, _ = sized(UNITS, name, M, D).step(x[0])
     assert torch.autograd.grad(y.sum(), x)[0].shape == x.shape
 
 
@@ -551,11 +577,12 @@ def test_epsilon_changes_between_steps_and_is_no_part_of_the_state_dict(name):
         fresh = make(name, epsilon=epsilon)
         assert torch.equal(unit(x)[0], fresh(x)[0])
         assert unit.epsilon == epsilon
-    cell = CELLS[name](M, D, dtype=torch.float64)
+    cell = sized(CELLS, name, M, D, dtype=torch.float64)
     cell.load_state_dict({key.removesuffix("_l0"): value for key, value in unit.state_dict().items()})
     for epsilon in (0.5, 0.0):
         cell.epsilon = unit.epsilon = epsilon
-        assert torch.equal(cell(x[:, 0], x[:, 1, :1].expand(2, D)), unit.step(x[:, 0], x[:, 1, :1].expand(1, 2, D))[0])
+        h = random_state(unit, 2)
+        assert torch.equal(cell(x[:, 0], h[0]), unit.step(x[:, 0], h)[0])
     assert not any("epsilon" in key for key in unit.state_dict())
     with pytest.raises(ValueError, match=r"`epsilon` must be in \[0, 1\], got 1.1"):
         unit.epsilon = 1.1

@@ -23,6 +23,7 @@ from unit_cases import (
     parts,
     random_reset_state,
     random_state,
+    sized,
     stepped,
 )
 
@@ -265,7 +266,7 @@ def test_two_directions_equal_two_units_by_hand(name, options):
     for index in range(unit.num_layers):
         outputs = []
         for direction, suffix in enumerate((f"_l{index}", f"_l{index}_reverse")):
-            one = UNITS[name](layer.shape[2], D, batch_first=True, dtype=torch.float64, **own)
+            one = sized(UNITS, name, layer.shape[2], D, batch_first=True, dtype=torch.float64, **own)
             with torch.no_grad():
                 for key, parameter in one.named_parameters():
                     parameter.copy_(getattr(unit, key.removesuffix("_l0") + suffix))
@@ -315,7 +316,7 @@ def test_dropout_lies_between_layers_and_only_in_training(name, options):
     silent, _ = unit(x)
     second = {k.replace("_l1", "_l0"): v for k, v in unit.state_dict().items() if "_l1" in k}
     own = {k: v for k, v in options.items() if k not in ("num_layers", "dropout")}
-    alone = UNITS[name](D, D, batch_first=True, dtype=torch.float64, **own)
+    alone = sized(UNITS, name, D, D, batch_first=True, dtype=torch.float64, **own)
     alone.load_state_dict(second)
     same(silent, alone(torch.zeros(3, 23, D, dtype=torch.float64))[0], exact(name, options))
     same(unit.step(x[:, 0])[0], silent[:, 0], exact(name, options))
@@ -350,7 +351,7 @@ def test_non_contiguous_input_gives_the_same(name, options):
 
 def test_the_table_holds_every_unit_and_option():
     assert {name for name, _ in CASES} == set(UNITS) == set(CELLS)
-    assert list(UNITS)[:12] == list(DECLARED)
+    assert list(UNITS)[:13] == list(DECLARED)
     for name in UNITS:
         seen = set(itertools.chain.from_iterable(options for unit, options in CASES if unit == name))
         assert seen == {"bias", "num_layers", "dropout", "bidirectional"} | own_options(name)
@@ -363,6 +364,7 @@ DECLARED = {  # scan, latches, shares time, annealed option, initial states, exa
     "cmru": ("latch", True, True, None, ("zeros", "learned", "low"), False, False),
     "alpha_cmru": ("latch", True, True, None, ("zeros", "learned"), False, False),
     "fq_bmru": ("linear", True, True, None, ("zeros", "learned"), True, True),
+    "mru": ("transition", False, True, "epsilon", (), True, True),
     "lru": ("linear", False, True, None, (), False, False),
     "min_gru": ("linear", False, True, None, ("zeros", "learned"), False, False),
     "min_lstm": ("linear", False, True, None, ("zeros", "learned"), False, False),

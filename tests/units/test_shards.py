@@ -22,7 +22,9 @@ CASES.append(("causal_conv", {"taps": 7}))  # a window that reaches over shards 
 
 
 def test_every_unit_shares_its_time_or_says_that_it_does_not():
-    assert tuple(name for name in UNITS if unit_cases.kind(name).scan_kind in ("latch", "linear")) == SHARED
+    assert (
+        tuple(name for name in UNITS if unit_cases.kind(name).scan_kind in ("latch", "linear", "transition")) == SHARED
+    )
 
 
 @pytest.mark.parametrize(("name", "options"), CASES, ids=unit_cases.case_id)
@@ -32,8 +34,8 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, name, optio
     reset[0] = False
     unit = unit_cases.make(name, **options)
     weights = torch.randn(B, T, unit.hidden_size, dtype=torch.float64)
-    h = torch.randn_like(unit(x)[1])
-    restart = torch.randn(*h.shape[:2], T, h.shape[2], dtype=h.dtype)
+    h = unit_cases.random_state(unit, B)
+    restart = unit_cases.random_reset_state(unit, B, T)
     for starts in ((None, None, None), (h, reset, restart if options else None)):
         expected = shard_calls.run_unit(0, 1, name, options, x, *starts, (0, T), weights)
         found = crew.run(shard_calls.run_unit, name, options, x, *starts, CUTS[len(crew.pipes)], weights)

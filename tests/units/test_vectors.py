@@ -13,7 +13,12 @@ from unit_cases import equations, stepped
 DATA = Path(__file__).parents[1] / "data"
 GATES = {"min_gru": ["candidate", "gate"]}
 """The rows of a projection, one gate below the other, where they are not in the order of the file."""
-OPTIONS = {"option.eps": "epsilon", "option.a": "width"}
+OPTIONS = {
+    "option.eps": "epsilon",
+    "option.a": "width",
+    "option.states": "num_states",
+    "option.tracers": "num_tracers",
+}
 """The cases' names of options."""
 
 
@@ -32,7 +37,7 @@ def options_of(vectors):
 
 
 CASES = {path.stem: (unit_of(path.stem), options_of(load(path))) for path in sorted(DATA.glob("*.npz"))}
-CASES |= {name: (name, {}) for name in UNITS if name in CASES}  # a case by a unit's name is of its defaults
+CASES |= {name: (name, {}) for name in UNITS if name in CASES and name != "mru"}  # such a case is of the defaults
 CASES["cmru_as_bmru"] = ("bmru", {"epsilon": 1.0})
 CASES["alpha_cmru_as_alpha_bmru"] = ("alpha_bmru", {"epsilon": 1.0})
 
@@ -42,6 +47,8 @@ def test_the_cases_are_all_there():
     assert {"lru", "min_gru", "brc", "nbrc"} <= set(CASES)
     assert CASES["bmru_epsilon"] == ("bmru", {"epsilon": 0.3})
     assert CASES["bmru_surrogate_width"] == ("bmru", {"width": 2.5})
+    assert CASES["mru_tracers_epsilon"] == ("mru", {"num_states": 3, "num_tracers": 2, "epsilon": 0.3})
+    assert {"mru", "mru_epsilon", "mru_soft", "mru_tracers"} <= set(CASES)
 
 
 def arranged(name, values):
@@ -77,7 +84,8 @@ def test_every_unit_reproduces_its_worked_case(case, way, vectors):
     h = torch.view_as_complex(h0) if name == "lru" else h0
     suffix = "" if way == "cell" else "_l0"
     kind = CELLS if way == "cell" else UNITS
-    sizes = (5, 7) if way == "cell" else (5, 7, 1, True, True)
+    D = v["y"].shape[2]
+    sizes = (5, D) if way == "cell" else (5, D, 1, True, True)
     unit = kind[name](*sizes, dtype=torch.float64, **options)
     wanted = arranged(name, picked(v, "param."))
     assert {key + suffix for key in wanted} == set(unit.state_dict())

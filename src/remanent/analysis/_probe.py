@@ -35,7 +35,7 @@ def check_sequences(module: Probed, name: str, x: Any) -> None:
     """Raises unless inputs fit the module: (B, T, M) or tokens (B, T), of at least one sequence and one step."""
     if not isinstance(x, Tensor):
         raise TypeError(f"`{name}` must be a torch.Tensor, got {type(x).__name__}")
-    tokens = isinstance(module, SequenceModel) and module.config.encoder == "embedding"
+    tokens = isinstance(module, SequenceModel) and module.config.reads_tokens
     size: int = module.config.input_size if isinstance(module, SequenceModel) else module.input_size
     dtype = torch.int64 if tokens else next(module.parameters()).dtype
     axes = ("B", "T") if tokens else ("B", "T", f"M={size}")

@@ -14,7 +14,7 @@ from remanent.units import UNITS
 
 SHAPES = ((8, 1024, 256), (8, 4096, 256))
 """The shapes (B, T, D) that are timed."""
-QUICK_SHAPES = ((2, 32, 8),)
+QUICK_SHAPES = ((2, 32, 16),)
 """The shapes (B, T, D) of a quick trial."""
 
 

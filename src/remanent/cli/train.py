@@ -144,7 +144,7 @@ def _parser(recipe: str | None) -> Any:
     parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
     experiment = RECIPES[recipe]()
     for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):
-        skipped = set(fitting(experiment.task)) - {"head"} if name == "model" else set()
+        skipped = set(fitting(experiment.task)) - {"head", "encoder"} if name == "model" else set()
         parser.add_class_arguments(cls, name, skip=skipped)
         values = {
             key: value for key, value in dataclasses.asdict(getattr(experiment, name)).items() if key not in skipped

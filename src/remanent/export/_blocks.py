@@ -49,7 +49,7 @@ def write_model(source: Source, model: SequenceModel) -> None:
 def _write_block(
     source: Source, name: str, block: Block, units: tuple[str, ...], clock: str | None, features: int
 ) -> None:
-    H = block.project.in_features
+    H = block.project.out_features
     source.note(f"{name.replace('_', ' ')}: {' + '.join(units)}")
     normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", H + features)
     if block.conv is not None:
@@ -101,13 +101,13 @@ def _project(
     Where packed states have columns of their own, those of set bits are added up, without a product: a set bit is the
     width of a state's range, and the low end of it is in the bias.
     """
-    H = weight.shape[0]
+    H, joined_size = weight.shape
     if summed:
-        joined = source.buffer("joined", H)
-        source.call("clear", joined, H)
+        joined = source.buffer("joined", joined_size)
+        source.call("clear", joined, joined_size)
         for states, size in outputs.values():
             _add_values(source, joined, states, size)
-        source.call("add_product", added, source.matrix(name, weight)[""], joined, H, H)
+        source.call("add_product", added, source.matrix(name, weight)[""], joined, H, joined_size)
         return
     parts, start = {}, 0
     for key, (_, size) in outputs.items():

@@ -9,7 +9,7 @@ from torch import Tensor
 from remanent.models import SequenceModel
 
 TIPPED = 1
-"""How many sequences may differ in a model that latches: a sum in another order may tip a threshold."""
+"""How many sequences may differ in a model that chooses, as latches do: a sum in another order may tip a choice."""
 
 
 class Check(NamedTuple):
@@ -33,7 +33,7 @@ class Check(NamedTuple):
 def inputs(model: SequenceModel, B: int, T: int) -> Tensor:
     """Random inputs, the same for the same sizes: (B, T, input_size), or tokens (B, T)."""
     generator = torch.Generator().manual_seed(B * T)
-    if model.config.encoder == "embedding":
+    if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T), generator=generator)
     return torch.randn(B, T, model.config.input_size, generator=generator)
 
@@ -53,7 +53,7 @@ def judge(model: SequenceModel, name: str, largest: np.ndarray, steps: int, tole
         RuntimeError: more of them than may be tipped are beyond the tolerance.
     """
     tipped = ~(largest <= tolerance)  # what is not a number is not near
-    allowed = TIPPED if any(recurrence.latches for recurrence in model.recurrences) else 0
+    allowed = TIPPED if any(recurrence.chooses for recurrence in model.recurrences) else 0
     if tipped.sum() > allowed:
         rule = f"{name} must give what torch does to {tolerance:g} in all of {len(largest)} sequences but {allowed}"
         raise RuntimeError(f"{rule}, got {tipped.sum()} further away, at most {largest.max():.2g}")

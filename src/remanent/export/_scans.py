@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from remanent.ops.arguments import StoredGates
+from remanent.ops.arguments import HeadSizes, StoredGates
 from remanent.ops.feedback_cells import CELLS, feed
 
 
@@ -19,6 +19,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
         torch.ops.remanent.latch_scan.default: _latch,
         torch.ops.remanent.linear_scan.default: _linear,
         torch.ops.remanent.feedback_scan.default: _feedback,
+        torch.ops.remanent.transition_scan.default: _transition,
         torch.ops.aten.select.int: _select,
         torch.ops.aten.where.self: _where,
         torch.ops.aten.stack.default: _stack,
@@ -87,6 +88,28 @@ def _feedback(
         return (CELLS[cell].step(gates[0], feed(h[0], weight, bias, cell), h[0]),)
 
     return _scan(step, (h0,), (value,), (weight, bias))[0]
+
+
+def _transition(
+    logits: Tensor,
+    h0: Tensor,
+    epsilon: Tensor,
+    reset: None,
+    reset_state: None,
+    num_states: int,
+    num_tracers: int,
+    backend: str,
+) -> Tensor:
+    assert reset is None
+    heads, share = HeadSizes(num_states, num_tracers).heads(logits.shape[2]), epsilon.to(logits.dtype)
+    rows = logits.unflatten(2, (heads, num_states, num_states))
+    hard = (rows.argmax(-1)[..., None] == torch.arange(num_states)).to(logits.dtype)
+    maps = torch.where(share == 0, hard, (1 - share) * hard + share * rows.softmax(-1))
+
+    def step(h: tuple[Tensor, ...], maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        return ((h[0].unflatten(1, (heads, num_tracers, num_states)) @ maps[0]).flatten(1),)
+
+    return _scan(step, (h0,), (maps,))[0]
 
 
 def _scan(

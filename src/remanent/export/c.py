@@ -131,7 +131,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     with torch.no_grad():
         write_model(source, model)
     config = model.config
-    tokens = config.encoder == "embedding"
+    tokens = config.reads_tokens
     x = "uint32_t x" if tokens else f"const float x[{name.upper()}_INPUT_SIZE]"
     sizes = {
         "INPUT_SIZE": config.input_size,
@@ -163,6 +163,8 @@ def _check_model(model: SequenceModel) -> None:
             if step is None or step.kind not in WRITERS:
                 found = name if step is None else f"{name}, whose step is of the kind {step.kind!r}"
                 raise ValueError(f"`unit` must be made of {', '.join(units_with_c())} for C, got {found}")
+    if model.config.encoder == "table":
+        raise ValueError("`encoder` must be linear or embedding for C, got table")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
@@ -184,7 +186,7 @@ def _about(model: SequenceModel, name: str, weights: str) -> str:
 
 
 def _usage(model: SequenceModel, name: str, weights: str) -> str:
-    upper, tokens = name.upper(), model.config.encoder == "embedding"
+    upper, tokens = name.upper(), model.config.reads_tokens
     step = f"x is a token below {upper}_INPUT_SIZE" if tokens else f"x holds {upper}_INPUT_SIZE values"
     made = version("remanent")
     return "\n".join(

@@ -119,7 +119,7 @@ def run_on_chip(module: Module, sequences: Sequence[np.ndarray]) -> ChipRun:
 def _data(module: Module, sequences: Sequence[np.ndarray]) -> str:
     lengths = ", ".join(str(len(x)) for x in sequences)
     values = np.concatenate([x.ravel() for x in sequences])
-    if module.model.config.encoder == "embedding":
+    if module.model.config.reads_tokens:
         kind, texts = "uint32_t", [str(v) for v in values.tolist()]
     else:
         kind, texts = (
@@ -134,7 +134,7 @@ def _data(module: Module, sequences: Sequence[np.ndarray]) -> str:
 def _empty(module: Module) -> str:
     """Functions of the module's names that do nothing."""
     name, upper = module.name, module.name.upper()
-    x = "uint32_t x" if module.model.config.encoder == "embedding" else f"const float x[{upper}_INPUT_SIZE]"
+    x = "uint32_t x" if module.model.config.reads_tokens else f"const float x[{upper}_INPUT_SIZE]"
     return "\n".join(
         [
             f'#include "{name}.h"',

@@ -1,4 +1,4 @@
-"""The residual block around a layer of units, and its parts."""
+"""The encoder, and the residual block around a layer of units, with its parts."""
 
 import inspect
 from typing import Any
@@ -14,6 +14,25 @@ from remanent.models.hybrid import Hybrid
 from remanent.models.row_linear import RowLinear
 from remanent.models.state import BlockState
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
+
+
+class Letters(nn.Module):
+    """Tokens as one-hot vectors, in the dtype of the model; it has no parameters.
+
+    Args:
+        size: the number of different tokens.
+    """
+
+    like: Tensor
+
+    def __init__(self, size: int) -> None:
+        super().__init__()
+        self.size = size
+        self.register_buffer("like", torch.empty(0), persistent=False)  # has the dtype that the model has
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps tokens (...) to (..., size)."""
+        return (x[..., None] == torch.arange(self.size, device=x.device)).to(self.like.dtype)
 
 
 class MLP(nn.Module):
@@ -40,21 +59,26 @@ class MLP(nn.Module):
 class Block(nn.Module):
     r"""Residual block: $x \leftarrow x + P\,U(N(x))$, optionally gated, then $x \leftarrow x + \mathrm{MLP}(N(x))$.
 
-    With `conv_size`, the units see $C(N(x))$, a causal convolution; the gate sees $N(x)$.
+    With `conv_size`, the units see $C(N(x))$, a causal convolution; the gate sees $N(x)$. A block that reads letters
+    begins with $x \leftarrow P\,U(x)$.
 
     Args:
         config: the model's configuration.
         names: the units of this block, side by side.
+        reads_letters: whether its inputs are letters, one-hot vectors.
     """
 
-    def __init__(self, config: ModelConfig, names: tuple[str, ...]) -> None:
+    def __init__(self, config: ModelConfig, names: tuple[str, ...], *, reads_letters: bool = False) -> None:
         super().__init__()
-        size = config.hidden_size
-        self.norm = make_norm(config)
-        self.conv = CausalConv1d(size, config.conv_size, batch_first=True) if config.conv_size else None
-        self.layer = Hybrid([_make_unit(name, config.share(names), config) for name in names], join=config.join)
-        self.gate = RowLinear(size, size) if config.gate else None
-        self.project = RowLinear(size, size)
+        size, widths = config.hidden_size, config.widths(names)
+        self.norm = nn.Identity() if reads_letters else make_norm(config)
+        convolves, gates = (wanted and not reads_letters for wanted in (config.conv_size, config.gate))
+        self.conv = CausalConv1d(size, config.conv_size, batch_first=True) if convolves else None
+        units = [_make_unit(name, width, config, reads_letters) for name, width in zip(names, widths, strict=True)]
+        self.layer = Hybrid(units, join=config.join)
+        self.gate = RowLinear(size, size) if gates else None
+        self.project = RowLinear(widths[0] if config.join == "sum" else sum(widths), size)
+        self.is_residual = not reads_letters
         self.mlp_norm = make_norm(config) if config.mlp != "none" else None
         self.mlp = MLP(size, round(size * config.mlp_ratio) or 1, config.mlp) if config.mlp != "none" else None
         self.dropout = nn.Dropout(config.dropout)
@@ -91,7 +115,7 @@ class Block(nn.Module):
         added = self.project(y)
         if self.gate is not None:
             added = added * torch.sigmoid(self.gate(normed))
-        x = x + self.dropout(added)
+        x = x + self.dropout(added) if self.is_residual else self.dropout(added)
         if self.mlp is not None and self.mlp_norm is not None:
             x = x + self.dropout(self.mlp(self.mlp_norm(x)))
         return x
@@ -101,6 +125,14 @@ def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
     return normed if clock is None else torch.cat([normed, clock.to(normed.dtype)], dim=-1)
 
 
+def make_encoder(config: ModelConfig) -> nn.Module:
+    """The encoder that a configuration chooses."""
+    if config.encoder == "table":
+        return Letters(config.input_size)
+    kind = nn.Embedding if config.encoder == "embedding" else RowLinear
+    return kind(config.input_size, config.hidden_size)
+
+
 def make_norm(config: ModelConfig) -> nn.Module:
     """The norm over the width that a configuration chooses."""
     if config.norm == "rms":
@@ -108,21 +140,26 @@ def make_norm(config: ModelConfig) -> nn.Module:
     return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()
 
 
-def _make_unit(name: str, hidden_size: int, config: ModelConfig) -> RecurrentUnit | Attention:
-    input_size = config.hidden_size + config.clock_features
+def _make_unit(
+    name: str, hidden_size: int, config: ModelConfig, reads_letters: bool = False
+) -> RecurrentUnit | Attention:
+    input_size = config.clock_features + (config.input_size if reads_letters else config.hidden_size)
     if name == "attention":
         return Attention(input_size, hidden_size, num_heads=config.num_heads)
     kind = recurrence_of(name)
-    options: dict[str, Any] = {option: getattr(config, field) for option, field in kind.config_fields.items()}
-    if config.initial_state not in kind.initial_states:
-        options.pop("initial_state", None)
+    options = config.options(name)
     if kind.annealed_option is not None:
         options[kind.annealed_option] = config.epsilon
+    if reads_letters and not kind.reads_letters_with_bias:
+        options["bias"] = False
     unit = _construct(name, input_size, hidden_size, {"batch_first": True, **options})
     made = type(unit.recurrence)
     if made is not kind and (made.config_fields or made.annealed_option):
         rule = f"`UNITS[{name!r}]` must declare `recurrence_type = {made.__name__}`, whose options a model fills"
         raise TypeError(f"{rule}, got {kind.__name__}")
+    if reads_letters:
+        with torch.no_grad():
+            unit.recurrence.initialise_letters(unit._params("_l0"))
     return unit
 
 

@@ -1,17 +1,20 @@
 """The configuration of a sequence model: plain values, checked when made."""
 
 from dataclasses import dataclass, field
+from typing import Any
 
 from remanent._identity import OF_LATCHES, OWN_COLUMN, added
 from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent._plugins import import_hint
 from remanent.models.clock import CLOCKS, LARGEST_TABLE
 from remanent.models.hybrid import JOINS
-from remanent.units import GATE_NORMS, UNITS, initial_states
+from remanent.ops.arguments import HeadSizes
+from remanent.ops.transition import check_sizes
+from remanent.units import GATE_NORMS, UNITS, initial_states, recurrence_of
 from remanent.units.latching.write_span import WRITE_SPAN, check_write_span
 
 CHOICES = {
-    "encoder": ("linear", "embedding"),
+    "encoder": ("linear", "embedding", "table"),
     "norm": ("rms", "layer", "none"),
     "mlp": ("glu", "gelu", "none"),
     "head": ("last", "mean", "every"),
@@ -26,16 +29,19 @@ class ModelConfig:
     """What a `SequenceModel` is made of.
 
     Args:
-        input_size: the number of features of a step, or of tokens where `encoder` is "embedding", at least 1.
+        input_size: the number of features of a step, or of different tokens where the inputs are tokens, at least 1.
         output_size: the number of values that the head gives, at least 1.
         hidden_size: the width of every block, at least 1; units side by side share it, so it must be a multiple of
-            their number.
+            their number, unless `state_size` is given.
         num_layers: the number of blocks, at least 1, and a multiple of the kinds of block in `unit`.
         unit: the name of a unit, or several names joined by "+", whose units are side by side in a block; or a list
             of these, separated by commas, through which the blocks go in turn: "lru,bmru" alternates. The names
             are those of `UNITS`, to which you may add your own, and "attention".
         join: how units side by side are joined: "concatenate", each with its share of the width, or "sum".
-        encoder: what turns inputs into the model's width: "linear" for numbers, "embedding" for tokens.
+        encoder: what turns inputs into the model's width: "linear" for numbers, "embedding" for tokens; or "table", for
+            tokens as well, which has no parameters: the units of the first block read a token as a one-hot vector, so
+            that their weights are a table by token. That block has no norm, convolution or gate, and no path around
+            its units. An MRU has no biases there, and logits with a standard deviation of 4 for each token at first.
         norm: the norm before each part of a block: "rms", "layer" or "none".
         mlp: the kind of MLP at the end of each block: "glu", "gelu" or "none".
         mlp_ratio: the inner width of the MLP divided by `hidden_size`, above 0.
@@ -51,6 +57,10 @@ class ModelConfig:
             or "batch" (over batch and time).
         write_span: for units that latch, in how many steps the channel with the lowest rate is written once at first,
             at least 2; see `BMRU`. None for thresholds of 1, which earlier versions had.
+        num_states: for the MRU, the stable states of a head, from 2 to 255.
+        num_tracers: for the MRU, the tracers of a head, at least 1; `num_states` if None.
+        state_size: the width of every unit, at least 1, and for an MRU a multiple of `num_tracers` times `num_states`.
+            If None, a unit's share of `hidden_size`, which for an MRU is rounded up to a multiple.
         num_heads: for attention, the number of heads, at least 1; the width of attention must be a multiple of twice
             this number.
         clock: features of the step beside every unit's input: "none", "sinusoid", or "decay" for sinusoids that
@@ -87,6 +97,9 @@ class ModelConfig:
     initial_state: str = "zeros"
     gate_norm: str = "none"
     write_span: int | None = field(default=WRITE_SPAN, metadata=added(before=None, to=OF_LATCHES))
+    num_states: int = 4
+    num_tracers: int | None = None
+    state_size: int | None = None
     r_min: float = 0.9
     r_max: float = 0.999
     num_heads: int = 4
@@ -106,6 +119,9 @@ class ModelConfig:
             check_choice(name, getattr(self, name), choices)
         check_choice("initial_state", self.initial_state, initial_states())
         check_write_span(self.write_span)
+        check_sizes(HeadSizes(self.num_states, 1 if self.num_tracers is None else self.num_tracers))
+        if self.state_size is not None:
+            check_at_least("state_size", self.state_size, 1)
         if self.clock_size % 2:
             raise ValueError(f"`clock_size` must be even, got {self.clock_size}")
         check_at_least("conv_size", self.conv_size, 0)
@@ -128,14 +144,34 @@ class ModelConfig:
         return 0 if self.clock == "none" else self.clock_size
 
     @property
+    def reads_tokens(self) -> bool:
+        """Whether inputs are tokens, rather than features."""
+        return self.encoder != "linear"
+
+    @property
     def layers(self) -> tuple[tuple[str, ...], ...]:
         """For each block, the names of its units."""
         kinds = self._kinds()
         return tuple(kinds[i % len(kinds)] for i in range(self.num_layers))
 
-    def share(self, names: tuple[str, ...]) -> int:
+    def widths(self, names: tuple[str, ...]) -> list[int]:
         """The width of each of the units of a block."""
-        return self.hidden_size if self.join == "sum" else self.hidden_size // len(names)
+        if self.state_size is not None:
+            return [self.state_size] * len(names)
+        share = self.hidden_size if self.join == "sum" else self.hidden_size // len(names)
+        return [-(-share // step) * step for step in map(self._width_step, names)]
+
+    def options(self, name: str) -> dict[str, Any]:
+        """What a model gives a unit beside its sizes: the unit's options that are filled from this configuration."""
+        kind = recurrence_of(name)
+        options = {option: getattr(self, field) for option, field in kind.config_fields.items()}
+        if self.initial_state not in kind.initial_states:
+            options.pop("initial_state", None)
+        return options
+
+    def _width_step(self, name: str) -> int:
+        """What the width of a unit must be a multiple of."""
+        return 1 if name == "attention" else recurrence_of(name).width_step(self.options(name))
 
     def _kinds(self) -> list[tuple[str, ...]]:
         """For each kind of block, the names of its units."""
@@ -151,8 +187,16 @@ class ModelConfig:
         if self.num_layers % kinds:
             raise ValueError(f"`num_layers` must be a multiple of the {kinds} kinds of layer, got {self.num_layers}")
         for names in self._kinds():  # not `layers`, whose number may be too large for memory
-            if self.join == "concatenate" and self.hidden_size % len(names):
+            if self.join == "concatenate" and self.state_size is None and self.hidden_size % len(names):
                 raise ValueError(f"`hidden_size` must be a multiple of the {len(names)} units, got {self.hidden_size}")
-            if "attention" in names and self.share(names) % (2 * self.num_heads):
+            self._check_widths(names)
+
+    def _check_widths(self, names: tuple[str, ...]) -> None:
+        widths, size = self.widths(names), "hidden_size" if self.state_size is None else "state_size"
+        given, mixed = getattr(self, size), self.join == "sum" and len(set(widths)) > 1
+        for name, width in zip(names, widths, strict=True):
+            if name == "attention" and width % (2 * self.num_heads):
                 rule = f"give attention a multiple of twice the {self.num_heads} heads"
-                raise ValueError(f"`hidden_size` must {rule}, got {self.share(names)} of {self.hidden_size}")
+                raise ValueError(f"`{size}` must {rule}, got {width} of {given}")
+            if width % self._width_step(name) or (mixed and width != given):
+                raise ValueError(f"`{size}` must be a multiple of {self._width_step(name)} for {name}, got {given}")

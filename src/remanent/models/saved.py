@@ -92,10 +92,9 @@ def _check_parts(config: ModelConfig, shapes: Shapes, path: Path) -> None:
             rule = f"{path} must fit {CONFIG_FILE}, whose block {i} has {len(names)} units"
             raise ValueError(f"{rule}, got {units} units")
     sizes = config.hidden_size, config.input_size
-    wanted = {
-        "encoder.weight": sizes[::-1] if config.encoder == "embedding" else sizes,
-        "head.weight": (config.output_size, config.hidden_size),
-    }
+    wanted = {"head.weight": (config.output_size, config.hidden_size)}
+    if config.encoder != "table":
+        wanted["encoder.weight"] = sizes[::-1] if config.encoder == "embedding" else sizes
     for name, shape in wanted.items():
         if shapes.get(name) != shape:
             found = shapes.get(name, "none")

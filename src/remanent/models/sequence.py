@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from remanent._files import write_json, write_whole
 from remanent._options import check_range
 from remanent.models import _shards
-from remanent.models.blocks import Block, make_norm
+from remanent.models.blocks import Block, make_encoder, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.row_linear import RowLinear
@@ -39,14 +39,14 @@ class SequenceModel(nn.Module):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
-        if config.encoder == "embedding":
-            self.encoder: nn.Module = nn.Embedding(config.input_size, config.hidden_size)
-        else:
-            self.encoder = RowLinear(config.input_size, config.hidden_size)
+        self.encoder = make_encoder(config)
         self.clock = (
             None if config.clock == "none" else Clock(config.clock, size=config.clock_size, span=config.clock_span)
         )
-        self.blocks = nn.ModuleList(Block(config, names) for names in config.layers)
+        table = config.encoder == "table"
+        self.blocks = nn.ModuleList(
+            Block(config, names, reads_letters=table and i == 0) for i, names in enumerate(config.layers)
+        )
         self.norm = make_norm(config)
         self.head = RowLinear(config.hidden_size, config.output_size)
 
@@ -56,7 +56,7 @@ class SequenceModel(nn.Module):
         """Runs a sequence, or one chunk of it.
 
         Args:
-            x: inputs, (B, T, input_size); for an embedding, tokens (B, T), int64.
+            x: inputs, (B, T, input_size); or tokens (B, T), int64.
             state: what the chunk before returned; None at the start.
             reset: bool (B, T): where true, a new sequence starts at that step.
             group: the processes that hold a part of the time each, in the order of their ranks: a
@@ -100,7 +100,7 @@ class SequenceModel(nn.Module):
         """Runs one step, at the same cost at any time; with attention, at one that grows with time.
 
         Args:
-            x_t: one input for each sequence, (B, input_size); for an embedding, tokens (B,), int64.
+            x_t: one input for each sequence, (B, input_size); or tokens (B,), int64.
             state: what the step before returned; None at the start.
             reset: bool (B,): where true, a new sequence starts at this step.
 
@@ -229,7 +229,7 @@ class SequenceModel(nn.Module):
         if [len(layer) for layer in state.layers] != units:
             found = [len(layer) for layer in state.layers]
             raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
-        windows, given = len(self.blocks) if self.config.conv_size else 0, len(state.windows or ())
+        windows, given = sum(block.conv is not None for block in self.blocks), len(state.windows or ())
         if given != windows:
             raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
         B, mean = x.shape[0], self.config.head == "mean"
@@ -248,7 +248,7 @@ class SequenceModel(nn.Module):
 
     def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...], *, empty: bool = False) -> None:
         check_tensor(name, x)
-        tokens = self.config.encoder == "embedding"
+        tokens = self.config.reads_tokens
         size = () if tokens else (f"M={self.config.input_size}",)
         rank = len(axes) + len(size)
         if x.dim() != rank or (not tokens and x.shape[-1] != self.config.input_size):

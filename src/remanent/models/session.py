@@ -60,7 +60,7 @@ class Session:
         """Runs the next steps of every stream.
 
         Args:
-            x: any number of steps, at least one, (B, T, input_size); for an embedding, tokens (B, T), int64.
+            x: any number of steps, at least one, (B, T, input_size); or tokens (B, T), int64.
 
         Returns:
             The outputs: (B, T, output_size) where the head reads every step, else (B, output_size) after the
@@ -137,7 +137,7 @@ class Session:
     def _example(self) -> ModelState:
         """The state after one step, whatever it holds: for its form."""
         size, weight = self.model.config.input_size, self.model.head.weight
-        if self.model.config.encoder == "embedding":
+        if self.model.config.reads_tokens:
             x = torch.zeros(self.batch_size, 1, dtype=torch.int64, device=weight.device)
         else:
             x = weight.new_zeros(self.batch_size, 1, size)

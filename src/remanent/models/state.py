@@ -61,14 +61,16 @@ class ModelState(NamedTuple):
 
     def block(self, i: int) -> BlockState:
         """The state of a block, by its number from 0."""
-        return BlockState(self.layers[i], None if self.windows is None else self.windows[i])
+        windows = self.windows or ()
+        first = len(self.layers) - len(windows)  # one that reads letters has none
+        return BlockState(self.layers[i], windows[i - first] if i >= first else None)
 
     def detach(self) -> "ModelState":
         """The same state, through which no gradient flows, for truncated back-propagation."""
         return tree_map_only(Tensor, Tensor.detach, self)
 
     def named(self) -> dict[str, Tensor]:
-        """The tensors by name: "layers.0.0" for the first unit of the first block, "windows.0" for its convolution."""
+        """The tensors by name: "layers.0.0" for the first block's first unit, "windows.0" for the first convolution."""
         named: dict[str, Tensor] = {}
         for i, layer in enumerate(self.layers):
             for j, unit in enumerate(layer):

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-import torch  # noqa: F401 (for the examples)
+import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
@@ -148,8 +148,10 @@ def _checked(
     h0 = start.expand(B, D) if h0 is None else started(h0, start)
     if reset is not None:
         reset_state = start if reset_state is None else started(reset_state, start)
+        if T > 0:  # what a reset at the first step replaces may be anything
+            h0 = torch.where(reset[:, :1], start, h0)
     call = TransitionCall(logits, h0, share, reset, reset_state, *sizes, backend)
-    if not operators.is_traced() and share.item() == 0:
+    if not (operators.is_traced() or logits.is_meta) and share.item() == 0:
         _check_states(call.initial(), sizes.states)
     return call
 

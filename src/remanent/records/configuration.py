@@ -150,7 +150,7 @@ class Experiment:
     def __post_init__(self) -> None:
         for name, asked in fitting(self.task).items():
             given = getattr(self.model, name)
-            allowed = ("last", "mean") if asked == "last" else (asked,)
+            allowed = ALTERNATIVES.get(asked, (asked,))
             if given not in allowed:
                 rule = " or ".join(map(str, allowed))
                 raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
@@ -260,6 +260,10 @@ def _files(task: type[Task]) -> set[str]:
     """The names of a task's fields that name its data: the folder, and the user's own files."""
     named = {field.name for field in dataclasses.fields(task) if field.name == DATA_DIR}  # type: ignore[arg-type]
     return named | fields_that(task, [BY_CONTENT])
+
+
+ALTERNATIVES: dict[Any, tuple[Any, ...]] = {"last": ("last", "mean"), "embedding": ("embedding", "table")}
+"""The values that a field of `fitting` may have, by the one that follows from the task; others have that one alone."""
 
 
 def fitting(task: Task) -> dict[str, Any]:

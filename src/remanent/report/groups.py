@@ -19,7 +19,7 @@ LABELS: tuple[tuple[Mapping[str, Any], str], ...] = (
 )
 """Options that are written in words in a label, those of several options first."""
 ORDER = (
-    *("bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru", "lru", "min_gru", "min_lstm"),
+    *("bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru", "mru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
 )
 """The order of units in a table; other units follow in the order in which the records name them."""

@@ -110,12 +110,14 @@ class ExperimentModule(pl.LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW, whose rate rises linearly and, once lengths are full, falls as a cosine; it changes at every step.
 
-        Only matrices decay: decay to 0 would change what a bias, a norm, a latch's alpha or an LRU's time constants
-        mean.
+        Only matrices decay, except those that a unit calls `undecayed`: decay to 0 would change what a bias, a norm, a
+        latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
         """
         config = self.experiment.training
-        matrices = [p for p in self.model.parameters() if p.dim() > 1]
-        others = [p for p in self.model.parameters() if p.dim() <= 1]
+        units = [unit for unit in self.model.modules() if isinstance(unit, RecurrentUnit)]
+        kept = {id(p) for unit in units for p in unit.undecayed()}
+        matrices = [p for p in self.model.parameters() if p.dim() > 1 and id(p) not in kept]
+        others = [p for p in self.model.parameters() if p.dim() <= 1 or id(p) in kept]
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from remanent._files import from_dict
 from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent.models import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig, fitting, suiting
+from remanent.records.configuration import ALTERNATIVES, Experiment, TrainingConfig, fitting, suiting
 from remanent.records.identity import beside_the_point, options_that
 from remanent.training.recipes import RECIPES
 
@@ -57,9 +57,11 @@ def experiment_for(
     if data_dir is not None and hasattr(base.task, "data_dir"):
         changes["task"]["data_dir"] = data_dir
     task = from_dict(type(base.task), _fields(base.task) | changes["task"], f"the task {base.task.name}")
-    fit = fitting(task)
-    if fit["head"] == "last" and base.model.head == "mean":
-        del fit["head"]
+    fit = {
+        name: asked
+        for name, asked in fitting(task).items()
+        if getattr(base.model, name) not in ALTERNATIVES.get(asked, ())
+    }
     model = _fields(base.model) | suiting(unit) | fit | changes["model"]
     training = _fields(base.training) | {"seed": seed, "threads": threads} | changes["training"]
     return Experiment(

@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
@@ -88,7 +88,8 @@ class RecurrentUnit(StackedLayers):
             The outputs, in the form of `input` with R D in place of M, and the state after the last step, in
             the form of `hx`: given as the `hx` of the next call, it continues the sequence. With a `group`, every
             process gets the state after the last step of all, whose gradient is summed over the processes. Do not
-            change the outputs of FQBMRU, MinGRU and MinLSTM in place before the backward pass, which may read them.
+            change the outputs of FQBMRU, MRU, MinGRU and MinLSTM in place before the backward pass, which may read
+            them.
 
         Raises:
             ValueError: a shape, a range or a device does not fit; the message names the argument.
@@ -193,6 +194,11 @@ class RecurrentUnit(StackedLayers):
     def all_weights(self) -> list[list[Tensor]]:
         """The parameters of each layer and direction, as `torch.nn.GRU` lists them."""
         return [[getattr(self, name + suffix) for name in self._shapes] for suffix in self._suffixes()]
+
+    def undecayed(self) -> list[nn.Parameter]:
+        """The matrices that training leaves out of its weight decay, as the unit's equations say."""
+        names = {name + suffix for name in self.recurrence.undecayed for suffix in self._suffixes()}
+        return [parameter for name, parameter in self.named_parameters(recurse=False) if name in names]
 
     @property
     def state_dtype(self) -> torch.dtype:

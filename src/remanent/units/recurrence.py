@@ -49,7 +49,7 @@ class Recurrence(ABC):
     shares_time: ClassVar[bool] = False
     """Whether its scan takes a `group` of processes that hold a part of the time each."""
     scan_kind: ClassVar[str | None] = None
-    """The scan of `remanent.ops` that it runs, "latch", "linear" or "feedback"; None for a scan of its own."""
+    """Its scan in `remanent.ops`: "latch", "linear", "feedback" or "transition"; None for a scan of its own."""
     latches: ClassVar[bool] = False
     """Whether each step either sets a channel or holds it; `writes` then gives the steps that set."""
     initial_states: ClassVar[tuple[str, ...]] = ()
@@ -58,6 +58,15 @@ class Recurrence(ABC):
     """The option, in [0, 1], that training with annealing takes from 1 to 0; None where there is none."""
     config_fields: ClassVar[Mapping[str, str]] = MappingProxyType({})
     """For each option that a model fills, the field of `ModelConfig` that it is filled from."""
+    undecayed: ClassVar[tuple[str, ...]] = ()
+    """The parameters, beside vectors, that training leaves out of its weight decay."""
+    reads_letters_with_bias: ClassVar[bool] = True
+    """Whether a model's layer of letters, one-hot vectors, has biases; without, its weights are a table by letter."""
+
+    @property
+    def chooses(self) -> bool:
+        """Whether a step compares numbers and chooses, so that rounding may tip it and gradients are surrogates."""
+        return self.latches
 
     @property
     def exact_states(self) -> bool:
@@ -77,9 +86,14 @@ class Recurrence(ABC):
         """
         return False
 
+    @classmethod
+    def width_step(cls, options: Mapping[str, Any]) -> int:
+        """What D must be a multiple of, with options that may not be at their defaults."""
+        return 1
+
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
-        """The parameters' names and shapes, in the order in which they are registered."""
+        """The parameters' names and shapes, in the order in which they are registered; a D that does not fit raises."""
 
     @abstractmethod
     def initialise(self, p: Params) -> None:
@@ -87,6 +101,10 @@ class Recurrence(ABC):
 
     def initialise_layer(self, p: Params, layer: int) -> None:
         """Fills the parameters of a layer in place; the first layer is 0, and later ones read the states of another."""
+        self.initialise(p)
+
+    def initialise_letters(self, p: Params) -> None:
+        """Fills the parameters of a layer whose inputs are letters, one-hot vectors, each of which reads one column."""
         self.initialise(p)
 
     @abstractmethod

@@ -8,6 +8,7 @@ from remanent.units.cell import RecurrentCell
 from remanent.units.latching.bmru import BMRU, BMRUCell
 from remanent.units.latching.cmru import CMRU, AlphaBMRU, AlphaBMRUCell, AlphaCMRU, AlphaCMRUCell, CMRUCell
 from remanent.units.latching.fq_bmru import FQBMRU, FQBMRUCell
+from remanent.units.latching.mru import MRU, MRUCell
 from remanent.units.lru import LRU, LRUCell
 from remanent.units.min_rnn import MinGRU, MinGRUCell, MinLSTM, MinLSTMCell
 from remanent.units.torch_rnn import GRU, LSTM, GRUCell, LSTMCell
@@ -21,6 +22,7 @@ __all__ = [
     "GRU",
     "LRU",
     "LSTM",
+    "MRU",
     "NBRC",
     "UNITS",
     "AlphaBMRU",
@@ -34,6 +36,7 @@ __all__ = [
     "GRUCell",
     "LRUCell",
     "LSTMCell",
+    "MRUCell",
     "MinGRU",
     "MinGRUCell",
     "MinLSTM",
@@ -47,6 +50,7 @@ UNITS: dict[str, Callable[..., RecurrentUnit]] = {
     "cmru": CMRU,
     "alpha_cmru": AlphaCMRU,
     "fq_bmru": FQBMRU,
+    "mru": MRU,
     "lru": LRU,
     "min_gru": MinGRU,
     "min_lstm": MinLSTM,
@@ -63,6 +67,7 @@ CELLS: dict[str, Callable[..., RecurrentCell]] = {
     "cmru": CMRUCell,
     "alpha_cmru": AlphaCMRUCell,
     "fq_bmru": FQBMRUCell,
+    "mru": MRUCell,
     "lru": LRUCell,
     "min_gru": MinGRUCell,
     "min_lstm": MinLSTMCell,

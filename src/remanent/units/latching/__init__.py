@@ -1,1 +1,1 @@
-"""The units that set or hold: one family per file, around what they share."""
+"""Units whose states are held until an input moves them: latches, which are set or hold, and heads of K states."""

@@ -209,13 +209,13 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
 
 
 class Annealed:
-    """The attribute `epsilon` of units and cells that latch, which may be changed between steps."""
+    """The attribute `epsilon` of units and cells, which may be changed between steps."""
 
-    recurrence: Any  # a LatchRecurrence
+    recurrence: Any  # one with the option `epsilon`
 
     @property
     def epsilon(self) -> float:
-        """How much of the old state a write keeps, in [0, 1]; no part of the `state_dict`."""
+        """How much of the old state a write keeps, or another share, in [0, 1]; no part of the `state_dict`."""
         return self.recurrence.epsilon
 
     @epsilon.setter
