@@ -111,16 +111,10 @@ def transition_scan(
     with refusal_announced(group):
         share = read_scalar("epsilon", call.epsilon, 0, 1)
     states = logits.new_empty(*logits.shape[:2], call.h0.shape[1])
-    values: dict[str, float] = {"kind of scan": 2, "B": len(logits), "D": states.shape[2]}
-    values |= {
-        "dtype": DTYPES.index(states.dtype),
-        "epsilon": share,
-        "num_states": num_states,
-        "num_tracers": num_tracers,
-    }
-    return sharded_transition(
-        _SHARDED, place, Agreement(place, values), call._replace(epsilon=call.epsilon.clone()), states
-    )
+    agreed = {"kind of scan": 2, "B": len(logits), "D": states.shape[2], "dtype": DTYPES.index(states.dtype)}
+    agreed |= {"num_states": num_states, "num_tracers": num_tracers}
+    agreement = Agreement(place, {**agreed, "epsilon": share})
+    return sharded_transition(_SHARDED, place, agreement, call._replace(epsilon=call.epsilon.clone()), states)
 
 
 def _checked(

@@ -27,20 +27,22 @@ from remanent.ops.cpu.kernels import (
 ) = range(len(TransitionArrays._fields))  # fmt: skip
 STATES_OF_HEAD = ARRAYS + 3 * len(TransitionArrays._fields)
 """The place of K, followed by that of R."""
+X, WEIGHTS, SUMS, PREVIOUS, ADJOINT, OUT, CARRIED, GRADS, BASE, TABLE, PLACES, RESULT = range(12)
+"""The scopes of `get` and `put`: each of one array in all loops of a kernel."""
 
 
 @compile_inline
 def best_of(x, begin, K):
     """The place of the largest of K numbers, the lowest of equal ones; that of a NaN only beside no number."""
-    top, place = get(x, begin, 0), 0
+    top, place = get(x, begin, X), 0
     for m in range(1, K):
-        value = get(x, begin + m, 0)
+        value = get(x, begin + m, X)
         better = value > top
         top = value if better else top
         place = m if better else place
     if top != top:  # the first is NaN, and no comparison with it was true
         for m in range(1, K):
-            value = get(x, begin + m, 0)
+            value = get(x, begin + m, X)
             if value == value and (top != top or value > top):
                 top, place = value, m
     return place
@@ -49,16 +51,16 @@ def best_of(x, begin, K):
 @compile_inline
 def soften(x, begin, K, place, weights):
     """The softmax of K numbers, of which the one at `place` is the largest; a NaN has no weight."""
-    top, zero = get(x, begin + place, 0), x.dtype.type(0)
+    top, zero = get(x, begin + place, X), x.dtype.type(0)
     total = zero
     for m in range(K):
-        value = get(x, begin + m, 0)
+        value = get(x, begin + m, X)
         weight = x.dtype.type(math.exp(value - top)) if value == value else zero
-        put(weights, m, 1, weight)
+        put(weights, m, WEIGHTS, weight)
         total += weight
     factor = x.dtype.type(1) / total
     for m in range(K):
-        put(weights, m, 1, get(weights, m, 1) * factor)
+        put(weights, m, WEIGHTS, get(weights, m, WEIGHTS) * factor)
 
 
 @compile_inline
@@ -73,14 +75,14 @@ def fill_table(x, K, base, table):
     """The tables of some heads; says whether a row begins with NaN, with which comparisons are false."""
     odd = np.int32(0)
     for i in range(table.shape[0]):
-        top, place = get(x, i * K, 0), get(base, i, 1)
+        top, place = get(x, i * K, X), get(base, i, BASE)
         odd |= np.int32(top != top)
         for m in range(1, K):
-            value = get(x, i * K + m, 0)
+            value = get(x, i * K + m, X)
             better = value > top
             top = value if better else top
-            place = get(base, i, 1) + np.int32(m) if better else place
-        put(table, i, 2, place)
+            place = get(base, i, BASE) + np.int32(m) if better else place
+        put(table, i, TABLE, place)
     return odd
 
 
@@ -100,9 +102,9 @@ def fill_any_table(x, K, base, table):
 def write_one_hot(y, K, base, places):
     zero, one = y.dtype.type(0), y.dtype.type(1)
     for i in range(places.shape[0]):
-        place = get(places, i, 0) - get(base, i, 1)
+        place = get(places, i, PLACES) - get(base, i, BASE)
         for m in range(K):
-            put(y, i * K + m, 2, one if place == m else zero)
+            put(y, i * K + m, RESULT, one if place == m else zero)
 
 
 @compile_inline
@@ -141,7 +143,7 @@ def transition_follow(args):
             if R >= K:
                 fill_any_table(x, K, own, table)
                 for i in range(n * R):
-                    put(places, i, 0, get(table, get(places, i, 0), 1))
+                    put(places, i, PLACES, get(table, get(places, i, PLACES), TABLE))
             else:
                 for i in range(n * R):
                     places[i] = base[i] + best_of(x, places[i] * K, K)
@@ -150,20 +152,20 @@ def transition_follow(args):
 
 @compile_inline
 def head_mix(x, previous, weights, y, k, K, R, epsilon):
-    """The states of a head, added to those in y."""
+    """The states of a head, added to those in y; those before are of the same array, and have its scope."""
     one = x.dtype.type(1)
     for j in range(K):
         at = (k * K + j) * K
         place = best_of(x, at, K)
         soften(x, at, K, place, weights)
         for m in range(K):
-            share = epsilon * get(weights, m, 1)
-            put(weights, m, 1, share + (one - epsilon) if m == place else share)
+            share = epsilon * get(weights, m, WEIGHTS)
+            put(weights, m, WEIGHTS, share + (one - epsilon) if m == place else share)
         for r in range(R):
             to = (k * R + r) * K
-            share = get(previous, to + j, 2)
+            share = get(previous, to + j, RESULT)
             for m in range(K):
-                put(y, to + m, 3, get(y, to + m, 3) + share * get(weights, m, 1))
+                put(y, to + m, RESULT, get(y, to + m, RESULT) + share * get(weights, m, WEIGHTS))
 
 
 def transition_mix(args):
@@ -205,29 +207,29 @@ def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
         place = best_of(x, at, K)
         visited = False
         for m in range(K):
-            put(d, m, 2, zero)
+            put(d, m, SUMS, zero)
         for r in range(R):
-            share = get(previous, (k * R + r) * K + j, 3)
+            share = get(previous, (k * R + r) * K + j, PREVIOUS)
             if share != zero:
                 visited = True
                 for m in range(K):
-                    put(d, m, 2, get(d, m, 2) + share * get(adjoint, r * K + m, 4))
+                    put(d, m, SUMS, get(d, m, SUMS) + share * get(adjoint, r * K + m, ADJOINT))
         if visited or epsilon != zero:
             soften(x, at, K, place, weights)
         mean = zero
         if visited:
             for m in range(K):
-                mean += get(weights, m, 1) * get(d, m, 2)
+                mean += get(weights, m, WEIGHTS) * get(d, m, SUMS)
         for m in range(K):
-            put(out, at + m, 5, get(weights, m, 1) * (get(d, m, 2) - mean) if visited else zero)
+            put(out, at + m, OUT, get(weights, m, WEIGHTS) * (get(d, m, SUMS) - mean) if visited else zero)
         for r in range(R):
-            total = get(adjoint, r * K + place, 4)
+            total = get(adjoint, r * K + place, ADJOINT)
             if epsilon != zero:
                 mixed = zero
                 for m in range(K):
-                    mixed += get(weights, m, 1) * get(adjoint, r * K + m, 4)
+                    mixed += get(weights, m, WEIGHTS) * get(adjoint, r * K + m, ADJOINT)
                 total = (one - epsilon) * total + epsilon * mixed
-            put(carry, (k * R + r) * K + j, 6, total)
+            put(carry, (k * R + r) * K + j, CARRIED, total)
 
 
 def transition_backward(args):
@@ -260,7 +262,7 @@ def transition_backward(args):
             out = row(h, args, GRAD_LOGITS, b, t, first * K * K, n * K * K)
             for k in range(n):
                 for i in range(R * K):
-                    put(adjoint, i, 4, get(g, k * R * K + i, 7) + get(carry, k * R * K + i, 6))
+                    put(adjoint, i, ADJOINT, get(g, k * R * K + i, GRADS) + get(carry, k * R * K + i, CARRIED))
                 if K == 4:
                     head_back(x, previous, carry, adjoint, weights, d, out, k, 4, R, epsilon)
                 elif K == 5:
