@@ -107,7 +107,7 @@ def test_bad_arguments_are_refused_by_name():
 def test_under_the_datas_own_inputs_the_first_step_is_the_write(name, monkeypatch):
     monkeypatch.setattr("remanent.analysis.horizon.STEPS", 7)
     torch.manual_seed(3)
-    unit, x = UNITS[name](1, 6), 0.6 * torch.randn(4, 40, 1)
+    unit, x = sized(UNITS, name, 1, 6), 0.6 * torch.randn(4, 40, 1)
     horizon = memory_horizon(unit, BIT, x)
     assert horizon.tolist() == [slow_horizon(unit, row[1:], 40) for row in x]
     assert torch.equal(memory_horizon(unit, BIT, x.transpose(0, 1), batch_first=False), horizon)

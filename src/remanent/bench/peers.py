@@ -181,8 +181,11 @@ SCANS: dict[str, Callable[[Tensor, Tensor, Tensor], Peer]] = {
 def _heads(epsilon: float) -> Callable[[Tensor, Tensor, int], Run]:
     def prepare(logits: Tensor, grad: Tensor, K: int) -> Run:
         leaves = leaves_of(logits)
-        options = {"num_states": K, "num_tracers": K, "epsilon": epsilon}
-        return both_passes(lambda: transition_scan(*leaves, **options), leaves, grad)
+
+        def forward() -> Tensor:
+            return transition_scan(leaves[0], num_states=K, num_tracers=K, epsilon=epsilon)
+
+        return both_passes(forward, leaves, grad)
 
     return prepare
 

@@ -29,7 +29,7 @@ HEADS = ((16, 4096, 16, 4), (16, 4096, 10, 5))
 """The shapes (B, T, H, K) of the section "transition", each with K tracers: beside a copy."""
 TOKEN_HEADS = ((8, 4096, 8, 4),)
 """Those that look up tables of tokens, beside a GRU of as many hidden values."""
-TRAINED_HEADS = ((16, 1024, 8, 4),)
+TRAINED_HEADS = ((4, 1024, 8, 4),)
 """Those whose both passes are timed."""
 QUICK_HEADS = ((2, 16, 2, 3),)
 """Those of a quick trial."""
