@@ -26,7 +26,7 @@ from remanent._files import replace_between, write_whole
 
 RATES = (2e-3, 5e-3, 1e-2)
 """The learning rates of the sweep."""
-SEEDS = {"units": 5, "ladder": 3}
+SEEDS = {"units": 5, "ladder": 1}
 """How many seeds a row of each table has."""
 LADDER_RATE = 5e-3
 """The learning rate of the ladder."""
