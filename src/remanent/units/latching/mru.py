@@ -214,7 +214,7 @@ class MRU(Annealed, RecurrentUnit):
     "Length-independent state tracking under a parallel scan". Tracers that share a table are ours.
 
     >>> y, h_n = MRU(4, 32, batch_first=True)(torch.randn(2, 100, 4))
-    >>> y.shape, h_n.unflatten(2, (2, 4, 4)).sum(3).unique().tolist()  # two heads, four tracers, each in one state
+    >>> y.shape, h_n.unflatten(2, (2, 4, 4)).sum(4).unique().tolist()  # two heads, four tracers, each in one state
     (torch.Size([2, 100, 32]), [1.0])
     """
 
