@@ -28,7 +28,7 @@ MODELS = [
     *({"unit": "bmru+fq_bmru+min_gru", "join": "sum", "initial_state": s} for s in ("zeros", "learned", "low")),
     {"unit": "lru,bmru+min_gru", "num_layers": 4, "head": "mean", "epsilon": 0.3},
     {"encoder": "embedding", "input_size": 11, "unit": "lru+bmru", "join": "sum", "state_size": 11, "num_layers": 1},
-    # a norm over one channel gives its sign, and magnifies the rounding of small values: without writes that does not show
+    # a norm over one channel magnifies the rounding of small values, which does not show where nothing is written
     {"hidden_size": 1, "num_layers": 1, "write_span": None},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "layer", "initial_state": "zeros"},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "batch", "initial_state": "zeros"},
