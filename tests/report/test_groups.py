@@ -81,6 +81,14 @@ def test_settings_of_the_task_make_groups_and_all_others_make_rows():
     assert [row.state for row in summarise(lines, ["digits"])[0].rows] == ["done", "missing"]
 
 
+def test_a_unit_that_no_recipe_was_run_with_as_it_is_is_missing_nowhere():
+    lines = [record(), record("digits", metric="accuracy"), record(unit="lru", overrides={"model.conv_size": 4})]
+    assert [[row.label for row in group.rows] for group in summarise(lines)] == [
+        ["bmru", "lru (model.conv_size=4)"],
+        ["bmru"],
+    ]
+
+
 def test_a_row_is_failed_where_all_of_its_seeds_are():
     (group,) = summarise([record(status="failed"), record(unit="lru"), record(unit="lru", seed=1, status="failed")])
     assert [(row.state, len(row.runs), len(row.done)) for row in group.rows] == [("failed", 1, 0), ("done", 2, 1)]

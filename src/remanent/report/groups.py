@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,8 @@ LABELS: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"training.write_rates": False}, "write rates without data"),
 )
 """Options that are written in words in a label, those of several options first."""
+_TUNED = ("model.", "training.")
+"""How the names of options begin that belong to a unit's row rather than to the group's task."""
 ORDER = (
     *("bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru", "mru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
@@ -152,7 +154,8 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
     """Gathers records into a group for every recipe and every setting of its task.
 
     Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
-    without changed options come first.
+    without changed options come first. A unit that some record has as a recipe has it, and none of a group, is missing
+    there, and has a row that says so.
 
     Args:
         records: the records, as `read_results` gives them.
@@ -175,10 +178,13 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
         groups.setdefault((record.recipe, _key(_split(record)[0])), []).append(record)
     asked = [key for key in groups if not recipes or key[0] in recipes]
     asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
-    return [_group(groups[key], units) for key in asked]
+    hidden = options_that(UNCOUNTED, OWN_COLUMN)
+    tuned = [{key for key in record.set if key.startswith(_TUNED)} - hidden for record in records]
+    expected = {record.unit for record, options in zip(records, tuned, strict=True) if not options}
+    return [_group(groups[key], units, expected) for key in asked]
 
 
-def _group(records: list[Record], units: Sequence[str]) -> Group:
+def _group(records: list[Record], units: Sequence[str], expected: Collection[str]) -> Group:
     first, overrides = records[0], _split(records[0])[0]
     name = _label(first.recipe, overrides)
     for field in ("metric", "chance", "length_name", "length"):
@@ -195,7 +201,7 @@ def _group(records: list[Record], units: Sequence[str]) -> Group:
         _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
         made.append(row)
     there = {row.unit for row in made}
-    made += [Row(unit, {}, ()) for unit in units if unit not in there]
+    made += [Row(unit, {}, ()) for unit in units if unit in expected and unit not in there]
     made.sort(key=lambda row: (units.index(row.unit), bool(row.overrides)))
     return Group(
         first.recipe,
