@@ -13,12 +13,6 @@ from remanent.units import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 
 
-def check_module(module: Any) -> None:
-    """Raises unless it is a module."""
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
-
-
 def inputs_of(batch: Any) -> Tensor:
     """The inputs in a batch, which are its first argument; at least (B, T) or (T, B)."""
     x = batch[0] if isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence) and batch else batch

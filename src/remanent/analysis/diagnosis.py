@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from remanent.analysis._probe import evaluating
 from remanent.analysis.gradients import LagGradient, layer_gradient
-from remanent.latches.layer_runs import LayerRun, call, watch_layers
+from remanent.latches.layer_runs import LayerRun, call, check_module, watch_layers
 from remanent.units._stack import own_state
 
 RATES = "set_write_rates(module, batch) sets the thresholds from data"
@@ -210,8 +210,7 @@ def diagnose(module: nn.Module, batch: Any) -> Diagnosis:
     >>> found.findings[0].measure, found.findings[0].value
     ('share of channels never written', 1.0)
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     runs: dict[str, list[LayerRun]] = {}
 
     def collect(run: LayerRun) -> None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent._restore import cudnn_off
-from remanent.analysis._called import answer, check_module, embeddings_of, inputs_of
+from remanent.analysis._called import answer, embeddings_of, inputs_of
 from remanent.analysis._probe import (
     CHUNK,
     Probed,
@@ -22,7 +22,7 @@ from remanent.analysis._probe import (
     pieces,
     run,
 )
-from remanent.latches.layer_runs import LayerRun
+from remanent.latches.layer_runs import LayerRun, check_module
 from remanent.units._checks import check_flag
 from remanent.units._stack import own_state
 

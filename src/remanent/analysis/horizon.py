@@ -7,9 +7,10 @@ import torch
 from torch import Tensor, nn
 
 from remanent._options import check_at_least, check_choice, check_range
-from remanent.analysis._called import answer, check_module, unit_outputs
+from remanent.analysis._called import answer, unit_outputs
 from remanent.analysis._probe import Probed, check_probed, check_sequences, evaluating, pieces, run
 from remanent.analysis.trajectory import answering, every_output
+from remanent.latches.layer_runs import check_module
 from remanent.models import SequenceModel
 from remanent.units._checks import check_flag
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from remanent.analysis._probe import CHUNK, Probed, check_probed, check_sequences, evaluating, pieces, run
-from remanent.latches.layer_runs import LayerRun, call, watch_layers
+from remanent.latches.layer_runs import LayerRun, call, check_module, watch_layers
 
 
 class Writes(NamedTuple):
@@ -66,8 +66,7 @@ def write_statistics(module: nn.Module, x: Any) -> list[Writes]:
     >>> writes.rate.shape, writes.dead.sum().item()
     (torch.Size([8]), 0)
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     counters: dict[str, _Counter] = {}
     state = None
     with evaluating(module), write_watch(module, lambda name, z: counters.setdefault(name, _Counter(z)).count(z)):

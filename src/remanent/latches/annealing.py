@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from remanent._options import check_at_least, check_range
+from remanent.latches.layer_runs import check_module
 from remanent.units._checks import check_flag
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
@@ -45,8 +46,7 @@ def set_epsilon(module: nn.Module, value: float, *, cumulative: bool = False) ->
     """
     check_flag("cumulative", cumulative)
     check_range("value", value, 0, 1)
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     found = annealed(module, cumulative)
     if not found:
         rule = "`module` must hold a unit that can be annealed (cumulative ones only with `cumulative`)"

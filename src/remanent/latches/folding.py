@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from remanent.latches.layer_runs import check_module
 from remanent.units import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.latching.gate_norm import GATE_NORM_NAMES, plain_gates
@@ -33,8 +34,7 @@ def fold_gate_norm(module: nn.Module) -> list[str]:
     >>> fold_gate_norm(unit), "gate_mean_l0" in unit.state_dict()
     ([''], False)
     """
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     found = {
         name: unit
         for name, unit in module.named_modules()

@@ -13,6 +13,12 @@ from remanent.units.cell import RecurrentCell
 from remanent.units.recurrence import Params, Recurrence
 
 
+def check_module(module: Any) -> None:
+    """Raises unless the argument `module` is a module."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+
+
 class LayerRun(NamedTuple):
     """One layer and direction of a unit, or a cell, at the moment before it runs.
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from remanent._options import check_range
 from remanent._rates import spaced_rates
 from remanent.latches.annealing import annealed
-from remanent.latches.layer_runs import LayerRun, call, watch_layers
+from remanent.latches.layer_runs import LayerRun, call, check_module, watch_layers
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
 from remanent.units.latching.fq_bmru import FQBMRURecurrence
@@ -71,8 +71,7 @@ def set_write_rates(module: nn.Module, batch: Any, *, low: float | None = None, 
     check_range("high", high, 0, 1, open_low=True, open_high=True)
     if low is not None:
         check_range("low", low, 0, high, open_low=True)
-    if not isinstance(module, nn.Module):
-        raise TypeError(f"`module` must be a torch.nn.Module, got {type(module).__name__}")
+    check_module(module)
     for error in unsettable(module).values():
         raise error
     found = set_rates_but(module, batch, (), low=low, high=high)
