@@ -8,8 +8,9 @@ from torch import Tensor
 
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
+from remanent.units.latching.annealed import Annealed
 from remanent.units.latching.gate_norm import plain_gates
-from remanent.units.latching.set_or_hold import Annealed, LatchRecurrence
+from remanent.units.latching.set_or_hold import LatchRecurrence
 from remanent.units.latching.write_span import WRITE_SPAN
 from remanent.units.recurrence import Params
 from remanent.units.step_data import StepData

@@ -8,9 +8,10 @@ import torch
 
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
+from remanent.units.latching.annealed import Annealed
 from remanent.units.latching.bmru import BMRURecurrence
 from remanent.units.latching.gate_norm import plain_gates
-from remanent.units.latching.set_or_hold import Annealed, LatchRecurrence
+from remanent.units.latching.set_or_hold import LatchRecurrence
 from remanent.units.latching.write_span import WRITE_SPAN
 from remanent.units.recurrence import INITIAL_STATES, Params
 from remanent.units.step_data import StepData

@@ -9,7 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from remanent._options import check_range
 from remanent.ops import row_linear, transition_scan
 from remanent.ops.arguments import HeadSizes
 from remanent.ops.heads.one_hot import start_state
@@ -18,8 +17,8 @@ from remanent.ops.transition import check_sizes
 from remanent.units._checks import check_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.latching.set_or_hold import Annealed
-from remanent.units.recurrence import Params, ScanRecurrence, StateIsOutput
+from remanent.units.latching.annealed import Annealed, EpsilonRecurrence
+from remanent.units.recurrence import Params
 
 NUM_STATES = 4
 """The stable states of a head, unless another number is given."""
@@ -28,7 +27,7 @@ LOGIT_SIZE = 4.0
 
 
 @dataclass(eq=False)
-class MRURecurrence(ScanRecurrence, StateIsOutput):
+class MRURecurrence(EpsilonRecurrence):
     r"""Heads of K states: $h_t[k, r] = M_t[k]^\top h_{t-1}[k, r]$ for each head k and each of its R tracers r.
 
     $M_t$ is a table in one-hot rows, and with `epsilon` above 0 a mixture of it and the softmax of the logits.
@@ -37,19 +36,14 @@ class MRURecurrence(ScanRecurrence, StateIsOutput):
     num_states: int = NUM_STATES
     num_tracers: int | None = None
     epsilon: float = 0.0
-    shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "transition"
-    annealed_option: ClassVar[str | None] = "epsilon"
     undecayed: ClassVar[tuple[str, ...]] = ("weight_ih",)
     reads_letters_with_bias: ClassVar[bool] = False
     config_fields = MappingProxyType({"num_states": "num_states", "num_tracers": "num_tracers"})
 
     def __post_init__(self) -> None:
         check_sizes(self.sizes)
-        check_range("epsilon", self.epsilon, 0, 1)
-        self.epsilon = float(self.epsilon)
-        # a compiled graph reads the tensor, which may change, where it would fix the number
-        self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64, device="cpu")
+        self.take_epsilon()
 
     @property
     def sizes(self) -> HeadSizes:
@@ -62,19 +56,9 @@ class MRURecurrence(ScanRecurrence, StateIsOutput):
         return True
 
     @property
-    def exact_states(self) -> bool:
-        """Whether a step looks up a table."""
-        return self.epsilon == 0
-
-    @property
     def finite_states(self) -> bool:
         """Whether states are one-hot."""
         return self.epsilon == 0
-
-    @property
-    def sums_in_order(self) -> bool:
-        """Whether a step multiplies matrices."""
-        return self.epsilon != 0
 
     @classmethod
     def width_step(cls, options: Mapping[str, Any]) -> int:

@@ -12,6 +12,7 @@ from remanent._rates import threshold_bias
 from remanent.ops import latch_scan_joint, latch_step, row_linear
 from remanent.ops.normalisation import projected_moments
 from remanent.units._checks import check_gates
+from remanent.units.latching.annealed import EpsilonRecurrence
 from remanent.units.latching.gate_norm import (
     GATE_NORMS,
     gain_shapes,
@@ -32,8 +33,6 @@ from remanent.units.recurrence import (
     INITIAL_STATES,
     LatchGates,
     Params,
-    ScanRecurrence,
-    StateIsOutput,
     gate_shapes,
     learned_shapes,
 )
@@ -44,7 +43,7 @@ _RULE_WITH_SIZE = "one tensor (..., 3 D), candidate, threshold and size side by 
 
 
 @dataclass(eq=False)
-class LatchRecurrence(ScanRecurrence, StateIsOutput):
+class LatchRecurrence(EpsilonRecurrence):
     r"""Set or hold: $h_t = \alpha\,\mathrm{sgn}(c_t) + \epsilon h_{t-1}$ where $|c_t| \ge |\beta_t|$, else $h_{t-1}$.
 
     Its gates are one tensor, in which candidate and threshold lie side by side, and after them $\alpha$ where
@@ -57,11 +56,9 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
     initial_state: str = "zeros"
     gate_norm: str = "none"
     write_span: int | None = None
-    shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "latch"
     latches: ClassVar[bool] = True
     initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
-    annealed_option: ClassVar[str | None] = "epsilon"
     config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
     alpha_from_input: ClassVar[bool] = False
     """Whether the size of a written state is the last of the gates, rather than a parameter."""
@@ -71,20 +68,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         check_choice("initial_state", self.initial_state, self.initial_states)
         check_choice("gate_norm", self.gate_norm, GATE_NORMS)
         check_write_span(self.write_span)
-        check_range("epsilon", self.epsilon, 0, 1)
-        self.epsilon = float(self.epsilon)
-        # a compiled graph reads the tensor, which may change, where it would fix the number
-        self.epsilon_tensor = torch.tensor(self.epsilon, dtype=torch.float64, device="cpu")
-
-    @property
-    def exact_states(self) -> bool:
-        """Whether a write keeps nothing of the old state."""
-        return self.epsilon == 0
-
-    @property
-    def sums_in_order(self) -> bool:
-        """Whether a write adds to a part of the old state."""
-        return self.epsilon != 0
+        self.take_epsilon()
 
     @property
     def finite_states(self) -> bool:
@@ -114,14 +98,13 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         With a `write_span` thresholds have biases of their own, for a candidate and a threshold that are linear in the
         input; a latch whose gates are other functions leaves it at None.
         """
-        rows, M = p["weight_ih"].shape
-        D = rows // (3 if self.alpha_from_input else 2)
+        M, D = p["weight_ih"].shape[1], self._channels(p)
         p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
         if "bias_ih" in p:
             p["bias_ih"].zero_()[D:] = 1
         reset_gate_norm(p, D)
         if self.write_span is not None:
-            self._set_thresholds(p, D, self.write_span)
+            self._set_thresholds(p, self.write_span)
         if "alpha" in p:
             p["alpha"].fill_(1)
         if "h0" in p:
@@ -131,8 +114,7 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         """See `Recurrence`; with a `write_span`, later layers have the thresholds of a shorter one."""
         self.initialise(p)
         if layer > 0 and self.write_span is not None:
-            D = p["weight_ih"].shape[0] // (3 if self.alpha_from_input else 2)
-            self._set_thresholds(p, D, later_span(self.write_span, self.sums_in_order))
+            self._set_thresholds(p, later_span(self.write_span, self.sums_in_order))
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
@@ -195,8 +177,12 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         epsilon, width = self.epsilon_tensor, self.width
         return latch_step(split.candidate, split.threshold, split.alpha, h, epsilon=epsilon, width=width)
 
-    def _set_thresholds(self, p: Params, D: int, write_span: int) -> None:
+    def _channels(self, p: Params) -> int:
+        return p["weight_ih"].shape[0] // (3 if self.alpha_from_input else 2)
+
+    def _set_thresholds(self, p: Params, write_span: int) -> None:
         if "bias_ih" in p and not p["bias_ih"].is_meta:
+            D = self._channels(p)
             begin_moments(p, NORMAL)
             p["bias_ih"][D : 2 * D] = span_threshold_bias(p, D, self.gate_norm, write_span)
 
@@ -206,18 +192,3 @@ class LatchRecurrence(ScanRecurrence, StateIsOutput):
         else:
             (candidate, threshold), alpha = joined.chunk(2, dim=-1), self.alpha(p)
         return LatchGates(candidate, threshold, alpha, self.epsilon)
-
-
-class Annealed:
-    """The attribute `epsilon` of units and cells, which may be changed between steps."""
-
-    recurrence: Any  # one with the option `epsilon`
-
-    @property
-    def epsilon(self) -> float:
-        """How much of the old state a write keeps, or another share, in [0, 1]; no part of the `state_dict`."""
-        return self.recurrence.epsilon
-
-    @epsilon.setter
-    def epsilon(self, value: float) -> None:
-        self.recurrence.set_option("epsilon", value)
