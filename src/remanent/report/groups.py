@@ -18,8 +18,6 @@ LABELS: tuple[tuple[Mapping[str, Any], str], ...] = (
     ({"training.write_rates": False}, "write rates without data"),
 )
 """Options that are written in words in a label, those of several options first."""
-_TUNED = ("model.", "training.")
-"""How the names of options begin that belong to a unit's row rather than to the group's task."""
 ORDER = (
     *("bmru", "alpha_bmru", "cmru", "alpha_cmru", "fq_bmru", "mru", "lru", "min_gru", "min_lstm"),
     *("brc", "nbrc", "gru", "lstm", "bmru+lru", "attention"),
@@ -175,17 +173,15 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
     groups: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        groups.setdefault((record.recipe, _key(_split(record)[0])), []).append(record)
+        groups.setdefault((record.recipe, _key(_split(record.changed)[0])), []).append(record)
     asked = [key for key in groups if not recipes or key[0] in recipes]
     asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
-    hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    tuned = [{key for key in record.set if key.startswith(_TUNED)} - hidden for record in records]
-    expected = {record.unit for record, options in zip(records, tuned, strict=True) if not options}
+    expected = {record.unit for record in records if not _split(record.set)[1]}
     return [_group(groups[key], units, expected) for key in asked]
 
 
 def _group(records: list[Record], units: Sequence[str], expected: Collection[str]) -> Group:
-    first, overrides = records[0], _split(records[0])[0]
+    first, overrides = records[0], _split(records[0].changed)[0]
     name = _label(first.recipe, overrides)
     for field in ("metric", "chance", "length_name", "length"):
         values = list(dict.fromkeys(getattr(record, field) for record in records))
@@ -194,10 +190,10 @@ def _group(records: list[Record], units: Sequence[str], expected: Collection[str
     _check_same(records, name, ("task",))
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        rows.setdefault((record.unit, _key(_split(record)[1])), []).append(record)
+        rows.setdefault((record.unit, _key(_split(record.changed)[1])), []).append(record)
     made = []
     for runs in rows.values():
-        row = Row(runs[0].unit, _split(runs[0])[1], tuple(sorted(runs, key=lambda run: run.seed)))
+        row = Row(runs[0].unit, _split(runs[0].changed)[1], tuple(sorted(runs, key=lambda run: run.seed)))
         _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
         made.append(row)
     there = {row.unit for row in made}
@@ -227,10 +223,10 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
                 )
 
 
-def _split(record: Record) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The changed options of the task, and all other changed options."""
+def _split(changed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The changed options that make another group, those of the task, and those that make another row."""
     hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    shown = {key: value for key, value in sorted(record.changed.items()) if key not in hidden}
+    shown = {key: value for key, value in sorted(changed.items()) if key not in hidden}
     task = {key: value for key, value in shown.items() if key.startswith("task.")}
     return task, {key: value for key, value in shown.items() if key not in task}
 
