@@ -79,10 +79,10 @@ class ShowMemory(pl.Callback):
         if not has_latches(model):
             return
         writes = self._count(trainer, module)
-        for name, value in write_summary(writes).items():
-            board.add_scalar(name, value, step)
-        for layer, rate in module.memory["write_rates"].items():
-            board.add_scalar(f"write_rate/{layer}", rate, step)
+        by_layer = {f"write_rate/{layer}": rate for layer, rate in module.memory["write_rates"].items()}
+        for name, value in (module.memory | by_layer).items():
+            if name != "write_rates":
+                board.add_scalar(name, value, step)
         loop = first_loop(model, writes)
         if loop is not None:
             title = f"{loop.name}, step {step}"
