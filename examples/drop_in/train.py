@@ -64,7 +64,8 @@ def make(options: argparse.Namespace, task: Task) -> Classifier:
     if width is None:
         gru = nn.GRU(task.input_size, GRU_SIZE, 2)
         budget = parameters(Classifier(gru, task))
-        fitting = [size for size in range(4, 8 * GRU_SIZE, 4) if parameters(of_width(size)) <= budget]
+        with torch.device("meta"):  # they are only counted
+            fitting = [size for size in range(4, 8 * GRU_SIZE, 4) if parameters(of_width(size)) <= budget]
         width = GRU_SIZE if options.unit == "gru" else max(fitting)
     torch.manual_seed(options.seed)
     return of_width(width)
