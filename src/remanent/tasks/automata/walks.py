@@ -213,42 +213,12 @@ def _likeliest(share: np.ndarray, answers: np.ndarray) -> np.ndarray:
 def components(automaton: Automaton) -> list[int]:
     """The strongly connected component of each state, numbered so that no letter leads to a lower number.
 
-    Source: Sharir (1981), after Kosaraju.
-
     >>> components(Automaton([[0, 1], [2, 2], [1, 2]], answers=[0, 0, 0]))
     [0, 1, 1]
     """
-    into: list[list[int]] = [[] for _ in automaton.transitions]
-    for state, row in enumerate(automaton.transitions):
-        for after in row:
-            into[after].append(state)
-    component, number = [-1] * automaton.num_states, 0
-    for root in reversed(_by_last_visit(automaton)):
-        if component[root] < 0:
-            component[root], todo = number, [root]
-            while todo:
-                for state in into[todo.pop()]:
-                    if component[state] < 0:
-                        component[state] = number
-                        todo.append(state)
-            number += 1
-    return component
+    import networkx as nx
 
-
-def _by_last_visit(automaton: Automaton) -> list[int]:
-    """The states in the order in which a depth-first search leaves them."""
-    order: list[int] = []
-    seen: set[int] = set()
-    for root in range(automaton.num_states):
-        path = [] if root in seen else [(root, iter(automaton.transitions[root]))]
-        seen.add(root)
-        while path:
-            state, nexts = path[-1]
-            after = next((state for state in nexts if state not in seen), None)
-            if after is None:
-                order.append(state)
-                path.pop()
-            else:
-                seen.add(after)
-                path.append((after, iter(automaton.transitions[after])))
-    return order
+    graph = nx.DiGraph((state, after) for state, row in enumerate(automaton.transitions) for after in row)
+    whole = nx.condensation(graph)
+    number = {part: i for i, part in enumerate(nx.topological_sort(whole))}
+    return [number[whole.graph["mapping"][state]] for state in range(automaton.num_states)]
