@@ -12,7 +12,7 @@ from safetensors.torch import load_file, save_file
 
 from remanent.cli import main
 from remanent.models import SequenceModel
-from remanent.review.measures import measure_run, read_curve, read_learning
+from remanent.review.measures import measure_run, read_metrics
 from remanent.tasks import CopyFirst, SequentialImage
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate, load_run, start_run
@@ -190,22 +190,23 @@ def test_a_line_that_is_none_of_metrics_is_named(tmp_path, line, message):
     path = tmp_path / "metrics.jsonl"
     path.write_bytes(b'{"step": 0, "validation_mse": 0.5}\n' + line + b"\n")
     with pytest.raises(ValueError, match=rf"metrics\.jsonl, {message}"):
-        read_learning(path, "mse")
+        read_metrics(path).learning("mse")
 
 
 def test_null_and_an_old_nan_are_scores_that_are_not_finite(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text('{"step": 0, "validation_mse": null}\n{"step": 1, "validation_mse": NaN}\n{"step": 2, "loss": 1}\n')
-    assert [(step, score == score) for step, score in read_learning(path, "mse").items()] == [(1, False), (2, False)]
+    scores = read_metrics(path).learning("mse")
+    assert [(step, score == score) for step, score in scores.items()] == [(1, False), (2, False)]
 
 
 def test_a_curve_of_every_step_is_thinned_to_its_ends(tmp_path):
     path = tmp_path / "metrics.jsonl"
     path.write_text("".join(json.dumps({"step": step, "epsilon": step / 1000}) + "\n" for step in range(1000)))
-    curve = read_curve(path, "epsilon")
+    curve = read_metrics(path).curve("epsilon")
     assert list(curve) == [*range(1, 1000, 5), 1000]
     assert curve[1000] == 0.999
-    assert read_curve(path, "write_rate") == {}
+    assert read_metrics(path).curve("write_rate") == {}
     path.write_text('{"step": 3, "epsilon": "0"}\n')
     with pytest.raises(ValueError, match="line 1: `epsilon` must be a number, or null where not finite, got '0'"):
-        read_curve(path, "epsilon")
+        read_metrics(path).curve("epsilon")

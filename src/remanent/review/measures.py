@@ -3,7 +3,7 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -95,14 +95,15 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
     examples = min(EXAMPLES, task.split_size("test"))
     x = example_inputs(task)
     writes = write_statistics(model, x) if has_latches(model) else None
+    metrics = read_metrics(folder / METRICS_FILE)
     return RunMeasures(
         folder=folder,
         experiment=experiment,
         versions=read_versions(read_json(folder / VERSIONS_FILE)),
         parameters=sum(p.numel() for p in model.parameters()),
-        learning=read_learning(folder / METRICS_FILE, task.metric),
-        epsilon=read_curve(folder / METRICS_FILE, "epsilon"),
-        write_rate=read_curve(folder / METRICS_FILE, "write_rate"),
+        learning=metrics.learning(task.metric),
+        epsilon=metrics.curve("epsilon"),
+        write_rate=metrics.curve("write_rate"),
         score=evaluate(model, task, examples=examples),
         examples=examples,
         loop=None if writes is None else first_loop(model, writes),
@@ -114,43 +115,56 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
     )
 
 
-def read_learning(path: Path, metric: str) -> dict[int, float]:
-    """Reads the validation scores of a run, by the number of steps that were done; NaN where one was not finite.
+class Metrics(NamedTuple):
+    """The lines of a run's metrics, each with the place that errors name.
+
+    Attributes:
+        lines: for each line its place, and what it holds.
+    """
+
+    lines: tuple[tuple[str, dict[str, Any]], ...]
+
+    def learning(self, metric: str) -> dict[int, float]:
+        """The validation scores, by the number of steps that were done; NaN where one was not finite.
+
+        Raises:
+            ValueError: a score is no number; the message names the file and the line.
+        """
+        return self._values(f"validation_{metric}", "the score")
+
+    def curve(self, name: str) -> dict[int, float]:
+        """What stands under a name, by the number of steps that were done, evenly thinned.
+
+        Raises:
+            ValueError: a value is no number; the message names the file and the line.
+        """
+        values = self._values(name, f"`{name}`")
+        every = math.ceil(len(values) / POINTS)
+        return {step: value for i, (step, value) in enumerate(values.items()) if i % every == 0 or i == len(values) - 1}
+
+    def _values(self, key: str, what: str) -> dict[int, float]:
+        there = [(where, values) for where, values in self.lines if key in values]
+        return {values["step"] + 1: _number(values[key], f"{where}: {what}") for where, values in there}
+
+
+def read_metrics(path: Path) -> Metrics:
+    """Reads the metrics of a run.
 
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line is no line of metrics; the message names the file and the line.
     """
-    return _values(path, f"validation_{metric}", "the score")
-
-
-def read_curve(path: Path, name: str) -> dict[int, float]:
-    """Reads what the metrics of a run hold under a name, by the number of steps that were done, evenly thinned.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a line is no line of metrics; the message names the file and the line.
-    """
-    values = _values(path, name, f"`{name}`")
-    every = math.ceil(len(values) / POINTS)
-    return {step: value for i, (step, value) in enumerate(values.items()) if i % every == 0 or i == len(values) - 1}
-
-
-def _values(path: Path, key: str, what: str) -> dict[int, float]:
     if not path.is_file():
         raise FileNotFoundError(f"`metrics.jsonl` must be a file in {path.parent}, got none")
-    found = {}
+    lines = []
     for number, line in enumerate(path.read_bytes().splitlines(), start=1):
-        values = parse_line(line)
+        where, values = f"{path}, line {number}", parse_line(line)
         if values is None:
-            raise ValueError(
-                f"{path}, line {number} must hold JSON, an object, got {line[:40].decode(errors='replace')!r}"
-            )
+            raise ValueError(f"{where} must hold JSON, an object, got {line[:40].decode(errors='replace')!r}")
         if not isinstance(values.get("step"), int):
-            raise ValueError(f"{path}, line {number} must have a whole number `step`, got {values.get('step')!r}")
-        if key in values:
-            found[values["step"] + 1] = _number(values[key], f"{path}, line {number}: {what}")
-    return found
+            raise ValueError(f"{where} must have a whole number `step`, got {values.get('step')!r}")
+        lines.append((where, values))
+    return Metrics(tuple(lines))
 
 
 def _number(value: Any, what: str) -> float:
