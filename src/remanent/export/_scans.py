@@ -8,6 +8,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, StoredGates
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.heads.matrices import mixed
 
 
 def decompositions() -> dict[Any, Callable[..., Any]]:
@@ -101,10 +102,8 @@ def _transition(
     backend: str,
 ) -> Tensor:
     assert reset is None
-    heads, share = HeadSizes(num_states, num_tracers).heads(logits.shape[2]), epsilon.to(logits.dtype)
-    rows = logits.unflatten(2, (heads, num_states, num_states))
-    hard = (rows.argmax(-1)[..., None] == torch.arange(num_states)).to(logits.dtype)
-    maps = torch.where(share == 0, hard, (1 - share) * hard + share * rows.softmax(-1))
+    heads = HeadSizes(num_states, num_tracers).heads(logits.shape[2])
+    maps = mixed(logits.unflatten(2, (heads, num_states, num_states)), epsilon)
 
     def step(h: tuple[Tensor, ...], maps: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         return ((h[0].unflatten(1, (heads, num_tracers, num_states)) @ maps[0]).flatten(1),)
