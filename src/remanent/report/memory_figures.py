@@ -7,6 +7,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import ArrayLike
 
 from remanent.report import labels
@@ -153,10 +154,11 @@ def learning_curves(
         if part is epsilon:
             _draw_bands(axes, part, looks, 1)
             axes.set_ylim(-0.05, 1.05)
-            axes.grid(axis="y", color="0.93", linewidth=0.8)
         else:
             _draw_bands(axes, part, looks, 100, marker=".")  # a short training has a single look
-            scale_scores(axes, is_share=False)
+            axes.set_ylim(bottom=0)
+            axes.yaxis.set_major_locator(MaxNLocator(3))  # a panel has room for no more
+        axes.grid(axis="y", color="0.93", linewidth=0.8)
         axes.set(ylabel=name)
     panels[-1].set(xlabel="training step")
     labels.title(scores, title)
