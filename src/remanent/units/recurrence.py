@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from remanent.units._layout import last_state
 from remanent.units.step_data import StepData
 
 INITIAL_STATES = ("zeros", "learned")
@@ -177,6 +178,10 @@ class Recurrence(ABC):
         """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
         return None
 
+    def tables(self, p: Params, x: Tensor) -> Tensor | None:
+        """Where inputs (..., M) move each state of K-state heads, uint8 (..., H, K); None for a unit without heads."""
+        return None
+
     def step_data(self, p: Params) -> StepData | None:
         """One step as plain data, from which programs without torch are written; None where no such form is known.
 
@@ -273,14 +278,6 @@ class StateIsOutput(Recurrence):
     def state_dtype(self, dtype: torch.dtype) -> torch.dtype:
         """The dtype of the weights."""
         return dtype
-
-
-def last_state(states: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state (B, W) at each sequence's last real step; `h`, the first one, where it has none."""
-    if lengths is None:
-        return states[:, -1].clone()
-    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
-    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), h)
 
 
 def uniform_(p: Params, bound: float) -> None:
