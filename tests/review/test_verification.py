@@ -3,8 +3,10 @@
 import json
 
 import pytest
+import torch
 
 from automata_models import exact_mru, set_transitions
+from built_models import FLIP, built
 from remanent import ModelConfig, SequenceModel
 from remanent._files import write_json
 from remanent.cli import main
@@ -87,6 +89,35 @@ def test_the_model_that_lies_beside_a_proof_is_the_one_that_is_checked(right, wr
     assert main(["verify", wrong, "--check", str(tmp_path / "right" / "verified" / "proof.json")]) == 0
 
 
+def test_a_pruned_model_is_proved_and_saved_beside_its_proof(tmp_path, capsys):
+    lost, votes = [[1, 0], [0, 0]], [[(1, 0, 0)], [(1, 0, 1)]]
+    model = built(torch.stack([torch.tensor([lost[letter], FLIP[letter].tolist()]) for letter in (0, 1)]), votes)
+    run = finished(tmp_path / "run", Parity(), model)
+    results = tmp_path / "verified.jsonl"
+    assert main(["verify", run, "--prune", "--results", str(results)]) == 0
+    shown = capsys.readouterr().out
+    assert "Pruned to 1 of 2 heads (block 0, unit 0, head 1)." in shown
+    assert "Right at every length: 2 pairs of states" in shown
+    folder = tmp_path / "run" / "verified"
+    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "proof.json"]
+    small = SequenceModel.load(folder)
+    assert small.config.state_size == model.config.state_size // 2
+    x = torch.randint(2, (2, 30))
+    assert torch.equal(small(x)[0].argmax(-1), x.cumsum(1) % 2)
+    kept = json.loads(results.read_text())["pruned"]
+    assert (kept["heads"], kept["kept"], kept["maps"], kept["readout_steps"]) == (2, [[0, 0, 1]], [2], 0)
+    assert kept["parameters"] == sum(parameter.numel() for parameter in small.parameters())
+    assert main(["verify", run, "--check", str(folder / "proof.json")]) == 0
+
+
+def test_a_model_that_cannot_be_pruned_is_walked_through_as_it_is(wrong, capsys):
+    assert main(["verify", wrong, "--prune", "--json"]) == 1
+    line = json.loads(capsys.readouterr().out)
+    assert (line["word"], line["pruned"]) == ([3, 1], None)
+    assert main(["verify", wrong, "--prune"]) == 1
+    assert capsys.readouterr().out.startswith(f"Not pruned: {line['unpruned']}.\nWrong after 2 letters: 3 1.")
+
+
 def test_runs_that_cannot_be_walked_are_refused_by_name(right, tmp_path, capsys):
     def refused(*words):
         assert main(["verify", *words]) == 2
@@ -102,6 +133,10 @@ def test_runs_that_cannot_be_walked_are_refused_by_name(right, tmp_path, capsys)
     assert "`most_states` must be at least 1, got 0" in refused(right, "--most-states", "0")
     assert "`--check` must name the file of a proof, got nowhere" in refused(right, "--check", "nowhere")
     assert "`--out` must not be given with --check" in refused(right, "--check", "nowhere", "--out", "a")
+    assert "`--train-readout` must not be given with --check" in refused(
+        right, "--check", "nowhere", "--train-readout", "2"
+    )
+    assert "`--train-readout` must come with --prune, got 5 alone" in refused(right, "--train-readout", "5")
     assert "`--out` must not exist yet" in refused(right, "--out", right)
     assert "`--out` must lie in a folder that exists" in refused(right, "--out", f"{right}/a/b")
     assert "the run's folder must exist" in refused("nowhere")

@@ -18,8 +18,15 @@ def parser(arguments: list[str]) -> Any:
     )
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("--most-states", type=int, default=100_000, help="give up after so many pairs of states")
+    parser.add_argument("--prune", action="store_true", help="drop the K-state heads that are not needed first")
     parser.add_argument(
-        "--out", type=Path | None, default=None, help="a new folder for the proof (default: verified/ in the run)"
+        "--train-readout", type=int, default=0, help="with --prune: train what reads the heads for so many steps again"
+    )
+    parser.add_argument(
+        "--out",
+        type=Path | None,
+        default=None,
+        help="a new folder for the proof and a pruned model (default: verified/ in the run)",
     )
     parser.add_argument(
         "--check", type=Path | None, default=None, help="run every state that this proof lists again (1: does not hold)"
@@ -32,16 +39,19 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.review.verification import verify
+    from remanent.review.verification import Pruning, verify
 
     if options.check is not None:
-        for name in ("out", "results"):
-            if options[name] is not None:
-                raise ValueError(f"`--{name}` must not be given with --check, which writes nothing")
+        for name in ("out", "results", "prune", "train_readout"):
+            if options[name]:
+                raise ValueError(f"`--{name.replace('_', '-')}` must not be given with --check, which writes nothing")
         return _check(options)
+    if options.train_readout and not options.prune:
+        raise ValueError(f"`--train-readout` must come with --prune, got {options.train_readout} alone")
     found = verify(
         options.run,
         most_states=options.most_states,
+        pruning=Pruning(options.train_readout) if options.prune else None,
         out=options.out,
         results=options.results,
         data_dir=options.data_dir,
@@ -72,7 +82,13 @@ def _check(options: Any) -> int:
 
 
 def _print(found: Any) -> None:
-    verdict = found.verdict
+    verdict, pruned = found.verdict, found.pruned
+    if pruned is not None:
+        kept = "; ".join(f"block {head.block}, unit {head.unit}, head {head.number}" for head in pruned.kept)
+        trained = f", with the readout trained for {pruned.readout_steps:,} steps" if pruned.readout_steps else ""
+        print(f"Pruned to {len(pruned.kept)} of {pruned.heads} heads ({kept}){trained}.")
+    elif found.unpruned is not None:
+        print(f"Not pruned: {found.unpruned}.")
     states = f"{verdict.states:,} pairs of states of the model and the task"
     if verdict.outcome == "right":
         print(f"Right at every length: {states}, every letter tried in each{_margin(verdict.margin)}.")
