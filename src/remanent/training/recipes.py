@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable
 
 from remanent.models import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig, fitting
+from remanent.records.configuration import Experiment, fitting
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import (
     AutomatonWord,
     Characters,
