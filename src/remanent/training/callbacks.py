@@ -276,7 +276,7 @@ class ProgressBar(pl.Callback):
             note += f"  validation {trainer.callback_metrics[name].item():.4f}"
         if self.config.anneal and module.model.epsilon is not None:
             note += f"  epsilon {module.model.epsilon:.2f}"
-        if module.memory:
+        if "write_rate" in module.memory:
             note += f"  writes {module.memory['write_rate']:.1%}  dead {module.memory['dead_channels']:.0f}"
         place = {"total": module.settling.end, "completed": trainer.global_step}
         self.progress.update(self.bar, **place, note=note)

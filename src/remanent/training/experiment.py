@@ -22,9 +22,9 @@ from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
-from remanent.training.lengths import Lengths
-from remanent.training.running_score import batch_score
-from remanent.training.settling import Settling, decay
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import batch_score
+from remanent.training.pace.settling import Settling, decay
 from remanent.units import RecurrentUnit
 
 
@@ -52,7 +52,8 @@ class ExperimentModule(pl.LightningModule):
         self.settling = Settling(experiment.task, experiment.training, self.lengths)
         """When epsilon and the learning rate fall, and the run ends."""
         self.memory: dict[str, Any] = {}
-        """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, and `write_rates` by layer."""
+        """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, `write_rates` by layer, and
+        `head_maps` by unit."""
         self.looked_at: int | None = None
         """How many steps were done at that look."""
         self.signalled = 0

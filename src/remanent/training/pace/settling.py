@@ -7,8 +7,8 @@ import pytorch_lightning as pl
 
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
-from remanent.training.lengths import Lengths
-from remanent.training.running_score import RunningScore
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import RunningScore
 
 
 class Settling(pl.Callback):
@@ -65,7 +65,8 @@ class Settling(pl.Callback):
         """Takes the score of the step in; begins to settle, begins again, or ends the run."""
         step = trainer.global_step
         if self.begun_at is None:
-            assert self.config.settle_steps is not None and self.config.settle_threshold is not None
+            assert self.config.settle_steps is not None
+            assert self.config.settle_threshold is not None
             if self.lengths.full_at is not None and self.lengths.full_at < step:
                 self.score.add(module.batch_score)
             if self.score.reaches(self.config.settle_threshold) or step >= self.config.steps - self.config.settle_steps:

@@ -9,7 +9,7 @@ import torch
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
-from remanent.training.running_score import RunningScore
+from remanent.training.pace.running_score import RunningScore
 
 
 class Lengths(pl.Callback):

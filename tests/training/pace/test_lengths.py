@@ -11,9 +11,9 @@ from remanent import ModelConfig, set_write_rates
 from remanent.tasks import CopyFirst, Denoising, ListOps
 from remanent.training import Experiment, TrainingConfig, load_run, resume_run, start_run
 from remanent.training.experiment import ExperimentModule
-from remanent.training.lengths import Lengths
-from remanent.training.running_score import WINDOW
-from remanent.training.settling import decay
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import WINDOW
+from remanent.training.pace.settling import decay
 
 TASK = CopyFirst(steps=20)
 TRAINING = TrainingConfig(steps=24, batch_size=4, checkpoint_every=5, threads=1, learning_rate=1e-2)

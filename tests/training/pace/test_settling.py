@@ -14,9 +14,9 @@ from remanent.records.training_config import TrainingConfig
 from remanent.tasks import CopyFirst, Parity
 from remanent.tasks.metrics import IGNORED
 from remanent.training import load_run, resume_run, start_run
-from remanent.training.lengths import Lengths
-from remanent.training.running_score import WINDOW, batch_score
-from remanent.training.settling import Settling, decay
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import WINDOW, batch_score
+from remanent.training.pace.settling import Settling, decay
 
 TASK = Parity(steps=4)
 TRAINING = TrainingConfig(
