@@ -53,6 +53,12 @@ class Experiment:
         if self.training.curriculum_score == "last" and not asks:
             rule = f"`training.curriculum_score` must be metric for the task {self.task.name}"
             raise ValueError(f"{rule}, which does not ask for a class at every step, got last")
+        if self.training.curriculum_letters is not None:
+            try:
+                self.task.at_letters(self.training.curriculum_letters)
+            except ValueError as error:
+                rule = "`training.curriculum_letters` must be letters that the task takes"
+                raise ValueError(f"{rule}, got {error}") from None
         start, jitter = self.training.curriculum_start, self.training.length_jitter
         if start is None and jitter == 1:
             return

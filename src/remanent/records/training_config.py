@@ -40,8 +40,12 @@ class TrainingConfig:
         curriculum_steps: after how many steps at one length it grows at the latest; None for growth by score alone.
         curriculum_score: what the running score is of: "metric" for the task's metric, or "last" for the share of
             sequences whose last answer is right, for tasks that ask for a class at every step.
+        curriculum_letters: of how many letters words are made at first, at least 2; None for all from the start. Once
+            the length is full and `curriculum_threshold` is reached, they become more, and the length begins again.
+            For `group-word`, whose first letters generate the group.
+        letters_growth: by which factor the letters become more, above 1.
         restart_after: after how many steps at one length, which has not grown, all weights are drawn again and the
-            length begins again; None for never.
+            lengths begin again; None for never.
         settle_threshold: the running score, at the full length, at which the training settles; None for a training
             that follows the clock.
         settle_steps: the number of the steps that end the training once it settles, at the latest with `steps`: the
@@ -79,6 +83,8 @@ class TrainingConfig:
     curriculum_threshold: float | None = None
     curriculum_steps: int | None = None
     curriculum_score: str = "metric"
+    curriculum_letters: int | None = None
+    letters_growth: float = 3.0
     restart_after: int | None = None
     settle_threshold: float | None = None
     settle_steps: int | None = None
@@ -122,6 +128,12 @@ class TrainingConfig:
         if self.curriculum_steps is not None:
             check_at_least("curriculum_steps", self.curriculum_steps, 1)
         check_choice("curriculum_score", self.curriculum_score, SCORES)
+        check_range("letters_growth", self.letters_growth, 1, float("inf"), open_low=True)
+        if self.curriculum_letters is not None:
+            check_at_least("curriculum_letters", self.curriculum_letters, 2)
+            if self.curriculum_start is None or self.curriculum_threshold is None:
+                rule = "`curriculum_letters` must go with `curriculum_start` and `curriculum_threshold`"
+                raise ValueError(f"{rule}, got {self.curriculum_start} and {self.curriculum_threshold}")
         if self.restart_after is not None:
             check_at_least("restart_after", self.restart_after, 1)
             if self.curriculum_start is None or self.curriculum_steps is not None:
@@ -140,6 +152,7 @@ class TrainingConfig:
         if self.settle_threshold is None:
             return
         check_range("settle_threshold", self.settle_threshold, -float("inf"), float("inf"), open_low=True)
+        check_at_least("settle_steps", self.settle_steps, 1)
         check_range("settle_steps", self.settle_steps, 1, self.steps)
         if self.anneal and self.anneal_wait:
             raise ValueError("`anneal_wait` must be off where `settle_steps` is given, got True")

@@ -18,7 +18,7 @@ def group_word_states() -> Experiment:
 
 def group_word_states_large() -> Experiment:
     """Learn to multiply elements of A5 with 16 heads of five states, until it is exact."""
-    return _states(GroupWord(steps=32, group="A5"), num_states=5, heads=16, steps=12_000)
+    return _states(GroupWord(steps=32, group="A5"), num_states=5, heads=16, steps=10_000, letters=2)
 
 
 def flip_flop_states() -> Experiment:
@@ -46,8 +46,16 @@ def automaton_word_states() -> Experiment:
     return _states(AutomatonWord(), num_states=5, heads=8)
 
 
-def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000) -> Experiment:
-    """Heads that read letters by tables of their own, under an MLP of 128; words that grow from two letters."""
+def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, letters: int | None = None) -> Experiment:
+    """Heads that read letters by tables of their own, under an MLP of 128; words that grow from two letters.
+
+    Args:
+        task: the task, whose length is that of the longest words.
+        num_states: the states of a head.
+        heads: the number of heads.
+        steps: the most steps.
+        letters: how many different letters words are made of at first; None for all.
+    """
     model = ModelConfig(
         **fitting(task) | {"encoder": "table"},
         hidden_size=128,
@@ -69,6 +77,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000) -> Ex
         curriculum_start=2,
         curriculum_threshold=0.9,
         curriculum_score="last",
+        curriculum_letters=letters,
         restart_after=1500,
         settle_threshold=0.999,
         settle_steps=500,

@@ -79,9 +79,9 @@ class MetricsFile(pl.Callback):
         self.config = config
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """Keeps the learning rate and the length of this step, since they change before the step ends."""
+        """Keeps the learning rate, the length and the letters of this step, since they change before the step ends."""
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.length = module.lengths.at(trainer.global_step)
+        self.length, self.letters = module.lengths.at(trainer.global_step), module.lengths.letters
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Writes the loss and the learning rate of the step, the epsilon of its BMRUs, and what a look counted."""
@@ -91,6 +91,8 @@ class MetricsFile(pl.Callback):
             more |= module.memory
         if self.config.curriculum_start is not None or self.config.length_jitter > 1:
             more["length"] = self.length
+        if self.letters is not None:
+            more["letters"] = self.letters
         self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:

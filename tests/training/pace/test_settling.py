@@ -11,7 +11,7 @@ from remanent import ModelConfig
 from remanent.distributed.ranks import Part, Ranks
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
-from remanent.tasks import CopyFirst, Parity
+from remanent.tasks import CopyFirst, GroupWord, Parity
 from remanent.tasks.metrics import IGNORED
 from remanent.training import load_run, resume_run, start_run
 from remanent.training.pace.lengths import Lengths
@@ -90,7 +90,7 @@ def test_a_run_that_never_learns_settles_at_the_end(tmp_path):
     assert epsilon[55:] == [0.0] * 5
 
 
-@pytest.mark.parametrize("stop", [1, 3, 7])
+@pytest.mark.parametrize("stop", [1, 7])
 @pytest.mark.parametrize("training", [{}, {"curriculum_threshold": 2.0, "restart_after": 9}], ids=["grows", "stuck"])
 def test_a_resumed_run_ends_in_the_same_bits(stop, training, tmp_path):
     asked = experiment(steps=500 if not training else 60, curriculum_growth=2.0, **training)
@@ -100,6 +100,23 @@ def test_a_resumed_run_ends_in_the_same_bits(stop, training, tmp_path):
     resume_run(tmp_path / "cut", progress=False)
     first, second = ((tmp_path / name / "model.safetensors").read_bytes() for name in ("whole", "cut"))
     assert first == second
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
+
+
+def test_words_are_made_of_more_letters_once_they_are_long_enough(tmp_path):
+    task = GroupWord(steps=4, group="S3")
+    model = ModelConfig(**fitting(task) | {"encoder": "table"}, unit="mru", hidden_size=9, num_layers=1, num_states=3)
+    training = dataclasses.replace(TRAINING, steps=500, curriculum_growth=2.0, curriculum_letters=2, letters_growth=2.0)
+    asked = Experiment(task, model, training)
+    start_run(asked, tmp_path / "whole", progress=False)
+    lines = [line for line in metrics(tmp_path / "whole") if "length" in line]
+    stages = [(line.get("letters"), line["length"]) for line in lines]
+    expected = [(letters, length) for letters in (2, 4, None) for length in (2, 4)]
+    assert list(dict.fromkeys(stages)) == expected
+    assert [stages.count(stage) for stage in expected] == [WINDOW] * 5 + [WINDOW + 10]
+    with pytest.raises(KeyboardInterrupt):
+        start_run(asked, tmp_path / "cut", progress=False, after_checkpoint=stop_at(5))
+    resume_run(tmp_path / "cut", progress=False)
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
@@ -161,11 +178,18 @@ def test_the_settling_begins_only_at_the_full_length():
     [
         ({"settle_steps": None}, "`settle_threshold` and `settle_steps` must be given together, got 0.0 and None"),
         ({"settle_steps": 61}, r"`settle_steps` must be in \[1, 60\], got 61"),
-        ({"settle_steps": 0}, r"`settle_steps` must be in \[1, 60\], got 0"),
+        ({"settle_steps": 0}, "`settle_steps` must be at least 1, got 0"),
         ({"anneal_wait": True}, "`anneal_wait` must be off where `settle_steps` is given, got True"),
         ({"restart_after": 0}, "`restart_after` must be at least 1, got 0"),
         ({"restart_after": 5, "curriculum_steps": 4}, "`restart_after` must go with lengths that grow by score alone"),
         ({"restart_after": 5, "curriculum_start": None}, "`restart_after` must go with lengths that grow by score"),
+        ({"curriculum_letters": 1}, "`curriculum_letters` must be at least 2, got 1"),
+        ({"curriculum_letters": 2}, "`training.curriculum_letters` must be letters that the task takes, got the task"),
+        (
+            {"curriculum_letters": 2, "curriculum_start": None},
+            "`curriculum_letters` must go with `curriculum_start` and `curriculum_threshold`, got None and 0.0",
+        ),
+        ({"letters_growth": 1.0}, r"`letters_growth` must be in \(1, inf\), got 1.0"),
         ({"curriculum_score": "first"}, "`curriculum_score` must be one of metric, last, got 'first'"),
     ],
 )

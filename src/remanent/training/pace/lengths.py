@@ -17,7 +17,8 @@ class Lengths(pl.Callback):
 
     They begin at `curriculum_start`, and grow by the factor `curriculum_growth` up to the task's length whenever the
     running score of the batches reaches `curriculum_threshold`, or every `curriculum_steps` steps. Around the present
-    length, `length_jitter` draws that of each batch. The state is part of every checkpoint.
+    length, `length_jitter` draws that of each batch. With `curriculum_letters`, words are made of few letters until
+    their length is full; then of more, and the length begins again. The state is part of every checkpoint.
 
     Args:
         task: the task, at its full length.
@@ -25,7 +26,8 @@ class Lengths(pl.Callback):
 
     Attributes:
         present: the present length.
-        full_at: the step from which on the length was full; None while it is shorter.
+        letters: of how many letters words are made at present; None for all.
+        full_at: the step from which on the length was full, with all letters; None before.
     """
 
     def __init__(self, task: Task, config: TrainingConfig) -> None:
@@ -33,11 +35,10 @@ class Lengths(pl.Callback):
         self.begin()
 
     def begin(self) -> None:
-        """Goes back to the first length."""
-        start = self.config.curriculum_start
-        self.present = self.task.length if start is None else min(start, self.task.length)
-        self.full_at: int | None = 0 if self.present == self.task.length else None
-        self.score = RunningScore(self.task, self.config)
+        """Goes back to the first length, and the first letters."""
+        self.letters = self.config.curriculum_letters
+        self._begin_length()
+        self.full_at: int | None = 0 if self._is_full else None
 
     def at(self, step: int) -> int:
         """The length of a step's sequences, the same on every process."""
@@ -50,7 +51,8 @@ class Lengths(pl.Callback):
     def task_at(self, step: int) -> Task:
         """The task at the length of a step."""
         length = self.at(step)
-        return self.task if length == self.task.length else self.task.at_length(length)
+        task = self.task if length == self.task.length else self.task.at_length(length)
+        return task if self.letters is None else task.at_letters(self.letters)
 
     @property
     def stuck(self) -> bool:
@@ -64,19 +66,38 @@ class Lengths(pl.Callback):
             return
         self.score.add(module.batch_score)
         if self._is_time():
-            self.present = min(self.task.length, math.ceil(self.present * self.config.curriculum_growth))
-            self.score = RunningScore(self.task, self.config)
-            if self.present == self.task.length:
+            self._grow()
+            if self._is_full:
                 self.full_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run continues from."""
-        return {"present": self.present, "full_at": self.full_at, "score": self.score.value, "seen": self.score.steps}
+        score = {"score": self.score.value, "seen": self.score.steps}
+        return {"present": self.present, "letters": self.letters, "full_at": self.full_at, **score}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what `state_dict` gave."""
         self.present, self.full_at = state_dict["present"], state_dict["full_at"]
+        self.letters = state_dict.get("letters")
         self.score.value, self.score.steps = state_dict["score"], state_dict["seen"]
+
+    @property
+    def _is_full(self) -> bool:
+        return self.present == self.task.length and self.letters is None
+
+    def _begin_length(self) -> None:
+        start = self.config.curriculum_start
+        self.present = self.task.length if start is None else min(start, self.task.length)
+        self.score = RunningScore(self.task, self.config)
+
+    def _grow(self) -> None:
+        if self.present < self.task.length:
+            self.present = min(self.task.length, math.ceil(self.present * self.config.curriculum_growth))
+            self.score = RunningScore(self.task, self.config)
+        elif self.letters is not None:
+            more = math.ceil(self.letters * self.config.letters_growth)
+            self.letters = None if more >= self.task.input_size else more
+            self._begin_length()
 
     def _is_time(self) -> bool:
         config = self.config
