@@ -13,7 +13,7 @@ from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import CopyFirst, GroupWord, Parity
 from remanent.tasks.metrics import IGNORED
-from remanent.training import load_run, resume_run, start_run
+from remanent.training import load_run, record_run, resume_run, start_run
 from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.running_score import WINDOW, batch_score
 from remanent.training.pace.settling import Settling, decay
@@ -77,7 +77,7 @@ def test_a_run_settles_once_it_has_learned_and_ends_after_it(tmp_path):
 def test_a_run_that_learns_at_once_ends_early(tmp_path):
     start_run(experiment(steps=500, curriculum_growth=2.0), tmp_path / "run", progress=False)
     rates = steps_of(tmp_path / "run", "learning_rate")
-    assert len(rates) == 2 * WINDOW + 10
+    assert len(rates) == 2 * WINDOW + 10 == record_run(tmp_path / "run").steps
     assert max(line["step"] for line in metrics(tmp_path / "run")) == len(rates) - 1
     assert any("validation_sequence_accuracy" in line for line in metrics(tmp_path / "run")[-2:])
 
