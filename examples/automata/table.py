@@ -76,12 +76,11 @@ PUBLISHED = (
 
 
 class Proof(NamedTuple):
-    """A line of `remanent verify`: what was walked, how it ended, and after how many states."""
+    """A line of `remanent verify`: whose model was walked, how that ended, and after how many states."""
 
-    task: str
-    options: dict[str, Any]
+    task: dict[str, Any]
     unit: str
-    id: str
+    identity: str
     outcome: str
     states: int
 
@@ -116,24 +115,24 @@ def read_proofs(path: Path) -> list[Proof]:
     return proofs
 
 
-def is_of(row: Row, task: str, options: dict[str, Any]) -> bool:
-    """Whether a task with some of its options is that of a row."""
-    meant = with_defaults({"task": {"name": task, **options}})["task"]
-    return task == row.task and all(meant.get(name) == value for name, value in row.options.items())
+def is_of(row: Row, task: dict[str, Any]) -> bool:
+    """Whether a task, its name and options, is that of a row."""
+    meant = with_defaults({"task": task})["task"]
+    return task["name"] == row.task and all(meant.get(name) == value for name, value in row.options.items())
 
 
 def runs_of(row: Row, unit: str, records: Iterable[Record], proofs: Iterable[Proof]) -> list[Run]:
     """The runs of a unit on the task of a row, each once, those without a record last."""
-    trained = {r.id: r for r in records if r.unit == unit and is_of(row, r.config["task"]["name"], r.config["task"])}
+    trained = {record.id: record for record in records if record.unit == unit and is_of(row, record.config["task"])}
     walks: dict[str, list[Proof]] = {}
     for proof in proofs:
-        if proof.unit == unit and is_of(row, proof.task, proof.options):
-            walks.setdefault(proof.id, []).append(proof)
+        if proof.unit == unit and is_of(row, proof.task):
+            walks.setdefault(proof.identity, []).append(proof)
     found = []
-    for name in trained | walks:
-        own = walks.get(name, [])
+    for identity in trained | walks:
+        own = walks.get(identity, [])
         right = [proof for proof in own if proof.outcome == RIGHT]
-        found.append(Run(trained.get(name), bool(own), right[-1] if right else None))
+        found.append(Run(trained.get(identity), bool(own), right[-1] if right else None))
     return found
 
 

@@ -101,8 +101,7 @@ def run(unit, seed=0, *, task="group-word", failing=None, scores=(0.125, 0.0), s
 
 def proof(of, outcome="right", states=60, **changed):
     """The line of a walk through a run, with more than the table reads."""
-    task = dict(of.config["task"])
-    line = {"task": task.pop("name"), "options": task, "unit": of.unit, "seed": of.seed, "id": of.id}
+    line = {"run": "runs/it", "identity": of.id, "task": of.config["task"], "unit": of.unit, "seed": of.seed}
     return line | {"outcome": outcome, "states": states, "word": None, "margin": 1.5, "seconds": 2.0} | changed
 
 
@@ -137,7 +136,7 @@ def test_the_table_counts_proofs_and_says_how_far_the_others_get(table, tmp_path
         *(proof(mru[seed], states=60 + seed) for seed in range(3)),
         proof(mru[3], "wrong", 17, word=[1, 2]),
         proof(run("bmru", task="parity"), states=1),
-        proof(run("mru", task="parity"), states=2, options={}),
+        proof(run("mru", task="parity"), states=2, model={}),
     ]
     table.main(files(tmp_path, [*mru, *others], proofs))
     text = capsys.readouterr().out
@@ -170,8 +169,8 @@ def test_the_page_gets_the_tables_between_its_marks(table, tmp_path):
 
 
 def test_a_line_that_is_no_proof_is_named(table, tmp_path):
-    given = files(tmp_path, [], [proof(run("mru", task="parity")), {"id": "1", "task": "parity"}])
-    with pytest.raises(ValueError, match=r"proofs.jsonl, line 2 must be .* without options, unit, outcome, states"):
+    given = files(tmp_path, [], [proof(run("mru", task="parity")), {"identity": "1", "unit": "mru"}])
+    with pytest.raises(ValueError, match=r"proofs.jsonl, line 2 must be .* without task, outcome, states"):
         table.main(given)
 
 
@@ -179,7 +178,7 @@ def test_every_row_is_one_task_with_an_automaton(table):
     made = [TASKS[row.task](**row.options) for row in table.ROWS]
     assert all(task.automaton for task in made)
     for row in table.ROWS:
-        rows = [other.name for other in table.ROWS if table.is_of(other, row.task, row.options)]
+        rows = [other.name for other in table.ROWS if table.is_of(other, {"name": row.task} | row.options)]
         assert rows == [row.name]
 
 
