@@ -168,6 +168,10 @@ class Recurrence(ABC):
         """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
         return None
 
+    def tables(self, p: Params, x: Tensor) -> Tensor | None:
+        """Where inputs (..., M) move each state of K-state heads, uint8 (..., H, K); None for a unit without heads."""
+        return None
+
     def step_data(self, p: Params) -> StepData | None:
         """One step as plain data, from which programs without torch are written; None where no such form is known.
 

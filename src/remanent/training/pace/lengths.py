@@ -6,13 +6,10 @@ from typing import Any
 import pytorch_lightning as pl
 import torch
 
-from remanent.records.configuration import TrainingConfig
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
-from remanent.tasks.metrics import METRICS
-
-WINDOW = 20
-"""The number of steps that the running score looks back, and at least so many are trained at each length."""
+from remanent.training.pace.running_score import RunningScore
 
 
 class Lengths(pl.Callback):
@@ -33,10 +30,14 @@ class Lengths(pl.Callback):
 
     def __init__(self, task: Task, config: TrainingConfig) -> None:
         self.task, self.config = task, config
-        start = config.curriculum_start
-        self.present = task.length if start is None else min(start, task.length)
-        self.full_at = 0 if self.present == task.length else None
-        self._score, self._seen = 0.0, 0
+        self.begin()
+
+    def begin(self) -> None:
+        """Goes back to the first length."""
+        start = self.config.curriculum_start
+        self.present = self.task.length if start is None else min(start, self.task.length)
+        self.full_at: int | None = 0 if self.present == self.task.length else None
+        self.score = RunningScore(self.task, self.config)
 
     def at(self, step: int) -> int:
         """The length of a step's sequences, the same on every process."""
@@ -51,49 +52,34 @@ class Lengths(pl.Callback):
         length = self.at(step)
         return self.task if length == self.task.length else self.task.at_length(length)
 
+    @property
+    def stuck(self) -> bool:
+        """Whether the length has not grown for so long that the weights are drawn again."""
+        most = self.config.restart_after
+        return most is not None and self.full_at is None and self.score.steps >= most
+
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Takes the score of the step in, and lets the length grow."""
         if self.full_at is not None:
             return
-        self._seen += 1
-        self._score += (module.batch_score - self._score) / min(self._seen, WINDOW)
+        self.score.add(module.batch_score)
         if self._is_time():
             self.present = min(self.task.length, math.ceil(self.present * self.config.curriculum_growth))
-            self._score, self._seen = 0.0, 0
+            self.score = RunningScore(self.task, self.config)
             if self.present == self.task.length:
                 self.full_at = trainer.global_step
 
     def state_dict(self) -> dict[str, Any]:
         """What a resumed run continues from."""
-        return {"present": self.present, "full_at": self.full_at, "score": self._score, "seen": self._seen}
+        return {"present": self.present, "full_at": self.full_at, "score": self.score.value, "seen": self.score.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continues from what `state_dict` gave."""
         self.present, self.full_at = state_dict["present"], state_dict["full_at"]
-        self._score, self._seen = state_dict["score"], state_dict["seen"]
+        self.score.value, self.score.steps = state_dict["score"], state_dict["seen"]
 
     def _is_time(self) -> bool:
         config = self.config
-        if config.curriculum_steps is not None and self._seen >= config.curriculum_steps:
+        if config.curriculum_steps is not None and self.score.steps >= config.curriculum_steps:
             return True
-        if config.curriculum_threshold is None or self._seen < WINDOW:
-            return False
-        more = METRICS[self.task.metric].more_is_better
-        return self._score >= config.curriculum_threshold if more else self._score <= config.curriculum_threshold
-
-
-def decay(step: int, *, warmup: int, steps: int, full_at: int | None) -> float:
-    """The share of the learning rate in a step: a linear rise, then a cosine to 0 from where the length is full.
-
-    Args:
-        step: the step.
-        warmup: the number of steps of the rise.
-        steps: the number of steps of the training.
-        full_at: the step from which on the length is full; None while it is shorter, and the rate stays up.
-    """
-    if step < warmup:
-        return (step + 1) / warmup
-    if full_at is None:
-        return 1.0
-    start = max(warmup, full_at)
-    return 0.5 * (1 + math.cos(math.pi * (step - start) / max(1, steps - start)))
+        return config.curriculum_threshold is not None and self.score.reaches(config.curriculum_threshold)
