@@ -23,6 +23,9 @@ BEGIN, END = "<!-- begin automata -->", "<!-- end automata -->"
 RIGHT = "right"
 """The outcome of a walk that met no wrong answer."""
 
+LIMITS = (2048, 4096, 2**20)
+"""Where searches for a failing length end; one that is found there says only that it is at least so long."""
+
 
 class Row(NamedTuple):
     """A row of the table.
@@ -155,9 +158,14 @@ def reached(runs: list[Run]) -> str:
     lengths = [record.failing_length for record in done if record.failing_length is not None]
     failed = f"{len(records) - len(done)} failed" if len(done) < len(records) else ""
     if lengths:
-        middle = f"{statistics.median(lengths):,.1f}".removesuffix(".0")
+        middle = at_least(statistics.median(lengths))
         return ", ".join(filter(None, [middle + (f" [{span(lengths)}]" if len(set(lengths)) > 1 else ""), failed]))
     return ", ".join(filter(None, [*map(score, done), failed]))
+
+
+def at_least(length: float) -> str:
+    """A failing length, or the median of several; with a sign where the search ended there."""
+    return ("≥ " if length in LIMITS else "") + f"{length:,.1f}".removesuffix(".0")
 
 
 def score(record: Record) -> str:
