@@ -70,7 +70,7 @@ class Published(NamedTuple):
     source: str
 
 
-BRANDOIT = "Brandoit et al. (2026), [arXiv 2605.11855](https://arxiv.org/abs/2605.11855)"
+BRANDOIT = 'Brandoit et al. (2026), "Length-independent state tracking under a parallel scan"'
 PUBLISHED = (
     Published("Mamba", "85 to 4,352", BRANDOIT),
     Published("K-state unit, anchored: its states were supervised", "at least 1,000,000", BRANDOIT),
