@@ -10,9 +10,10 @@ from torch import Tensor
 
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.ops.operators import in_transforms, is_traced
+from remanent.units._layout import last_state
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
+from remanent.units.recurrence import Params, Recurrence, uniform_
 
 
 @dataclass(eq=False)
@@ -27,6 +28,11 @@ class TorchRecurrence(Recurrence):
     num_gates: ClassVar[int]
     """How many gates lie one below the other."""
     scan_kind: ClassVar[str | None] = "feedback"
+
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return "whose state is computed from the one before at every step"
 
     @abstractmethod
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:

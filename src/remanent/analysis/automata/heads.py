@@ -2,6 +2,7 @@
 
 import copy
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -9,11 +10,26 @@ from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.models import SequenceModel
+from remanent.ops.arguments import HeadSizes
 from remanent.ops.checks import check_tensor
 from remanent.units import RecurrentUnit
 
 COMPOSED = 2**14
 """About how many maps are composed at a time, so that what is left is not composed once enough are found."""
+
+
+class Head(NamedTuple):
+    """Where a K-state head of a model is.
+
+    Attributes:
+        block: the number of its block, from 0.
+        unit: the place of its unit among those of the block, from 0.
+        number: its number in the unit, from 0.
+    """
+
+    block: int
+    unit: int
+    number: int
 
 
 @torch.no_grad()
@@ -47,7 +63,7 @@ def tables_of(model: SequenceModel, unit: int | None = None) -> Tensor:
         raise ValueError(f"`model` must show its first block one letter at a time, got conv_size={config.conv_size}")
     if model.clock is not None:
         raise ValueError(f"`model` must show its first block letters alone, got clock={config.clock!r}")
-    chosen = unit_with_heads(model, 0, unit)
+    chosen = unit_of_letters(model, unit)
     letters = torch.arange(config.input_size, device=model.head.weight.device)
     seen = block.norm(model.encoder(letters))  # type: ignore[operator]
     tables = chosen.recurrence.tables(chosen._params("_l0"), seen)
@@ -80,57 +96,70 @@ def maps_reached(tables: Tensor, most: int = 1000) -> list[int]:
     return [_count(np.unique(head, axis=0), most) for head in tables.cpu().numpy().swapaxes(0, 1)]
 
 
+def all_heads(model: SequenceModel) -> list[Head]:
+    """All K-state heads of a model, in the order of the data; the heads of a block that only repeats one are others."""
+    check_model(model)
+    return [
+        Head(i, j, number)
+        for i, block in enumerate(model.blocks)
+        for j, unit in enumerate(block.layer.units)  # type: ignore[union-attr, arg-type]
+        if has_heads(unit)
+        for number in range(num_heads(unit))
+    ]
+
+
 @torch.no_grad()
-def freeze(model: SequenceModel, heads: Iterable[int], *, block: int = 0, unit: int | None = None) -> SequenceModel:
+def freeze(model: SequenceModel, heads: Iterable[Head]) -> SequenceModel:
     """A copy of a model in which some K-state heads stay in their start states for ever.
 
     Args:
         model: the model, which is left as it is.
-        heads: the numbers of the heads in their unit, from 0.
-        block: the number of the block, from 0.
-        unit: the place of the unit among those of the block, from 0; the first one that has heads if None.
+        heads: the heads, of those that `all_heads` gives.
 
     Returns:
-        The copy, of the same configuration, in which every input has the identity as the table of these heads.
+        The copy, of the same configuration, in which the table of these heads is the identity for every input.
 
     Raises:
         TypeError: `model` is not a SequenceModel.
-        ValueError: there is no such block, unit or head, or the unit has no biases that could hold its heads.
+        ValueError: it has no such head, or no biases that could hold one.
+
+    >>> from remanent import ModelConfig
+    >>> config = ModelConfig(2, 2, unit="mru", num_layers=1, encoder="table", num_states=2, state_size=12)
+    >>> frozen = freeze(SequenceModel(config), [Head(0, 0, 1)])
+    >>> tables_of(frozen)[:, 1].tolist()
+    [[0, 1], [0, 1]]
     """
-    check_model(model)
+    known = all_heads(model)
     frozen = copy.deepcopy(model)
-    chosen = unit_with_heads(frozen, block, unit)
-    reads_letters = block == 0 and model.config.encoder == "table"
-    p = chosen._params("_l0")
-    (K, _), weight, bias = chosen.recurrence.sizes, p["weight_ih"], p.get("bias_ih")  # type: ignore[attr-defined]
-    count = weight.shape[0] // K**2
-    if bias is None and not reads_letters:
-        raise ValueError("`model` must have biases in a unit that does not read letters, got bias=False")
-    identity = torch.eye(K, dtype=weight.dtype, device=weight.device).flatten()
     for head in heads:
-        if not 0 <= head < count:
-            raise ValueError(f"`heads` must be numbers from 0 to {count - 1}, got {head}")
-        rows = slice(head * K**2, (head + 1) * K**2)
-        if bias is None:  # an input is one-hot, and so picks one column
-            weight[rows] = identity[:, None]
-        else:
-            weight[rows] = 0
-            bias[rows] = identity
+        if head not in known:
+            raise ValueError(f"`heads` must be those of the model, {len(known)} of them, got {head}")
+        unit = frozen.blocks[head.block].layer.units[head.unit]  # type: ignore[union-attr, index]
+        _hold(unit, head.number, reads_letters=head.block == 0 and model.config.encoder == "table")
     return frozen
 
 
-def unit_with_heads(model: SequenceModel, block: int, unit: int | None) -> RecurrentUnit:
-    """The unit at a place of a block, or the first one of it that has K-state heads; raises where there is none."""
-    if not 0 <= block < len(model.blocks):
-        raise ValueError(f"`block` must be a number from 0 to {len(model.blocks) - 1}, got {block}")
-    units = list(model.blocks[block].layer.units)  # type: ignore[union-attr, arg-type]
-    if unit is not None and not 0 <= unit < len(units):
-        raise ValueError(f"`unit` must be a number from 0 to {len(units) - 1}, got {unit}")
-    for candidate in units if unit is None else [units[unit]]:
-        if isinstance(candidate, RecurrentUnit) and candidate.recurrence.scan_kind == "transition":
-            return candidate
-    names = "+".join(model.config.layers[block]) if unit is None else model.config.layers[block][unit]
-    raise ValueError(f"`model` must have K-state heads in block {block}, got {names}")
+def unit_of_letters(model: SequenceModel, place: int | None = None) -> RecurrentUnit:
+    """The unit at a place of the first block, or the first one of it that has K-state heads; raises where none has."""
+    units: list[RecurrentUnit] = list(model.blocks[0].layer.units)  # type: ignore[union-attr, arg-type]
+    if place is not None and not 0 <= place < len(units):
+        raise ValueError(f"`unit` must be a place from 0 to {len(units) - 1}, got {place}")
+    for unit in units if place is None else [units[place]]:
+        if has_heads(unit):
+            return unit
+    names = "+".join(model.config.layers[0]) if place is None else model.config.layers[0][place]
+    raise ValueError(f"`model` must have K-state heads in its first block, got {names}")
+
+
+def has_heads(unit: object) -> bool:
+    """Whether a part of a block has K-state heads."""
+    return isinstance(unit, RecurrentUnit) and unit.recurrence.scan_kind == "transition"
+
+
+def num_heads(unit: RecurrentUnit) -> int:
+    """How many heads a unit with heads has."""
+    sizes: HeadSizes = unit.recurrence.sizes  # type: ignore[attr-defined]
+    return sizes.heads(unit._params("_l0")["weight_ih"].shape[0])
 
 
 def check_model(model: object) -> None:
@@ -148,6 +177,20 @@ def check_tables(tables: Tensor) -> None:
         raise ValueError(f"`tables` must have shape (V, H, K), at least one of each, got {tuple(tables.shape)}")
     if int(tables.max()) >= tables.shape[2]:
         raise ValueError(f"`tables` must have entries below K={tables.shape[2]}, got {int(tables.max())}")
+
+
+def _hold(unit: RecurrentUnit, number: int, *, reads_letters: bool) -> None:
+    """Makes the table of a head the identity, by biases, or in every column where an input picks one."""
+    p, K = unit._params("_l0"), unit.recurrence.sizes.states  # type: ignore[attr-defined]
+    weight, bias = p["weight_ih"], p.get("bias_ih")
+    rows = slice(number * K**2, (number + 1) * K**2)
+    identity = torch.eye(K, dtype=weight.dtype, device=weight.device).flatten()
+    if bias is not None:
+        weight[rows], bias[rows] = 0, identity
+    elif reads_letters:
+        weight[rows] = identity[:, None]
+    else:
+        raise ValueError("`model` must have biases in units that do not read letters, got bias=False")
 
 
 def _count(letters: np.ndarray, most: int) -> int:

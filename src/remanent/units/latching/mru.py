@@ -61,6 +61,11 @@ class MRURecurrence(EpsilonRecurrence):
         """Whether states are one-hot."""
         return self.epsilon == 0
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return None if self.finite_states else f"whose states are probabilities (epsilon {self.epsilon:g})"
+
     @classmethod
     def width_step(cls, options: Mapping[str, Any]) -> int:
         """See `Recurrence`: a head has R tracers of K states."""
