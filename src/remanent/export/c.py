@@ -119,7 +119,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
         The module.
 
     Raises:
-        ValueError: a unit has no C, or it is an MRU with an `epsilon` above 0; the model is not of float32 on the CPU, or
+        ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is not of float32 on the CPU, or
             holds values that are not finite; `name` is no identifier; `weights` is unknown.
         RuntimeError: the module differs from torch, or does not compile.
     """

@@ -13,9 +13,9 @@ STEPS = {
     "rotate": "gates v, w: h, a complex number, becomes (a + ib) h + v + iw, where eigenvalues (2, D) are a and b; "
     "the output is the product of read_real and the real parts, of read_imaginary and the imaginary parts, and of "
     "read_input and the input, summed",
-    "transition": "gates theta[k, j, l], (H K K,): each of the tracers of head k that is in state j goes to the state l "
-    "with the largest gate, the lowest of equal ones; h has a 1 at the state of each tracer. epsilon is the share of the "
-    "softmax over l in a step",
+    "transition": "gates theta[k, j, l], (H K K,): a tracer of head k that is in state j goes to the state l with the "
+    "largest gate, the lowest of equal ones; h has a 1 at the state of each tracer. This is a step where epsilon, the "
+    "share of the softmax over l, is 0",
 }
 """Kind of step to what it computes from the gates and from the named values; elsewhere the state h is held."""
 
