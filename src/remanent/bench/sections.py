@@ -36,6 +36,8 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
 """Section name to the function that times it."""
 ALLOCATORS = ("default", "reuse")
 """The choices of `allocator`."""
+WIDTH = 120
+"""The least width of a table; a narrower one would cut its numbers."""
 RESULTS_FILE = "bench.json"
 """The name of the file that holds all numbers."""
 
@@ -85,6 +87,7 @@ def run_bench(
     settings = Settings(repeats, threads, quick, allocator)
     results = environment() | dataclasses.asdict(settings) | {"command": _command(names, folder, settings), "rows": []}
     console = Console()
+    console.width = max(console.width, WIDTH)
     with threads_set(threads), generators_kept():
         for name in names:
             rows = SECTIONS[name](settings)
