@@ -2,9 +2,9 @@
 
 import pytest
 import torch
+
 from built_models import FLIP, S3, built, wandering
 from model_cases import make
-
 from remanent.analysis.automata import Head, all_heads, freeze, maps_reached, tables_of
 
 KINDS = {
