@@ -1,6 +1,6 @@
 """Causal self-attention with a cache of keys and values, behind the interface of a unit, as a baseline."""
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -47,6 +47,9 @@ class Attention(nn.Module):
     >>> y.shape, state.key.shape
     (torch.Size([2, 100, 8]), torch.Size([2, 2, 100, 4]))
     """
+
+    why_endless: ClassVar[str | None] = "whose state holds every step so far"
+    """Why it is no finite automaton; see `Recurrence`."""
 
     def __init__(self, input_size: int, hidden_size: int, *, num_heads: int = 1) -> None:
         super().__init__()

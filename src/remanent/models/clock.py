@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +49,8 @@ class Clock(nn.Module):
     """
 
     table: Tensor
+    why_endless: ClassVar[str | None] = "whose features count the steps"
+    """Why a model with it is not treated as a finite automaton; see `Recurrence`."""
 
     def __init__(self, kind: str, *, size: int, span: int) -> None:
         super().__init__()

@@ -43,6 +43,11 @@ class ConvRecurrence(Recurrence):
         """True: a window holds inputs as they are, and every output is added up in one order."""
         return True
 
+    @property
+    def why_endless(self) -> str | None:
+        """None: a window holds a few inputs."""
+        return None
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """The shape of the weight, which is that of `torch.nn.Conv1d` with as many groups as channels."""
         return {"weight": (D, 1, self.taps)}

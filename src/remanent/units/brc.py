@@ -35,6 +35,11 @@ class FeedbackRecurrence(ScanRecurrence, StateIsOutput):
     def __post_init__(self) -> None:
         check_choice("initial_state", self.initial_state, self.initial_states)
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return "whose state is computed from the one before at every step"
+
     @abstractmethod
     def feedback_shape(self, D: int) -> tuple[int, ...]:
         """The shape of `weight_hh`."""

@@ -15,6 +15,11 @@ class LinearRecurrence(ScanRecurrence):
     shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "linear"
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return None if self.finite_states else "whose state is a sum that fades"
+
     def scan(
         self,
         p: Params,

@@ -79,6 +79,15 @@ class Recurrence(ABC):
         return False
 
     @property
+    def why_endless(self) -> str | None:
+        """Why finitely many different inputs may lead through endlessly many states, as in "whose state is a sum".
+
+        None where they cannot, so that on tokens the unit is a finite automaton. By default that is so where
+        `finite_states` says it; a unit whose states copy or code its inputs may declare it as well.
+        """
+        return None if self.finite_states else "which does not declare that its states are finitely many"
+
+    @property
     def sums_in_order(self) -> bool:
         """Whether its scan takes the steps of a sequence one after another, as where states are sums.
 
@@ -166,6 +175,10 @@ class Recurrence(ABC):
 
     def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:
         """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
+        return None
+
+    def tables(self, p: Params, x: Tensor) -> Tensor | None:
+        """Where inputs (..., M) move each state of K-state heads, uint8 (..., H, K); None for a unit without heads."""
         return None
 
     def step_data(self, p: Params) -> StepData | None:

@@ -28,6 +28,11 @@ class TorchRecurrence(Recurrence):
     """How many gates lie one below the other."""
     scan_kind: ClassVar[str | None] = "feedback"
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return "whose state is computed from the one before at every step"
+
     @abstractmethod
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (B, T, D) and the state (B, W) at the end."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from remanent.ops import row_linear, transition_scan
 from remanent.ops.arguments import HeadSizes
+from remanent.ops.heads.matrices import best
 from remanent.ops.heads.one_hot import start_state
 from remanent.ops.operators import is_traced
 from remanent.ops.transition import check_sizes
@@ -61,6 +62,11 @@ class MRURecurrence(EpsilonRecurrence):
         """Whether states are one-hot."""
         return self.epsilon == 0
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`."""
+        return None if self.finite_states else f"whose states are probabilities (epsilon {self.epsilon:g})"
+
     @classmethod
     def width_step(cls, options: Mapping[str, Any]) -> int:
         """See `Recurrence`: a head has R tracers of K states."""
@@ -90,6 +96,11 @@ class MRURecurrence(EpsilonRecurrence):
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The logits, in one tensor (..., H K K)."""
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+
+    def tables(self, p: Params, x: Tensor) -> Tensor:
+        """See `Recurrence`: the largest logit of each state, the lowest of equal ones."""
+        K, _ = self.sizes
+        return best(self.gates(p, x)[0].unflatten(-1, (-1, K, K))).byte()
 
     def scan(
         self,

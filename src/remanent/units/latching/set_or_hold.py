@@ -75,6 +75,11 @@ class LatchRecurrence(EpsilonRecurrence):
         r"""Whether states are $\pm\alpha$ and the initial one alone."""
         return self.epsilon == 0 and not self.alpha_from_input
 
+    @property
+    def why_endless(self) -> str | None:
+        """See `Recurrence`; what is written is a parameter, or a function of the input of that step."""
+        return None if self.epsilon == 0 else f"whose writes add to a part of the old state (epsilon {self.epsilon:g})"
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         parts = 3 if self.alpha_from_input else 2

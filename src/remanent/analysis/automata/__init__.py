@@ -1,0 +1,26 @@
+"""A trained model as a finite automaton: whether it is one, what it does, whether it is right, and what it needs."""
+
+from remanent.analysis.automata.finite import check_finite
+from remanent.analysis.automata.heads import Head, all_heads, freeze, maps_reached, tables_of
+from remanent.analysis.automata.machine import Machine, Stepped
+from remanent.analysis.automata.prune import Pruned, PruningError, prune
+from remanent.analysis.automata.walk import OUTCOMES, Replay, Verdict, Walked, walk
+
+__all__ = [
+    "OUTCOMES",
+    "Head",
+    "Machine",
+    "Pruned",
+    "PruningError",
+    "Replay",
+    "Stepped",
+    "Verdict",
+    "Walked",
+    "all_heads",
+    "check_finite",
+    "freeze",
+    "maps_reached",
+    "prune",
+    "tables_of",
+    "walk",
+]
