@@ -20,7 +20,7 @@ from remanent.bench.scans import time_floor, time_scans, time_threads, time_tran
 from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
-from remanent.records.configuration import MOST_THREADS
+from remanent.records.training_config import MOST_THREADS
 
 SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "scans": time_scans,
