@@ -103,6 +103,8 @@ def _print(found: Any) -> None:
     else:
         print(f"Too many states: given up after {states}.")
         print(f"All words of up to {verdict.length:,} letters are right{_margin(verdict.margin)}.")
+        if pruned is None and found.unpruned is None:
+            print("Heads that are not needed multiply the states; --prune drops them.")
 
 
 def _answer(answer: int) -> str:
