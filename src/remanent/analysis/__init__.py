@@ -1,6 +1,7 @@
 """Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
+from remanent.analysis.automata import Checked, Machine, Proof, Verdict, check_finite, check_proof, walk
 from remanent.analysis.diagnosis import Diagnosis, Finding, LayerDiagnosis, diagnose
 from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
@@ -10,11 +11,17 @@ from remanent.analysis.writes import Writes, write_statistics, write_watch
 
 __all__ = [
     "Attractors",
+    "Checked",
     "Diagnosis",
     "Finding",
     "LagGradient",
     "LayerDiagnosis",
+    "Machine",
+    "Proof",
+    "Verdict",
     "Writes",
+    "check_finite",
+    "check_proof",
     "diagnose",
     "find_attractors",
     "gradient_by_lag",
@@ -23,6 +30,7 @@ __all__ = [
     "memory_horizon",
     "state_trajectory",
     "vaa",
+    "walk",
     "write_statistics",
     "write_watch",
 ]

@@ -2,14 +2,18 @@
 
 from remanent.analysis.automata.finite import check_finite
 from remanent.analysis.automata.heads import Head, all_heads, freeze, maps_reached, tables_of
-from remanent.analysis.automata.machine import Machine, Stepped
+from remanent.analysis.automata.model_machine import Machine, Stepped
+from remanent.analysis.automata.proof import Proof
+from remanent.analysis.automata.proof_check import Checked, check_proof
 from remanent.analysis.automata.prune import Pruned, PruningError, prune
 from remanent.analysis.automata.walk import OUTCOMES, Replay, Verdict, Walked, walk
 
 __all__ = [
     "OUTCOMES",
+    "Checked",
     "Head",
     "Machine",
+    "Proof",
     "Pruned",
     "PruningError",
     "Replay",
@@ -18,6 +22,7 @@ __all__ = [
     "Walked",
     "all_heads",
     "check_finite",
+    "check_proof",
     "freeze",
     "maps_reached",
     "prune",

@@ -9,7 +9,7 @@ from torch import Tensor
 from remanent._options import check_at_least
 from remanent.analysis.automata.heads import Head, all_heads, check_model, maps_reached, tables_of
 from remanent.analysis.automata.joint import Examples, examples, joint_states, needed_heads
-from remanent.analysis.automata.machine import Machine
+from remanent.analysis.automata.model_machine import Machine
 from remanent.analysis.automata.readout import sees_letters, smallest_margin, train_readout
 from remanent.analysis.automata.shrink import can_shrink, with_heads
 from remanent.analysis.automata.walk import Verdict, walk
