@@ -66,3 +66,27 @@ def test_a_state_that_is_not_one_hot_is_refused_by_name_where_epsilon_is_0():
 def test_only_matrices_of_logits_are_kept_from_weight_decay():
     unit = MRU(2, 16, num_layers=2, bidirectional=True)
     assert [id(p) for p in unit.undecayed()] == [id(p) for p in unit.parameters() if p.dim() == 2]
+
+
+@pytest.mark.parametrize("epsilon", [0.0, 0.4, 1.0])
+def test_a_hard_readout_is_the_most_probable_state_with_the_gradient_of_the_states(epsilon):
+    torch.manual_seed(0)
+    options = {"num_states": 3, "num_tracers": 2, "epsilon": epsilon, "batch_first": True}
+    soft, hard = MRU(2, 12, **options).double(), MRU(2, 12, hard_readout=True, **options).double()
+    hard.load_state_dict(soft.state_dict())
+    x, weight = torch.randn(2, 7, 2, dtype=torch.float64), torch.randn(2, 7, 12, dtype=torch.float64)
+    (states, last), (read, kept) = soft(x), hard(x)
+    assert torch.equal(kept, last)
+    places = states.unflatten(2, (4, 3)).argmax(3)
+    assert torch.equal(read, torch.nn.functional.one_hot(places, 3).flatten(2).double())
+    assert torch.equal(read, states) is (epsilon == 0)
+    (states * weight).sum().backward()
+    (read * weight).sum().backward()
+    assert torch.equal(hard.weight_ih_l0.grad, soft.weight_ih_l0.grad)
+    h, steps = None, []
+    for x_t in x.unbind(1):
+        y_t, h = hard.step(x_t, h)
+        steps.append(y_t)
+    assert torch.equal(torch.stack(steps, 1), read)
+    with pytest.raises(TypeError, match="`hard_readout` must be"):
+        MRU(2, 12, num_states=3, num_tracers=2, hard_readout=1)

@@ -59,6 +59,7 @@ class ModelConfig:
             at least 2; see `BMRU`. None for thresholds of 1, which earlier versions had.
         num_states: for the MRU, the stable states of a head, from 2 to 255.
         num_tracers: for the MRU, the tracers of a head, at least 1; `num_states` if None.
+        hard_readout: for the MRU, whether a head's outputs are one-hot in annealing too; see `MRU`.
         state_size: the width of every unit, at least 1, and for an MRU a multiple of `num_tracers` times `num_states`.
             If None, a unit's share of `hidden_size`, which for an MRU is rounded up to a multiple.
         num_heads: for attention, the number of heads, at least 1; the width of attention must be a multiple of twice
@@ -99,6 +100,7 @@ class ModelConfig:
     write_span: int | None = field(default=WRITE_SPAN, metadata=added(before=None, to=OF_LATCHES))
     num_states: int = 4
     num_tracers: int | None = None
+    hard_readout: bool = False
     state_size: int | None = None
     r_min: float = 0.9
     r_max: float = 0.999
@@ -113,6 +115,7 @@ class ModelConfig:
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"`{name}` must be a str, got {getattr(self, name)!r}")
         check_bool("gate", self.gate)
+        check_bool("hard_readout", self.hard_readout)
         for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "clock_size", "clock_span"):
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():

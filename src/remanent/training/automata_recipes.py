@@ -64,6 +64,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         norm="none",
         mlp="gelu",
         num_states=num_states,
+        hard_readout=letters is not None,
         state_size=heads * num_states**2,
     )
     training = TrainingConfig(
@@ -79,7 +80,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         curriculum_threshold=0.9,
         curriculum_score="last",
         curriculum_letters=letters,
-        restart_after=1500,
+        restart_after=1500 if letters is None else 800,
         settle_threshold=0.999,
         settle_steps=500,
         checkpoint_every=100,

@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Any, ClassVar
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from remanent.ops import row_linear, transition_scan
@@ -15,7 +16,7 @@ from remanent.ops.heads.matrices import best
 from remanent.ops.heads.one_hot import start_state
 from remanent.ops.operators import is_traced
 from remanent.ops.transition import check_sizes
-from remanent.units._checks import check_gates
+from remanent.units._checks import check_flag, check_gates
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.latching.annealed import Annealed, EpsilonRecurrence
@@ -38,13 +39,15 @@ class MRURecurrence(EpsilonRecurrence):
     num_states: int = NUM_STATES
     num_tracers: int | None = None
     epsilon: float = 0.0
+    hard_readout: bool = False
     scan_kind: ClassVar[str | None] = "transition"
     undecayed: ClassVar[tuple[str, ...]] = ("weight_ih",)
     reads_letters_with_bias: ClassVar[bool] = False
-    config_fields = MappingProxyType({"num_states": "num_states", "num_tracers": "num_tracers"})
+    config_fields = MappingProxyType({name: name for name in ("num_states", "num_tracers", "hard_readout")})
 
     def __post_init__(self) -> None:
         check_sizes(self.sizes)
+        check_flag("hard_readout", self.hard_readout)
         self.take_epsilon()
 
     @property
@@ -114,6 +117,14 @@ class MRURecurrence(EpsilonRecurrence):
         """See `ScanRecurrence`."""
         check_gates(self, gates, 1, "one tensor (..., H K K), the logits")
         return _named("`hx`", partial(self._scan, gates[0], h, reset, start, group))
+
+    def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
+        """The states; or with `hard_readout` the most probable one of each tracer, with the gradient of the states."""
+        if self.epsilon == 0 or not self.hard_readout:
+            return states
+        shares = states.unflatten(-1, (-1, self.num_states))
+        best = F.one_hot(shares.detach().argmax(-1), self.num_states).to(states.dtype).flatten(-2)
+        return best + (states - states.detach())
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`; the scan itself, which checks the state and never chooses a NaN."""
@@ -205,6 +216,9 @@ class MRU(Annealed, RecurrentUnit):
         num_tracers: R, the tracers of a head, at least 1; K if None. Tracer r of head k starts in state
             (k R + r) mod K; a given state of zeros means this start, and with `epsilon` 0 any other must be one-hot.
         epsilon: the share of the softmax in a step, in [0, 1]: 0 is a finite automaton, 1 a probabilistic one.
+        hard_readout: whether outputs are one-hot with `epsilon` above 0 too: each tracer's most probable state, with
+            the gradient of the states. What follows then cannot tell probabilities apart, which makes heads learn
+            permutations rather than mixtures. The states that are kept are the same.
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes.
 
@@ -239,9 +253,10 @@ class MRU(Annealed, RecurrentUnit):
         num_states: int = NUM_STATES,
         num_tracers: int | None = None,
         epsilon: float = 0.0,
+        hard_readout: bool = False,
         checkpoint: bool = False,
     ) -> None:
-        recurrence = MRURecurrence(num_states, num_tracers, epsilon)
+        recurrence = MRURecurrence(num_states, num_tracers, epsilon, hard_readout)
         sizes = (input_size, hidden_size, num_layers)
         super().__init__(recurrence, *sizes, bias, batch_first, dropout, bidirectional, device, dtype, checkpoint)
 
