@@ -82,6 +82,7 @@ def test_a_readout_that_is_drawn_at_random_is_trained_until_it_is_right_everywhe
     assert [head.number for head in pruned.kept] == list(kept)
     assert 0 < pruned.readout_steps < 300
     assert pruned.margin >= 4
+    assert all(parameter.grad is None for parameter in pruned.model.parameters())
     assert same(pruned.model, prune(model, task, readout_steps=300).model)
 
 
