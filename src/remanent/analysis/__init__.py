@@ -1,7 +1,20 @@
 """Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
-from remanent.analysis.automata import Checked, Machine, Proof, Verdict, check_finite, check_proof, walk
+from remanent.analysis.automata import (
+    Checked,
+    Machine,
+    Proof,
+    Pruned,
+    PruningError,
+    Verdict,
+    check_finite,
+    check_proof,
+    maps_reached,
+    prune,
+    tables_of,
+    walk,
+)
 from remanent.analysis.diagnosis import Diagnosis, Finding, LayerDiagnosis, diagnose
 from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
@@ -18,6 +31,8 @@ __all__ = [
     "LayerDiagnosis",
     "Machine",
     "Proof",
+    "Pruned",
+    "PruningError",
     "Verdict",
     "Writes",
     "check_finite",
@@ -27,8 +42,11 @@ __all__ = [
     "gradient_by_lag",
     "hysteresis_curve",
     "input_loop",
+    "maps_reached",
     "memory_horizon",
+    "prune",
     "state_trajectory",
+    "tables_of",
     "vaa",
     "walk",
     "write_statistics",

@@ -82,7 +82,18 @@ def test_a_readout_that_is_drawn_at_random_is_trained_until_it_is_right_everywhe
     assert [head.number for head in pruned.kept] == list(kept)
     assert 0 < pruned.readout_steps < 300
     assert pruned.margin >= 4
+    assert all(parameter.grad is None for parameter in pruned.model.parameters())
     assert same(pruned.model, prune(model, task, readout_steps=300).model)
+
+
+def test_a_smaller_model_can_be_saved_and_prunes_to_itself(tmp_path):
+    task, tables, votes, _ = CASES["Z6 by Z2 and Z3"]
+    pruned = prune(built(tables, votes), task)
+    pruned.model.save(tmp_path)
+    again = prune(SequenceModel.load(tmp_path).eval(), task)
+    assert again.kept == (Head(0, 0, 0), Head(0, 0, 1))
+    assert (again.heads, again.is_smaller, again.maps) == (2, False, (3, 2))
+    assert same(again.model, pruned.model)
 
 
 def test_heads_that_tell_the_answer_only_together_are_found():

@@ -17,6 +17,9 @@ from remanent.tasks import IGNORED, Automaton
 FEW_STATES = (2**8, 2**12)
 """So many states are allowed at first, before as many as may be."""
 
+LARGEST_TABLE = 2**27
+"""Of machines with more pairs of states than this, a byte each, it is assumed that they reach too many."""
+
 
 class Joint(NamedTuple):
     """Machines side by side, which read the same letters: their states that words reach; number 0 is the start.
@@ -84,20 +87,24 @@ def joint_states(tables: Tensor, sizes: HeadSizes, automaton: Automaton, most_st
 
 def product(first: Joint, second: Joint, most: int) -> Joint | None:
     """Machines side by side; None where they have more than so many states. The answers are those of the first."""
-    m = len(second.after)
+    n, m = len(first.after), len(second.after)
+    if n * m > LARGEST_TABLE:
+        return None
 
     def step(codes: np.ndarray) -> np.ndarray:
         a, b = np.divmod(codes, m)
         return first.after[a] * m + second.after[b]  # type: ignore[no-any-return]
 
-    known = fresh = np.zeros(1, np.int64)
-    levels = [fresh]
-    while len(fresh):
-        fresh = np.setdiff1d(step(fresh), known)
-        known = np.union1d(known, fresh)
-        levels.append(fresh)
-        if len(known) > most:
+    met = np.zeros(n * m, bool)
+    met[0] = True
+    levels = [np.zeros(1, np.int64)]
+    while len(levels[-1]):
+        after = step(levels[-1])
+        after = after[~met[after]]
+        met[after] = True
+        if np.count_nonzero(met) > most:
             return None
+        levels.append(np.unique(after))
     codes = np.concatenate(levels)  # breadth first, so that the start is 0
     order = np.argsort(codes)
     after = order[np.searchsorted(codes, step(codes), sorter=order)]
@@ -112,8 +119,9 @@ def open_bits(joint: Joint, sees_letters: bool) -> float:
     views, _, answers = _views(joint, sees_letters)
     if not len(answers):
         return 0.0
-    kinds = np.unique(np.stack([views, answers]), axis=1)
-    counts = np.unique(kinds[0], return_counts=True)[1]
+    size = answers.max() + 1
+    kinds = np.unique(views * size + answers)
+    counts = np.unique(kinds // size, return_counts=True)[1]
     return float((counts * np.log2(counts)).sum() / counts.sum())
 
 
@@ -153,12 +161,16 @@ def _thinned(task: Joint, heads: dict[int, Joint], chosen: list[int], sees_lette
 
 
 def _views(joint: Joint, sees_letters: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Where an answer is asked for: a number of what the readout sees, the edge that led there, and the answer."""
-    states = joint.after.ravel()
-    edges = np.flatnonzero(joint.answers[states] != IGNORED)
-    V = joint.after.shape[1]
-    views = joint.seen[states[edges]] * V + (edges % V if sees_letters else 0)
-    return views, edges, joint.answers[states[edges]]
+    """Where an answer is asked for: a number of what the readout sees, an edge that leads there, and the answer."""
+    states, V = joint.after.ravel(), joint.after.shape[1]
+    edges = np.arange(len(states))
+    if not sees_letters:  # one edge to each state is enough
+        last = np.full(len(joint.after), -1)
+        last[states] = edges
+        edges = last[last >= 0]
+    edges = edges[joint.answers[states[edges]] != IGNORED]
+    views = joint.seen[states[edges]]
+    return views * V + edges % V if sees_letters else views, edges, joint.answers[states[edges]]
 
 
 def _of_task(automaton: Automaton) -> Joint:

@@ -12,7 +12,7 @@ from remanent.analysis.automata.joint import Examples, examples, joint_states, n
 from remanent.analysis.automata.model_machine import Machine
 from remanent.analysis.automata.readout import sees_letters, smallest_margin, train_readout
 from remanent.analysis.automata.shrink import can_shrink, with_heads
-from remanent.analysis.automata.walk import Verdict, walk
+from remanent.analysis.automata.walk import MOST_STATES, Verdict, walk
 from remanent.models import SequenceModel
 from remanent.tasks import IGNORED, WordTask
 
@@ -23,7 +23,7 @@ MOST_WALKS = 8
 
 
 class PruningError(ValueError):
-    """No smaller number of heads was found that answers right: the message says what stands against it."""
+    """A model cannot be pruned; the message says what stands against it."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Pruned:
         return self.verdict.states
 
     @property
-    def margin(self) -> float | None:
+    def margin(self) -> float:
         """The smallest difference between the best and the second logit, over all states walked through."""
         return self.verdict.margin
 
@@ -69,7 +69,7 @@ def prune(
     seed: int = 0,
     words: int = 256,
     length: int = 256,
-    most_states: int = 100_000,
+    most_states: int = MOST_STATES,
 ) -> Pruned:
     """Finds the fewest K-state heads that the answers to a task need, and makes a model of them alone.
 
@@ -97,9 +97,9 @@ def prune(
 
     Raises:
         TypeError: `model` is not a SequenceModel, or `task` not a task of words.
-        ValueError: `model` is not finite, not in evaluation mode, has no heads or does not fit the task, or an option
-            is out of its range.
-        PruningError: no heads are enough, or the model itself answers wrong.
+        ValueError: `model` is not finite, not in evaluation mode or does not fit the task, or an option is out of its
+            range.
+        PruningError: the model has no heads, none are enough, or it answers wrong without pruning.
     """
     _check(model, task, readout_steps, words, length, most_states)
     found = _by_states(model, task, readout_steps, most_states) if _reads_heads_alone(model) else None
@@ -228,7 +228,7 @@ def _check(model: SequenceModel, task: WordTask, readout_steps: int, words: int,
         raise TypeError(f"`task` must be a task of words, which has an automaton, got {type(task).__name__}")
     Machine(model)  # it raises unless the model is finite
     if not all_heads(model):
-        raise ValueError(f"`model` must have K-state heads, got unit={model.config.unit!r}")
+        raise PruningError(f"`model` must have K-state heads, got unit={model.config.unit!r}")
     if model.config.input_size != task.input_size or model.config.output_size < task.output_size:
         needs = f"{task.input_size} letters and {task.output_size} answers"
         found = f"{model.config.input_size} and {model.config.output_size}"

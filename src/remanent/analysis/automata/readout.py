@@ -54,17 +54,19 @@ def train_readout(model: SequenceModel, examples: Examples, steps: int) -> int:
     with torch.no_grad():
         seen = _seen(model, examples)
     optimizer = torch.optim.AdamW(parameters, LEARNING_RATE, weight_decay=0.0)
+    done = steps
     for step in range(steps):
         logits = _read(model, seen)
         if _margin(logits, examples.answers) >= MARGIN:
-            return step
+            done = step
+            break
         grads = torch.autograd.grad(F.cross_entropy(logits, examples.answers), parameters)
         for parameter, grad in zip(parameters, grads, strict=True):
             parameter.grad = grad
         optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
         optimizer.step()
     optimizer.zero_grad()
-    return steps
+    return done
 
 
 def _seen(model: SequenceModel, examples: Examples) -> _Seen:
