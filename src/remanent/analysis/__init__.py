@@ -1,6 +1,7 @@
 """Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
+from remanent.analysis.automata import draw_automaton, extract_automaton, save_automaton
 from remanent.analysis.diagnosis import Diagnosis, Finding, LayerDiagnosis, diagnose
 from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
@@ -16,11 +17,14 @@ __all__ = [
     "LayerDiagnosis",
     "Writes",
     "diagnose",
+    "draw_automaton",
+    "extract_automaton",
     "find_attractors",
     "gradient_by_lag",
     "hysteresis_curve",
     "input_loop",
     "memory_horizon",
+    "save_automaton",
     "state_trajectory",
     "vaa",
     "write_statistics",
