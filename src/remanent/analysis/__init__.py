@@ -1,7 +1,18 @@
 """Measures of a unit or a trained model: what it can hold, for how long, and how far back its gradients reach."""
 
 from remanent.analysis.attractors import Attractors, find_attractors, vaa
-from remanent.analysis.automata import draw_automaton, extract_automaton, save_automaton
+from remanent.analysis.automata import (
+    Checked,
+    Machine,
+    Proof,
+    Verdict,
+    check_finite,
+    check_proof,
+    draw_automaton,
+    extract_automaton,
+    save_automaton,
+    walk,
+)
 from remanent.analysis.diagnosis import Diagnosis, Finding, LayerDiagnosis, diagnose
 from remanent.analysis.gradients import LagGradient, gradient_by_lag
 from remanent.analysis.horizon import memory_horizon
@@ -11,11 +22,17 @@ from remanent.analysis.writes import Writes, write_statistics, write_watch
 
 __all__ = [
     "Attractors",
+    "Checked",
     "Diagnosis",
     "Finding",
     "LagGradient",
     "LayerDiagnosis",
+    "Machine",
+    "Proof",
+    "Verdict",
     "Writes",
+    "check_finite",
+    "check_proof",
     "diagnose",
     "draw_automaton",
     "extract_automaton",
@@ -27,6 +44,7 @@ __all__ = [
     "save_automaton",
     "state_trajectory",
     "vaa",
+    "walk",
     "write_statistics",
     "write_watch",
 ]

@@ -13,7 +13,7 @@ from remanent._launched import launched
 from remanent._plugins import import_modules
 from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
-from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train
+from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train, verify
 from remanent.cli._shared import check_numbers, make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -31,6 +31,7 @@ COMMANDS = {
     "train": Command(train, "train a recipe, or resume a run", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
     "robustness": Command(robustness, "score a run under noise and with weights of few bits", trains=True),
+    "verify": Command(verify, "prove that a run is right at every length, or find a word on which it fails"),
     "export": Command(export, "export the model of a run for another runtime"),
     "chip": Command(chip, "run a model on an emulated Cortex-M4, and measure what it costs"),
     "grid": Command(grid, "train and test every combination of options, each once", trains=True),

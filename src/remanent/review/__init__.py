@@ -1,5 +1,6 @@
-"""Finished runs under review: measures of their memory, their robustness, and a page that shows them."""
+"""Finished runs under review: their memory, robustness and rightness at every length, and a page that shows them."""
 
 from remanent.review.robustness import robustness
+from remanent.review.verification import Verified, check, verify
 
-__all__ = ["robustness"]
+__all__ = ["Verified", "check", "robustness", "verify"]

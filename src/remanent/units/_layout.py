@@ -120,3 +120,11 @@ def _in_rows(lengths: list[int], T: int) -> tuple[Tensor, int]:
         first.append(row * T + taken)
         (heapq.heapreplace if taken else heapq.heappush)(rows, (taken + length, row))
     return torch.tensor(first), len(rows)
+
+
+def last_state(states: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:
+    """The state (B, W) at each sequence's last real step; `h`, the first one, where it has none."""
+    if lengths is None:
+        return states[:, -1].clone()
+    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
+    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), h)

@@ -1,5 +1,6 @@
 """The interface of every unit, that of `torch.nn.GRU`: batches, packing, steps and checks around its layers."""
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -12,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from remanent.units._checks import ShapeError, check_input, check_rank, check_step_reset
 from remanent.units._forms import run_packed, run_shard
 from remanent.units._stack import LayerHook, StackedLayers, State, own_state
-from remanent.units.recurrence import Recurrence, describe
+from remanent.units.recurrence import Recurrence
 
 
 class RecurrentUnit(StackedLayers):
@@ -216,3 +217,11 @@ class RecurrentUnit(StackedLayers):
             "checkpoint": (self.checkpoint, False),
         }
         return describe(self.input_size, self.hidden_size, options, self.recurrence)
+
+
+def describe(M: int, D: int, options: dict[str, tuple[object, object]], recurrence: Recurrence) -> str:
+    """The sizes, and those options, name to (value, default), that are not at their defaults."""
+    assert dataclasses.is_dataclass(recurrence)
+    own = {f.name: (getattr(recurrence, f.name), f.default) for f in dataclasses.fields(recurrence)}
+    changed = [f"{name}={value!r}" for name, (value, default) in (options | own).items() if value != default]
+    return ", ".join([f"{M}, {D}", *changed])

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from remanent.units._checks import check_flag, check_input, check_rank, check_size
 from remanent.units._epsilon import NotesEpsilon
 from remanent.units._stack import State, join_state, own_state, split_state
-from remanent.units.base import RecurrentUnit
-from remanent.units.recurrence import Params, Recurrence, describe
+from remanent.units.base import RecurrentUnit, describe
+from remanent.units.recurrence import Params, Recurrence
 
 EXAMPLE = """
     >>> NAME(4, 8)(torch.randn(2, 4)).shape

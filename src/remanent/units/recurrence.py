@@ -12,6 +12,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from torch import Tensor
 
+from remanent.units._layout import last_state
 from remanent.units.step_data import StepData
 
 INITIAL_STATES = ("zeros", "learned")
@@ -80,10 +81,10 @@ class Recurrence(ABC):
 
     @property
     def why_endless(self) -> str | None:
-        """Why finitely many different inputs may lead through endlessly many states, as in "whose state is a sum".
+        """Why few different inputs may lead through endlessly many states, as in "whose state is a sum"; else None.
 
-        None where they cannot, so that on tokens the unit is a finite automaton. By default that is so where
-        `finite_states` says it; a unit whose states copy or code its inputs may declare it as well.
+        With None, a unit that reads tokens is a finite automaton. That is so by default where `finite_states` is true;
+        a unit whose states copy or code its inputs may declare it as well.
         """
         return None if self.finite_states else "which does not declare that its states are finitely many"
 
@@ -175,6 +176,10 @@ class Recurrence(ABC):
 
     def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:
         """What `latch_scan` is given for inputs (..., M), for a hysteresis curve; None for a unit with another scan."""
+        return None
+
+    def tables(self, p: Params, x: Tensor) -> Tensor | None:
+        """Where inputs (..., M) move each state of K-state heads, uint8 (..., H, K); None for a unit without heads."""
         return None
 
     def step_data(self, p: Params) -> StepData | None:
@@ -275,14 +280,6 @@ class StateIsOutput(Recurrence):
         return dtype
 
 
-def last_state(states: Tensor, h: Tensor, lengths: Tensor | None) -> Tensor:
-    """The state (B, W) at each sequence's last real step; `h`, the first one, where it has none."""
-    if lengths is None:
-        return states[:, -1].clone()
-    last = (lengths - 1).clamp(min=0)[:, None, None].expand(-1, 1, states.shape[2])
-    return torch.where(lengths[:, None] > 0, states.gather(1, last).squeeze(1), h)
-
-
 def uniform_(p: Params, bound: float) -> None:
     """Draws every weight and bias from U(-bound, bound), in their order."""
     for name, value in p.items():
@@ -298,11 +295,3 @@ def gate_shapes(gates: int, M: int, D: int, bias: bool) -> dict[str, tuple[int, 
 def learned_shapes(initial_state: str, D: int) -> dict[str, tuple[int, ...]]:
     """The shape of the initial state, where it is learned."""
     return {"h0": (D,)} if initial_state == "learned" else {}
-
-
-def describe(M: int, D: int, options: dict[str, tuple[object, object]], recurrence: Recurrence) -> str:
-    """The sizes, and those options, name to (value, default), that are not at their defaults."""
-    assert dataclasses.is_dataclass(recurrence)
-    own = {f.name: (getattr(recurrence, f.name), f.default) for f in dataclasses.fields(recurrence)}
-    changed = [f"{name}={value!r}" for name, (value, default) in (options | own).items() if value != default]
-    return ", ".join([f"{M}, {D}", *changed])

@@ -10,9 +10,10 @@ from torch import Tensor
 
 from remanent.ops import feedback_scan, feedback_step, row_linear
 from remanent.ops.operators import in_transforms, is_traced
+from remanent.units._layout import last_state
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.recurrence import Params, Recurrence, last_state, uniform_
+from remanent.units.recurrence import Params, Recurrence, uniform_
 
 
 @dataclass(eq=False)

@@ -6,9 +6,9 @@ from matplotlib.patches import Circle, FancyArrowPatch
 
 from remanent._figures import figure_bytes
 from remanent.analysis import draw_automaton
-from remanent.analysis.automata.arrows import points_of
-from remanent.analysis.automata.drawing import MOST_STATES
-from remanent.analysis.automata.planning import MOST_EACH, plan_of, shown_of
+from remanent.analysis.automata.picture.arrows import points_of
+from remanent.analysis.automata.picture.drawing import MOST_STATES
+from remanent.analysis.automata.picture.planning import MOST_EACH, plan_of, shown_of
 from remanent.tasks import Automaton, Dyck, FlipFlop, GroupWord, Parity, Tomita
 
 MACHINES = {

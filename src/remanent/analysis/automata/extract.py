@@ -3,7 +3,7 @@
 import numpy as np
 
 from remanent._options import check_at_least
-from remanent.analysis.automata.machine import Machine
+from remanent.analysis.automata.model_machine import Machine
 from remanent.analysis.automata.walk import MOST_STATES, NO_ANSWER, Walked, walk
 from remanent.models import SequenceModel
 from remanent.tasks import IGNORED, Automaton

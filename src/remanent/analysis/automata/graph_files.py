@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from remanent._figures import figure_bytes
 from remanent._files import write_whole
-from remanent.analysis.automata.drawing import draw_automaton, letter_names
+from remanent.analysis.automata.picture.drawing import draw_automaton, letter_names
 from remanent.tasks import IGNORED, Automaton
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.analysis.automata.machine import Machine
+from remanent.analysis.automata.model_machine import Machine
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.metrics import IGNORED
 

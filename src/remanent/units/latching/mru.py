@@ -11,6 +11,7 @@ from torch import Tensor
 
 from remanent.ops import row_linear, transition_scan
 from remanent.ops.arguments import HeadSizes
+from remanent.ops.heads.matrices import best
 from remanent.ops.heads.one_hot import start_state
 from remanent.ops.operators import is_traced
 from remanent.ops.transition import check_sizes
@@ -94,6 +95,11 @@ class MRURecurrence(EpsilonRecurrence):
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The logits, in one tensor (..., H K K)."""
         return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+
+    def tables(self, p: Params, x: Tensor) -> Tensor:
+        """See `Recurrence`: the largest logit of each state, the lowest of equal ones."""
+        K, _ = self.sizes
+        return best(self.gates(p, x)[0].unflatten(-1, (-1, K, K))).byte()
 
     def scan(
         self,

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from remanent.analysis.automata.arrows import points_of
-from remanent.analysis.automata.placement import Points, sinks
-from remanent.analysis.automata.planning import CHARACTER, INK, KEY, LINE, Plan, Shown, plan_of, shown_of
+from remanent.analysis.automata.picture.arrows import points_of
+from remanent.analysis.automata.picture.placement import Points, sinks
+from remanent.analysis.automata.picture.planning import CHARACTER, INK, KEY, LINE, Plan, Shown, plan_of, shown_of
 from remanent.tasks import IGNORED, Automaton
 
 if TYPE_CHECKING:

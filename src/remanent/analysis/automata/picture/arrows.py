@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from remanent.analysis.automata.placement import Points, Vector, crossings
+from remanent.analysis.automata.picture.placement import Points, Vector, crossings
 from remanent.tasks import Automaton
 
 BENDS = (0.0, 0.2, -0.2, 0.35, -0.35, 0.5, -0.5)

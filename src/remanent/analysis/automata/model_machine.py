@@ -86,7 +86,7 @@ class Machine:
         self._form = _start(model)
         named = self._form.named().items()
         self.parts = tuple(Part(name, part.dtype, (part.shape[0], part.shape[2])) for name, part in named)
-        self.start = self._pack(self._form)[0]
+        self.start = self.pack(self._form)[0]
         self._rows = _rows_at_once(model)
         self._check_start()
 
@@ -119,20 +119,18 @@ class Machine:
         after = torch.empty(N * V, self.width, dtype=torch.uint8)
         for begin in range(0, N * V, self._rows):
             rows = torch.arange(begin, min(begin + self._rows, N * V))
-            before = self._unpack(states[rows // V])
+            before = self.unpack(states[rows // V])
             y, state = self.model.step((rows % V).to(self._device), before)
-            logits[rows], after[rows] = y.cpu(), self._pack(state)
+            logits[rows], after[rows] = y.cpu(), self.pack(state)
         return Stepped(logits.unflatten(0, (N, V)), after.unflatten(0, (N, V)))
 
-    def unpack(self, states: Tensor) -> dict[str, Tensor]:
-        """The numbers of states, uint8 (N, W): each part by its name, (N, ...)."""
-        return {name: part.transpose(0, 1) for name, part in self._unpack(states).named().items()}
-
-    def _pack(self, state: ModelState) -> Tensor:
+    def pack(self, state: ModelState) -> Tensor:
+        """The states of N sequences as rows of bytes, uint8 (N, W), on the CPU."""
         rows = [part.cpu().transpose(0, 1).flatten(1).contiguous() for part in state.named().values()]
         return torch.cat([part.view(torch.uint8) for part in rows], dim=1)
 
-    def _unpack(self, states: Tensor) -> ModelState:
+    def unpack(self, states: Tensor) -> ModelState:
+        """The state of the model from rows of bytes, uint8 (N, W), on the model's device."""
         parts = zip(self.parts, states.split([part.bytes for part in self.parts], dim=1), strict=True)
 
         def numbers(_: Tensor) -> Tensor:
@@ -148,7 +146,7 @@ class Machine:
         for letter in range(self.num_letters):
             y, state = self.model.step(torch.tensor([letter], device=self._device))
             if not _same(y[0].cpu(), given.logits[0, letter]) or not _same(
-                self._pack(state)[0], given.states[0, letter]
+                self.pack(state)[0], given.states[0, letter]
             ):
                 raise ValueError(f"`model` must step from its start state as without a state, got letter {letter}")
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from remanent.analysis.automata.arrows import (
+from remanent.analysis.automata.picture.arrows import (
     Arrow,
     Box,
     arrows_of,
@@ -16,7 +16,7 @@ from remanent.analysis.automata.arrows import (
     place_labels,
     points_of,
 )
-from remanent.analysis.automata.placement import Points, depths, place, sinks
+from remanent.analysis.automata.picture.placement import Points, depths, place, sinks
 from remanent.tasks import Automaton
 
 MOST_ARROWS, MOST_EACH = 48, 4
