@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from remanent._figures import figure_bytes
+from remanent._files import figure_bytes
 from remanent.report.figures import trajectory
 from remanent.report.memory_figures import (
     confusion_matrix,

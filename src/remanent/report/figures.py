@@ -9,8 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from remanent._figures import figure_bytes
-from remanent._files import write_whole
+from remanent._files import figure_bytes, write_whole
 from remanent.report import labels
 from remanent.report.labels import written
 

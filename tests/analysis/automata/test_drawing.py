@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from matplotlib.patches import Circle, FancyArrowPatch
 
-from remanent._figures import figure_bytes
+from remanent._files import figure_bytes
 from remanent.analysis import draw_automaton
 from remanent.analysis.automata.picture.arrows import points_of
 from remanent.analysis.automata.picture.drawing import MOST_STATES

@@ -5,8 +5,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import MappingProxyType
 
-from remanent._figures import figure_bytes
-from remanent._files import write_whole
+from remanent._files import figure_bytes, write_whole
 from remanent.analysis.automata.picture.drawing import draw_automaton, letter_names
 from remanent.tasks import IGNORED, Automaton
 
