@@ -6,7 +6,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from remanent._files import figure_bytes, write_whole
-from remanent.analysis.automata.picture.drawing import draw_automaton, letter_names
+from remanent.analysis.automata.picture.drawing import draw_automaton, names_of
 from remanent.tasks import IGNORED, Automaton
 
 
@@ -48,13 +48,13 @@ def save_automaton(automaton: Automaton, path: str | Path, *, letters: Sequence[
     writer = WRITERS.get(path.suffix)
     if writer is None:
         raise ValueError(f"`path` must end in {', '.join(WRITERS)}, got {path}")
-    letter_names(automaton, letters)
+    names_of(automaton, letters)
     write_whole(path, writer(automaton, letters))
 
 
 def _dot(automaton: Automaton, letters: Sequence[str] | None) -> bytes:
     """The automaton in the language of Graphviz; all letters between two states share an arrow."""
-    names = letter_names(automaton, letters)
+    names = names_of(automaton, letters)
     lines = ["rankdir=LR;", "node [shape=circle];", 'start [shape=none, label=""];']
     for state, answer in enumerate(automaton.answers):
         lines.append(f"{state} [label={_quoted('' if answer == IGNORED else str(answer))}];")
@@ -85,7 +85,7 @@ def _graphml(automaton: Automaton, letters: Sequence[str] | None) -> bytes:
     for state, answer in enumerate(automaton.answers):
         asked = {} if answer == IGNORED else {"answer": answer}
         graph.add_node(state, start=state == automaton.start, **asked)
-    names = letter_names(automaton, letters)
+    names = names_of(automaton, letters)
     for state, row in enumerate(automaton.transitions):
         for letter, after in enumerate(row):
             graph.add_edge(state, after, key=f"{state} {letter}", letter=letter, label=names[letter])

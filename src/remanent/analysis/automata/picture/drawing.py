@@ -64,7 +64,7 @@ def draw_automaton(automaton: Automaton, *, letters: Sequence[str] | None = None
     >>> [text.get_text() for text in figure.axes[0].texts]
     ['b', 'b', 'a', 'a', '0', '1']
     """
-    names = letter_names(automaton, letters)
+    names = names_of(automaton, letters)
     automaton = automaton.reachable()
     if automaton.num_states > MOST_STATES:
         rule = f"at most {MOST_STATES} states to be drawn"
@@ -73,7 +73,7 @@ def draw_automaton(automaton: Automaton, *, letters: Sequence[str] | None = None
     return _figure(shown, plan_of(shown, names), names)
 
 
-def letter_names(automaton: Automaton, letters: Sequence[str] | None) -> list[str]:
+def names_of(automaton: Automaton, letters: Sequence[str] | None) -> list[str]:
     """The names of all letters, which are their numbers unless others are given.
 
     Raises:
