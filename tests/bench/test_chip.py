@@ -8,12 +8,12 @@ import pytest
 import torch
 
 import remanent.bench.chip
-from model_cases import make
+from model_cases import make, parity_by_hand
 from remanent.bench import measure_chip
 from remanent.cli import main
 from remanent.export.chip import missing_tools
 from remanent.records.configuration import fitting
-from remanent.tasks import CopyFirst, FlipFlop, SequentialImage
+from remanent.tasks import CopyFirst, FlipFlop, GroupWord, Parity, SequentialImage, Tomita
 from remanent.training import Experiment, TrainingConfig, evaluate, start_run
 
 pytestmark = [
@@ -22,15 +22,30 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("task", [CopyFirst(steps=20), FlipFlop(steps=20), SequentialImage(padding=4)])
-def test_scores_are_those_of_torch(task, monkeypatch):
+@pytest.mark.parametrize(
+    ("task", "unit"),
+    [
+        (CopyFirst(steps=20), "bmru+lru"),
+        (FlipFlop(steps=20), "bmru+lru"),
+        (SequentialImage(padding=4), "bmru+lru"),
+        (GroupWord(steps=9), "mru+bmru"),
+        (Tomita(steps=9), "mru"),
+    ],
+)
+def test_scores_are_those_of_torch(task, unit, monkeypatch):
     monkeypatch.setattr(remanent.bench.chip, "MOST_BYTES", 50_000)  # so that several batches are run
-    model = make(torch.float32, **fitting(task), unit="bmru+lru")
+    model = make(torch.float32, **fitting(task), unit=unit)
     found = measure_chip(model, task, examples=40)
     assert found.score == pytest.approx(evaluate(model, task, examples=40), abs=1e-5)
     assert found.torch_score == pytest.approx(evaluate(model, task, examples=40), abs=1e-6)
     assert (found.examples, found.same, found.steps) == (40, 40, task.length if task.name != "sequential-image" else 12)
     assert 0 < found.weight_bytes < found.flash_bytes
+
+
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_a_head_that_flips_says_the_parity_of_every_word(weights):
+    found = measure_chip(parity_by_hand(torch.float32), Parity(steps=50), weights=weights, examples=10)
+    assert (found.score, found.torch_score, found.same, found.state_bytes) == (1, 1, 10, 1)
 
 
 def test_the_command_prints_a_table_or_json(tmp_path, capsys):

@@ -27,7 +27,8 @@ from remanent.export._fold import fold_states
 from remanent.export.c import step_outputs
 from remanent.models import ModelConfig, SequenceModel
 from remanent.models.quantize import quantized
-from remanent.records.configuration import Experiment, TrainingConfig, fitting
+from remanent.records.configuration import Experiment, fitting
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Keyword, SpokenDigits
 from remanent.tasks.sounds.mfcc import mfcc
 

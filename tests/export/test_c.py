@@ -9,17 +9,26 @@ import torch
 
 from cases import case_id, rarely
 from model_cases import inputs, make
+from remanent.analysis import state_trajectory
 from remanent.export import export_c, write_c
 from remanent.export._fold import step_data
 from remanent.export.c import run_module, step_outputs, units_with_c
 from remanent.models.quantize import quantize_rows
-from remanent.units import UNITS
+from remanent.units import UNITS, recurrence_of
+
+
+def starts_of(unit):
+    """The initial states of a unit, of which one without any has zeros."""
+    return recurrence_of(unit).initial_states or ("zeros",)
+
 
 needs_compiler = pytest.mark.skipif(shutil.which("gcc") is None, reason="needs gcc")
 STRICT = ("-std=c99", "-O1", "-Wall", "-Wextra", "-Werror", "-pedantic", "-Wdouble-promotion")
 STRICT = (*STRICT, "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
+STARTS = ("zeros", "learned", "low")
+LETTERS = {"encoder": "table", "input_size": 5, "head": "every"}
 MODELS = [
-    *({"unit": unit, "initial_state": start} for unit in units_with_c() for start in ("zeros", "learned", "low")),
+    *({"unit": u, "initial_state": s} for u in units_with_c() for s in STARTS if s in starts_of(u)),
     {"head": "mean", "num_layers": 3, "mlp_ratio": 0.5},
     {"unit": "bmru+lru", "norm": "layer", "mlp": "gelu", "gate": True, "conv_size": 4},
     {"unit": "lru", "mlp": "none", "norm": "none"},
@@ -32,6 +41,11 @@ MODELS = [
     {"hidden_size": 1, "num_layers": 1, "write_span": None},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "layer", "initial_state": "zeros"},
     {"unit": "bmru+fq_bmru,alpha_bmru", "gate_norm": "batch", "initial_state": "zeros"},
+    {"unit": "mru", "num_states": 5, "state_size": 50, "gate": True} | LETTERS,
+    {"unit": "lru+bmru+mru", "state_size": 12, "num_states": 3, "num_tracers": 2, "gate_norm": "layer"} | LETTERS,
+    {"unit": "mru+bmru", "join": "sum", "state_size": 16, "clock": "decay", "clock_size": 4, "clock_span": 9} | LETTERS,
+    {"unit": "mru", "num_states": 3, "num_tracers": 1, "state_size": 12} | LETTERS | {"encoder": "embedding"},
+    {"unit": "mru", "num_states": 3, "gate": True, "num_layers": 1} | LETTERS | {"encoder": "embedding"},
 ]
 CASES = [(options, "float32") for options in MODELS]
 CASES += [rarely(o, "int8") if o.get("initial_state") == "zeros" else (o, "int8") for o in MODELS]
@@ -64,6 +78,11 @@ def test_a_module_gives_what_torch_does(options, weights):
             compare_states(module, module.model(x)[1], state[-1])
 
 
+def places(unit, states):
+    """The place of the one for each tracer, of states (..., D)."""
+    return states.unflatten(-1, (-1, unit.recurrence.num_states)).argmax(-1)
+
+
 def bits(packed, size):
     return np.unpackbits(packed, bitorder="little")[:size].astype(bool)
 
@@ -75,7 +94,9 @@ def compare_states(module, after, found):
         for j, (kind, unit, state) in enumerate(zip(names, block.layer.units, states, strict=True)):
             key = f"block_{i}_{kind}" if names.count(kind) == 1 else f"block_{i}_{kind}_{j}"
             values, expected = np.array(found[key]), state[0, 0]
-            if values.dtype == np.uint8:
+            if unit.recurrence.scan_kind == "transition":
+                assert torch.equal(torch.from_numpy(values).long(), places(unit, expected))
+            elif values.dtype == np.uint8:
                 D = len(expected)
                 high = expected == step_data(unit).values["alpha"]
                 written = (
@@ -104,6 +125,46 @@ def test_a_state_is_one_bit_and_a_product_with_it_has_no_multiplication():
     includes = re.findall(r"#include (.*)", "".join(plain.sources.values()))
     assert set(includes) == {'"model.h"', "<math.h>", "<stdint.h>"}
     assert plain.weight_bytes < 0.3 * write_c(plain.model).weight_bytes
+
+
+@needs_compiler
+@pytest.mark.parametrize("weights", ["float32", "int8"])
+def test_heads_that_read_letters_are_tables_and_go_through_the_states_of_torch(weights):
+    """Ten thousand letters, bit for bit; a state is a byte for each tracer, and no logit is computed."""
+    options = {"num_states": 5, "num_tracers": 3, "state_size": 60, "input_size": 7, "num_layers": 1, "mlp": "none"}
+    model = make(torch.float32, unit="mru", encoder="table", head="every", **options)
+    module = write_c(model, weights=weights)
+    x = torch.randint(7, (1, 10_000))
+    ((_, found),) = run_module(module, [x[0].numpy()])
+    unit = model.blocks[0].layer.units[0]
+    expected = places(unit, state_trajectory(model, x)[0])
+    assert torch.equal(torch.from_numpy(found["block_0_mru"]).long(), expected)
+    assert len(expected.unique(dim=0)) > 20
+    assert module.state_bytes == 4 * 3
+    code = module.sources["model.c"]
+    assert not re.search(r"\bmove\(|block_0_mru_weight|multiply", code)
+    assert "static const uint8_t block_0_mru_table[140] = {" in code  # 7 letters, 4 heads, 5 states
+    matrices = (1 if weights == "int8" else 4) * (8 * 60 + 2 * 8) + (4 * (8 + 2) if weights == "int8" else 0)
+    assert module.weight_bytes == 140 + 12 + matrices + 4 * (8 + 8 + 2)  # the start; then biases and the norm
+
+
+@needs_compiler
+def test_of_equal_logits_the_lowest_state_is_gone_to_and_a_byte_holds_255_states():
+    model = make(torch.float32, unit="mru", num_states=3, state_size=36, num_layers=1, norm="none", mlp="none")
+    unit = model.blocks[0].layer.units[0]
+    with torch.no_grad():  # small whole numbers, of which sums are exact in any order
+        for parameter in (model.encoder.weight, model.encoder.bias, *unit.parameters()):
+            parameter.copy_(torch.randint(-1, 2, parameter.shape))
+    x = torch.randint(-1, 2, (1, 500, 3)).float()
+    ((_, found),) = run_module(write_c(model), [x[0].numpy()], STRICT)
+    logits = unit.recurrence.gates(unit._params("_l0"), model.encoder(x))[0].unflatten(-1, (-1, 3))
+    largest = logits == logits.amax(-1, keepdim=True)
+    assert (largest.sum(-1) > 1).float().mean() > 0.1
+    expected = places(unit, state_trajectory(model, x)[0])
+    assert torch.equal(torch.from_numpy(found["block_0_mru"]).long(), expected)
+    model = make(torch.float32, unit="mru", num_states=255, num_tracers=1, num_layers=1, state_size=255, **LETTERS)
+    ((_, found),) = run_module(write_c(model), [torch.randint(5, (300,)).numpy()], STRICT)
+    assert found["block_0_mru"].max() > 200
 
 
 @needs_compiler
@@ -173,8 +234,8 @@ def test_bad_models_and_files_that_are_there_are_refused(tmp_path):
         model.blocks[1].layer.units[0].alpha_l0[0] = 0
     with pytest.raises(ValueError, match="`alpha` of block 1 must not be 0 where states start as learned"):
         export_c(model, tmp_path)
-    with pytest.raises(ValueError, match="`encoder` must be linear or embedding for C, got table"):
-        export_c(make(torch.float32, encoder="table"), tmp_path)
+    with pytest.raises(ValueError, match=r"`epsilon` must be 0 for mru in C, got 0\.3"):
+        export_c(make(torch.float32, unit="bmru+mru", epsilon=0.3, state_size=16), tmp_path)
     (tmp_path / "model.h").write_text("mine")
     with pytest.raises(FileExistsError, match=r"`model.h` must not exist yet"):
         export_c(make(torch.float32), tmp_path)

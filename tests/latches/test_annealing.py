@@ -12,7 +12,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel
 
 from remanent import BMRU, CMRU, FQBMRU, GRU, AlphaBMRU, AlphaCMRU, BMRUCell, EpsilonSchedule, set_epsilon
-from remanent.records.configuration import TrainingConfig
+from remanent.records.training_config import TrainingConfig
 from remanent.units import LatchRecurrence, RecurrentUnit
 
 

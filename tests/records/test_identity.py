@@ -11,8 +11,9 @@ import pytest
 
 from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED, added
 from remanent.records import read_records
-from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.configuration import Experiment
 from remanent.records.identity import identity, options_that, with_defaults
+from remanent.records.training_config import TrainingConfig
 from remanent.report.groups import summarise
 from remanent.report.score_tables import grid_commands
 from remanent.sweep.combinations import combinations, read_choices, read_seeds

@@ -111,6 +111,22 @@ def test_a_resumed_run_has_the_looks_of_a_whole_one(tmp_path, monkeypatch):
     assert cut.count('"write_rate"') == 2
 
 
+def test_heads_that_see_letters_are_looked_at(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(tensorboard, "EVERY", 2)
+    base = RECIPES["parity-states"]()
+    training = dataclasses.replace(base.training, steps=4, batch_size=4, settle_steps=2, threads=1)
+    start_run(dataclasses.replace(base, training=training), tmp_path / "run", progress=True)
+    looks = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    (first, second) = [line["head_maps"] for line in looks if "head_maps" in line]
+    assert first.keys() == second.keys() == {"blocks.0.layer.units.0"}
+    assert all(1 <= maps <= 4 for maps in first["blocks.0.layer.units.0"])
+    assert len(first["blocks.0.layer.units.0"]) == 8
+    assert "writes" not in capsys.readouterr().out
+    for unit, model in (("gru", {}), ("mru", {"encoder": "embedding", "conv_size": 2})):
+        config = dataclasses.replace(base.model, unit=unit, **model)
+        assert tensorboard.head_maps(SequenceModel(config)) == {}
+
+
 def silenced(self, experiment, ranks=None, *, layer=1, init=ExperimentModule.__init__):
     """Makes a module with a layer of latches that never writes."""
     init(self, experiment, ranks)

@@ -20,7 +20,7 @@ from remanent.bench.scans import time_floor, time_scans, time_threads, time_tran
 from remanent.bench.shards import time_shards
 from remanent.bench.streaming import time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
-from remanent.records.configuration import MOST_THREADS
+from remanent.records.training_config import MOST_THREADS
 
 SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "scans": time_scans,
@@ -36,6 +36,8 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
 """Section name to the function that times it."""
 ALLOCATORS = ("default", "reuse")
 """The choices of `allocator`."""
+WIDTH = 120
+"""The least width of a table; a narrower one would cut its numbers."""
 RESULTS_FILE = "bench.json"
 """The name of the file that holds all numbers."""
 
@@ -85,6 +87,7 @@ def run_bench(
     settings = Settings(repeats, threads, quick, allocator)
     results = environment() | dataclasses.asdict(settings) | {"command": _command(names, folder, settings), "rows": []}
     console = Console()
+    console.width = max(console.width, WIDTH)
     with threads_set(threads), generators_kept():
         for name in names:
             rows = SECTIONS[name](settings)

@@ -1,12 +1,12 @@
 """A model in C around its units: encoder, clock, norms, maps and head, and how each unit's outputs are read."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from remanent.export._fold import packed_levels, step_data
+from remanent.export._fold import letters_read, packed_levels, step_data
 from remanent.export._source import Source
-from remanent.export._units import WRITERS, States
+from remanent.export._units import LOOKED_UP, WRITERS, Read, States
 from remanent.models import SequenceModel
 from remanent.models.blocks import Block
 from remanent.models.convolution import CausalConv1d
@@ -17,24 +17,25 @@ def write_model(source: Source, model: SequenceModel) -> None:
     config = model.config
     H = config.hidden_size
     stream = source.buffer("stream", H)
-    source.note("encoder")
-    if config.encoder == "embedding":
-        assert isinstance(model.encoder, nn.Embedding)
+    if isinstance(model.encoder, nn.Embedding):
+        source.note("encoder")
         source.call("embed", stream, source.matrix("encoder", model.encoder.weight)[""], "x", H)
-    else:
-        assert isinstance(model.encoder, nn.Linear)
+    elif isinstance(model.encoder, nn.Linear):
+        source.note("encoder")
         _linear(source, stream, "encoder", model.encoder, "x")
-    clock = None
+    clock: Features | None = None
     if model.clock is not None:
-        clock = source.buffer("clock", config.clock_size)
+        clock = Features(source.buffer("clock", config.clock_size), config.clock_size)
         table = source.vector("clock_table", model.clock.table[:-1])
         time = source.field("time", "uint32_t", 0, "steps since the start, at most as many as the clock distinguishes")
         source.init.append(f"{time} = 0;")
-        source.call("clock_features", clock, table, time, model.clock.span, config.clock_size)
+        source.call("clock_features", clock.place, table, time, model.clock.span, config.clock_size)
         source.step.append(f"{time} += {time} < {model.clock.span};")
     for i, block in enumerate(model.blocks):
         assert isinstance(block, Block)
-        _write_block(source, f"block_{i}", block, config.layers[i], clock, config.clock_features)
+        letters = letters_read(model) if i == 0 else None
+        read = _write_inputs(source, f"block_{i}", block, config.layers[i], clock, letters)
+        _write_block(source, f"block_{i}", block, config.layers[i], read)
     source.note("head")
     _linear(source, "y", "head", model.head, _norm(source, "norm", model.norm, stream, "normed", H))
     if config.head == "mean":
@@ -46,19 +47,59 @@ def write_model(source: Source, model: SequenceModel) -> None:
         source.call("mean", "y", total, steps, config.output_size)
 
 
-def _write_block(
-    source: Source, name: str, block: Block, units: tuple[str, ...], clock: str | None, features: int
-) -> None:
-    H = block.project.out_features
-    source.note(f"{name.replace('_', ' ')}: {' + '.join(units)}")
-    normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", H + features)
+class Features(NamedTuple):
+    """Values of a step: their place and how many they are."""
+
+    place: str
+    size: int
+
+
+class Inputs(NamedTuple):
+    """What the parts of a block read.
+
+    Attributes:
+        normed: the place of what its gate reads.
+        units: what its units read.
+    """
+
+    normed: str
+    units: Read
+
+
+def _write_inputs(
+    source: Source, name: str, block: Block, kinds: tuple[str, ...], clock: Features | None, letters: Tensor | None
+) -> Inputs:
+    """What comes before the units of a block: norm, convolution, and the clock beside them."""
+    source.note(f"{name.replace('_', ' ')}: {' + '.join(kinds)}")
+    H, M = block.project.out_features, block.layer.units[0].input_size
+    if not block.is_residual:
+        return _write_letter(source, M, clock, letters)
+    steps = [step_data(unit) for unit in block.layer.units]
+    if letters is not None and block.gate is None and all(step and step.kind in LOOKED_UP for step in steps):
+        return Inputs("stream", Read(None, letters))
+    normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", M)
     if block.conv is not None:
-        seen = _convolved(source, f"{name}_conv", block.conv, normed, H + features)
+        seen = _convolved(source, f"{name}_conv", block.conv, normed, M)
     if clock is not None:
         if seen == "stream":
-            normed = seen = source.buffer("normed", H + features)
+            normed = seen = source.buffer("normed", M)
             source.call("copy", seen, "stream", H)
-        source.call("copy", f"{seen} + {H}", clock, features)
+        source.call("copy", f"{seen} + {H}", clock.place, clock.size)
+    return Inputs(normed, Read(seen, letters))
+
+
+def _write_letter(source: Source, M: int, clock: Features | None, letters: Tensor | None) -> Inputs:
+    """The letter alone; or, where a clock is beside it, as a one-hot vector."""
+    if clock is None:
+        return Inputs("x", Read(None, letters))
+    seen, V = source.buffer("letter", M), M - clock.size
+    source.call("one_hot", seen, "x", V)
+    source.call("copy", f"{seen} + {V}", clock.place, clock.size)
+    return Inputs(seen, Read(seen))
+
+
+def _write_block(source: Source, name: str, block: Block, units: tuple[str, ...], inputs: Inputs) -> None:
+    H = block.project.out_features
     summed = block.layer.join == "sum" and len(units) > 1
     outputs: dict[str, tuple[States, int]] = {}
     for j, kind in enumerate(units):
@@ -66,17 +107,17 @@ def _write_block(
         key = kind if units.count(kind) == 1 else f"{kind}_{j}"
         step = step_data(unit)
         assert step is not None
-        states = WRITERS[step.kind](source, f"{name}_{key}", step, seen)
+        states = WRITERS[step.kind](source, f"{name}_{key}", step, inputs.units)
         if summed and packed_levels(step):
             states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", step.values["alpha"]))
         outputs[key] = states, unit.hidden_size
     bias = source.vector(f"{name}_project_bias", _projected_bias(block, summed))
     if block.gate is None:
-        source.call("add", "stream", bias, H)
+        source.call("add" if block.is_residual else "copy", "stream", bias, H)
         _project(source, f"{name}_project", block.project.weight, outputs, "stream", summed)
     else:
         gate, added = source.buffer("gate", H), source.buffer("added", H)
-        _linear(source, gate, f"{name}_gate", block.gate, normed)
+        _linear(source, gate, f"{name}_gate", block.gate, inputs.normed)
         source.call("sigmoids", gate, H)
         source.call("copy", added, bias, H)
         _project(source, f"{name}_project", block.project.weight, outputs, added, summed)
@@ -98,8 +139,8 @@ def _project(
 ) -> None:
     """Adds the projection of a layer's outputs.
 
-    Where packed states have columns of their own, those of set bits are added up, without a product: a set bit is the
-    width of a state's range, and the low end of it is in the bias.
+    Where packed states have columns of their own, those of set bits and of ones are added up, without a product: a set
+    bit is the width of a state's range, and the low end of it is in the bias.
     """
     H, joined_size = weight.shape
     if summed:
@@ -118,7 +159,7 @@ def _project(
             source.call("add_product", added, place, states.place, H, size)
             continue
         indices = source.buffer("indices", size, "uint16_t")
-        source.step.append(f"count = list_set({indices}, {states.place}, {size});")
+        source.step.append(f"count = {_listed(indices, states, size)};")
         source.call("add_columns", added, place, indices, source.buffer("count", 0, "int"), H, size)
         if states.start is not None:
             values = source.buffer("joined", size)
@@ -129,6 +170,13 @@ def _project(
                 f"    add_product({added}, {place}, {values}, {H}, {size});",
                 "}",
             ]
+
+
+def _listed(indices: str, states: States, size: int) -> str:
+    """The call that lists which columns are added."""
+    if states.kind == "places":
+        return f"list_ones({indices}, {states.place}, {size // states.num_states}, {states.num_states})"
+    return f"list_set({indices}, {states.place}, {size})"
 
 
 def _projected_bias(block: Block, summed: bool) -> Tensor:
@@ -151,6 +199,9 @@ def _add_values(source: Source, out: str, states: States, size: int) -> None:
     """Adds a unit's outputs."""
     if states.kind == "values":
         source.call("add", out, states.place, size)
+        return
+    if states.kind == "places":
+        source.call("add_one_hot", out, states.place, size // states.num_states, states.num_states)
         return
     source.call("add_signs" if states.kind == "signs" else "add_ones", out, states.place, states.alpha, size)
     if states.start is not None:

@@ -4,9 +4,12 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
+from torch import Tensor
 
+from remanent.export._units import LOOKED_UP
 from remanent.latches import fold_gate_norm
 from remanent.models import Hybrid, SequenceModel
+from remanent.models.quantize import quantized
 from remanent.units import RecurrentUnit, StepData
 
 
@@ -29,6 +32,27 @@ def step_data(unit: object) -> StepData | None:
 def packed_levels(step: StepData | None) -> Levels | None:
     """The two states that a bit stands for; None where states are floats."""
     return None if step is None else PACKED.get(step.kind)
+
+
+def letters_read(model: SequenceModel) -> Tensor | None:
+    """What the units of the first block read for each token, (V, M); None where it is more than the token."""
+    block: Any = model.blocks[0]
+    if not model.config.reads_tokens or block.conv is not None or model.clock is not None:
+        return None
+    return block.norm(model.encoder(torch.arange(model.config.input_size)))  # type: ignore[no-any-return]
+
+
+@torch.no_grad()
+def in_bytes(model: SequenceModel) -> SequenceModel:
+    """A copy whose matrices are whole numbers with a scale for each row, except those of which tables are written."""
+    rounded = quantized(model, 8)
+    if letters_read(model) is not None:
+        pairs = zip(rounded.blocks[0].layer.units, model.blocks[0].layer.units, strict=True)  # type: ignore[union-attr, arg-type]
+        for unit, exact in pairs:
+            step = step_data(unit)
+            if step is not None and step.kind in LOOKED_UP:
+                unit.load_state_dict(exact.state_dict())
+    return rounded
 
 
 def fold_statistics(model: SequenceModel) -> SequenceModel:

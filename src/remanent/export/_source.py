@@ -49,6 +49,11 @@ class Source:
         self._constant("float", name, [_float(v) for v in values.detach().flatten().tolist()], 4)
         return name
 
+    def table(self, name: str, values: Tensor) -> str:
+        """A constant array of bytes, and its name."""
+        self._constant("uint8_t", name, [str(v) for v in values.flatten().tolist()], 1)
+        return name
+
     def matrix(self, name: str, weight: Tensor, parts: dict[str, slice] | None = None) -> dict[str, str]:
         """A matrix as constants, cut into parts by columns where they are given.
 
@@ -150,7 +155,7 @@ class Source:
             f"{kind} {buffer}{f'[{size}]' if size else ''};" for (kind, buffer), size in self.buffers.items()
         ] + self.step
         helpers = _helpers(self.weights, "\n".join([*self.init, *self.step]))
-        math = ["#include <math.h>"] if re.search(r"\b(expf|sqrtf|fabsf|erff)\b", "\n".join(helpers)) else []
+        math = ["#include <math.h>"] if re.search(r"\b(expf|sqrtf|fabsf|erff|INFINITY)\b", "\n".join(helpers)) else []
         parts = [
             f"/* {about} */",
             "\n".join([f'#include "{name}.h"', *math]),

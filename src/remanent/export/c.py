@@ -12,12 +12,11 @@ from remanent._files import write_whole
 from remanent._options import check_choice
 from remanent.export._blocks import write_model
 from remanent.export._compare import Check, difference, inputs, judge
-from remanent.export._fold import fold_states, step_data
+from remanent.export._fold import fold_states, in_bytes, step_data
 from remanent.export._native import find_compiler, run_native
 from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
 from remanent.models import SequenceModel
-from remanent.models.quantize import quantized
 from remanent.units import UNITS, Recurrence, recurrence_of
 
 SEQUENCES = (8, 200)
@@ -104,12 +103,15 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
 
     States of BMRU and FQ-BMRU are bits, and the map after them adds and subtracts weights, without a product. (Where
     a BMRU starts at zeros, or either as learned, another bit per channel records whether it has been written; with
-    `initial_state` "low" one is enough.) Matrices of "int8" have a scale for each row; all else is float32.
+    `initial_state` "low" one is enough.) The state of an MRU is a byte for each tracer; in the first block, where the
+    input is a token alone, its tables are bytes as well, and no logit is computed. Matrices of "int8" have a scale for
+    each row; all else is float32.
 
     If there is a C compiler, the module is compiled and compared with torch.
 
     Args:
-        model: a trained model of float32, on the CPU, of BMRU, FQ-BMRU, CMRU, alpha CMRU, minGRU and LRU.
+        model: a trained model of float32, on the CPU, of BMRU, FQ-BMRU, CMRU, alpha BMRU, alpha CMRU, MRU, minGRU and
+            LRU.
         name: a C identifier.
         weights: "float32" or "int8".
 
@@ -117,8 +119,8 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
         The module.
 
     Raises:
-        ValueError: a unit has no C; the model is not of float32 on the CPU, or holds values that are not finite;
-            `name` is no identifier; `weights` is unknown.
+        ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is not of float32 on the CPU, or
+            holds values that are not finite; `name` is no identifier; `weights` is unknown.
         RuntimeError: the module differs from torch, or does not compile.
     """
     _check_name(name)
@@ -126,7 +128,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     _check_model(model)
     model = fold_states(model)
     if weights == "int8":
-        model = quantized(model, 8)
+        model = in_bytes(model)
     source = Source(weights)
     with torch.no_grad():
         write_model(source, model)
@@ -163,8 +165,8 @@ def _check_model(model: SequenceModel) -> None:
             if step is None or step.kind not in WRITERS:
                 found = name if step is None else f"{name}, whose step is of the kind {step.kind!r}"
                 raise ValueError(f"`unit` must be made of {', '.join(units_with_c())} for C, got {found}")
-    if model.config.encoder == "table":
-        raise ValueError("`encoder` must be linear or embedding for C, got table")
+            if step.kind == "transition" and step.values["epsilon"] > 0:
+                raise ValueError(f"`epsilon` must be 0 for {name} in C, got {step.values['epsilon']:g}")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")

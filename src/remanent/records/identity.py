@@ -9,7 +9,7 @@ from typing import Any
 from remanent._files import from_dict
 from remanent._identity import BY_CONTENT, UNCOUNTED, fields_that, options_of_latches, plain_values, with_before
 from remanent.models import ModelConfig
-from remanent.records.configuration import TrainingConfig
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import TASKS
 from remanent.units import UNITS, recurrence_of
 

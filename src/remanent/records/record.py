@@ -71,7 +71,7 @@ class Record:
         tests: the scores at all lengths that were tested.
         failing_length: the longest at which all fresh words were right; None where it was not looked for.
         parameters: how many numbers were trained; None where that is not known.
-        steps: training steps.
+        steps: the training steps that the run took.
         seconds: how long it took; None where that is not known.
         config: the whole configuration, as `Experiment.to_dict` gives it.
         commit: of the package's source; None outside a repository.

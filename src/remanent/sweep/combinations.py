@@ -11,8 +11,9 @@ from typing import Any
 
 from remanent._plugins import import_hint
 from remanent.models import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import TASKS
 from remanent.training.recipes import RECIPES
 from remanent.training.variants import experiment_for

@@ -16,13 +16,12 @@ from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
-from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
 from remanent.training.folder import METRICS_FILE, FolderInUseError, note_resumed, read_experiment, training_seconds
-from remanent.training.outcome import failed, grid_tests, plain_record, scored, with_seconds
+from remanent.training.outcome import failed, grid_tests, plain_record, scored, trained
 from remanent.training.variants import Variant
 
 CLAIMED = 75
@@ -133,7 +132,7 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
         experiment = read_experiment(folder)
         record = plain_record(experiment, job.variant)
         record = scored(record, experiment, model, grid_tests(experiment), failing_limit=job.failing_limit)
-        return with_seconds(record, training_seconds(folder, CONFIG_FILE))
+        return trained(record, folder)
     except (OSError, MemoryError, FolderInUseError):
         raise
     except Exception as error:

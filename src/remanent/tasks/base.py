@@ -52,6 +52,8 @@ class Task(ABC):
     """Whether inputs are tokens."""
     length_option: ClassVar[str | None] = None
     """The option that `length` is, which a curriculum changes; None for a task of fixed length."""
+    letters_option: ClassVar[str | None] = None
+    """The option that says of how many letters words are made, None where that cannot be changed."""
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
     endless: ClassVar[bool] = False
@@ -128,6 +130,16 @@ class Task(ABC):
         if self.length_option is None:
             raise ValueError(f"the task {self.name} must have a length that can be changed, got one of fixed length")
         return dataclasses.replace(self, **{self.length_option: length})  # type: ignore[type-var]
+
+    def at_letters(self, letters: int) -> Self:
+        """The same task, whose words are made of fewer letters.
+
+        Raises:
+            ValueError: the task's letters cannot be changed, or there are not so many.
+        """
+        if self.letters_option is None:
+            raise ValueError(f"the task {self.name} must have letters that can be fewer, got one of fixed letters")
+        return dataclasses.replace(self, **{self.letters_option: letters})  # type: ignore[type-var]
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """The training loss, a scalar: the mean over the values or classes that the target asks for."""

@@ -3,7 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from remanent.distributed import Launch
-from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.configuration import Experiment
+from remanent.records.training_config import TrainingConfig
 from remanent.training.evaluate import evaluate, failing_length
 from remanent.training.folder import load_run
 from remanent.training.outcome import record_run

@@ -28,7 +28,7 @@ from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
 from remanent.latches import EpsilonSchedule
 from remanent.models import SequenceModel
-from remanent.records.configuration import TrainingConfig
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import NOTE, Checkpoints, Note
 from remanent.training.interrupts import Interrupted
@@ -49,7 +49,7 @@ class AnnealEpsilon(pl.Callback):
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
         """Sets the epsilon of this step."""
-        clock = self.config.epsilon(trainer.global_step)
+        clock = self.config.epsilon(module.settling.share(trainer.global_step))
         module.model.set_epsilon(clock if self.schedule is None else self.schedule.epsilon)
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
@@ -79,9 +79,9 @@ class MetricsFile(pl.Callback):
         self.config = config
 
     def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
-        """Keeps the learning rate and the length of this step, since they change before the step ends."""
+        """Keeps the learning rate, the length and the letters of this step, since they change before the step ends."""
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.length = module.lengths.at(trainer.global_step)
+        self.length, self.letters = module.lengths.at(trainer.global_step), module.lengths.letters
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Writes the loss and the learning rate of the step, the epsilon of its BMRUs, and what a look counted."""
@@ -91,6 +91,8 @@ class MetricsFile(pl.Callback):
             more |= module.memory
         if self.config.curriculum_start is not None or self.config.length_jitter > 1:
             more["length"] = self.length
+        if self.letters is not None:
+            more["letters"] = self.letters
         self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
@@ -175,7 +177,7 @@ class WriteCheckpoint(pl.Callback):
         score = trainer.callback_metrics[name].item()
         final = not self.config.anneal or module.model.epsilon in (None, 0.0)  # best is only what is used in the end
         self._write(trainer, module, score if final and math.isfinite(score) else None)
-        if module.stopping and trainer.global_step < self.config.steps:
+        if module.stopping and trainer.global_step < module.settling.end:
             self._leave(trainer, module)
 
     def on_save_checkpoint(self, trainer: pl.Trainer, module: Any, checkpoint: dict[str, Any]) -> None:
@@ -200,7 +202,7 @@ class WriteCheckpoint(pl.Callback):
         self.ranks.all_do(write if self.ranks.rank == 0 else lambda: trainer.save_checkpoint("on rank 0 alone"))
 
     def _leave(self, trainer: pl.Trainer, module: Any) -> None:
-        where = f"after step {trainer.global_step} of {self.config.steps}; {self.advice}"
+        where = f"after step {trainer.global_step} of {module.settling.end}; {self.advice}"
         if module.stopping == signal.SIGINT:
             raise Interrupted(where)
         raise Terminated(f"by SIGTERM {where}")
@@ -276,9 +278,10 @@ class ProgressBar(pl.Callback):
             note += f"  validation {trainer.callback_metrics[name].item():.4f}"
         if self.config.anneal and module.model.epsilon is not None:
             note += f"  epsilon {module.model.epsilon:.2f}"
-        if module.memory:
+        if "write_rate" in module.memory:
             note += f"  writes {module.memory['write_rate']:.1%}  dead {module.memory['dead_channels']:.0f}"
-        self.progress.update(self.bar, completed=trainer.global_step, note=note)
+        place = {"total": module.settling.end, "completed": trainer.global_step}
+        self.progress.update(self.bar, **place, note=note)
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Leaves the full bar, with the score of the last validation."""

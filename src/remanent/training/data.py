@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from remanent.distributed.ranks import Ranks
-from remanent.records.configuration import TrainingConfig
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed, read_whole
 

@@ -15,13 +15,16 @@ from remanent.distributed.ranks import Ranks
 from remanent.latches import WriteRates
 from remanent.latches.write_rates import set_rates_but, unsettable
 from remanent.models import SequenceModel
-from remanent.records.configuration import Experiment, TrainingConfig
+from remanent.records.configuration import Experiment
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
 from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
-from remanent.training.lengths import Lengths, decay
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import batch_score
+from remanent.training.pace.settling import Settling, decay
 from remanent.units import RecurrentUnit
 
 
@@ -43,11 +46,14 @@ class ExperimentModule(pl.LightningModule):
         self.batch_loss = math.nan
         """The loss of the last step's batch, over all processes."""
         self.batch_score = math.nan
-        """The score of the last step's batch, over all processes; only while lengths grow."""
+        """The score of the last step's batch, over all processes; only while something waits for it."""
         self.lengths = Lengths(experiment.task, experiment.training)
         """How long the sequences of a step are."""
+        self.settling = Settling(experiment.task, experiment.training, self.lengths)
+        """When epsilon and the learning rate fall, and the run ends."""
         self.memory: dict[str, Any] = {}
-        """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, and `write_rates` by layer."""
+        """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, `write_rates` by layer, and
+        `head_maps` by unit."""
         self.looked_at: int | None = None
         """How many steps were done at that look."""
         self.signalled = 0
@@ -80,8 +86,9 @@ class ExperimentModule(pl.LightningModule):
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
         output, target = self._answer(x, y)
         loss = self._loss(output, target)
-        if self.lengths.full_at is None:
-            self.batch_score = self._score_of(output.detach(), target)
+        if self.settling.is_scored:
+            task, kind = self.experiment.task, self.experiment.training.curriculum_score
+            self.batch_score = batch_score(output.detach(), target, task, kind, self.ranks)
         if not math.isfinite(self.batch_loss):
             raise FloatingPointError(
                 f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
@@ -90,6 +97,24 @@ class ExperimentModule(pl.LightningModule):
         if self.model.epsilon is not None:
             self.log("epsilon", self.model.epsilon)
         return loss
+
+    def begin_again(self, times: int) -> None:
+        """Draws all weights again, and forgets what the optimiser has gathered.
+
+        Args:
+            times: how often this was done, this time included, which makes the draw another one.
+        """
+        config = self.experiment.training
+        with generators_kept():
+            torch.manual_seed(derive_seed("weights", config.seed, times))
+            fresh = SequenceModel(self.experiment.model)
+        if self.model.epsilon is not None:
+            fresh.set_epsilon(self.model.epsilon)
+        if config.write_rates and any(unit.latches for unit in fresh.recurrences):
+            begin_with_rates(fresh, self.lengths.task_at(0), config, said=False)
+        self.model.load_state_dict(fresh.state_dict())
+        (optimizer,) = self.trainer.optimizers
+        optimizer.state.clear()
 
     def on_validation_epoch_start(self) -> None:
         """Resets the score."""
@@ -108,7 +133,7 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW, whose rate rises linearly and, once lengths are full, falls as a cosine; it changes at every step.
+        """AdamW, whose rate rises linearly and, once it may, falls as a cosine; it changes at every step.
 
         Only matrices decay, except those that a unit calls `undecayed`: decay to 0 would change what a bias, a norm, a
         latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
@@ -122,8 +147,8 @@ class ExperimentModule(pl.LightningModule):
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
         def factor(step: int) -> float:
-            rising = round(config.warmup * config.steps)
-            return decay(step, warmup=rising, steps=config.steps, full_at=self.lengths.full_at)
+            rising, settling = round(config.warmup * config.steps), self.settling
+            return decay(step, warmup=rising, steps=settling.end, falls_from=settling.falls_from)
 
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
@@ -153,18 +178,6 @@ class ExperimentModule(pl.LightningModule):
             return self.model(x)[0], y
         output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
-
-    def _score_of(self, output: Tensor, target: Tensor) -> float:
-        """The score of a batch over all processes."""
-        metric = METRICS[self.experiment.task.metric]
-        tally = metric.tally(output, target)
-        if self.experiment.task.head == "every":
-            tally = self.ranks.sum_over_time(tally)
-        value, weight = metric.finish(tally)
-        weights = torch.as_tensor(weight, dtype=torch.float64).expand_as(torch.as_tensor(value)).sum().item()
-        total = (torch.as_tensor(value, dtype=torch.float64) * weight).sum().item()
-        total, weights = self.ranks.sum(total, weights)
-        return total / weights if weights else math.nan
 
     def _loss(self, output: Tensor, target: Tensor) -> Tensor:
         """A loss whose average over the processes is that of the whole batch, though targets may ask for more in some.

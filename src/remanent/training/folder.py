@@ -282,3 +282,8 @@ def training_seconds(folder: Path, last: str) -> float:
     if not (folder / last).exists():
         return note["seconds"]
     return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)
+
+
+def steps_taken(folder: Path) -> int:
+    """The steps of a run so far, as its metrics say; fewer than its configuration names where it has settled early."""
+    return 1 + max((step for _, step in _metrics(folder)), default=-1)

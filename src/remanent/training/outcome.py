@@ -15,7 +15,7 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.folder import VERSIONS_FILE, load_run, owned, training_seconds
+from remanent.training.folder import VERSIONS_FILE, load_run, owned, steps_taken, training_seconds
 from remanent.training.variants import Variant, variant_of
 
 FACTORS = (1, 10, 100, 1000)
@@ -100,7 +100,7 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     recipe = read_json(folder / VERSIONS_FILE).get("recipe")
     variant = variant_of(experiment, recipe if isinstance(recipe, str) else None)
     record = scored(plain_record(experiment, variant), experiment, model, quick_tests(experiment))
-    record = with_seconds(record, training_seconds(folder, CONFIG_FILE))
+    record = trained(record, folder)
     with owned(folder, seconds=WRITE_SECONDS):
         if path.exists():  # another process has written it since the first look
             return _read_record(path)
@@ -139,9 +139,12 @@ def failed(record: Record, error: str, seconds: float = 0.0) -> Record:
     return dataclasses.replace(record, status="failed", error=error, seconds=Seconds(seconds, 0.0))
 
 
-def with_seconds(record: Record, train: float) -> Record:
-    """The record with the seconds of training added to those of testing."""
-    return dataclasses.replace(record, seconds=Seconds(train, record.seconds.test if record.seconds else 0.0))
+def trained(record: Record, folder: Path) -> Record:
+    """The record of a finished run with the steps that it took, and the seconds of training beside those of testing."""
+    seconds = Seconds(training_seconds(folder, CONFIG_FILE), record.seconds.test if record.seconds else 0.0)
+    settles = record.config["training"].get("settle_steps") is not None
+    steps = steps_taken(folder) if settles else record.steps
+    return dataclasses.replace(record, steps=steps, seconds=seconds)
 
 
 def scored(

@@ -4,7 +4,8 @@ import dataclasses
 from collections.abc import Callable
 
 from remanent.models import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig, fitting
+from remanent.records.configuration import Experiment, fitting
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import (
     AutomatonWord,
     Characters,
@@ -23,6 +24,7 @@ from remanent.tasks import (
     Task,
     Tomita,
 )
+from remanent.training import automata_recipes
 
 
 def copy_first() -> Experiment:
@@ -250,6 +252,14 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "dyck-paper": dyck_paper,
     "automaton-word": automaton_word,
     "automaton-word-paper": automaton_word_paper,
+    "parity-states": automata_recipes.parity_states,
+    "group-word-states": automata_recipes.group_word_states,
+    "group-word-states-large": automata_recipes.group_word_states_large,
+    "flip-flop-states": automata_recipes.flip_flop_states,
+    "flip-flop-states-large": automata_recipes.flip_flop_states_large,
+    "tomita-states": automata_recipes.tomita_states,
+    "dyck-states": automata_recipes.dyck_states,
+    "automaton-word-states": automata_recipes.automaton_word_states,
     "spoken-digits": spoken_digits,
     "spoken-digits-paper": spoken_digits_paper,
     "keyword": keyword,

@@ -197,8 +197,8 @@ def _fit(
             raise
         except SystemExit:  # Lightning exits after a KeyboardInterrupt of the user's own
             raise KeyboardInterrupt(f"- {advice}") from None
-    if trainer.global_step < config.steps:
-        raise RuntimeError(f"the run stopped in step {trainer.global_step} of {config.steps}; {advice}")
+    if trainer.global_step < module.settling.end:
+        raise RuntimeError(f"the run stopped in step {trainer.global_step} of {module.settling.end}; {advice}")
     ranks.first_does(lambda: write_model(folder, experiment, weights, module.model.epsilon))
     if signal.SIGINT in ranks.gather(module.signalled):
         raise KeyboardInterrupt(f"after the last step; {folder} is finished")
@@ -223,7 +223,7 @@ def _callbacks(
     """
     experiment, ranks = module.experiment, module.ranks
     config, first = experiment.training, ranks.rank == 0
-    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat), module.lengths]
+    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat), module.lengths, module.settling]
     if first and ranks.launch.strategy != "fsdp":
         callbacks.append(ShowMemory(experiment))
     if first:

@@ -1,5 +1,6 @@
 """What TensorBoard shows of a training, and of a model's memory in it; and a warning where a layer hardly writes."""
 
+import statistics
 import warnings
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,9 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent.analysis import Writes, write_statistics
+from remanent.analysis.automata.heads import maps_reached, tables_of
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
+from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
 
 EVERY = 200
@@ -50,8 +53,9 @@ class Board(TensorBoardLogger):
 class ShowMemory(pl.Callback):
     """Looks at the memory of the model on validation examples every 200 steps, and warns where a layer hardly writes.
 
-    It shows write rates, dead channels, a hysteresis loop and a raster of states. Before the first step it only counts.
-    It draws no random number and changes no weight, and skips a model whose weights are distributed.
+    It shows write rates, dead channels, a hysteresis loop and a raster of states; and of K-state heads on letters, how
+    many maps the tables of each reach, up to 1,000. Before the first step it only counts writes. It draws no random
+    number and changes no weight, and skips a model whose weights are distributed.
     """
 
     def __init__(self, experiment: Experiment) -> None:
@@ -76,12 +80,18 @@ class ShowMemory(pl.Callback):
         raster = first_raster(model, self._inputs(module))
         picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
         board.add_figure("states", picture, step)
+        heads = head_maps(model)
+        if heads:
+            module.memory, module.looked_at = {**module.memory, "head_maps": heads}, step
+            for unit, maps in heads.items():
+                board.add_scalar(f"head_maps/{unit}/fewest", min(maps), step)
+                board.add_scalar(f"head_maps/{unit}/median", statistics.median(maps), step)
         if not has_latches(model):
             return
         writes = self._count(trainer, module)
         by_layer = {f"write_rate/{layer}": rate for layer, rate in module.memory["write_rates"].items()}
         for name, value in (module.memory | by_layer).items():
-            if name != "write_rates":
+            if not isinstance(value, dict):
                 board.add_scalar(name, value, step)
         loop = first_loop(model, writes)
         if loop is not None:
@@ -99,7 +109,8 @@ class ShowMemory(pl.Callback):
         x, step = self._inputs(module), trainer.global_step
         writes = write_statistics(module.model, x)
         rates = {layer.name: layer.rate.mean().item() for layer in writes}
-        module.memory, module.looked_at = {**write_summary(writes), "write_rates": rates}, step
+        module.memory = {**module.memory, **write_summary(writes), "write_rates": rates}
+        module.looked_at = step
         once = 1 / x.shape[1]
         for name, rate in rates.items():
             if rate < HARDLY * once and name not in self.warned:
@@ -113,3 +124,17 @@ class ShowMemory(pl.Callback):
                     stacklevel=2,
                 )
         return writes
+
+
+def head_maps(model: SequenceModel) -> dict[str, list[int]]:
+    """How many maps the tables of each head reach, by the name of the unit whose heads see letters alone."""
+    found = {}
+    for place, unit in enumerate(model.blocks[0].layer.units):
+        name = f"blocks.0.layer.units.{place}"
+        if getattr(unit, "recurrence", None) is None or unit.recurrence.scan_kind != "transition":
+            continue
+        try:
+            found[name] = maps_reached(tables_of(model, place))
+        except ValueError:  # its heads also see other letters, a clock, or features
+            continue
+    return found

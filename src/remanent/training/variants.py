@@ -6,8 +6,9 @@ from typing import Any, NamedTuple
 from remanent._files import from_dict
 from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent.models import ModelConfig
-from remanent.records.configuration import ALTERNATIVES, Experiment, TrainingConfig, fitting, suiting
+from remanent.records.configuration import ALTERNATIVES, Experiment, fitting, suiting
 from remanent.records.identity import beside_the_point, options_that
+from remanent.records.training_config import TrainingConfig
 from remanent.training.recipes import RECIPES
 
 

@@ -13,6 +13,9 @@ STEPS = {
     "rotate": "gates v, w: h, a complex number, becomes (a + ib) h + v + iw, where eigenvalues (2, D) are a and b; "
     "the output is the product of read_real and the real parts, of read_imaginary and the imaginary parts, and of "
     "read_input and the input, summed",
+    "transition": "gates theta[k, j, l], (H K K,): a tracer of head k that is in state j goes to the state l with the "
+    "largest gate, the lowest of equal ones; h has a 1 at the state of each tracer. This is a step where epsilon, the "
+    "share of the softmax over l, is 0",
 }
 """Kind of step to what it computes from the gates and from the named values; elsewhere the state h is held."""
 
@@ -20,7 +23,7 @@ STEPS = {
 class StepData(NamedTuple):
     """One step of a layer in one direction, as numbers.
 
-    The gates are `weight` times the input plus `bias`, (N,): one gate's D values after the other's.
+    The gates are `weight` times the input plus `bias`, (N,): one gate's D values after the other's, or logits of heads.
 
     Attributes:
         kind: what the gates do to the state, a key of `STEPS`, or a name of your own, which no exporter knows.
@@ -32,6 +35,7 @@ class StepData(NamedTuple):
         gain: the gain of gates that are normalised over the channels of a step, before the bias is added: (N,), or
             shorter where only the first gates are; None where none are.
         starts_low: whether `start` is a written state, the low one, rather than any number.
+        num_states: K, where the state is one-hot in each K numbers; 1 where it is not.
     """
 
     kind: str
@@ -42,3 +46,4 @@ class StepData(NamedTuple):
     start: Tensor | None = None
     starts_low: bool = False
     gain: Tensor | None = None
+    num_states: int = 1

@@ -8,8 +8,9 @@ import pytest
 import torch
 
 from remanent import ModelConfig
-from remanent.records.configuration import Experiment, TrainingConfig, fitting
+from remanent.records.configuration import Experiment, fitting
 from remanent.records.identity import identity
+from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Automaton, AutomatonWord, Dyck, read_whole
 from remanent.tasks.automata.regular_expressions import compile_pattern
 

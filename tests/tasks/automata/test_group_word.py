@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from remanent.tasks import Parity
 from remanent.tasks.automata.group_word import GroupWord, multiplication_table
 from remanent.tasks.base import read_whole
 
@@ -91,3 +92,22 @@ def test_letters_are_alike():
 def test_other_groups_are_refused(group):
     with pytest.raises(ValueError, match=f"`group` must be one of Z2 to Z512, S3, S4, S5, A5, got '{group}'"):
         GroupWord(group=group)
+
+
+@pytest.mark.parametrize("group", ["Z2", "Z60", "S3", "S4", "S5", "A5"])
+def test_the_first_letters_of_the_alphabet_generate_the_group(group):
+    task = GroupWord(steps=400, group=group, letters=2)
+    assert sorted(task.alphabet) == list(range(task.input_size))
+    x, y = task.batch(64, torch.Generator().manual_seed(0))
+    assert set(x.unique().tolist()) == set(task.alphabet[:2])
+    assert len(y.unique()) == task.output_size
+    assert torch.equal(y, task.automaton.run(x))
+    assert task.at_letters(task.input_size).letters == task.input_size
+
+
+@pytest.mark.parametrize("letters", [1, 7, 2.5])
+def test_letters_that_a_group_has_not_are_rejected(letters):
+    with pytest.raises((ValueError, TypeError), match="`letters` must be"):
+        GroupWord(group="S3", letters=letters)
+    with pytest.raises(ValueError, match="the task parity must have letters that can be fewer, got one of fixed"):
+        Parity().at_letters(2)

@@ -181,13 +181,13 @@ def _unit_start(unit: Any) -> Any:
 def _rows_at_once(model: SequenceModel) -> int:
     """How many rows go through the model's step together, so that each has the bits that it has alone.
 
-    `row_linear` gives products whose rows do not depend on their number. torch's sigmoid and GELU may round otherwise
-    in the last, incomplete vector of a tensor, and where threads divide it.
+    On a CPU `row_linear` gives products whose rows do not depend on their number. torch's sigmoid and GELU may round
+    otherwise in the last, incomplete vector of a tensor, and where threads divide it.
     """
     config = model.config
     inner = round(config.hidden_size * config.mlp_ratio) or 1
     widths = [config.hidden_size] * config.gate + [inner] * (config.mlp == "gelu")
-    if any(width % VECTOR for width in widths):
+    if model.head.weight.device.type != "cpu" or any(width % VECTOR for width in widths):
         return 1
     widest = max(parameter.shape[0] for parameter in model.parameters() if parameter.dim() > 1)
     return max(1, (SHARED_FROM - 1) // max(widest, config.input_size))

@@ -212,8 +212,7 @@ class _Walk:
         begin = len(self.after)
         if begin >= stop:
             return
-        content = b"".join(self.states[begin:stop])
-        states = torch.frombuffer(bytearray(content), dtype=torch.uint8).view(stop - begin, -1)
+        states = torch.frombuffer(bytearray().join(self.states[begin:stop]), dtype=torch.uint8).view(stop - begin, -1)
         logits, after = self.machine.step(states)
         answers, margins = decide(logits)
         self.decided.extend(map(Decided, answers, margins))
@@ -251,7 +250,7 @@ class _Walk:
         word: tuple[int, ...] | None = None,
         found: Replay | None = None,
     ) -> Verdict:
-        states = torch.frombuffer(bytearray(b"".join(self.states)), dtype=torch.uint8).view(len(self.states), -1)
+        states = torch.frombuffer(bytearray().join(self.states), dtype=torch.uint8).view(len(self.states), -1)
         after = torch.from_numpy(np.stack(self.after))
         answers = torch.from_numpy(np.stack([decided.answers for decided in self.decided]))
         walked = Walked(states, after, answers, torch.tensor(self.pairs))

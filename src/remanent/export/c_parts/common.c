@@ -12,6 +12,20 @@ static void clear(float *out, int size)
     }
 }
 
+static void copy_bytes(uint8_t *out, const uint8_t *in, int size)
+{
+    for (int i = 0; i < size; i++) {
+        out[i] = in[i];
+    }
+}
+
+static void one_hot(float *out, uint32_t letter, int size)
+{
+    for (int i = 0; i < size; i++) {
+        out[i] = letter == (uint32_t)i ? 1.0f : 0.0f;
+    }
+}
+
 static void clear_sums(double *out, int size)
 {
     for (int i = 0; i < size; i++) {
@@ -57,6 +71,23 @@ static int list_set(uint16_t *indices, const uint8_t *bits, int size)
         }
     }
     return count;
+}
+
+/* which values of a one-hot state for each tracer are ones, and how many */
+static int list_ones(uint16_t *indices, const uint8_t *state, int tracers, int states)
+{
+    for (int i = 0; i < tracers; i++) {
+        indices[i] = (uint16_t)(i * states + state[i]);
+    }
+    return tracers;
+}
+
+/* out += a one-hot state for each tracer */
+static void add_one_hot(float *out, const uint8_t *state, int tracers, int states)
+{
+    for (int i = 0; i < tracers; i++) {
+        out[i * states + state[i]] += 1.0f;
+    }
 }
 
 /* out += in */
@@ -226,6 +257,30 @@ static void latch_between_and_mark(uint8_t *high, uint8_t *written, const float 
             set_bit(written, i, 1);
         }
     }
+}
+
+/* MRU on a letter: each tracer goes where the table of its head sends its state */
+static void look_up(uint8_t *state, const uint8_t *table, int heads, int tracers, int states)
+{
+    for (int k = 0; k < heads; k++, table += states) {
+        for (int r = 0; r < tracers; r++, state++) {
+            *state = table[*state];
+        }
+    }
+}
+
+/* the place of the largest value, the lowest of equal ones */
+static uint8_t first_largest(const float *values, int size)
+{
+    float largest = -INFINITY;
+    int place = 0;
+    for (int i = 0; i < size; i++) {
+        if (values[i] > largest) {
+            largest = values[i];
+            place = i;
+        }
+    }
+    return (uint8_t)place;
 }
 
 /* CMRU, sample-and-hold: a write adds or takes away a step, to or from what is kept of the state, if anything is */

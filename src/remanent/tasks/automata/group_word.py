@@ -1,6 +1,7 @@
 """Group words: the product so far of elements of a finite group."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import combinations, permutations
@@ -8,9 +9,10 @@ from itertools import combinations, permutations
 import torch
 from torch import Tensor
 
-from remanent._options import check_at_least
+from remanent._options import check_at_least, check_range
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.words import WordTask
+from remanent.tasks.base import derive_seed
 
 PERMUTATIONS = ("S3", "S4", "S5", "A5")
 """The groups of permutations: three symmetric ones, and the alternating one of five points."""
@@ -31,9 +33,11 @@ class GroupWord(WordTask):
     Args:
         steps: T, the number of letters, at least 1.
         group: the group, "Z2" to "Z512", "S3", "S4", "S5" or "A5".
+        letters: how many elements the letters of words are, the first ones of `alphabet`; at least 2, which make up the
+            group. None for all. A curriculum may begin with few.
 
     Raises:
-        ValueError: `steps` is below 1, or the group is none of these.
+        ValueError: `steps` is below 1, the group is none of these, or it has not so many elements.
 
     Source: Merrill, Petty, Sabharwal (2024), arXiv 2404.08819; Brandoit et al. (2026), arXiv 2605.11855.
 
@@ -43,15 +47,29 @@ class GroupWord(WordTask):
     """
 
     name = "group-word"
+    letters_option = "letters"
 
     steps: int = 64
     group: str = "S3"
+    letters: int | None = None
 
     def __post_init__(self) -> None:
         check_at_least("steps", self.steps, 1)
         if self.group not in PERMUTATIONS and not _is_cyclic(self.group):
             known = f"Z2 to Z{LARGEST}, {', '.join(PERMUTATIONS)}"
             raise ValueError(f"`group` must be one of {known}, got {self.group!r}")
+        if self.letters is not None:
+            check_at_least("letters", self.letters, 2)
+            check_range("letters", self.letters, 2, self.input_size)
+
+    @property
+    def alphabet(self) -> tuple[int, ...]:
+        """All elements in the order in which `letters` takes them: two that generate the group, then the others.
+
+        >>> sorted(GroupWord(group="S3").alphabet)
+        [0, 1, 2, 3, 4, 5]
+        """
+        return _alphabet(self.group)
 
     @property
     def automaton(self) -> Automaton:
@@ -60,12 +78,14 @@ class GroupWord(WordTask):
 
     @property
     def chance(self) -> float:
-        r"""$|G|^{-T}$, exact: all words of products are equally likely."""
-        return float((1 / self.output_size) ** self.steps)
+        r"""$n^{-T}$ for n letters, exact: all their words are equally likely, and no two have the same products."""
+        return float((1 / (self.letters or self.output_size)) ** self.steps)
 
     def draw(self, size: tuple[int, ...], generator: torch.Generator, *, begin: int) -> Tensor:
         """Draws letters; see `WordTask`."""
-        return torch.randint(self.input_size, size, generator=generator)
+        if self.letters is None:
+            return torch.randint(self.input_size, size, generator=generator)
+        return torch.tensor(self.alphabet)[torch.randint(self.letters, size, generator=generator)]
 
 
 @lru_cache(maxsize=16)
@@ -89,6 +109,27 @@ def _automaton(group: str) -> Automaton:
     table = multiplication_table(group)
     # a letter multiplies from the left
     return Automaton(table.T.tolist(), list(range(len(table))))
+
+
+@lru_cache(maxsize=16)
+def _alphabet(group: str) -> tuple[int, ...]:
+    """The elements in a fixed random order, with the first pair in it that generates the group in front."""
+    rows = _automaton(group).transitions
+    generator = torch.Generator().manual_seed(derive_seed("alphabet", group))
+    order = torch.randperm(len(rows), generator=generator).tolist()
+    first, second = next(pair for pair in combinations(order, 2) if _generates(pair, rows))
+    return first, second, *(element for element in order if element not in (first, second))
+
+
+def _generates(elements: Sequence[int], rows: Sequence[Sequence[int]]) -> bool:
+    """Whether products of these elements are all elements; `rows` has the products of each with each letter."""
+    found, todo = {0}, [0]
+    while todo:
+        after = {rows[todo[-1]][element] for element in elements} - found
+        todo.pop()
+        found |= after
+        todo += after
+    return len(found) == len(rows)
 
 
 def _is_cyclic(group: object) -> bool:

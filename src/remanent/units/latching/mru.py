@@ -20,6 +20,7 @@ from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.latching.annealed import Annealed, EpsilonRecurrence
 from remanent.units.recurrence import Params
+from remanent.units.step_data import StepData
 
 NUM_STATES = 4
 """The stable states of a head, unless another number is given."""
@@ -117,6 +118,12 @@ class MRURecurrence(EpsilonRecurrence):
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`; the scan itself, which checks the state and never chooses a NaN."""
         return _named("`h` (`hx` of a cell)", partial(self._scan, gates[0][:, None], h))[:, 0]
+
+    def step_data(self, p: Params) -> StepData | None:
+        """A tracer's state is its place, which the logits move."""
+        start, values = self.start(p), {"epsilon": self.epsilon_tensor.float()}
+        D, K = start.shape[0], self.num_states
+        return StepData("transition", D, p["weight_ih"], p.get("bias_ih"), values, start, num_states=K)
 
     def _scan(
         self,

@@ -11,7 +11,9 @@ from remanent import ModelConfig, set_write_rates
 from remanent.tasks import CopyFirst, Denoising, ListOps
 from remanent.training import Experiment, TrainingConfig, load_run, resume_run, start_run
 from remanent.training.experiment import ExperimentModule
-from remanent.training.lengths import WINDOW, Lengths, decay
+from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.running_score import WINDOW
+from remanent.training.pace.settling import decay
 
 TASK = CopyFirst(steps=20)
 TRAINING = TrainingConfig(steps=24, batch_size=4, checkpoint_every=5, threads=1, learning_rate=1e-2)
@@ -53,7 +55,7 @@ def test_the_length_grows_by_steps_and_the_rate_stays_up_until_it_is_full(tmp_pa
     assert rates[:2] == pytest.approx([0.005, 0.01])
     assert rates[2:9] == [0.01] * 7
     assert all(a > b for a, b in itertools.pairwise(rates[8:]))
-    assert rates[23] == pytest.approx(0.01 * decay(23, warmup=2, steps=24, full_at=8))
+    assert rates[23] == pytest.approx(0.01 * decay(23, warmup=2, steps=24, falls_from=8))
 
 
 def test_a_batch_has_the_length_of_its_step(tmp_path, monkeypatch):
