@@ -15,7 +15,7 @@ FLIP = torch.tensor([[0, 1], [1, 0]])
 def built(tables, votes=None, *, answers=None, **options):
     """A model of tokens whose heads have tables (V, H, K), and which answers what has the most votes.
 
-    `votes` gives, for each answer, the (head, tracer, state) that vote for it; None draws a readout for so many answers.
+    `votes` gives, for each answer, the (head, tracer, state) that vote for it; with None, the readout is random.
     """
     tables = torch.as_tensor(tables)
     V, H, K = tables.shape

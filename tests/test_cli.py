@@ -371,6 +371,8 @@ def test_table_imports_no_training(tmp_path):
         (["robustness", "nowhere"], "the run's folder must exist, got nowhere"),
         (["robustness", "taken"], "`config.json` must be a file in taken, got none"),
         (["robustness", "nowhere", "--draws", "many"], "many"),
+        (["verify", "nowhere"], "the run's folder must exist, got nowhere"),
+        (["verify", "taken"], "`config.json` must be a file in taken, got none"),
         (["export", "nowhere"], "the run's folder must exist, got nowhere"),
         (["export", "taken"], "`config.json` must be a file in taken, got none"),
         (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, c, got 'tflite'"),

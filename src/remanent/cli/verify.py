@@ -12,12 +12,14 @@ STATUS = {"right": 0, "wrong": 1, "too many states": 3}
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
+    from remanent.analysis.automata.walk import MOST_STATES
+
     parser = make_parser(
         "Walks through every state that a finished run's model and its task's automaton reach together: proves that "
         "the model is right at every length (status 0), finds a shortest word on which it fails (1), or gives up (3)."
     )
     parser.add_argument("run", type=Path, help="the run's folder")
-    parser.add_argument("--most-states", type=int, default=100_000, help="give up after so many pairs of states")
+    parser.add_argument("--most-states", type=int, default=MOST_STATES, help="give up after so many pairs of states")
     parser.add_argument("--prune", action="store_true", help="drop the K-state heads that are not needed first")
     parser.add_argument(
         "--train-readout", type=int, default=0, help="with --prune: train what reads the heads for so many steps again"

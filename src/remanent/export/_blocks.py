@@ -4,9 +4,9 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from remanent.export._fold import letters_read, packed_levels, step_data
+from remanent.export._fold import letter_tables, letters_read, packed_levels, step_data
 from remanent.export._source import Source
-from remanent.export._units import LOOKED_UP, WRITERS, Read, States
+from remanent.export._units import WRITERS, Read, States
 from remanent.models import SequenceModel
 from remanent.models.blocks import Block
 from remanent.models.convolution import CausalConv1d
@@ -34,8 +34,7 @@ def write_model(source: Source, model: SequenceModel) -> None:
     for i, block in enumerate(model.blocks):
         assert isinstance(block, Block)
         letters = letters_read(model) if i == 0 else None
-        read = _write_inputs(source, f"block_{i}", block, config.layers[i], clock, letters)
-        _write_block(source, f"block_{i}", block, config.layers[i], read)
+        _write_block(source, f"block_{i}", block, config.layers[i], clock, letters)
     source.note("head")
     _linear(source, "y", "head", model.head, _norm(source, "norm", model.norm, stream, "normed", H))
     if config.head == "mean":
@@ -59,47 +58,24 @@ class Inputs(NamedTuple):
 
     Attributes:
         normed: the place of what its gate reads.
-        units: what its units read.
+        seen: the place of what its units read; None where that is a letter alone.
     """
 
     normed: str
-    units: Read
+    seen: str | None
 
 
-def _write_inputs(
-    source: Source, name: str, block: Block, kinds: tuple[str, ...], clock: Features | None, letters: Tensor | None
-) -> Inputs:
-    """What comes before the units of a block: norm, convolution, and the clock beside them."""
-    source.note(f"{name.replace('_', ' ')}: {' + '.join(kinds)}")
-    H, M = block.project.out_features, block.layer.units[0].input_size
-    if not block.is_residual:
-        return _write_letter(source, M, clock, letters)
-    steps = [step_data(unit) for unit in block.layer.units]
-    if letters is not None and block.gate is None and all(step and step.kind in LOOKED_UP for step in steps):
-        return Inputs("stream", Read(None, letters))
-    normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", M)
-    if block.conv is not None:
-        seen = _convolved(source, f"{name}_conv", block.conv, normed, M)
-    if clock is not None:
-        if seen == "stream":
-            normed = seen = source.buffer("normed", M)
-            source.call("copy", seen, "stream", H)
-        source.call("copy", f"{seen} + {H}", clock.place, clock.size)
-    return Inputs(normed, Read(seen, letters))
-
-
-def _write_letter(source: Source, M: int, clock: Features | None, letters: Tensor | None) -> Inputs:
-    """The letter alone; or, where a clock is beside it, as a one-hot vector."""
-    if clock is None:
-        return Inputs("x", Read(None, letters))
-    seen, V = source.buffer("letter", M), M - clock.size
-    source.call("one_hot", seen, "x", V)
-    source.call("copy", f"{seen} + {V}", clock.place, clock.size)
-    return Inputs(seen, Read(seen))
-
-
-def _write_block(source: Source, name: str, block: Block, units: tuple[str, ...], inputs: Inputs) -> None:
+def _write_block(
+    source: Source, name: str, block: Block, units: tuple[str, ...], clock: Features | None, letters: Tensor | None
+) -> None:
+    """A block; `letters` are what its units read for each letter, if they read nothing else."""
     H = block.project.out_features
+    source.note(f"{name.replace('_', ' ')}: {' + '.join(units)}")
+    tables = [letter_tables(unit, letters) for unit in block.layer.units]
+    if block.is_residual:
+        inputs = _write_inputs(source, name, block, clock, looks_up=all(table is not None for table in tables))
+    else:
+        inputs = _write_letter(source, block, clock)
     summed = block.layer.join == "sum" and len(units) > 1
     outputs: dict[str, tuple[States, int]] = {}
     for j, kind in enumerate(units):
@@ -107,7 +83,7 @@ def _write_block(source: Source, name: str, block: Block, units: tuple[str, ...]
         key = kind if units.count(kind) == 1 else f"{kind}_{j}"
         step = step_data(unit)
         assert step is not None
-        states = WRITERS[step.kind](source, f"{name}_{key}", step, inputs.units)
+        states = WRITERS[step.kind](source, f"{name}_{key}", step, Read(inputs.seen, tables[j]))
         if summed and packed_levels(step):
             states = states._replace(alpha=source.vector(f"{name}_{key}_alpha", step.values["alpha"]))
         outputs[key] = states, unit.hidden_size
@@ -132,6 +108,34 @@ def _write_block(source: Source, name: str, block: Block, units: tuple[str, ...]
         source.call("add", "stream", source.vector(f"{name}_mlp_fall_bias", block.mlp.fall.bias), H)
         fall = source.matrix(f"{name}_mlp_fall", block.mlp.fall.weight)[""]
         source.call("add_product", "stream", fall, values, H, inner)
+
+
+def _write_inputs(source: Source, name: str, block: Block, clock: Features | None, *, looks_up: bool) -> Inputs:
+    """What comes before the units of a block: norm, convolution, and the clock beside them."""
+    if looks_up and block.gate is None:
+        return Inputs("stream", None)  # tables say what the norm would
+    unit: Any = block.layer.units[0]
+    H, M = block.project.out_features, unit.input_size
+    normed = seen = _norm(source, f"{name}_norm", block.norm, "stream", "normed", M)
+    if block.conv is not None:
+        seen = _convolved(source, f"{name}_conv", block.conv, normed, M)
+    if clock is not None:
+        if seen == "stream":
+            normed = seen = source.buffer("normed", M)
+            source.call("copy", seen, "stream", H)
+        source.call("copy", f"{seen} + {H}", clock.place, clock.size)
+    return Inputs(normed, seen)
+
+
+def _write_letter(source: Source, block: Block, clock: Features | None) -> Inputs:
+    """The letter alone; or, where a clock is beside it, as a one-hot vector."""
+    if clock is None:
+        return Inputs("x", None)
+    unit: Any = block.layer.units[0]
+    seen, V = source.buffer("letter", unit.input_size), unit.input_size - clock.size
+    source.call("one_hot", seen, "x", V)
+    source.call("copy", f"{seen} + {V}", clock.place, clock.size)
+    return Inputs(seen, seen)
 
 
 def _project(

@@ -6,7 +6,6 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from remanent.export._units import LOOKED_UP
 from remanent.latches import fold_gate_norm
 from remanent.models import Hybrid, SequenceModel
 from remanent.models.quantize import quantized
@@ -42,16 +41,21 @@ def letters_read(model: SequenceModel) -> Tensor | None:
     return block.norm(model.encoder(torch.arange(model.config.input_size)))  # type: ignore[no-any-return]
 
 
+def letter_tables(unit: Any, letters: Tensor | None) -> Tensor | None:
+    """Where each letter moves each state of a unit's heads, (V, H, K); None where it has none, or reads more."""
+    if letters is None or not isinstance(unit, RecurrentUnit):
+        return None
+    return unit.recurrence.tables(unit._params("_l0"), letters)
+
+
 @torch.no_grad()
 def in_bytes(model: SequenceModel) -> SequenceModel:
-    """A copy whose matrices are whole numbers with a scale for each row, except those of which tables are written."""
-    rounded = quantized(model, 8)
-    if letters_read(model) is not None:
-        pairs = zip(rounded.blocks[0].layer.units, model.blocks[0].layer.units, strict=True)  # type: ignore[union-attr, arg-type]
-        for unit, exact in pairs:
-            step = step_data(unit)
-            if step is not None and step.kind in LOOKED_UP:
-                unit.load_state_dict(exact.state_dict())
+    """A copy whose matrices are whole numbers with a scale for each row, except those of which C has tables."""
+    rounded, letters = quantized(model, 8), letters_read(model)
+    units: Any = [each.blocks[0].layer.units for each in (rounded, model)]  # type: ignore[union-attr]
+    for unit, exact in zip(*units, strict=True):
+        if letter_tables(exact, letters) is not None:
+            unit.load_state_dict(exact.state_dict())
     return rounded
 
 

@@ -7,8 +7,6 @@ import torch
 from torch import Tensor
 
 from remanent.export._source import Source
-from remanent.ops import row_linear
-from remanent.ops.heads.matrices import best
 from remanent.units import StepData
 
 
@@ -17,11 +15,11 @@ class Read(NamedTuple):
 
     Attributes:
         place: the values of its input; None where the input is a letter, which is one of them.
-        letters: what each letter gives, (V, M), where that is all that the unit reads; None where it is not.
+        tables: where each letter moves each state of heads, (V, H, K), where a letter is all that they read.
     """
 
     place: str | None
-    letters: Tensor | None = None
+    tables: Tensor | None = None
 
 
 class States(NamedTuple):
@@ -118,8 +116,8 @@ def _transition(source: Source, name: str, step: StepData, x: Read) -> States:
     R = len(places) // H
     state = source.field(name, "uint8_t", H * R, f"heads of {K} states: {H} times the states of {R} tracers")
     source.call_at_start("copy_bytes", state, source.table(f"{name}_start", places), H * R)
-    if x.letters is not None:
-        table = source.table(f"{name}_table", letter_tables(step, x.letters))
+    if x.tables is not None:
+        table = source.table(f"{name}_table", x.tables)
         source.call("look_up", state, f"{table} + x * {H * K}u", H, R, K)
         return States("places", state, num_states=K)
     bias = source.vector(f"{name}_bias", torch.zeros(rows) if step.bias is None else step.bias)
@@ -127,12 +125,6 @@ def _transition(source: Source, name: str, step: StepData, x: Read) -> States:
     matrix, M = source.matrix(name, step.weight)[""], step.weight.shape[1]
     source.call("move", state, table, logits, matrix, bias, x.place, H, R, K, M)
     return States("places", state, num_states=K)
-
-
-def letter_tables(step: StepData, letters: Tensor) -> Tensor:
-    """Where each letter of those with the features (V, M) sends each state of each head: (V, H, K), as torch does."""
-    K = step.num_states
-    return best(row_linear(letters, step.weight, step.bias).unflatten(1, (-1, K, K)))
 
 
 WRITERS: dict[str, Callable[[Source, str, StepData, Read], States]] = {
@@ -144,8 +136,6 @@ WRITERS: dict[str, Callable[[Source, str, StepData, Read], States]] = {
     "transition": _transition,
 }
 """Kind of step to the function that writes it in C."""
-LOOKED_UP = ("transition",)
-"""The kinds of step of which tables are written where the input is a letter alone."""
 
 
 def _gates(source: Source, name: str, step: StepData, x: Read) -> str:

@@ -26,7 +26,7 @@ from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import append_line
-from remanent.tasks import Task
+from remanent.tasks import Task, WordTask
 from remanent.tasks.automata.automaton import Automaton
 from remanent.training.folder import load_run
 
@@ -158,6 +158,8 @@ def _prune(
     """The pruned model, or why there is none; neither where it is not asked for."""
     if pruning is None:
         return None, None
+    if not isinstance(task, WordTask):
+        raise ValueError(f"pruning needs a task of words (`WordTask`), got {task.name}")
     try:
         return prune(model, task, readout_steps=pruning.readout_steps, most_states=most_states), None
     except PruningError as error:

@@ -17,8 +17,8 @@ def group_word_states() -> Experiment:
 
 
 def group_word_states_large() -> Experiment:
-    """Learn to multiply elements of A5 with 16 heads of five states, until it is exact."""
-    return _states(GroupWord(steps=32, group="A5"), num_states=5, heads=16, steps=10_000, letters=2)
+    """Learn to multiply elements of A5 with 16 heads of six states, first six of them, until it is exact."""
+    return _states(GroupWord(steps=32, group="A5"), num_states=6, heads=16, steps=10_000, letters=6)
 
 
 def flip_flop_states() -> Experiment:
@@ -75,6 +75,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         anneal_hold=0.0,
         anneal_ramp=0.5,
         curriculum_start=2,
+        curriculum_growth=1.5 if letters is None else 1.33,
         curriculum_threshold=0.9,
         curriculum_score="last",
         curriculum_letters=letters,

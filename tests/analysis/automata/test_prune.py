@@ -86,12 +86,9 @@ def test_a_readout_that_is_drawn_at_random_is_trained_until_it_is_right_everywhe
 
 
 def test_heads_that_tell_the_answer_only_together_are_found():
-    # each alone tells nothing of the number of ones: it is odd where the length and the number of zeros differ in parity
-    pruned = prune(
-        built(heads(SET_OR_HOLD, ALWAYS_FLIP, EVEN_FLIP), answers=2, mlp="gelu", mlp_ratio=8),
-        Parity(),
-        readout_steps=300,
-    )
+    # one knows whether the length is odd, one the number of zeros, and the answer is whether both are the same
+    tables = heads(SET_OR_HOLD, ALWAYS_FLIP, EVEN_FLIP)
+    pruned = prune(built(tables, answers=2, mlp="gelu", mlp_ratio=8), Parity(), readout_steps=300)
     assert [head.number for head in pruned.kept] == [1, 2]
     assert pruned.maps == (2, 2)
 
@@ -113,7 +110,7 @@ def test_a_path_around_the_unit_shows_the_readout_the_last_letter():
 
 
 def test_heads_of_several_blocks_are_frozen_in_place_as_random_words_allow():
-    task, tables, votes, kept = CASES["S3"]
+    task, tables, votes, _ = CASES["S3"]
     model = built(tables, votes, num_layers=2)
     with torch.no_grad():
         model.blocks[1].project.weight.zero_()
@@ -133,8 +130,18 @@ def test_a_readout_that_is_not_trained_keeps_the_heads_that_it_needs():
 
 def test_a_model_that_answers_wrong_is_rejected():
     model = built(heads(ALWAYS_FLIP, FLIP), [[(0, 0, answer)] for answer in (0, 1)])
-    with pytest.raises(PruningError, match="`model` must answer words of 16 letters right"):
+    with pytest.raises(PruningError, match="`model` must answer right, got a wrong answer to a word of 16 letters"):
         prune(model, Parity(), words=4, length=16)
+    keeps_one = torch.tensor([[0, 1], [1, 1]])
+    model = built(heads(keeps_one, ALWAYS_FLIP), [[(0, 0, answer)] for answer in (0, 1)])
+    with pytest.raises(PruningError, match=r"got a wrong answer to a word of \[1, 1\] without pruning"):
+        prune(model, Parity(), words=4, length=1)
+
+
+def test_a_word_that_the_walk_finds_brings_a_head_back():
+    votes = [[(head, 0, answer) for head in range(3)] for answer in (0, 1)]
+    model = built(heads(SET_OR_HOLD, FLIP, FLIP), votes)
+    assert [head.number for head in prune(model, Parity(), words=1, length=1).kept] == [1, 2]
 
 
 def test_what_does_not_fit_is_rejected_by_name():
@@ -154,10 +161,3 @@ def test_what_does_not_fit_is_rejected_by_name():
         prune(built(tables, votes).train(), task)
     with pytest.raises(ValueError, match="`model` must have K-state heads, got unit='bmru'"):
         prune(SequenceModel(ModelConfig(2, 2, unit="bmru", encoder="table", num_layers=1, head="every")).eval(), task)
-
-
-def test_the_walk_finds_what_the_words_did_not_show():
-    keeps_one = torch.tensor([[0, 1], [1, 1]])
-    model = built(heads(keeps_one, ALWAYS_FLIP), [[(0, 0, answer)] for answer in (0, 1)])
-    with pytest.raises(PruningError, match=r"got a wrong answer after the word \(1, 1\) when pruned"):
-        prune(model, Parity(), words=4, length=1)

@@ -21,10 +21,10 @@ def check_finite(model: SequenceModel) -> None:
         ValueError: it is none; the message names every part that may have endlessly many states, and says why.
 
     >>> from remanent import ModelConfig
-    >>> model = SequenceModel(ModelConfig(2, 2, unit="mru+lru", encoder="embedding", num_layers=1, hidden_size=32))
-    >>> check_finite(model)
+    >>> check_finite(SequenceModel(ModelConfig(2, 2, unit="bmru,mru", encoder="embedding")))
+    >>> check_finite(SequenceModel(ModelConfig(2, 2, unit="bmru,lru", encoder="embedding")))  # doctest: +ELLIPSIS
     Traceback (most recent call last):
-    ValueError: `model` must be a finite automaton (...), got blocks.0: lru, whose state is a sum that fades
+    ValueError: `model` must be a finite automaton ..., got blocks.1: lru, whose state is a sum that fades
     """
     found = list(_endless_parts(model))
     if found:

@@ -182,7 +182,7 @@ def _of_heads(tables: Tensor, sizes: HeadSizes, most: int) -> dict[int, Joint]:
 
 def _of_tracer(table: np.ndarray, start: int) -> Joint:
     """A tracer by the tables (V, K) of its head, its states in such an order that the start is the first."""
-    V, K = table.shape
+    K = table.shape[1]
     places = np.roll(np.arange(K), -start)
     after = (table[:, places].T.astype(np.int64) - start) % K
     return Joint(after, np.zeros(K, np.int64), np.arange(K), places[:, None].astype(np.uint8))

@@ -18,6 +18,8 @@ from remanent.tasks import IGNORED, WordTask
 
 PIECE = 32
 """How many words are answered at a time, so that a head that is needed is soon known."""
+MOST_WALKS = 16
+"""How often heads are looked for again after the walk found a word on which those kept are wrong."""
 
 
 class PruningError(ValueError):
@@ -72,13 +74,13 @@ def prune(
     """Finds the fewest K-state heads that the answers to a task need, and makes a model of them alone.
 
     In a model of one block, the answers depend on the states of the heads alone. These are walked through together with
-    the task's automaton, as whole numbers: a set of heads is enough where no two words lead to the same states, but ask
-    for different answers, whatever their lengths. Of the smallest such set the other heads are dropped. If the readout
-    then gives wrong answers, it is trained alone, on all reachable states at once.
+    the task's automaton, as whole numbers: heads are enough where no two words lead them to the same states, but ask
+    for different answers, whatever the lengths of the words. All others are dropped. If the readout then gives wrong
+    answers, it is trained alone, on all reachable states at once.
 
-    Where that is not enough, or other memory lies beside the heads, heads are frozen one at a time, those that reach the
-    most maps first, and stay frozen where no answer to random words becomes wrong. In the end, the new model is walked
-    through.
+    Where it is not to be trained, or other memory lies beside the heads, heads are frozen one at a time, those that
+    reach the most maps first, and stay frozen where no answer to random words becomes wrong. A word on which the walk
+    finds the result wrong is added to these, and it all begins again.
 
     Args:
         model: a model of tokens in evaluation mode that is a finite automaton, with K-state heads.
@@ -95,39 +97,42 @@ def prune(
 
     Raises:
         TypeError: `model` is not a SequenceModel, or `task` not a task of words.
-        ValueError: `model` is not finite, not in evaluation mode, has no heads or does not fit the task, or an option is
-            out of its range.
-        PruningError: no heads are enough, or the model answers wrong without pruning.
+        ValueError: `model` is not finite, not in evaluation mode, has no heads or does not fit the task, or an option
+            is out of its range.
+        PruningError: no heads are enough, or the model itself answers wrong.
     """
     _check(model, task, readout_steps, words, length, most_states)
-    heads = all_heads(model)
-    if not heads:
-        raise ValueError(f"`model` must have K-state heads, got unit={model.config.unit!r}")
     found = _by_states(model, task, readout_steps, most_states) if _reads_heads_alone(model) else None
     if found is None and readout_steps > 0:
-        raise PruningError(_REFUSAL.format(most=most_states, steps=readout_steps))
+        rule = "must have one block with one unit and no convolution, so that its readout can be trained alone"
+        raise PruningError(f"`model` {rule}, got {model.config}")
     if found is None:
         drawn = task.at_length(length).batch(words, torch.Generator().manual_seed(seed))
-        found = _Found(*_by_words(model, *drawn), 0)
-    verdict = walk(Machine(found.model), task.automaton, most_states=most_states)
-    if verdict.outcome == "wrong":
-        raise PruningError(f"`model` must answer right, got a wrong answer after the word {verdict.word} when pruned")
-    counts = _counts(model)
-    maps = tuple(counts.get(head) for head in found.kept)
-    smaller = can_shrink(model) and len(found.kept) < len(heads)
-    return Pruned(found.model, found.kept, maps, len(heads), smaller, found.steps, verdict)
+        found = _by_words(model, task, Words(*drawn), most_states)
+    heads, counts = all_heads(model), _counts(model)
+    return Pruned(
+        model=found.model,
+        kept=found.kept,
+        maps=tuple(counts.get(head) for head in found.kept),
+        heads=len(heads),
+        is_smaller=can_shrink(model) and len(found.kept) < len(heads),
+        readout_steps=found.steps,
+        verdict=found.verdict,
+    )
 
 
-_REFUSAL = (
-    "`model` must have heads whose states determine the answers and a readout that learns them, got none with at most "
-    "{most} states in {steps} steps"
-)
+class Words(NamedTuple):
+    """Words and the right answers after each letter, both int64 (B, T)."""
+
+    letters: Tensor
+    answers: Tensor
 
 
 class _Found(NamedTuple):
     model: SequenceModel
     kept: tuple[Head, ...]
     steps: int
+    verdict: Verdict
 
 
 def _reads_heads_alone(model: SequenceModel) -> bool:
@@ -136,41 +141,68 @@ def _reads_heads_alone(model: SequenceModel) -> bool:
 
 
 def _by_states(model: SequenceModel, task: WordTask, readout_steps: int, most_states: int) -> _Found | None:
-    """The heads that determine the answers, with a readout that gives these in every state; None if there are none."""
+    """The heads that determine the answers; None where none do, or the readout is wrong and is not to be trained."""
     sizes = model.blocks[0].layer.units[0].recurrence.sizes  # type: ignore[union-attr, index]
     beside = sees_letters(model)
     numbers = needed_heads(tables_of(model), sizes, task.automaton, sees_letters=beside, most_states=most_states)
     if not numbers:
+        if readout_steps > 0:
+            rule = "must have heads whose states determine the answers"
+            raise PruningError(f"`model` {rule}, got none with at most most_states={most_states} states")
         return None
     kept = tuple(Head(0, 0, number) for number in numbers)
-    smaller = with_heads(model, kept)
+    smaller, steps = with_heads(model, kept), 0
     joint = joint_states(tables_of(smaller), sizes, task.automaton, most_states)
     assert joint is not None
     asked = Examples(*(part.to(model.head.weight.device) for part in examples(joint, beside)))
-    if smallest_margin(smaller, asked) > 0:
-        return _Found(smaller, kept, 0)
-    steps = train_readout(smaller, asked, readout_steps) if readout_steps else 0
-    return _Found(smaller, kept, steps) if smallest_margin(smaller, asked) > 0 else None
+    if not smallest_margin(smaller, asked) > 0:
+        if readout_steps == 0:
+            return None
+        steps = train_readout(smaller, asked, readout_steps)
+    verdict = walk(Machine(smaller), task.automaton, most_states=most_states)
+    if verdict.outcome == "wrong":
+        rule = f"must be enough for a readout that is right in {len(asked.answers)} cases"
+        raise PruningError(f"`readout_steps` {rule}, got {readout_steps}, and a wrong answer after {verdict.word}")
+    return _Found(smaller, kept, steps, verdict)
 
 
-def _by_words(model: SequenceModel, letters: Tensor, answers: Tensor) -> tuple[SequenceModel, tuple[Head, ...]]:
-    """The model without the heads whose freezing leaves every answer to some words right."""
-    heads, counts = all_heads(model), _counts(model)
-    if not _is_right(model, letters, answers):
-        raise PruningError(f"`model` must answer words of {letters.shape[1]} letters right, got wrong answers")
-    kept = list(heads)
-    for head in sorted(heads, key=lambda head: -counts.get(head, 0)):
+def _by_words(model: SequenceModel, task: WordTask, drawn: Words, most_states: int) -> _Found:
+    """The heads without which an answer to some words is wrong, among them those words that the walk finds."""
+    asked = [drawn]
+    for _ in range(MOST_WALKS):
+        for words in asked:
+            if not _is_right(model, words):
+                found = words.letters[0].tolist() if len(words.letters) == 1 else f"{words.letters.shape[1]} letters"
+                raise PruningError(
+                    f"`model` must answer right, got a wrong answer to a word of {found} without pruning"
+                )
+        kept = _needed_for(model, asked)
+        smaller = with_heads(model, kept)
+        verdict = walk(Machine(smaller), task.automaton, most_states=most_states)
+        if verdict.word is None:
+            return _Found(smaller, kept, 0, verdict)
+        letters = torch.tensor([verdict.word])
+        asked.insert(0, Words(letters, task.automaton.run(letters)))
+    raise PruningError(f"`model` must answer right with fewer heads, got wrong answers in each of {MOST_WALKS} trials")
+
+
+def _needed_for(model: SequenceModel, asked: list[Words]) -> tuple[Head, ...]:
+    """The heads that are left where one after the other is frozen, if all answers to words stay right."""
+    counts, kept = _counts(model), all_heads(model)
+    for head in sorted(kept, key=lambda head: -counts.get(head, 0)):
         rest = [other for other in kept if other != head]
-        if rest and _is_right(with_heads(model, rest), letters, answers):
-            kept = rest
-    return with_heads(model, kept), tuple(kept)
+        if rest:
+            smaller = with_heads(model, rest)
+            if all(_is_right(smaller, words) for words in asked):
+                kept = rest
+    return tuple(kept)
 
 
 @torch.no_grad()
-def _is_right(model: SequenceModel, letters: Tensor, answers: Tensor) -> bool:
-    """Whether a model answers words (B, T) right wherever it answers and is asked."""
+def _is_right(model: SequenceModel, words: Words) -> bool:
+    """Whether a model answers words right wherever it answers and is asked."""
     device = model.head.weight.device
-    for x, y in zip(letters.split(PIECE), answers.split(PIECE), strict=True):
+    for x, y in zip(*(part.split(PIECE) for part in words), strict=True):
         asked = y if model.config.head == "every" else y[:, -1]
         found = model(x.to(device))[0].argmax(-1).cpu()
         if not bool(((found == asked) | (asked == IGNORED)).all()):
@@ -194,6 +226,8 @@ def _check(model: SequenceModel, task: WordTask, readout_steps: int, words: int,
     if not isinstance(task, WordTask):
         raise TypeError(f"`task` must be a task of words, which has an automaton, got {type(task).__name__}")
     Machine(model)  # it raises unless the model is finite
+    if not all_heads(model):
+        raise ValueError(f"`model` must have K-state heads, got unit={model.config.unit!r}")
     if model.config.input_size != task.input_size or model.config.output_size < task.output_size:
         needs = f"{task.input_size} letters and {task.output_size} answers"
         found = f"{model.config.input_size} and {model.config.output_size}"

@@ -13,7 +13,7 @@ from remanent.units import RecurrentUnit
 
 
 def can_shrink(model: SequenceModel) -> bool:
-    """Whether a configuration has a smaller number of heads: `state_size` is the width of all units, so of one alone."""
+    """Whether a configuration can have fewer heads: `state_size` is the width of all units, so there must be one."""
     return [len(names) for names in model.config.layers] == [1]
 
 
