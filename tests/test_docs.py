@@ -69,7 +69,7 @@ def test_the_machines_of_a_page_are_learned_and_proved_before_they_are_drawn(tmp
     draw.draw(learner, tmp_path / "parity.dot")
     save_automaton(Parity.automaton, tmp_path / "task.dot")
     assert (tmp_path / "parity.dot").read_text() == (tmp_path / "task.dot").read_text()
-    with pytest.raises(ValueError, match="must answer right|must have heads"):
+    with pytest.raises(ValueError, match=r"must answer right|must have heads"):
         draw.draw(learner._replace(steps=5), tmp_path / "untrained.dot")
 
 
