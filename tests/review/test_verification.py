@@ -79,6 +79,7 @@ def test_a_walk_that_is_given_up_has_a_status_of_its_own(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "Too many states: given up after 11 pairs of states of the model and the task."
     assert said[1].startswith("All words of up to 10 letters are right")
+    assert said[2] == "Heads that are not needed multiply the states; --prune drops them."
     assert main(["verify", run, "--out", str(tmp_path / "proof")]) == 0
     assert (tmp_path / "proof" / "proof.json").is_file()
 

@@ -20,7 +20,7 @@ def parser(arguments: list[str]) -> Any:
     )
     parser.add_argument("run", type=Path, help="the run's folder")
     parser.add_argument("--most-states", type=int, default=MOST_STATES, help="give up after so many pairs of states")
-    parser.add_argument("--prune", action="store_true", help="drop the K-state heads that are not needed first")
+    parser.add_argument("--prune", action="store_true", help="first drop the K-state heads that are not needed")
     parser.add_argument(
         "--train-readout", type=int, default=0, help="with --prune: train what reads the heads for so many steps again"
     )
@@ -97,12 +97,15 @@ def _print(found: Any) -> None:
         print(f"The proof is {found.proof}.")
     elif verdict.outcome == "wrong":
         word, replay = " ".join(map(str, verdict.word)), verdict.replay
-        print(f"Wrong after {len(verdict.word):,} letters: {word}. All shorter words are right.")
+        count = "1 letter" if len(verdict.word) == 1 else f"{len(verdict.word):,} letters"
+        print(f"Wrong after {count}: {word}. All shorter words are right.")
         said = [_answer(answer) for answer in (replay.forward, replay.step)]
         print(f"Replayed: the answer must be {replay.target}; the model gives {said[0]} at once, {said[1]} in steps.")
     else:
         print(f"Too many states: given up after {states}.")
         print(f"All words of up to {verdict.length:,} letters are right{_margin(verdict.margin)}.")
+        if pruned is None and found.unpruned is None:
+            print("Heads that are not needed multiply the states; --prune drops them.")
 
 
 def _answer(answer: int) -> str:

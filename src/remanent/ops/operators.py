@@ -156,6 +156,8 @@ def in_forward_mode(values: Iterable[Any]) -> bool:
     """Whether forward-mode differentiation goes through any of these values, or runs in a transform around them."""
     if torch.compiler.is_compiling() or in_transforms():
         return _differentiates_forward()
+    if forward_ad._current_level < 0:  # without a level no tensor has a tangent, as `unpack_dual` says one by one
+        return False
     return any(isinstance(v, Tensor) and forward_ad.unpack_dual(v).tangent is not None for v in values)
 
 

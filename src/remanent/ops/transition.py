@@ -29,7 +29,7 @@ from remanent.ops.cpu import transition as cpu
 from remanent.ops.gpu import transition as gpu
 from remanent.ops.heads import portable_tables as portable
 from remanent.ops.heads.matrices import check_no_nan
-from remanent.ops.heads.one_hot import MOST_STATES, check_one_hot, start_state, started
+from remanent.ops.heads.one_hot import MOST_STATES, check_one_hot, is_one_hot, start_state, started
 from remanent.ops.heads.table_shards import ShardedTransition, sharded_transition
 from remanent.ops.shards import by_autograd
 
@@ -132,7 +132,6 @@ def _checked(
     B, T, W = check_sequence("logits", logits, REAL_DTYPES, may_be_empty=may_be_empty)
     check_width("logits", W, sizes)
     D = sizes.width(W)
-    start = start_state(logits, sizes.heads(W), sizes)
     if h0 is not None:
         check_companion("h0", h0, logits, {f"(B={B}, D={D})": (B, D)})
     check_reset(reset, reset_state if reset is None else None, logits)
@@ -145,13 +144,17 @@ def _checked(
         check_no_nan(logits)
     if backend == "gpu":
         gpu.check_sizes(sizes)
+    is_hard = not (operators.is_traced() or logits.is_meta) and share.item() == 0
+    if is_hard and reset is None and h0 is not None and is_one_hot(h0, sizes.states):  # a step: no start is needed
+        return TransitionCall(logits, h0, share, reset, reset_state, *sizes, backend)
+    start = start_state(logits, sizes.heads(W), sizes)
     h0 = start.expand(B, D) if h0 is None else started(h0, start)
     if reset is not None:
         reset_state = start if reset_state is None else started(reset_state, start)
         if T > 0:  # what a reset at the first step replaces may be anything
             h0 = torch.where(reset[:, :1], start, h0)
     call = TransitionCall(logits, h0, share, reset, reset_state, *sizes, backend)
-    if not (operators.is_traced() or logits.is_meta) and share.item() == 0:
+    if is_hard:
         _check_states(call.initial(), sizes.states)
     return call
 

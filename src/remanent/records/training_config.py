@@ -149,7 +149,7 @@ class TrainingConfig:
         if (self.settle_threshold is None) != (self.settle_steps is None):
             given = f"{self.settle_threshold} and {self.settle_steps}"
             raise ValueError(f"`settle_threshold` and `settle_steps` must be given together, got {given}")
-        if self.settle_threshold is None:
+        if self.settle_threshold is None or self.settle_steps is None:
             return
         check_range("settle_threshold", self.settle_threshold, -float("inf"), float("inf"), open_low=True)
         check_at_least("settle_steps", self.settle_steps, 1)

@@ -10,7 +10,7 @@ import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from remanent.analysis import Writes, write_statistics
-from remanent.analysis.automata.heads import maps_reached, tables_of
+from remanent.analysis.automata.heads import all_heads, maps_reached, tables_of
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
@@ -129,12 +129,9 @@ class ShowMemory(pl.Callback):
 def head_maps(model: SequenceModel) -> dict[str, list[int]]:
     """How many maps the tables of each head reach, by the name of the unit whose heads see letters alone."""
     found = {}
-    for place, unit in enumerate(model.blocks[0].layer.units):
-        name = f"blocks.0.layer.units.{place}"
-        if getattr(unit, "recurrence", None) is None or unit.recurrence.scan_kind != "transition":
-            continue
+    for unit in dict.fromkeys(head.unit for head in all_heads(model) if head.block == 0):
         try:
-            found[name] = maps_reached(tables_of(model, place))
+            found[f"blocks.0.layer.units.{unit}"] = maps_reached(tables_of(model, unit))
         except ValueError:  # its heads also see other letters, a clock, or features
             continue
     return found

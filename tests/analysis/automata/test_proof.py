@@ -120,7 +120,8 @@ def test_a_readout_with_a_tie_is_refuted():
         model.head.weight[0, 1] = 4
     assert walk(Machine(model), Parity.automaton).outcome == "wrong"
     checked = check(proof, model, Parity.automaton)
-    assert checked.difference == "letter 1 in state 0 of the model is answered with -1, not 1 as listed"
+    place = "letter 1 in pair 0 (state 0 of the model, 0 of the automaton)"
+    assert checked.difference == f"{place} is answered with -1, not 1"
 
 
 @pytest.mark.parametrize("make", [latch_flip_flop, lambda: exact_mru(FlipFlop().automaton)], ids=["bmru", "mru"])
@@ -152,6 +153,16 @@ def test_a_model_that_is_right_in_float64_alone_has_no_proof_in_float32():
     assert not check(proof, model, automaton).holds
 
 
+def test_what_is_listed_as_an_answer_that_is_not_asked_for_proves_nothing_and_may_differ():
+    automaton, model = FlipFlop().automaton, latch_flip_flop()
+    proof = prove(model, automaton)
+    assert proof.walked.answers[0, 2] == -1  # nothing was set yet: both logits are 0
+    with torch.no_grad():
+        model.head.bias[0] = 0.25
+    checked = check(proof, model, automaton)
+    assert (checked.holds, checked.margin) == (True, 1.75)
+
+
 def test_what_is_forged_in_a_proof_is_found():
     model, automaton = exact_mru(Z5), Z5
     proof = prove(model, automaton)
@@ -164,7 +175,7 @@ def test_what_is_forged_in_a_proof_is_found():
     assert "the start states" in difference(pairs=pairs[1:])
     assert "the start states" in difference(pairs=torch.tensor([[0, 1]]))
     assert "to another state than listed" in difference(after=after.flip(1))
-    assert "is answered with" in difference(answers=answers.flip(1))
+    assert "is listed with the answer 4, not 0" in difference(answers=answers.flip(1))
     assert "the start states" in difference(states=states.roll(1, 0))
     impossible = torch.cat([states[:4], states[4:] * 0 + 1])
     assert "the model takes no state as those from 0 on: `h`" in difference(states=impossible)

@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -131,11 +131,15 @@ def freeze(model: SequenceModel, heads: Iterable[Head]) -> SequenceModel:
     """
     known = all_heads(model)
     frozen = copy.deepcopy(model)
+    blocks: Any = frozen.blocks
     for head in heads:
         if head not in known:
             raise ValueError(f"`heads` must be those of the model, {len(known)} of them, got {head}")
-        unit = frozen.blocks[head.block].layer.units[head.unit]  # type: ignore[union-attr, index]
-        _hold(unit, head.number, reads_letters=head.block == 0 and model.config.encoder == "table")
+        _hold(
+            blocks[head.block].layer.units[head.unit],
+            head.number,
+            reads_letters=head.block == 0 and model.config.encoder == "table",
+        )
     return frozen
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from remanent.analysis.automata.model_machine import Machine, Part
 from remanent.analysis.automata.proof import Proof, origin_of
-from remanent.analysis.automata.walk import CHUNK, Walked, check_same_letters, decide
+from remanent.analysis.automata.walk import CHUNK, Decided, Walked, check_same_letters, decide
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.metrics import IGNORED
 
@@ -65,14 +65,14 @@ def _misfit(proof: Proof, machine: Machine, automaton: Automaton) -> str | None:
     if proof.automaton != automaton:
         sizes = [f"{each.num_states} states and {each.num_letters} letters" for each in (proof.automaton, automaton)]
         return f"the automaton of the proof, of {sizes[0]}, is not that of the task, of {sizes[1]}"
-    forms = [{part.name: part.shape for part in parts} for parts in (proof.parts, machine.parts)]
+    forms = [[(part.name, part.shape) for part in parts] for parts in (proof.parts, machine.parts)]
     if forms[0] != forms[1]:
         return f"the states of the proof are {_shown(forms[0])}, those of the model {_shown(forms[1])}"
     return None
 
 
-def _shown(form: dict[str, tuple[int, ...]]) -> str:
-    return ", ".join(f"{name} {shape}" for name, shape in form.items())
+def _shown(form: list[tuple[str, tuple[int, ...]]]) -> str:
+    return ", ".join(f"{name} {shape}" for name, shape in form)
 
 
 def _walk_again(proof: Proof, machine: Machine, automaton: Automaton) -> tuple[str | None, float]:
@@ -82,47 +82,45 @@ def _walk_again(proof: Proof, machine: Machine, automaton: Automaton) -> tuple[s
     starts = (given == machine.start).all(1).nonzero().flatten().tolist()
     if not any([start, automaton.start] in walked.pairs.tolist() for start in starts):
         return "the start states of the model and the automaton are not among the pairs", math.inf
-    margins = torch.empty(walked.after.shape, dtype=torch.float64)
+    found = []
     chunk = max(1, CHUNK // machine.num_letters)
     for begin in range(0, len(given), chunk):
         try:
             logits, after = machine.step(given[begin : begin + chunk])
         except ValueError as error:  # such as a state that is not one-hot
             return f"the model takes no state as those from {begin} on: {error}", math.inf
-        decided = decide(logits)
-        margins[begin : begin + chunk] = torch.from_numpy(decided.margins)
         other = (after != given[walked.after[begin : begin + chunk]]).any(-1)
         if other.any():
             state, letter = other.nonzero()[0].tolist()
-            return (
-                f"letter {letter} leads from state {begin + state} of the model to another state than listed",
-                math.inf,
-            )
-        other = torch.from_numpy(decided.answers) != walked.answers[begin : begin + chunk]
-        if other.any():
-            state, letter = other.nonzero()[0].tolist()
-            said = f"{decided.answers[state, letter]}, not {walked.answers[begin + state, letter]} as listed"
-            return f"letter {letter} in state {begin + state} of the model is answered with {said}", math.inf
-    return _check_pairs(walked, automaton, margins)
+            place = f"letter {letter} leads from state {begin + state} of the model"
+            return f"{place} to another state than listed", math.inf
+        found.append(decide(logits))
+    return _check_pairs(walked, automaton, Decided(*map(np.concatenate, zip(*found, strict=True))))
 
 
-def _check_pairs(walked: Walked, automaton: Automaton, margins: Tensor) -> tuple[str | None, float]:
-    """The first pair whose letters lead out of the pairs or to a wrong answer; and the smallest margin."""
+def _check_pairs(walked: Walked, automaton: Automaton, decided: Decided) -> tuple[str | None, float]:
+    """The first pair whose letters lead out of the pairs or to a wrong answer; and the smallest margin.
+
+    What is listed as an answer that is not asked for is not compared, since nothing rests on it.
+    """
     model, task = walked.pairs.numpy().T
     nexts = np.array(automaton.transitions)[task]
-    after, answers = walked.after.numpy()[model], walked.answers.numpy()[model]
-    S = automaton.num_states
-    left = ~np.isin(after * S + nexts, model * S + task)
-    targets = np.array(automaton.answers)[nexts]
+    S, targets = automaton.num_states, np.array(automaton.answers)[nexts]
     asked = targets != IGNORED
-    wrong = asked & (answers != targets)
-    if (left | wrong).any():
-        pair, letter = np.argwhere(left | wrong)[0].tolist()
-        place = f"letter {letter} in pair {pair} (state {model[pair]} of the model, {task[pair]} of the automaton)"
-        if left[pair, letter]:
-            return f"{place} leads to a pair that is not listed", math.inf
-        return f"{place} is answered with {answers[pair, letter]}, not {targets[pair, letter]}", math.inf
-    return None, float(margins.numpy()[model][asked].min(initial=math.inf))
+    left = ~np.isin(walked.after.numpy()[model] * S + nexts, model * S + task)
+    answers, listed = decided.answers[model], walked.answers.numpy()[model]
+    wrong, misstated = asked & (answers != targets), asked & (listed != targets)
+    bad = left | wrong | misstated
+    if not bad.any():
+        return None, float(decided.margins[model][asked].min(initial=math.inf))
+    pair, letter = np.argwhere(bad)[0].tolist()
+    place = f"letter {letter} in pair {pair} (state {model[pair]} of the model, {task[pair]} of the automaton)"
+    target = targets[pair, letter]
+    if left[pair, letter]:
+        return f"{place} leads to a pair that is not listed", math.inf
+    if wrong[pair, letter]:
+        return f"{place} is answered with {answers[pair, letter]}, not {target}", math.inf
+    return f"{place} is listed with the answer {listed[pair, letter]}, not {target}", math.inf
 
 
 def _cast(states: Tensor, given: tuple[Part, ...], wanted: tuple[Part, ...]) -> Tensor:

@@ -18,7 +18,7 @@ from remanent.tasks import IGNORED, WordTask
 
 PIECE = 32
 """How many words are answered at a time, so that a head that is needed is soon known."""
-MOST_WALKS = 16
+MOST_WALKS = 8
 """How often heads are looked for again after the walk found a word on which those kept are wrong."""
 
 
@@ -183,7 +183,8 @@ def _by_words(model: SequenceModel, task: WordTask, drawn: Words, most_states: i
             return _Found(smaller, kept, 0, verdict)
         letters = torch.tensor([verdict.word])
         asked.insert(0, Words(letters, task.automaton.run(letters)))
-    raise PruningError(f"`model` must answer right with fewer heads, got wrong answers in each of {MOST_WALKS} trials")
+    rule = "must answer right with fewer heads, or have its readout trained (`readout_steps`)"
+    raise PruningError(f"`model` {rule}, got wrong answers in each of {MOST_WALKS} trials")
 
 
 def _needed_for(model: SequenceModel, asked: list[Words]) -> tuple[Head, ...]:
