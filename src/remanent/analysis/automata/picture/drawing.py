@@ -3,7 +3,7 @@
 import colorsys
 import textwrap
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -131,7 +131,8 @@ def _draw_states(axes: "Axes", automaton: Automaton, plan: Plan, pale: Sequence[
         fill = _answer_colour(answer, automaton.num_answers)
         axes.add_artist(Circle(tuple(middle), plan.radius, facecolor=fill, edgecolor=edge, linewidth=1.2, zorder=3))
         text = "\N{EN DASH}" if answer == IGNORED else str(answer)
-        axes.text(*middle, text, fontsize=size, ha="center", va="center_baseline", color=ink, zorder=4)
+        x, y = middle
+        axes.text(x, y, text, fontsize=size, ha="center", va="center_baseline", color=ink, zorder=4)
 
 
 def _answer_colour(answer: int, count: int) -> str | tuple[float, float, float]:
@@ -150,8 +151,8 @@ def _draw_arrow(axes: "Axes", curve: Points, colour: str, *, both: bool = False)
 
     codes = [Path.MOVETO, *[(Path.LINETO, Path.CURVE3, Path.CURVE4)[len(curve) - 2]] * (len(curve) - 1)]
     head = f"{'<|' if both else ''}-|>,head_length=0.45,head_width=0.2"
-    options = {"mutation_scale": 13, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0, "color": colour, "zorder": 2}
-    axes.add_artist(FancyArrowPatch(path=Path(curve, codes), arrowstyle=head, **options))
+    options: dict[str, Any] = {"shrinkA": 0, "shrinkB": 0, "mutation_scale": 13, "linewidth": 1.1}
+    axes.add_artist(FancyArrowPatch(path=Path(curve, codes), arrowstyle=head, color=colour, zorder=2, **options))
 
 
 def _write(axes: "Axes", middle: Points, text: str, colour: str) -> None:
@@ -159,8 +160,8 @@ def _write(axes: "Axes", middle: Points, text: str, colour: str) -> None:
     from matplotlib.patheffects import withStroke
 
     rim = [withStroke(linewidth=2.5, foreground="white")]
-    place = {"ha": "center", "va": "center", "zorder": 4}
-    axes.text(*middle, _plain(text), fontsize=9, color=colour, path_effects=rim, **place)
+    x, y = middle
+    axes.text(x, y, _plain(text), fontsize=9, ha="center", va="center", color=colour, path_effects=rim, zorder=4)
 
 
 def _plain(text: str) -> str:
