@@ -38,6 +38,11 @@ def built(tables, votes=None, *, answers=None, **options):
     return model
 
 
+def flipping(dtype=torch.float64):
+    """One head of two states, which a 1 flips and a 0 holds; the model answers with the state, which is the parity."""
+    return built(FLIP[:, None], [[(0, 0, 0)], [(0, 0, 1)]], num_tracers=1).to(dtype)
+
+
 def wandering(letters, heads, K, seed=0):
     """The tables of heads that each letter permutes at random, (V, H, K)."""
     generator = torch.Generator().manual_seed(seed)

@@ -38,18 +38,3 @@ def inputs(model, B=3, T=20):
     if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T))
     return torch.randn(B, T, model.config.input_size, dtype=model.head.weight.dtype)
-
-
-def parity_by_hand(dtype=torch.float64):
-    """One head of two states, which a 1 flips and a 0 holds; the model answers with the state."""
-    options = {"unit": "mru", "encoder": "table", "num_states": 2, "num_tracers": 1, "input_size": 2, "output_size": 2}
-    shape = {"hidden_size": 2, "num_layers": 1, "norm": "none", "mlp": "none", "head": "every"}
-    model = make(dtype, **options, **shape)
-    (block,) = model.blocks
-    with torch.no_grad():
-        for parameter in model.parameters():
-            parameter.zero_()
-        block.layer.units[0].weight_ih_l0.copy_(torch.tensor([[1, 0], [0, 1], [0, 1], [1, 0]]))
-        for linear in (block.project, model.head):
-            linear.weight.copy_(torch.eye(2))
-    return model

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from model_cases import parity_by_hand
+from built_models import flipping
 from remanent import MRU, diagnose, set_write_rates
 from remanent.analysis import (
     find_attractors,
@@ -38,7 +38,7 @@ def stairs():
 
 
 def test_a_head_that_flips_has_two_attractors_and_comes_to_no_rest_while_it_flips():
-    model, words = parity_by_hand(), torch.tensor([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]])
+    model, words = flipping(), torch.tensor([[0, 0, 1], [1, 0, 1], [1, 1, 1], [0, 0, 0]])
     held = find_attractors(model, words, torch.tensor(0), settle=20)
     assert (held.vaa, held.basins.tolist(), held.labels.tolist()) == (0.5, [2, 2], [0, 1, 0, 1])
     assert held.movement.max() == 0
@@ -48,7 +48,7 @@ def test_a_head_that_flips_has_two_attractors_and_comes_to_no_rest_while_it_flip
 
 
 def test_a_letter_is_kept_while_the_head_holds():
-    model, letter = parity_by_hand(), torch.tensor([0, 1])
+    model, letter = flipping(), torch.tensor([0, 1])
     for read in ("units", "answer"):
         assert memory_horizon(model, letter, letters(0), read=read, sequences=2, cap=5000).tolist() == [5000, 5000]
         assert memory_horizon(model, letter, letters(1), read=read, sequences=2).tolist() == [1, 1]
@@ -56,7 +56,7 @@ def test_a_letter_is_kept_while_the_head_holds():
 
 @pytest.mark.parametrize("epsilon", [0.0, 1.0])
 def test_a_gradient_passes_permutations_undamped_and_fades_where_they_are_soft(epsilon):
-    model, x = parity_by_hand(), torch.randint(2, (2, 300))
+    model, x = flipping(), torch.randint(2, (2, 300))
     model.set_epsilon(epsilon)
     lags, norms = gradient_by_lag(model, x, [1, 10, 299], loss=lambda y: y[:, 1])
     soft = torch.softmax(torch.tensor([1.0, 0.0]).double(), 0)
@@ -96,5 +96,5 @@ def test_what_counts_writes_rejects_heads_by_name(measure, error, message):
     ],
 )
 def test_a_machine_does_not_change_where_its_logits_are_disturbed_a_little(disturb):
-    model, task = parity_by_hand(torch.float32), Parity(steps=100)
+    model, task = flipping(torch.float32), Parity(steps=100)
     assert evaluate(disturb(model), task, examples=20) == evaluate(model, task, examples=20) == 1

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 import remanent.bench.chip
-from model_cases import make, parity_by_hand
+from built_models import flipping
+from model_cases import make
 from remanent.bench import measure_chip
 from remanent.cli import main
 from remanent.export.chip import missing_tools
@@ -44,7 +45,7 @@ def test_scores_are_those_of_torch(task, unit, monkeypatch):
 
 @pytest.mark.parametrize("weights", ["float32", "int8"])
 def test_a_head_that_flips_says_the_parity_of_every_word(weights):
-    found = measure_chip(parity_by_hand(torch.float32), Parity(steps=50), weights=weights, examples=10)
+    found = measure_chip(flipping(torch.float32), Parity(steps=50), weights=weights, examples=10)
     assert (found.score, found.torch_score, found.same, found.state_bytes) == (1, 1, 10, 1)
 
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
+from automata_models import exact_mru, set_transitions
 from remanent import ModelConfig, SequenceModel
+from remanent._files import write_json
 from remanent.cli import main
 from remanent.report.tables import DASH
 from remanent.tasks import TASKS, Parity
@@ -198,3 +200,27 @@ def test_the_trainings_of_the_readme_are_commands(monkeypatch, capsys):
         UNITS.pop("negative_linear", None)
         sys.modules.pop("negative", None)
     assert units == ["mru", "negative_linear"]
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_word_is_streamed_through_a_verified_model(pruned, tmp_path, monkeypatch, capsys):
+    task = Parity(steps=8)
+    exact_mru(task.automaton).save(tmp_path / "run")
+    experiment = Experiment(task, SequenceModel.load(tmp_path / "run").config, TrainingConfig(seed=3))
+    write_json(tmp_path / "run" / "config.json", experiment.to_dict())
+    assert main(["verify", str(tmp_path / "run"), *(["--prune"] if pruned else [])]) == 0
+    capsys.readouterr()
+    results = tmp_path / "streamed.jsonl"
+    words = ["stream.py", str(tmp_path / "run" / "verified"), "--letters", "5000", "--results", str(results)]
+    monkeypatch.setattr(sys, "argv", words)
+    stream = load("stream")
+    stream.main()
+    line = json.loads(results.read_text())
+    assert (line["task"]["name"], line["seed"], line["letters"], line["right"]) == ("parity", 3, 5000, True)
+    assert len(line["weights"]) == 64
+    assert capsys.readouterr().out == results.read_text()
+    wrong = SequenceModel.load(tmp_path / "run")
+    set_transitions(wrong, 1, [0, 0])
+    monkeypatch.setattr(stream, "load_run", lambda folder: (experiment, wrong))
+    if not pruned:
+        assert stream.streamed(tmp_path / "run" / "verified", 100)["right"] is False

@@ -162,7 +162,7 @@ def _project(
         if states.kind == "values":
             source.call("add_product", added, place, states.place, H, size)
             continue
-        indices = source.buffer("indices", size, "uint16_t")
+        indices = source.buffer("indices", size // states.num_states, "uint16_t")
         source.step.append(f"count = {_listed(indices, states, size)};")
         source.call("add_columns", added, place, indices, source.buffer("count", 0, "int"), H, size)
         if states.start is not None:
