@@ -13,8 +13,9 @@ import torch
 import torch.distributed as dist
 
 from remanent import UNITS, ModelConfig
+from remanent.analysis import save_automaton
 from remanent.distributed import Launch
-from remanent.tasks import METRICS, TASKS, CopyFirst
+from remanent.tasks import METRICS, TASKS, CopyFirst, Parity
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
 from remanent.training.outcome import record_run
 from result_records import record, write
@@ -57,6 +58,19 @@ def test_the_figure_of_gradients_shows_what_its_page_says(tmp_path, monkeypatch)
     assert 23 < two[1][-1] < two[0][-1] < 32
     draw.main()
     assert all((tmp_path / f"gradients{name}.svg").stat().st_size > 10_000 for name in ("", "-width"))
+
+
+def test_the_machines_of_a_page_are_learned_and_proved_before_they_are_drawn(tmp_path):
+    draw = load("draw_automata")
+    for name in draw.LEARNERS:
+        assert (DOCS / "pictures" / f"{name}.svg").read_text().lstrip().startswith("<?xml")
+        assert f"(pictures/{name}.svg)" in (DOCS / "automata.md").read_text()
+    learner = draw.Learner(Parity(), num_states=2, num_heads=4, steps=150)
+    draw.draw(learner, tmp_path / "parity.dot")
+    save_automaton(Parity.automaton, tmp_path / "task.dot")
+    assert (tmp_path / "parity.dot").read_text() == (tmp_path / "task.dot").read_text()
+    with pytest.raises(ValueError, match=r"must answer right|must have heads"):
+        draw.draw(learner._replace(steps=5), tmp_path / "untrained.dot")
 
 
 @pytest.fixture(scope="module")
@@ -265,7 +279,8 @@ def test_the_training_guide_lists_what_a_run_folder_holds(tmp_path):
     listed = {name for row in re.findall(r"^\| (`.*?) \|", text, re.MULTILINE) for name in re.findall(r"`(.*?)`", row)}
     found = {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()}
     found = {re.sub(r"step-\d+", "step-N", name) for name in found if not name.startswith("tensorboard/")}
-    assert found | {"tensorboard/", ".lock", "resumed.json", "write_rates.json", "export/", "robustness/"} == listed
+    made_later = {"export/", "robustness/", "verified/"}
+    assert found | {"tensorboard/", ".lock", "resumed.json", "write_rates.json"} | made_later == listed
     assert (folder / "tensorboard").is_dir()
 
 

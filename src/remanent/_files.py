@@ -1,6 +1,7 @@
-"""Files and configurations: written whole or not at all, and read with errors that name the problem."""
+"""Files, figures and configurations: written whole or not at all, and read with errors that name the problem."""
 
 import dataclasses
+import io
 import json
 import math
 import os
@@ -130,6 +131,16 @@ def _remove_old(path: Path) -> None:
                 shutil.rmtree(each, ignore_errors=True) if each.is_dir() else each.unlink()
         except OSError:  # another process removed it, or it is another user's
             continue
+
+
+def figure_bytes(figure: Any, kind: str) -> bytes:
+    """The bytes of a figure of matplotlib as "png" or "svg", the same for the same figure."""
+    import matplotlib
+
+    content = io.BytesIO()
+    with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
+        figure.savefig(content, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
+    return content.getvalue()
 
 
 def write_json(path: Path, value: Any) -> None:

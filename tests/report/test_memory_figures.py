@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from remanent.report.figures import figure_bytes, trajectory
+from remanent._files import figure_bytes
+from remanent.report.figures import trajectory
 from remanent.report.memory_figures import (
     confusion_matrix,
     gradient_against_lag,

@@ -10,12 +10,13 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+from automata_models import exact_mru
 from remanent.cli import main
 from remanent.models import SequenceModel
 from remanent.review.measures import measure_run, read_metrics
-from remanent.tasks import CopyFirst, SequentialImage
+from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.base import read_whole
-from remanent.training import RECIPES, evaluate, load_run, start_run
+from remanent.training import RECIPES, Experiment, evaluate, load_run, start_run
 from result_records import record
 
 
@@ -96,6 +97,20 @@ def test_a_horizon_is_read_from_the_answer(tmp_path):
     every.load_state_dict(model.state_dict())
     assert torch.equal(memory_horizon(every, write, read="answer", sequences=16, cap=10_000), found)
     assert model.config.head == "last"
+
+
+def test_a_proof_is_shown_with_the_machine_that_was_learned(tmp_path):
+    run, out, model = tmp_path / "run", tmp_path / "report.html", exact_mru(Parity.automaton)
+    training = dataclasses.replace(RECIPES["parity"]().training, steps=2, batch_size=4, threads=1)
+    start_run(Experiment(Parity(steps=20), model.config, training), run, progress=False)
+    save_file(model.state_dict(), run / "model.safetensors")
+    assert main(["verify", str(run)]) == 0
+    assert main(["report", str(run), "-o", str(out)]) == 0
+    text = html.unescape(out.read_text())
+    assert "1 of 1 proved right at every length." in text.split("</header>")[0]
+    assert text.index("<h2") < text.index(">Proofs</h2>") < text.index(">Learning</h2>")
+    assert "<td>right at every length</td><td>2</td><td>4</td><td>2 states, the smallest for the task</td>" in text
+    assert "A graph of 2 states, with arrows for 2 letters." in text
 
 
 def fails(arguments, capsys):

@@ -1,17 +1,15 @@
 """Figures from plain arrays, one function each, without any knowledge of models."""
 
-import io
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import matplotlib
 import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator
 from numpy.typing import ArrayLike
 
-from remanent._files import write_whole
+from remanent._files import figure_bytes, write_whole
 from remanent.report import labels
 from remanent.report.labels import written
 
@@ -138,14 +136,6 @@ def save_figure(figure: Figure, path: Path) -> None:
     if kind not in ("png", "svg"):
         raise ValueError(f"`path` must end in .png or .svg, got {path}")
     write_whole(path, figure_bytes(figure, kind))
-
-
-def figure_bytes(figure: Figure, kind: str) -> bytes:
-    """The bytes of a figure as "png" or "svg", the same for the same figure."""
-    content = io.BytesIO()
-    with matplotlib.rc_context({"svg.hashsalt": "remanent"}):
-        figure.savefig(content, format=kind, dpi=130, metadata={"Date": None} if kind == "svg" else None)
-    return content.getvalue()
 
 
 def _figure() -> tuple[Figure, Any]:

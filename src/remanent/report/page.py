@@ -9,8 +9,7 @@ from pathlib import Path
 import jinja2
 from matplotlib.figure import Figure
 
-from remanent._files import write_whole
-from remanent.report.figures import figure_bytes
+from remanent._files import figure_bytes, write_whole
 from remanent.report.score_tables import Cell
 
 PARTS = files("remanent.report") / "page_parts"

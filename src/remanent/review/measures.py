@@ -22,6 +22,7 @@ from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
 from remanent.records.lines import parse_line
 from remanent.records.record import Versions, is_number, read_versions
+from remanent.review.proved import StoredProof, read_proof
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.evaluate import evaluate
@@ -59,6 +60,7 @@ class RunMeasures:
         gradient: the gradient against the lag, on validation examples.
         horizon: the memory horizon, the median over sequences, at most `HORIZON_CAP`.
         confusion: the counts of examples by class and answer, int64 (C, C).
+        proof: the proof in the folder that the model is right at every length.
     """
 
     folder: Path
@@ -76,6 +78,7 @@ class RunMeasures:
     gradient: LagGradient | None
     horizon: int | None
     confusion: Tensor | None
+    proof: StoredProof | None
 
 
 def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
@@ -112,6 +115,7 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         gradient=None if model.attends or x.shape[1] < 2 else gradient_by_lag(model, x),
         horizon=None if model.attends else _horizon(model, task),
         confusion=_confusion(model, task, examples),
+        proof=read_proof(folder, model, task),
     )
 
 

@@ -16,6 +16,7 @@ from remanent.report.results import read_results
 from remanent.report.score_tables import Cell, caption, grid_commands, table_cells
 from remanent.report.tables import DASH, NOT_FINITE, format_score, format_spread
 from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures, measure_run
+from remanent.review.proved import proof_sections
 from remanent.review.rows import ByUnit, by_way, check_runs
 from remanent.tasks import METRICS
 
@@ -87,7 +88,12 @@ def _count(number: int, noun: str) -> str:
 
 def _run_sections(by_unit: ByUnit) -> list[Section]:
     runs = [run for group in by_unit.values() for run in group]
-    return [_scores(by_unit), _learning(by_unit), _memory(by_unit), *_confusions(by_unit), _configuration(runs)]
+    proofs = {
+        unit: {run.experiment.training.seed: run.proof for run in group if run.proof is not None}
+        for unit, group in by_unit.items()
+    }
+    shown = [_scores(by_unit), *proof_sections(proofs), _learning(by_unit), _memory(by_unit), *_confusions(by_unit)]
+    return [*shown, _configuration(runs)]
 
 
 def _summary(by_unit: ByUnit) -> str:
@@ -102,7 +108,9 @@ def _summary(by_unit: ByUnit) -> str:
     count = sum(len(runs) for runs in by_unit.values())
     noun = "run" if count == 1 else "runs"
     chance = format_score(task.chance, task.metric)
-    return f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {chance}."
+    proved = sum(run.proof is not None and run.proof.is_current for runs in by_unit.values() for run in runs)
+    proofs = f" {proved} of {count} proved right at every length." if proved else ""
+    return f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {chance}.{proofs}"
 
 
 def _scores(by_unit: ByUnit) -> Section:

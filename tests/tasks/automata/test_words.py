@@ -15,6 +15,17 @@ from remanent.tasks.automata.tomita import Tomita
 from remanent.tasks.base import BLOCK, read_whole
 from remanent.tasks.metrics import METRICS
 
+NAMES = {
+    Parity(): "0 1",
+    Tomita(): "0 1",
+    FlipFlop(): "=0 =1 hold",
+    FlipFlop(cells=2): "0=0 0=1 1=0 1=1 hold",
+    Dyck(): "( [ ) ]",
+    Dyck(kinds=5, depth=1): "0 1 2 3 4 5 6 7 8 9",
+    AutomatonWord(): "a b",
+    AutomatonWord(pattern="x*y", letters="xyz"): "x y z",
+    AutomatonWord.of(Automaton([[0]], [0])): "0",
+}
 SPARSE = Automaton([[0, 1, 1], [0, 2, 1], [3, 3, 3], [2, 2, 2]], [0, 2, 1, 0])
 ALL = [
     *(FlipFlop(), FlipFlop(5, 3, 0.01), FlipFlop(9, cells=4), Parity(7)),
@@ -148,3 +159,8 @@ def test_bad_lengths_and_splits_are_refused_by_name(make):
         make().split_size("train")
     with pytest.raises(ValueError, match="`length` must be at least 1, got 0"):
         make().stream("test", 0, 1, 0)
+
+
+@pytest.mark.parametrize("task", NAMES, ids=repr)
+def test_letters_have_names(task):
+    assert " ".join(task.letter_names) == NAMES[task]

@@ -83,6 +83,12 @@ class AutomatonWord(LanguageTask, StoredTask[Walk]):
         return self._data
 
     @property
+    def letter_names(self) -> tuple[str, ...]:
+        """The characters of a pattern; a and b where nothing is given; else numbers."""
+        is_given = self.path is not None or bool(self.definition)
+        return super().letter_names if is_given else tuple(self.letters if self.pattern else "ab")
+
+    @property
     def fingerprint(self) -> str:
         """The SHA-256 of the automaton, where it comes from a file."""
         return "" if self.path is None else hashlib.sha256(self.automaton.to_json().encode()).hexdigest()

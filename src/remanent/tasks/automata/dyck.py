@@ -8,6 +8,9 @@ from remanent.tasks.automata.automaton import MOST_TRANSITIONS, Automaton
 from remanent.tasks.automata.walks import Walk
 from remanent.tasks.automata.words import LanguageTask
 
+OPENING, CLOSING = "([{<", ")]}>"
+"""The brackets of the first four kinds."""
+
 
 @dataclass(frozen=True)
 class Dyck(LanguageTask):
@@ -59,6 +62,11 @@ class Dyck(LanguageTask):
     def walk(self) -> Walk:
         """The walk through an automaton whose states are the brackets that are open; the last is that of lost words."""
         return _walk(self.kinds, self.depth)
+
+    @property
+    def letter_names(self) -> tuple[str, ...]:
+        """The brackets, of up to four kinds; else numbers."""
+        return tuple(OPENING[: self.kinds] + CLOSING[: self.kinds]) if self.kinds <= 4 else super().letter_names
 
 
 @lru_cache(maxsize=16)

@@ -79,6 +79,12 @@ class FlipFlop(WordTask):
             sets[..., 0] = True
         return torch.where(sets, letter, hold)
 
+    @property
+    def letter_names(self) -> tuple[str, ...]:
+        """What each letter sets, such as "0=1" for cell 0 to value 1, or "=1" where there is one cell; and "hold"."""
+        cells = range(self.cells) if self.cells > 1 else [""]
+        return (*(f"{cell}={value}" for cell in cells for value in range(self.values)), "hold")
+
 
 @lru_cache(maxsize=16)
 def _automaton(values: int, cells: int) -> Automaton:

@@ -34,6 +34,11 @@ class WordTask(GeneratedTask):
     def automaton(self) -> Automaton:
         """What moves from state to state by the letters, and whose answers are the targets."""
 
+    @property
+    def letter_names(self) -> tuple[str, ...]:
+        """What letters are called in pictures: their numbers, unless a subclass has names for them."""
+        return tuple(str(letter) for letter in range(self.input_size))
+
     @abstractmethod
     def draw(self, size: tuple[int, ...], generator: torch.Generator, *, begin: int) -> Tensor:
         """Draws letters, or what `spell` makes letters of.
