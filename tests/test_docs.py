@@ -240,7 +240,12 @@ def test_the_tables_of_the_training_guide_are_what_the_code_says(tmp_path, monke
 @pytest.mark.parametrize("cls", [TrainingConfig, ModelConfig, Launch])
 def test_the_ranges_of_the_training_guide_are_those_that_are_checked(cls):
     """A value just out of a described range is rejected, and the end of a closed range is taken."""
-    needed = {TrainingConfig: {"anneal": False}, ModelConfig: {"input_size": 1, "output_size": 1}, Launch: {}}[cls]
+    lengths = {"curriculum_start": 1, "curriculum_threshold": 0.5}
+    needed = {
+        TrainingConfig: {"anneal": False, **lengths},
+        ModelConfig: {"input_size": 1, "output_size": 1},
+        Launch: {},
+    }[cls]
     checked = 0
     for name, said in load("draw_training").described_arguments(cls).items():
         for taken, refused in bounds(said, {f.name: f.default for f in dataclasses.fields(cls)}[name]):

@@ -54,7 +54,8 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         num_states: the states of a head.
         heads: the number of heads.
         steps: the most steps.
-        letters: how many different letters words are made of at first; None for all.
+        letters: how many different letters words are made of at first; None for all. Heads that meet few letters must
+            become permutations at once, so that they are read by a linear map alone, and one-hot.
     """
     model = ModelConfig(
         **fitting(task) | {"encoder": "table"},
@@ -62,7 +63,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         num_layers=1,
         unit="mru",
         norm="none",
-        mlp="gelu",
+        mlp="gelu" if letters is None else "none",
         num_states=num_states,
         hard_readout=letters is not None,
         state_size=heads * num_states**2,
