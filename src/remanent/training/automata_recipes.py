@@ -18,7 +18,7 @@ def group_word_states() -> Experiment:
 
 def group_word_states_large() -> Experiment:
     """Learn to multiply elements of A5 with 16 heads of five states, first six of them, until it is exact."""
-    return _states(GroupWord(group="A5"), num_states=5, heads=16, steps=10_000, letters=6)
+    return _states(GroupWord(group="A5"), num_states=5, heads=16, steps=12_000, letters=6)
 
 
 def flip_flop_states() -> Experiment:
@@ -81,7 +81,7 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         curriculum_threshold=0.9,
         curriculum_score="last",
         curriculum_letters=letters,
-        restart_after=1500 if letters is None else 800,
+        restart_after=1500 if letters is None else 500,
         settle_threshold=0.999,
         settle_steps=500,
         checkpoint_every=100,
