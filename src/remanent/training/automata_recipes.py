@@ -1,5 +1,7 @@
 """Recipes for heads of K states that learn a finite automaton from its answers alone, until it is exact."""
 
+import dataclasses
+
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
@@ -28,7 +30,9 @@ def flip_flop_states() -> Experiment:
 
 def flip_flop_states_large() -> Experiment:
     """Learn to keep four bits that are set one at a time with 16 heads of two states, until it is exact."""
-    return _states(FlipFlop(steps=128, cells=4), num_states=2, heads=16)
+    base = _states(FlipFlop(cells=4), num_states=2, heads=16)
+    model = dataclasses.replace(base.model, hard_readout=True)
+    return dataclasses.replace(base, model=model, training=dataclasses.replace(base.training, batch_size=128))
 
 
 def tomita_states() -> Experiment:
