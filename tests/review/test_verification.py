@@ -145,3 +145,20 @@ def test_runs_that_cannot_be_walked_are_refused_by_name(right, tmp_path, capsys)
     proof.write_text("{}")
     assert "proof.json must hold a proof of format 1" in refused(right, "--check", str(proof))
     assert not (tmp_path / "right" / "verified").exists()
+
+
+def test_a_pruned_proof_is_checked_with_its_model_and_for_its_own_run_alone(right, wrong, tmp_path, capsys):
+    out = tmp_path / "pruned"
+    assert main(["verify", right, "--prune", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["verify", right, "--check", str(out / "proof.json")]) == 0
+    note, said = capsys.readouterr().out.splitlines()
+    assert note == f"Note: the model is the pruned one in {out}, not the run's own"
+    assert said.startswith("The proof holds")
+    other = json.loads((tmp_path / "wrong" / "config.json").read_text())
+    other["training"]["seed"] = 4
+    write_json(tmp_path / "wrong" / "config.json", other)
+    assert main(["verify", wrong, "--check", str(out / "proof.json")]) == 2
+    assert "whose model was pruned from another run" in capsys.readouterr().err
+    assert main(["verify", right, "--out", str(out)]) == 2
+    assert "(it holds a proof, which `--check` runs again)" in capsys.readouterr().err

@@ -53,7 +53,10 @@ def run(options: Any) -> int:
         record_run(folder, data_dir=data_dir)
         end = "was finished already, and nothing was trained" if before else "is finished"
         moved = [] if data_dir is None else ["--data-dir", data_dir]
-        print(f"{folder} {end}; score it with {suggested('evaluate', str(folder), *moved)}.")
+        proves = ""
+        if experiment.training.settle_steps is not None and hasattr(experiment.task, "automaton"):
+            proves = f", or prove it right with {suggested('verify', str(folder), '--prune', *moved)}"
+        print(f"{folder} {end}; score it with {suggested('evaluate', str(folder), *moved)}{proves}.")
     return 0
 
 

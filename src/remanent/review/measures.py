@@ -26,7 +26,7 @@ from remanent.review.proved import StoredProof, read_proof
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.evaluate import evaluate
-from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run
+from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run, steps_taken
 
 HORIZON_CAP = 10_000
 """The longest memory horizon that is tried, in steps."""
@@ -49,6 +49,7 @@ class RunMeasures:
         experiment: the configuration of the run.
         versions: the packages and the machine that made it, as the folder says; None where it does not.
         parameters: how many numbers were trained.
+        steps: the training steps that the run took.
         learning: the validation score after each step at which it was taken.
         epsilon: the epsilon of the latches in up to 200 of the steps; empty where none is annealed.
         write_rate: the share of steps that write after each step at which it was counted; may be empty.
@@ -67,6 +68,7 @@ class RunMeasures:
     experiment: Experiment
     versions: Versions | None
     parameters: int
+    steps: int
     learning: dict[int, float]
     epsilon: dict[int, float]
     write_rate: dict[int, float]
@@ -104,6 +106,7 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         experiment=experiment,
         versions=read_versions(read_json(folder / VERSIONS_FILE)),
         parameters=sum(p.numel() for p in model.parameters()),
+        steps=steps_taken(folder) or experiment.training.steps,
         learning=metrics.learning(task.metric),
         epsilon=metrics.curve("epsilon"),
         write_rate=metrics.curve("write_rate"),

@@ -118,7 +118,7 @@ def _scores(by_unit: ByUnit) -> Section:
     for unit, runs in by_unit.items():
         task, one = runs[0].experiment.task, runs[0]
         seeds = ", ".join(str(run.experiment.training.seed) for run in runs)
-        steps = sorted({run.experiment.training.steps for run in runs})
+        steps = sorted({run.steps for run in runs})
         rows.append([unit, _score(runs), f"{one.parameters:,}", ", ".join(f"{s:,}" for s in steps), seeds])
     name = METRICS[task.metric].label
     header = ["unit", name, "parameters", "training steps", "seeds"]

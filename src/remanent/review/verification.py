@@ -1,5 +1,6 @@
 """Whether a finished run is right at every length: the walk through its model and its task's automaton, and proofs."""
 
+import dataclasses
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,6 +35,8 @@ FOLDER = "verified"
 """The folder in that of a run which holds its proof, where no other one is named."""
 PROOF_FILE = "proof.json"
 """The proof that a model is right at every length."""
+RUN = "run"
+"""The key in a proof's origin of the identity of the run that it is about."""
 
 
 class Pruning(NamedTuple):
@@ -93,7 +96,8 @@ def verify(
     """
     folder = run / FOLDER if out is None else out
     if folder.exists():
-        raise FileExistsError(f"`--out` must not exist yet, got {folder}; choose another folder")
+        kept = " (it holds a proof, which `--check` runs again)" if (folder / PROOF_FILE).is_file() else ""
+        raise FileExistsError(f"`--out` must not exist yet, got {folder}{kept}; choose another folder")
     experiment, model = load_run(run, data_dir=data_dir)
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {folder}")
@@ -112,14 +116,16 @@ def verify(
         with new_folder(folder) as staged:
             if pruned is not None:
                 pruned.model.save(staged)
-            write_whole(staged / PROOF_FILE, Proof.of(machine, automaton, verdict).to_json().encode())
+            proof_of_run = Proof.of(machine, automaton, verdict)
+            origin = proof_of_run.origin | {RUN: record["identity"]}
+            write_whole(staged / PROOF_FILE, dataclasses.replace(proof_of_run, origin=origin).to_json().encode())
     if results is not None:
         append_line(results, record)
     return Verified(verdict, record, proof, pruned, unpruned)
 
 
 def check(run: Path, proof: Path, *, data_dir: str | None = None) -> Checked:
-    """Checks a proof with the model of a finished run, or with the model that was saved beside the proof.
+    """Checks a proof with the model of a finished run, or with the one that was pruned from it, beside the proof.
 
     Args:
         run: the run's folder.
@@ -128,16 +134,23 @@ def check(run: Path, proof: Path, *, data_dir: str | None = None) -> Checked:
 
     Raises:
         FileNotFoundError: the run is not finished, or there is no such file.
-        ValueError: the task declares no automaton, the model is none, or the file does not hold a proof.
+        ValueError: the task declares no automaton, the model is none, the file does not hold a proof, or the model
+            beside it was pruned from another run.
     """
     experiment, model = load_run(run, data_dir=data_dir)
     automaton = automaton_of(experiment.task)
     if not proof.is_file():
         raise FileNotFoundError(f"`--check` must name the file of a proof, got {proof}")
+    read, notes = Proof.from_json(proof.read_bytes(), str(proof)), ()
     if (proof.parent / CONFIG_FILE).is_file():
+        if read.origin.get(RUN) != identity(experiment.to_dict()):
+            rule = f"`--check` must name a proof of {run}, or one without a model beside it"
+            raise ValueError(f"{rule}, got {proof}, whose model was pruned from another run")
         model = SequenceModel.load(proof.parent)
+        notes = (f"the model is the pruned one in {proof.parent}, not the run's own",)
     torch.set_num_threads(experiment.training.threads)
-    return check_proof(Proof.from_json(proof.read_bytes(), str(proof)), Machine(model.eval()), automaton)
+    found = check_proof(read, Machine(model.eval()), automaton)
+    return dataclasses.replace(found, notes=(*notes, *found.notes))
 
 
 def automaton_of(task: Task) -> Automaton:

@@ -19,7 +19,7 @@ def group_word_states() -> Experiment:
 
 
 def group_word_states_large() -> Experiment:
-    """Learn to multiply elements of A5 with 16 heads of five states, first six of them, until it is exact."""
+    """Learn to multiply elements of A5, at first six of them, with 16 heads of five states, until it is exact."""
     return _states(GroupWord(group="A5"), num_states=5, heads=16, steps=12_000, letters=6)
 
 

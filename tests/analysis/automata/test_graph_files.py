@@ -56,3 +56,8 @@ def test_another_ending_and_wrong_names_are_rejected_before_a_file_is_written(tm
         with pytest.raises(ValueError, match="`letters` must have a name for each of the 3 letters, got 2"):
             save_automaton(machine, tmp_path / f"machine{ending}", letters="ab")
     assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"`path` must lie in a folder that exists, got .*none/odd.dot"):
+        save_automaton(Automaton([[0, 1], [1, 0]], answers=[0, 1]), tmp_path / "none" / "odd.dot")

@@ -114,3 +114,19 @@ def test_what_does_not_fit_is_rejected():
         walk(machine, Automaton([[0, 0]], answers=[5]))
     with pytest.raises(ValueError, match="`most_states` must be at least 1, got 0"):
         walk(machine, Parity.automaton, most_states=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda machine: (machine, Parity()), "`automaton` must be an Automaton, such as task.automaton, got Parity"),
+        (
+            lambda machine: (machine.model, Parity.automaton),
+            "`machine` must be a Machine, .* got SequenceModel",
+        ),
+    ],
+)
+def test_other_things_than_a_machine_and_an_automaton_are_rejected(make, message):
+    machine = Machine(exact_mru(Parity.automaton))
+    with pytest.raises(TypeError, match=message):
+        walk(*make(machine))

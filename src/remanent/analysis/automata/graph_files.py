@@ -49,6 +49,8 @@ def save_automaton(automaton: Automaton, path: str | Path, *, letters: Sequence[
     if writer is None:
         raise ValueError(f"`path` must end in {', '.join(WRITERS)}, got {path}")
     names_of(automaton, letters)
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"`path` must lie in a folder that exists, got {path}")
     write_whole(path, writer(automaton, letters))
 
 

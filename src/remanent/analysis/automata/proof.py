@@ -111,7 +111,9 @@ class Proof:
             margin, origin = values["margin"], values["origin"]
             if not (margin is None or isinstance(margin, int | float)) or not isinstance(origin, dict):
                 raise ValueError("`margin` must be a number, and `origin` an object")
-        except (KeyError, TypeError, ValueError, zlib.error, RuntimeError) as error:
+        except KeyError as error:
+            raise ValueError(f"{where} must hold a proof, got one without the key {error}") from None
+        except (TypeError, ValueError, zlib.error, RuntimeError) as error:
             raise ValueError(f"{where} must hold a proof, got one that is corrupt: {error}") from None
         return cls(
             automaton, parts, Walked(states, after, answers, pairs), math.inf if margin is None else margin, origin

@@ -96,7 +96,7 @@ def walk(machine: Machine, automaton: Automaton, *, most_states: int = MOST_STAT
 
     Raises:
         ValueError: the model reads another number of letters, or gives fewer answers; or `most_states` is below 1.
-        TypeError: `most_states` is not an int.
+        TypeError: an argument is of another type.
 
     Source: breadth-first search of the product of two automata, as in Hopcroft and Karp (1971).
 
@@ -114,6 +114,10 @@ def walk(machine: Machine, automaton: Automaton, *, most_states: int = MOST_STAT
 
 def check_same_letters(machine: Machine, automaton: Automaton) -> None:
     """Raises unless a model reads the letters of an automaton, and can give its answers."""
+    if not isinstance(machine, Machine):
+        raise TypeError(f"`machine` must be a Machine, such as Machine(model), got {type(machine).__name__}")
+    if not isinstance(automaton, Automaton):
+        raise TypeError(f"`automaton` must be an Automaton, such as task.automaton, got {type(automaton).__name__}")
     letters, answers = automaton.num_letters, automaton.num_answers
     if machine.num_letters != letters:
         raise ValueError(f"`machine` must read the automaton's {letters} letters, got {machine.num_letters}")
