@@ -141,7 +141,8 @@ def check(run: Path, proof: Path, *, data_dir: str | None = None) -> Checked:
     automaton = automaton_of(experiment.task)
     if not proof.is_file():
         raise FileNotFoundError(f"`--check` must name the file of a proof, got {proof}")
-    read, notes = Proof.from_json(proof.read_bytes(), str(proof)), ()
+    read = Proof.from_json(proof.read_bytes(), str(proof))
+    notes: tuple[str, ...] = ()
     if (proof.parent / CONFIG_FILE).is_file():
         if read.origin.get(RUN) != identity(experiment.to_dict()):
             rule = f"`--check` must name a proof of {run}, or one without a model beside it"
