@@ -13,10 +13,11 @@ from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import CopyFirst, GroupWord, Parity
 from remanent.tasks.metrics import IGNORED
-from remanent.training import load_run, record_run, resume_run, start_run
+from remanent.training import Launch, load_run, record_run, resume_run, start_run
 from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.running_score import WINDOW, batch_score
 from remanent.training.pace.settling import Settling, decay
+from remanent.training.sharing import check_fit
 
 TASK = Parity(steps=4)
 TRAINING = TrainingConfig(
@@ -204,3 +205,10 @@ def test_last_answers_need_a_task_that_asks_for_classes_at_every_step():
         ValueError, match=r"`training.curriculum_score` must be metric for the task copy-first, which does not ask"
     ):
         Experiment(CopyFirst(steps=20), model, TrainingConfig(curriculum_score="last"))
+
+
+def test_weights_in_parts_are_not_drawn_again():
+    ranks = Ranks(launch=Launch(strategy="fsdp"))
+    with pytest.raises(ValueError, match="`training.restart_after` must be None with the strategy fsdp, got 5"):
+        check_fit(experiment(restart_after=5), ranks)
+    check_fit(experiment(), ranks)
