@@ -209,6 +209,6 @@ def test_last_answers_need_a_task_that_asks_for_classes_at_every_step():
 
 def test_weights_in_parts_are_not_drawn_again():
     ranks = Ranks(launch=Launch(strategy="fsdp"))
-    with pytest.raises(ValueError, match="`training.restart_after` must be None with the strategy fsdp, got 5"):
+    with pytest.raises(ValueError, match=r"`training.restart_after` must be None with the strategy fsdp, got 5"):
         check_fit(experiment(restart_after=5), ranks)
     check_fit(experiment(), ranks)
