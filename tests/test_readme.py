@@ -106,6 +106,8 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
         command = [*command[:-2], "10", "20"]
     if command[0] == "train" and "--resume" not in command:
         assert command[1] in RECIPES
+        settles = RECIPES[command[1]]().training.settle_steps is not None
+        tiny = [*tiny, "--training.settle_steps=1"] if settles else tiny
         command = ["2" if word == "4" else word for word in command] + tiny  # processes, and those that share time
     if command[0] == "grid" or (command[0] == "table" and not runs) or "--results" in command:
         options = [

@@ -18,6 +18,7 @@ OPTIONS = [
     *({"gate_norm": norm} for norm in ("layer", "batch")),
     *({"width": 2.5, "write_span": None}, {"r_min": 0.2, "r_max": 0.5}),
     *({"num_states": 3, "num_tracers": 2}, {"num_states": 3, "num_tracers": 1, "epsilon": 0.3}),
+    {"num_states": 3, "num_tracers": 1, "hard_readout": True},
 ]
 """Values of the options that units have of their own; a unit is tested with those that it has."""
 STARTS = {

@@ -60,7 +60,7 @@ def test_by_the_clock_it_is_the_epsilon_of_training(hold, ramp):
     unit, config = BMRU(2, 3), TrainingConfig(steps=70, anneal_hold=hold, anneal_ramp=ramp)
     schedule = EpsilonSchedule(unit, 70, hold=hold, ramp=ramp)
     for step in range(71):
-        assert unit.epsilon == schedule.epsilon == config.epsilon(step)
+        assert unit.epsilon == schedule.epsilon == config.epsilon(step / 70)
         schedule.step()
     assert unit.epsilon == 0
 

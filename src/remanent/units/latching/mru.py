@@ -120,7 +120,7 @@ class MRURecurrence(EpsilonRecurrence):
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The states; or with `hard_readout` the most probable one of each tracer, with the gradient of the states."""
-        if self.epsilon == 0 or not self.hard_readout:
+        if not self.hard_readout or self.epsilon == 0:
             return states
         shares = states.unflatten(-1, (-1, self.num_states))
         best = F.one_hot(shares.detach().argmax(-1), self.num_states).to(states.dtype).flatten(-2)
