@@ -14,6 +14,8 @@ from automata_models import exact_mru, set_transitions
 from remanent import ModelConfig, SequenceModel
 from remanent._files import write_json
 from remanent.cli import main
+from remanent.records.lines import read_lines
+from remanent.records.record import read_records
 from remanent.report.tables import DASH
 from remanent.tasks import TASKS, Parity
 from remanent.training import Experiment, TrainingConfig, load_run, start_run
@@ -224,3 +226,17 @@ def test_a_word_is_streamed_through_a_verified_model(pruned, tmp_path, monkeypat
     monkeypatch.setattr(stream, "load_run", lambda folder: (experiment, wrong))
     if not pruned:
         assert stream.streamed(tmp_path / "run" / "verified", 100)["right"] is False
+
+
+def test_the_page_has_the_table_of_the_records(tmp_path):
+    root, page, table = EXAMPLE.parents[1], tmp_path / "automata.md", load("table")
+    page.write_text((root / "docs" / "automata.md").read_text())
+    records = read_records(root / "results" / "automata.jsonl").records
+    table.write_page(page, records, table.read_proofs(root / "results" / "proofs.jsonl"))
+    assert page.read_text() == (root / "docs" / "automata.md").read_text()
+
+
+def test_every_word_that_was_streamed_was_right():
+    lines = [line.value for line in read_lines(EXAMPLE.parents[1] / "results" / "streamed.jsonl").whole]
+    assert len(lines) >= 10
+    assert all(line["right"] and line["letters"] == 2**20 for line in lines)

@@ -92,7 +92,7 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
     Raises:
         ValueError: the task has no words to draw, or a value is out of its range.
 
-    Source: Brandoit et al. (2026), arXiv 2605.11855, length-independent state tracking.
+    Source: Brandoit et al. (2026), "Length-independent state tracking under a parallel scan".
     """
     check_at_least("words", words, 1)
     check_at_least("limit", limit, 1)

@@ -35,7 +35,8 @@ class FlipFlop(WordTask):
     Raises:
         ValueError: an option is out of its range.
 
-    Source: Sussillo and Barak (2013); Liu et al. (2023), arXiv 2306.00946; Brandoit et al. (2026), arXiv 2605.11855.
+    Source: Sussillo and Barak (2013); Liu et al. (2023), arXiv 2306.00946; Brandoit et al. (2026),
+    "Length-independent state tracking under a parallel scan".
 
     >>> x, y = FlipFlop(steps=5).batch(2, torch.Generator().manual_seed(0))
     >>> torch.equal(x[:, 0], y[:, 0]), bool((y < 2).all())

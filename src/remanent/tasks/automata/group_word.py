@@ -39,7 +39,8 @@ class GroupWord(WordTask):
     Raises:
         ValueError: `steps` is below 1, the group is none of these, or it has not so many elements.
 
-    Source: Merrill, Petty, Sabharwal (2024), arXiv 2404.08819; Brandoit et al. (2026), arXiv 2605.11855.
+    Source: Merrill, Petty, Sabharwal (2024), arXiv 2404.08819; Brandoit et al. (2026),
+    "Length-independent state tracking under a parallel scan".
 
     >>> x, y = GroupWord(steps=5, group="Z7").batch(2, torch.Generator().manual_seed(0))
     >>> torch.equal(x.cumsum(1) % 7, y)

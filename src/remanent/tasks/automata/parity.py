@@ -22,7 +22,8 @@ class Parity(WordTask):
     Raises:
         ValueError: `steps` is below 1.
 
-    Source: Merrill, Petty, Sabharwal (2024), arXiv 2404.08819; Brandoit et al. (2026), arXiv 2605.11855.
+    Source: Merrill, Petty, Sabharwal (2024), arXiv 2404.08819; Brandoit et al. (2026),
+    "Length-independent state tracking under a parallel scan".
 
     >>> x, y = Parity(steps=5).batch(2, torch.Generator().manual_seed(0))
     >>> torch.equal(x.sum(1) % 2, y[:, -1])
