@@ -26,7 +26,7 @@ from remanent.review.proved import StoredProof, read_proof
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole
 from remanent.training.evaluate import evaluate
-from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run, steps_taken
+from remanent.training.folder import METRICS_FILE, VERSIONS_FILE, load_run
 
 HORIZON_CAP = 10_000
 """The longest memory horizon that is tried, in steps."""
@@ -106,7 +106,7 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         experiment=experiment,
         versions=read_versions(read_json(folder / VERSIONS_FILE)),
         parameters=sum(p.numel() for p in model.parameters()),
-        steps=steps_taken(folder) or experiment.training.steps,
+        steps=metrics.steps or experiment.training.steps,
         learning=metrics.learning(task.metric),
         epsilon=metrics.curve("epsilon"),
         write_rate=metrics.curve("write_rate"),
@@ -130,6 +130,11 @@ class Metrics(NamedTuple):
     """
 
     lines: tuple[tuple[str, dict[str, Any]], ...]
+
+    @property
+    def steps(self) -> int:
+        """How many steps were done; 0 where no line says."""
+        return max((values["step"] + 1 for _, values in self.lines), default=0)
 
     def learning(self, metric: str) -> dict[int, float]:
         """The validation scores, by the number of steps that were done; NaN where one was not finite.
