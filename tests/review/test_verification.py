@@ -100,7 +100,8 @@ def test_a_pruned_model_is_proved_and_saved_beside_its_proof(tmp_path, capsys):
     assert "Pruned to 1 of 2 heads (block 0, unit 0, head 1)." in shown
     assert "Right at every length: 2 pairs of states" in shown
     folder = tmp_path / "run" / "verified"
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "proof.json"]
+    names = ["model.json", "model.safetensors", "proof.json", "pruned.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     small = SequenceModel.load(folder)
     assert small.config.state_size == model.config.state_size // 2
     x = torch.randint(2, (2, 30))

@@ -27,6 +27,7 @@ from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import append_line
+from remanent.review.pruned import pruned_record, save_pruned
 from remanent.tasks import Task, WordTask
 from remanent.tasks.automata.automaton import Automaton
 from remanent.training.folder import load_run
@@ -115,7 +116,7 @@ def verify(
         proof = folder / PROOF_FILE
         with new_folder(folder) as staged:
             if pruned is not None:
-                pruned.model.save(staged)
+                save_pruned(staged, experiment, pruned)
             proof_of_run = Proof.of(machine, automaton, verdict)
             origin = proof_of_run.origin | {RUN: record["identity"]}
             write_whole(staged / PROOF_FILE, dataclasses.replace(proof_of_run, origin=origin).to_json().encode())
@@ -186,9 +187,7 @@ def _pruning_record(pruning: Pruning | None, pruned: Pruned | None, unpruned: st
         return {}
     if pruned is None:
         return {"pruned": None, "unpruned": unpruned}
-    parameters = sum(parameter.numel() for parameter in pruned.model.parameters())
-    kept = {"heads": pruned.heads, "kept": [tuple(head) for head in pruned.kept], "maps": pruned.maps}
-    return {"pruned": kept | {"readout_steps": pruned.readout_steps, "parameters": parameters}}
+    return {"pruned": pruned_record(pruned)}
 
 
 def _record(run: Path, experiment: Experiment, verdict: Verdict, seconds: float) -> dict[str, Any]:
