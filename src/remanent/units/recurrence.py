@@ -97,9 +97,9 @@ class Recurrence(ABC):
         return False
 
     @classmethod
-    def width_step(cls, options: Mapping[str, Any]) -> int:
-        """What D must be a multiple of, with options that may not be at their defaults."""
-        return 1
+    def width_factors(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """The numbers, by option, whose product D must be a multiple of, where `options` are not at their defaults."""
+        return {}
 
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
