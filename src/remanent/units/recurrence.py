@@ -53,6 +53,8 @@ class Recurrence(ABC):
     """Its scan in `remanent.ops`: "latch", "linear", "feedback" or "transition"; None for a scan of its own."""
     latches: ClassVar[bool] = False
     """Whether each step either sets a channel or holds it; `writes` then gives the steps that set."""
+    rate_parameters: ClassVar[tuple[str, ...]] = ()
+    """The parameters that `set_write_rates` fills; none where it is not defined."""
     initial_states: ClassVar[tuple[str, ...]] = ()
     """The choices for its option `initial_state`; empty where it has no such option."""
     annealed_option: ClassVar[str | None] = None
@@ -171,7 +173,7 @@ class Recurrence(ABC):
         return None
 
     def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
-        """Fills a latch's biases in place, so that inputs x (N, M) write each channel at its rate, of `rates` (D,)."""
+        """Fills `rate_parameters` in place, so that inputs x (N, M) write each channel at its rate, of `rates` (D,)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how its rates are set")
 
     def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:

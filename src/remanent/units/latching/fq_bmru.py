@@ -50,6 +50,7 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     gate_norm: str = "none"
     write_span: int | None = WRITE_SPAN
     latches: ClassVar[bool] = True
+    rate_parameters: ClassVar[tuple[str, ...]] = ("bias_ih", "threshold_low", "threshold_width")
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
     config_fields = MappingProxyType(
         {

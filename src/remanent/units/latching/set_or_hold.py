@@ -58,6 +58,7 @@ class LatchRecurrence(EpsilonRecurrence):
     write_span: int | None = None
     scan_kind: ClassVar[str | None] = "latch"
     latches: ClassVar[bool] = True
+    rate_parameters: ClassVar[tuple[str, ...]] = ("bias_ih",)
     initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
     config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
     alpha_from_input: ClassVar[bool] = False
