@@ -109,7 +109,7 @@ class Recurrence(ABC):
 
     @abstractmethod
     def initialise(self, p: Params) -> None:
-        """Fills the parameters in place."""
+        """Fills the parameters in place, with what is the same in all layers."""
 
     def initialise_layer(self, p: Params, layer: int) -> None:
         """Fills the parameters of a layer in place; the first layer is 0, and later ones read the states of another."""
@@ -117,7 +117,7 @@ class Recurrence(ABC):
 
     def initialise_letters(self, p: Params) -> None:
         """Fills the parameters of a layer whose inputs are letters, one-hot vectors, each of which reads one column."""
-        self.initialise(p)
+        self.initialise_layer(p, 0)
 
     @abstractmethod
     def run(
