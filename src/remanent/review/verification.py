@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from remanent.analysis.automata import (
     Pruned,
     PruningError,
     Verdict,
+    all_heads,
     check_finite,
     check_proof,
     prune,
@@ -60,6 +62,8 @@ class Verified:
         proof: the file of the proof; None where the model is not right at every length.
         pruned: the model that was walked through instead of the run's; None if that was walked through itself.
         unpruned: why pruning gave no model; None if it did, or was not asked for.
+        heads: how many K-state heads the run's model has.
+        letter_names: what the task's letters are called, by their numbers.
     """
 
     verdict: Verdict
@@ -67,6 +71,8 @@ class Verified:
     proof: Path | None
     pruned: Pruned | None = None
     unpruned: str | None = None
+    heads: int = 0
+    letter_names: Sequence[str] = ()
 
 
 def verify(
@@ -122,7 +128,8 @@ def verify(
             write_whole(staged / PROOF_FILE, dataclasses.replace(proof_of_run, origin=origin).to_json().encode())
     if results is not None:
         append_line(results, record)
-    return Verified(verdict, record, proof, pruned, unpruned)
+    names = getattr(experiment.task, "letter_names", range(machine.num_letters))
+    return Verified(verdict, record, proof, pruned, unpruned, len(all_heads(model)), [str(name) for name in names])
 
 
 def check(run: Path, proof: Path, *, data_dir: str | None = None) -> Checked:
@@ -204,7 +211,7 @@ def _record(run: Path, experiment: Experiment, verdict: Verdict, seconds: float)
         "length": verdict.length,
         "word": verdict.word,
         "replay": None if verdict.replay is None else verdict.replay._asdict(),
-        "margin": verdict.margin if verdict.margin < float("inf") else None,
+        "margin": verdict.margin if verdict.outcome != "wrong" and verdict.margin < float("inf") else None,
         "seconds": round(seconds, 3),
         **versions(),
     }
