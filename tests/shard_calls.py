@@ -7,7 +7,7 @@ import model_cases
 import unit_cases
 from remanent import SequenceModel
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan, transition_scan
-from remanent.ops.collectives import observe_collectives
+from remanent.ops.collectives import observe_collectives, place_in, sum_of_all
 
 SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "logits", "reset", "reset_state")
 """Inputs that have an axis of time where they have three axes, or two in `reset`."""
@@ -48,6 +48,14 @@ def run_in_mesh(rank, size, inputs, cuts):
     part = share(inputs, cuts, rank)
     states = latch_scan(**part, group=mesh["time"])
     return torch.equal(states, latch_scan(**part, group=dist.group.WORLD))
+
+
+def sum_and_differentiate(rank, size, values, weights):
+    """The sum of one row of every process, by group and by mesh, and the gradient of this process's row."""
+    mesh, row = dist.init_device_mesh("cpu", (size,), mesh_dim_names=("time",)), values[rank].requires_grad_()
+    total, in_mesh = (sum_of_all(place_in(group, row.device), row) for group in (dist.group.WORLD, mesh["time"]))
+    total.backward(weights[rank])
+    return total.detach(), in_mesh.detach(), row.grad
 
 
 def bytes_sent(rank, size, scan, inputs, options, cuts):

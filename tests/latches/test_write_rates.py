@@ -1,5 +1,7 @@
 """Initialisation by write rates: no dead channels, for every latch and every kind of input; layer after layer."""
 
+from dataclasses import dataclass
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,8 @@ from torch.nn.utils.parametrizations import weight_norm
 
 from remanent import BMRU, GRU, UNITS, BMRUCell, ModelConfig, SequenceModel, set_epsilon, set_write_rates
 from remanent._rates import band, threshold_bias
+from remanent.ops import row_linear
+from remanent.units import LatchRecurrence, RecurrentUnit
 from unit_cases import kind
 
 LATCHES = [name for name in UNITS if kind(name).latches]
@@ -181,3 +185,50 @@ def test_a_bias_that_is_computed_is_rejected():
     with pytest.raises(ValueError, match="`bias_ih_l0` must be a parameter to be set, got a computed one in BMRU"):
         set_write_rates(weight_norm(BMRU(M, D), "bias_ih_l0"), torch.randn(T, B, M))
     assert set_write_rates(weight_norm(BMRU(M, D), "weight_ih_l0"), torch.randn(T, B, M))
+
+
+@dataclass(eq=False)
+class OffsetRecurrence(LatchRecurrence):
+    """A latch that adds a bias of its own to its threshold, and has no other."""
+
+    rate_parameters = ("offset",)
+
+    def shapes(self, M, D, bias):
+        return {"weight_ih": (2 * D, M), "alpha": (D,), "offset": (D,)}
+
+    def initialise(self, p):
+        super().initialise(p)
+        p["offset"].fill_(1)
+
+    def gates(self, p, x):
+        candidate, threshold = row_linear(x, p["weight_ih"]).chunk(2, dim=-1)
+        return (torch.cat([candidate, threshold + p["offset"]], dim=-1),)
+
+    def set_write_rates(self, p, x, rates):
+        p["offset"].zero_()
+        gates = self.latch_gates(p, x)
+        p["offset"].copy_(threshold_bias(gates.candidate, gates.threshold, rates))
+
+
+class UndeclaredRecurrence(OffsetRecurrence):
+    rate_parameters = ()
+
+
+def own(recurrence):
+    torch.manual_seed(0)
+    return RecurrentUnit(recurrence, M, D, 1, False, True)
+
+
+def test_a_latch_of_ones_own_declares_what_its_rates_set():
+    (found,) = set_write_rates(own(OffsetRecurrence()), torch.randn(B, 200, M))
+    torch.testing.assert_close(found.after, found.wanted, atol=0.01, rtol=0)
+    with pytest.raises(TypeError, match="`rate_parameters` must be declared by the equations of RecurrentUnit, with"):
+        set_write_rates(own(UndeclaredRecurrence()), torch.randn(B, 200, M))
+    with pytest.raises(ValueError, match="`offset_l0` must be a parameter to be set, got a computed one in Recurr"):
+        set_write_rates(weight_norm(own(OffsetRecurrence()), "offset_l0"), torch.randn(B, T, M))
+
+
+def test_what_is_computed_in_a_band_is_rejected_too():
+    unit = weight_norm(UNITS["fq_bmru"](M, D), "threshold_width_l0")
+    with pytest.raises(ValueError, match="`threshold_width_l0` must be a parameter to be set, got a computed one"):
+        set_write_rates(unit, torch.randn(T, B, M))

@@ -11,9 +11,10 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from automata_models import exact_mru
+from model_cases import make
 from remanent.cli import main
 from remanent.models import SequenceModel
-from remanent.review.measures import measure_run, read_metrics
+from remanent.review.measures import _never_fades, measure_run, read_metrics
 from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, load_run, start_run
@@ -99,6 +100,17 @@ def test_a_horizon_is_read_from_the_answer(tmp_path):
     assert model.config.head == "last"
 
 
+def test_what_latches_or_fades_has_a_horizon_and_what_moves_finitely_many_states_has_none(runs):
+    for run in runs[:3]:
+        measures = measure_run(run)
+        assert not measures.never_fades
+        assert measures.horizon is not None
+    for unit, moves in {"mru": True, "bmru+mru": True, "mru,fq_bmru": True, "bmru": False, "mru+lru": False}.items():
+        assert _never_fades(make(unit=unit, state_size=16)) is moves, unit
+    model = make(unit="mru", state_size=16, epsilon=0.5)
+    assert not _never_fades(model)
+
+
 def test_a_proof_is_shown_with_the_machine_that_was_learned(tmp_path):
     run, out, model = tmp_path / "run", tmp_path / "report.html", exact_mru(Parity.automaton)
     training = dataclasses.replace(RECIPES["parity"]().training, steps=2, batch_size=4, threads=1)
@@ -111,6 +123,8 @@ def test_a_proof_is_shown_with_the_machine_that_was_learned(tmp_path):
     assert text.index("<h2") < text.index(">Proofs</h2>") < text.index(">Learning</h2>")
     assert "<td>right at every length</td><td>2</td><td>4</td><td>2 states, the smallest for the task</td>" in text
     assert "A graph of 2 states, with arrows for 2 letters." in text
+    assert "<tr><td>mru</td><td>exact at any length</td>" in text
+    assert "Where it says exact, the states are finitely many" in text
 
 
 def fails(arguments, capsys):

@@ -5,12 +5,12 @@ import json
 import pytest
 import torch
 
-from automata_models import exact_mru, set_transitions
+from automata_models import empty_model, exact_mru, set_transitions
 from built_models import FLIP, built
 from remanent import ModelConfig, SequenceModel
 from remanent._files import write_json
 from remanent.cli import main
-from remanent.tasks import CopyFirst, GroupWord, Parity
+from remanent.tasks import CopyFirst, FlipFlop, GroupWord, Parity
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.automaton_word import AutomatonWord
 from remanent.training import Experiment, TrainingConfig
@@ -68,6 +68,7 @@ def test_a_run_that_is_wrong_gets_a_word_and_its_replay(wrong, tmp_path, capsys)
     assert main(["verify", wrong, "--json"]) == 1
     line = json.loads(capsys.readouterr().out)
     assert (line["word"], line["length"], line["proof"]) == ([3, 1], 1, None)
+    assert line["margin"] is None  # of answers that do not help
     assert line["replay"] == {"target": 4, "forward": 2, "step": 2}
 
 
@@ -79,9 +80,18 @@ def test_a_walk_that_is_given_up_has_a_status_of_its_own(tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[0] == "Too many states: given up after 11 pairs of states of the model and the task."
     assert said[1].startswith("All words of up to 10 letters are right")
-    assert said[2] == "Heads that are not needed multiply the states; --prune drops them."
+    assert said[2:] == ["--most-states raises the limit."]  # the only head is needed
     assert main(["verify", run, "--out", str(tmp_path / "proof")]) == 0
     assert (tmp_path / "proof" / "proof.json").is_file()
+
+
+def test_the_word_that_is_printed_has_the_letters_of_the_task_and_a_tie_is_no_answer(tmp_path, capsys):
+    run = finished(tmp_path / "run", FlipFlop(), empty_model(3, 2, unit="mru", state_size=4, num_states=2))
+    assert main(["verify", run]) == 1
+    said = capsys.readouterr().out.splitlines()
+    assert said[0] == "Wrong after 1 letter: =0. All shorter words are right."
+    none = "no answer (no largest logit)"
+    assert said[1] == f"Replayed: the answer must be 0; the model gives {none} at once, {none} in steps."
 
 
 def test_the_model_that_lies_beside_a_proof_is_the_one_that_is_checked(right, wrong, tmp_path):
@@ -95,12 +105,16 @@ def test_a_pruned_model_is_proved_and_saved_beside_its_proof(tmp_path, capsys):
     model = built(torch.stack([torch.tensor([lost[letter], FLIP[letter].tolist()]) for letter in (0, 1)]), votes)
     run = finished(tmp_path / "run", Parity(), model)
     results = tmp_path / "verified.jsonl"
+    assert main(["verify", run, "--most-states", "3"]) == 3
+    assert "Heads that are not needed multiply the states; --prune drops them." in capsys.readouterr().out
     assert main(["verify", run, "--prune", "--results", str(results)]) == 0
     shown = capsys.readouterr().out
+    assert f"`remanent export {run}/verified --format c` writes it in C." in shown
     assert "Pruned to 1 of 2 heads (block 0, unit 0, head 1)." in shown
     assert "Right at every length: 2 pairs of states" in shown
     folder = tmp_path / "run" / "verified"
-    assert sorted(path.name for path in folder.iterdir()) == ["model.json", "model.safetensors", "proof.json"]
+    names = ["model.json", "model.safetensors", "proof.json", "pruned.json"]
+    assert sorted(path.name for path in folder.iterdir()) == names
     small = SequenceModel.load(folder)
     assert small.config.state_size == model.config.state_size // 2
     x = torch.randint(2, (2, 30))

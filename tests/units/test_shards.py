@@ -18,6 +18,7 @@ CASES = [
     for options in OPTIONS
     if options.get("initial_state") is None or (name, options) in unit_cases.CASES
 ]
+CASES += [(name, {"gate_norm": "batch", "num_layers": 2}) for name in ("bmru", "fq_bmru")]  # moments over all steps
 CASES.append(("causal_conv", {"taps": 7}))  # a window that reaches over shards of three, five and no steps
 
 

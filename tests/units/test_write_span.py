@@ -1,5 +1,7 @@
 """Thresholds before any data are seen: the constructors' rates, and that no channel of a stack is dead."""
 
+import importlib
+
 import pytest
 import torch
 
@@ -71,6 +73,24 @@ def test_rates_are_those_asked_for(name, M, gate_norm):
     if sure:
         assert (ratio > 0.9).all()
         assert (ratio < 2).all()
+
+
+@pytest.mark.parametrize("name", LATCHES)
+def test_thresholds_are_computed_once_a_layer(name, monkeypatch):
+    spans = []
+    for module, function in (("set_or_hold", "span_threshold_bias"), ("fq_bmru", "span_bands")):
+        place = f"remanent.units.latching.{module}"
+        found = getattr(importlib.import_module(place), function)
+
+        def counted(p, *options, found=found):
+            spans.extend(option for option in options if option in (64, 8, 2))
+            return found(p, *options)
+
+        monkeypatch.setattr(f"{place}.{function}", counted)
+    UNITS[name](4, 5, num_layers=3, write_span=64)
+    assert spans == [64, *[2 if kind(name)().sums_in_order else 8] * 2]
+    CELLS[name](4, 5, write_span=64)
+    assert spans[3:] == [64]
 
 
 def test_a_later_layer_has_the_root_of_the_span():

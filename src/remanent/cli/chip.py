@@ -10,7 +10,7 @@ from remanent.cli._shared import make_parser
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser("Runs the C code of a finished run on an emulated Cortex-M4, over the test split.")
-    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument("--weights", type=str, default="float32", help="float32, or int8 with a scale for each row")
     parser.add_argument(
         "--examples",
@@ -30,10 +30,10 @@ def run(options: Any) -> int:
     from rich.table import Table
 
     from remanent.bench import measure_chip
+    from remanent.review.pruned import load_model
     from remanent.tasks import METRICS
-    from remanent.training import load_run
 
-    experiment, model = load_run(options.run, data_dir=options.data_dir)
+    experiment, model = load_model(options.run, data_dir=options.data_dir)
     task = experiment.task
     found = measure_chip(model, task, weights=options.weights, examples=options.examples)
     if options.json:

@@ -12,7 +12,7 @@ def parser(arguments: list[str]) -> Any:
     parser = make_parser(
         "Scores a finished run at any length; long sequences are read in chunks, and the state is carried over."
     )
-    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument(
         "--length",
         type=int,
@@ -45,10 +45,11 @@ def run(options: Any) -> int:
     from rich.console import Console
     from rich.table import Table
 
+    from remanent.review.pruned import load_model
     from remanent.tasks import METRICS
-    from remanent.training import evaluate, failing_length, load_run
+    from remanent.training import evaluate, failing_length
 
-    experiment, model = load_run(options.run, data_dir=options.data_dir)
+    experiment, model = load_model(options.run, data_dir=options.data_dir)
     torch.set_num_threads(experiment.training.threads)
     task = experiment.task
     table = Table(task.length_name, METRICS[task.metric].title)

@@ -9,7 +9,7 @@ from remanent.cli._shared import make_parser
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser("Writes the model of a finished run for another runtime, and compares both.")
-    parser.add_argument("run", type=Path, help="the run's folder")
+    parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument(
         "--format", type=str, default="onnx", help="onnx: a graph for sequences and one for a step; c: C99 for a step"
     )
@@ -30,12 +30,12 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent._options import check_choice
     from remanent.export import FORMATS
-    from remanent.training import load_run
+    from remanent.review.pruned import load_model
 
     check_choice("--format", options.format, FORMATS)
     if options.format != "c" and options.weights != "float32":
         raise ValueError(f"`--weights` must be float32 unless --format is c, got {options.weights}")
-    experiment, model = load_run(options.run, data_dir=options.data_dir)
+    experiment, model = load_model(options.run, data_dir=options.data_dir)
     folder = options.out or options.run / "export"
     if options.format == "c":
         _write_c(options, experiment.task, model, folder)

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import to_json
+from remanent._plugins import suggested
 from remanent.cli._shared import make_parser
 
 STATUS = {"right": 0, "wrong": 1, "too many states": 3}
@@ -95,8 +96,11 @@ def _print(found: Any) -> None:
     if verdict.outcome == "right":
         print(f"Right at every length: {states}, every letter tried in each{_margin(verdict.margin)}.")
         print(f"The proof is {found.proof}.")
+        if pruned is not None:
+            exported = suggested("export", str(found.proof.parent), "--format", "c")
+            print(f"The pruned model lies beside it; {exported} writes it in C.")
     elif verdict.outcome == "wrong":
-        word, replay = " ".join(map(str, verdict.word)), verdict.replay
+        word, replay = " ".join(found.letter_names[letter] for letter in verdict.word), verdict.replay
         count = "1 letter" if len(verdict.word) == 1 else f"{len(verdict.word):,} letters"
         print(f"Wrong after {count}: {word}. All shorter words are right.")
         said = [_answer(answer) for answer in (replay.forward, replay.step)]
@@ -104,12 +108,13 @@ def _print(found: Any) -> None:
     else:
         print(f"Too many states: given up after {states}.")
         print(f"All words of up to {verdict.length:,} letters are right{_margin(verdict.margin)}.")
-        if pruned is None and found.unpruned is None:
+        if pruned is None and found.unpruned is None and found.heads > 1:
             print("Heads that are not needed multiply the states; --prune drops them.")
+        print("--most-states raises the limit.")
 
 
 def _answer(answer: int) -> str:
-    return "none, no logit being the largest" if answer < 0 else f"{answer}"
+    return "no answer (no largest logit)" if answer < 0 else f"{answer}"
 
 
 def _margin(margin: float | None) -> str:

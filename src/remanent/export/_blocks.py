@@ -4,12 +4,13 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from remanent.export._fold import letter_tables, letters_read, packed_levels, step_data
+from remanent.export._fold import packed_levels, step_data
 from remanent.export._source import Source
 from remanent.export._units import WRITERS, Read, States
 from remanent.models import SequenceModel
 from remanent.models.blocks import Block
 from remanent.models.convolution import CausalConv1d
+from remanent.models.letters import letter_tables, letters_read
 
 
 def write_model(source: Source, model: SequenceModel) -> None:

@@ -4,10 +4,10 @@ import copy
 from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
 
 from remanent.latches import fold_gate_norm
 from remanent.models import Hybrid, SequenceModel
+from remanent.models.letters import letter_tables, letters_read
 from remanent.models.quantize import quantized
 from remanent.units import RecurrentUnit, StepData
 
@@ -31,21 +31,6 @@ def step_data(unit: object) -> StepData | None:
 def packed_levels(step: StepData | None) -> Levels | None:
     """The two states that a bit stands for; None where states are floats."""
     return None if step is None else PACKED.get(step.kind)
-
-
-def letters_read(model: SequenceModel) -> Tensor | None:
-    """What the units of the first block read for each token, (V, M); None where it is more than the token."""
-    block: Any = model.blocks[0]
-    if not model.config.reads_tokens or block.conv is not None or model.clock is not None:
-        return None
-    return block.norm(model.encoder(torch.arange(model.config.input_size)))  # type: ignore[no-any-return]
-
-
-def letter_tables(unit: Any, letters: Tensor | None) -> Tensor | None:
-    """Where each letter moves each state of a unit's heads, (V, H, K); None where it has none, or reads more."""
-    if letters is None or not isinstance(unit, RecurrentUnit):
-        return None
-    return unit.recurrence.tables(unit._params("_l0"), letters)
 
 
 @torch.no_grad()

@@ -13,8 +13,6 @@ from remanent.latches.annealing import annealed
 from remanent.latches.layer_runs import LayerRun, call, check_module, watch_layers
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import RecurrentCell
-from remanent.units.latching.fq_bmru import FQBMRURecurrence
-from remanent.units.latching.set_or_hold import LatchRecurrence
 from remanent.units.recurrence import Params, Recurrence
 
 
@@ -111,14 +109,14 @@ def set_rates_but(
 
 
 def _why_not(name: str, unit: RecurrentUnit | RecurrentCell) -> Exception | None:
-    set_rates = type(unit.recurrence).set_write_rates
-    if set_rates is Recurrence.set_write_rates:
-        return TypeError(f"`set_write_rates` must be defined by the equations of {type(unit).__name__}, got none")
+    names = unit.recurrence.rate_parameters
+    if not names:
+        rule = f"`rate_parameters` must be declared by the equations of {type(unit).__name__}, with `set_write_rates`"
+        return TypeError(f"{rule}, got none")
     where = name or type(unit).__name__.removeprefix("Parametrized")
-    own = set_rates not in (LatchRecurrence.set_write_rates, FQBMRURecurrence.set_write_rates)
-    if not unit.bias or not (own or "bias_ih" in unit._shapes):
+    if not unit._shapes.keys() >= set(names):
         return ValueError(f"`module` must have biases in its latches, got none in {where}")
-    computed = [key for key in getattr(unit, "parametrizations", {}) if key.startswith("bias_ih")]
+    computed = [key for key in getattr(unit, "parametrizations", {}) if key.startswith(names)]
     if computed:
         return ValueError(f"`{computed[0]}` must be a parameter to be set, got a computed one in {where}")
     return None

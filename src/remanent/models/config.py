@@ -1,5 +1,6 @@
 """The configuration of a sequence model: plain values, checked when made."""
 
+import math
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -172,9 +173,13 @@ class ModelConfig:
             options.pop("initial_state", None)
         return options
 
+    def _width_factors(self, name: str) -> dict[str, int]:
+        """The numbers, by option, whose product the width of a unit must be a multiple of."""
+        return {} if name == "attention" else recurrence_of(name).width_factors(self.options(name))
+
     def _width_step(self, name: str) -> int:
         """What the width of a unit must be a multiple of."""
-        return 1 if name == "attention" else recurrence_of(name).width_step(self.options(name))
+        return math.prod(self._width_factors(name).values())
 
     def _kinds(self) -> list[tuple[str, ...]]:
         """For each kind of block, the names of its units."""
@@ -202,4 +207,7 @@ class ModelConfig:
                 rule = f"give attention a multiple of twice the {self.num_heads} heads"
                 raise ValueError(f"`{size}` must {rule}, got {width} of {given}")
             if width % self._width_step(name) or (mixed and width != given):
-                raise ValueError(f"`{size}` must be a multiple of {self._width_step(name)} for {name}, got {given}")
+                factors = self._width_factors(name)
+                options = " times ".join(f"`{option}`" for option in factors)
+                rule = f"{options}, {' * '.join(map(str, factors.values()))}"
+                raise ValueError(f"`{size}` must be a multiple of {rule}, for {name}, got {given}")

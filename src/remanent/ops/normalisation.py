@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from remanent.ops.collectives import place_in, sum_of_all
+
 VARIANCE = 1e-5
 """What is added to a variance before the square root is taken."""
 
@@ -62,6 +64,4 @@ def _summed(value: Tensor, group: Any) -> Tensor:
     """The sum over the processes, with its gradient; the value itself without a group."""
     if group is None:
         return value
-    from torch.distributed.nn.functional import all_reduce
-
-    return all_reduce(value, group=group)
+    return sum_of_all(place_in(group, value.device), value)

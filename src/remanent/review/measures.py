@@ -59,7 +59,8 @@ class RunMeasures:
         raster: the states of the first unit of the first block.
         writes: the write statistics of each layer of latches.
         gradient: the gradient against the lag, on validation examples.
-        horizon: the memory horizon, the median over sequences, at most `HORIZON_CAP`.
+        horizon: the memory horizon, the median over sequences, at most `HORIZON_CAP`; None where `never_fades` is true.
+        never_fades: whether the states are finitely many and moved by every input, so that a horizon means nothing.
         confusion: the counts of examples by class and answer, int64 (C, C).
         proof: the proof in the folder that the model is right at every length.
     """
@@ -79,6 +80,7 @@ class RunMeasures:
     writes: list[Writes] | None
     gradient: LagGradient | None
     horizon: int | None
+    never_fades: bool
     confusion: Tensor | None
     proof: StoredProof | None
 
@@ -116,7 +118,8 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         raster=first_raster(model, x),
         writes=writes,
         gradient=None if model.attends or x.shape[1] < 2 else gradient_by_lag(model, x),
-        horizon=None if model.attends else _horizon(model, task),
+        horizon=None if model.attends or _never_fades(model) else _horizon(model, task),
+        never_fades=_never_fades(model),
         confusion=_confusion(model, task, examples),
         proof=read_proof(folder, model, task),
     )
@@ -186,6 +189,15 @@ def _number(value: Any, what: str) -> float:
     if not is_number(value):
         raise ValueError(f"{what} must be a number, or null where not finite, got {value!r}")
     return float(value)
+
+
+def _never_fades(model: SequenceModel) -> bool:
+    """Whether all states are finitely many, and some units move theirs, which the fixed reader of a horizon loses.
+
+    A latch has finitely many states as well, but it holds them, and a horizon says for how long.
+    """
+    kinds = model.recurrences
+    return not model.attends and all(kind.finite_states for kind in kinds) and not all(kind.latches for kind in kinds)
 
 
 def _horizon(model: SequenceModel, task: Task) -> int:

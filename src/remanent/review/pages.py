@@ -26,6 +26,9 @@ the first step, under random inputs: the median of {sequences} sequences, tried 
 never written, or always, remembers nothing. Steps between writes are the median, over the channels that were written
 at least twice, of their mean interval."""
 """The text above the table of memory."""
+EXACT = """ Where it says exact, the states are finitely many and every input moves them: nothing fades at any length,
+but the bit is then in another state than at first, where a fixed reader does not find it."""
+"""What is added where a model has no horizon, since its states are moved rather than held."""
 
 
 def write_report(
@@ -182,6 +185,7 @@ def _memory(by_unit: ByUnit) -> Section:
         )
     T = next(iter(by_unit.values()))[0].raster.states.shape[0]
     text = MEMORY.format(steps=T, sequences=HORIZON_SEQUENCES, cap=HORIZON_CAP)
+    text += EXACT if any(runs[0].never_fades for runs in by_unit.values()) else ""
     return Section("Memory", [text], [Table("Memory of each unit", header, rows)], pictures)
 
 
@@ -251,6 +255,8 @@ def _written(score: float, metric: str) -> str:
 
 
 def _horizon(run: RunMeasures) -> str:
+    if run.never_fades:
+        return "exact at any length"
     if run.horizon is None:
         return DASH
     return f"{run.horizon:,}" + (" or more" if run.horizon == HORIZON_CAP else "")

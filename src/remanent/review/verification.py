@@ -2,6 +2,7 @@
 
 import dataclasses
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,7 @@ from remanent.analysis.automata import (
     Pruned,
     PruningError,
     Verdict,
+    all_heads,
     check_finite,
     check_proof,
     prune,
@@ -27,6 +29,7 @@ from remanent.models.saved import CONFIG_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import append_line
+from remanent.review.pruned import pruned_record, save_pruned
 from remanent.tasks import Task, WordTask
 from remanent.tasks.automata.automaton import Automaton
 from remanent.training.folder import load_run
@@ -59,6 +62,8 @@ class Verified:
         proof: the file of the proof; None where the model is not right at every length.
         pruned: the model that was walked through instead of the run's; None if that was walked through itself.
         unpruned: why pruning gave no model; None if it did, or was not asked for.
+        heads: how many K-state heads the run's model has.
+        letter_names: what the task's letters are called, by their numbers.
     """
 
     verdict: Verdict
@@ -66,6 +71,8 @@ class Verified:
     proof: Path | None
     pruned: Pruned | None = None
     unpruned: str | None = None
+    heads: int = 0
+    letter_names: Sequence[str] = ()
 
 
 def verify(
@@ -115,13 +122,14 @@ def verify(
         proof = folder / PROOF_FILE
         with new_folder(folder) as staged:
             if pruned is not None:
-                pruned.model.save(staged)
+                save_pruned(staged, experiment, pruned)
             proof_of_run = Proof.of(machine, automaton, verdict)
             origin = proof_of_run.origin | {RUN: record["identity"]}
             write_whole(staged / PROOF_FILE, dataclasses.replace(proof_of_run, origin=origin).to_json().encode())
     if results is not None:
         append_line(results, record)
-    return Verified(verdict, record, proof, pruned, unpruned)
+    names = getattr(experiment.task, "letter_names", range(machine.num_letters))
+    return Verified(verdict, record, proof, pruned, unpruned, len(all_heads(model)), [str(name) for name in names])
 
 
 def check(run: Path, proof: Path, *, data_dir: str | None = None) -> Checked:
@@ -186,9 +194,7 @@ def _pruning_record(pruning: Pruning | None, pruned: Pruned | None, unpruned: st
         return {}
     if pruned is None:
         return {"pruned": None, "unpruned": unpruned}
-    parameters = sum(parameter.numel() for parameter in pruned.model.parameters())
-    kept = {"heads": pruned.heads, "kept": [tuple(head) for head in pruned.kept], "maps": pruned.maps}
-    return {"pruned": kept | {"readout_steps": pruned.readout_steps, "parameters": parameters}}
+    return {"pruned": pruned_record(pruned)}
 
 
 def _record(run: Path, experiment: Experiment, verdict: Verdict, seconds: float) -> dict[str, Any]:
@@ -205,7 +211,7 @@ def _record(run: Path, experiment: Experiment, verdict: Verdict, seconds: float)
         "length": verdict.length,
         "word": verdict.word,
         "replay": None if verdict.replay is None else verdict.replay._asdict(),
-        "margin": verdict.margin if verdict.margin < float("inf") else None,
+        "margin": verdict.margin if verdict.outcome != "wrong" and verdict.margin < float("inf") else None,
         "seconds": round(seconds, 3),
         **versions(),
     }

@@ -33,6 +33,8 @@ TENSORBOARD_FOLDER = "tensorboard"
 """The events for TensorBoard."""
 RESUMED_FILE = "resumed.json"
 """How long the run had trained when it was last resumed, and when that was; only if it was resumed."""
+PRUNED_FILE = "pruned.json"
+"""In the folder of a model that was pruned from a run: what was kept, and the configuration of that run."""
 
 
 class FolderInUseError(RuntimeError):
@@ -118,6 +120,9 @@ def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
         raise FileNotFoundError(f"the run's folder must exist, got {folder}")
     if is_finished(folder) and not (folder / EXPERIMENT_FILE).exists():
         rule = f"the folder must hold a run, with its {EXPERIMENT_FILE}, got {folder}"
+        if (folder / PRUNED_FILE).exists():
+            where = "give the folder of that run, or this one to evaluate, chip or export"
+            raise FileNotFoundError(f"{rule}, which holds a model that was pruned from one; {where}")
         raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
     return Experiment.from_dict(read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE), data_dir=data_dir)
 

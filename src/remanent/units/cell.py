@@ -102,7 +102,7 @@ class RecurrentCell(NotesEpsilon):
     def reset_parameters(self) -> None:
         """Draws all parameters again."""
         with torch.no_grad():
-            self.recurrence.initialise(self._params())
+            self.recurrence.initialise_layer(self._params(), 0)
 
     @property
     def state_dtype(self) -> torch.dtype:

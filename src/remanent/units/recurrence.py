@@ -53,6 +53,8 @@ class Recurrence(ABC):
     """Its scan in `remanent.ops`: "latch", "linear", "feedback" or "transition"; None for a scan of its own."""
     latches: ClassVar[bool] = False
     """Whether each step either sets a channel or holds it; `writes` then gives the steps that set."""
+    rate_parameters: ClassVar[tuple[str, ...]] = ()
+    """The parameters that `set_write_rates` fills; none where it is not defined."""
     initial_states: ClassVar[tuple[str, ...]] = ()
     """The choices for its option `initial_state`; empty where it has no such option."""
     annealed_option: ClassVar[str | None] = None
@@ -97,9 +99,9 @@ class Recurrence(ABC):
         return False
 
     @classmethod
-    def width_step(cls, options: Mapping[str, Any]) -> int:
-        """What D must be a multiple of, with options that may not be at their defaults."""
-        return 1
+    def width_factors(cls, options: Mapping[str, Any]) -> dict[str, int]:
+        """The numbers, by option, whose product D must be a multiple of, where `options` are not at their defaults."""
+        return {}
 
     @abstractmethod
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
@@ -107,7 +109,7 @@ class Recurrence(ABC):
 
     @abstractmethod
     def initialise(self, p: Params) -> None:
-        """Fills the parameters in place."""
+        """Fills the parameters in place, with what is the same in all layers."""
 
     def initialise_layer(self, p: Params, layer: int) -> None:
         """Fills the parameters of a layer in place; the first layer is 0, and later ones read the states of another."""
@@ -115,7 +117,7 @@ class Recurrence(ABC):
 
     def initialise_letters(self, p: Params) -> None:
         """Fills the parameters of a layer whose inputs are letters, one-hot vectors, each of which reads one column."""
-        self.initialise(p)
+        self.initialise_layer(p, 0)
 
     @abstractmethod
     def run(
@@ -171,7 +173,7 @@ class Recurrence(ABC):
         return None
 
     def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
-        """Fills a latch's biases in place, so that inputs x (N, M) write each channel at its rate, of `rates` (D,)."""
+        """Fills `rate_parameters` in place, so that inputs x (N, M) write each channel at its rate, of `rates` (D,)."""
         raise NotImplementedError(f"{type(self).__name__} does not say how its rates are set")
 
     def latch_gates(self, p: Params, x: Tensor) -> LatchGates | None:

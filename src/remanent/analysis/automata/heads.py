@@ -10,6 +10,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.models import SequenceModel
+from remanent.models.letters import letter_tables, letters_read, why_not_letters
 from remanent.ops.arguments import HeadSizes
 from remanent.ops.checks import check_tensor
 from remanent.units import RecurrentUnit
@@ -56,17 +57,10 @@ def tables_of(model: SequenceModel, unit: int | None = None) -> Tensor:
     torch.Size([2, 3, 2])
     """
     check_model(model)
-    config, block = model.config, model.blocks[0]
-    if not config.reads_tokens:
-        raise ValueError(f"`model` must read tokens, got encoder={config.encoder!r}")
-    if block.conv is not None:
-        raise ValueError(f"`model` must show its first block one letter at a time, got conv_size={config.conv_size}")
-    if model.clock is not None:
-        raise ValueError(f"`model` must show its first block letters alone, got clock={config.clock!r}")
-    chosen = unit_of_letters(model, unit)
-    letters = torch.arange(config.input_size, device=model.head.weight.device)
-    seen = block.norm(model.encoder(letters))  # type: ignore[operator]
-    tables = chosen.recurrence.tables(chosen._params("_l0"), seen)
+    why_not = why_not_letters(model)
+    if why_not is not None:
+        raise ValueError(why_not)
+    tables = letter_tables(unit_of_letters(model, unit), letters_read(model))
     assert tables is not None
     return tables
 

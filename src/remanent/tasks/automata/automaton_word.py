@@ -29,14 +29,15 @@ class AutomatonWord(LanguageTask, StoredTask[Walk]):
         path: a JSON file with the keys transitions, answers and start, as `Automaton.to_json` writes it.
         definition: the same as text; `AutomatonWord.of` writes it for an `Automaton`.
         pattern: a regular expression; the answer is 1 where the whole word so far matches, else 0. It is made of
-            letters, `.` for any, `[ab]`, `(...)`, `a|b`, `a?`, `a*`, `a+` and `a{2,5}`, as automata-lib reads them.
+            letters, `.` for any, `[ab]`, `(...)`, `a|b`, `a?`, `a*`, `a+` and `a{2,5}`, as automata-lib reads them; the
+            empty word is `()`.
         letters: the letters of `pattern`, each a character; their places are the tokens.
         steps: T, the number of letters in a word, at least 1.
 
     Raises:
         TypeError: an option is of another type.
-        ValueError: more than one automaton is given, or `steps` is below 1; when the automaton is first needed, its
-            text or file does not hold one, or the pattern is none.
+        ValueError: more than one automaton is given, the pattern is empty, or `steps` is below 1; when the automaton is
+            first needed, its text or file does not hold one, or the pattern is none.
         FileNotFoundError: when the automaton is first needed, `path` names no file.
         ModuleNotFoundError: when a pattern is first needed, automata-lib is not installed.
 
@@ -52,20 +53,25 @@ class AutomatonWord(LanguageTask, StoredTask[Walk]):
 
     path: str | None = field(default=None, metadata=BY_CONTENT)
     definition: str = ""
-    pattern: str = ""
+    pattern: str | None = None
     letters: str = "ab"
     steps: int = 64
 
     def __post_init__(self) -> None:
         check_text("path", self.path)
+        check_text("pattern", self.pattern)
         given = {name: getattr(self, name) for name in ("path", "definition", "pattern")}
-        for name in ("definition", "pattern", "letters"):
+        for name in ("definition", "letters"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"`{name}` must be a str, got {getattr(self, name)!r}")
         check_at_least("steps", self.steps, 1)
         used = [f"{name}={value!r}" for name, value in given.items() if value]
         if len(used) > 1:
             raise ValueError(f"`path`, `definition` and `pattern` must not be given together, got {', '.join(used)}")
+        if self.pattern == "":
+            if not used:
+                raise ValueError("`pattern` must not be empty (the empty word is `()`), got ''")
+            object.__setattr__(self, "pattern", None)  # earlier versions wrote "" beside a path or a definition
 
     @classmethod
     def of(cls, automaton: Automaton, *, steps: int = 64) -> Self:

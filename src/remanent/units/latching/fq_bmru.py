@@ -50,6 +50,7 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
     gate_norm: str = "none"
     write_span: int | None = WRITE_SPAN
     latches: ClassVar[bool] = True
+    rate_parameters: ClassVar[tuple[str, ...]] = ("bias_ih", "threshold_low", "threshold_width")
     initial_states: ClassVar[tuple[str, ...]] = INITIAL_STATES
     config_fields = MappingProxyType(
         {
@@ -102,16 +103,18 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
         reset_gate_norm(p, p["alpha"].shape[0])
         if "bias_ih" in p:
             p["bias_ih"].fill_(LOW + WIDTH / 2)
-        if self.write_span is not None:
-            self._set_bands(p, self.write_span, NORMAL)
         if "h0" in p:
             p["h0"].copy_(torch.rand_like(p["h0"]).round())
 
     def initialise_layer(self, p: Params, layer: int) -> None:
-        """See `Recurrence`; with a `write_span`, later layers, which read states of 0 and 1, have other bands."""
+        """See `Recurrence`; the bands are those of a `write_span`, and of other inputs in layers that read 0 and 1."""
         self.initialise(p)
-        if layer > 0 and self.write_span is not None:
+        if self.write_span is None:
+            return
+        if layer > 0:
             self._set_bands(p, later_span(self.write_span, sums=False), BITS)
+        else:
+            self._set_bands(p, self.write_span, NORMAL)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""

@@ -71,9 +71,10 @@ class MRURecurrence(EpsilonRecurrence):
         return None if self.finite_states else f"whose states are probabilities (epsilon {self.epsilon:g})"
 
     @classmethod
-    def width_step(cls, options: Mapping[str, Any]) -> int:
+    def width_factors(cls, options: Mapping[str, Any]) -> dict[str, int]:
         """See `Recurrence`: a head has R tracers of K states."""
-        return _head_width(cls(**options).sizes)
+        K, R = cls(**options).sizes
+        return {"num_tracers": R, "num_states": K}
 
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""

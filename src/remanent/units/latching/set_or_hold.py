@@ -58,6 +58,7 @@ class LatchRecurrence(EpsilonRecurrence):
     write_span: int | None = None
     scan_kind: ClassVar[str | None] = "latch"
     latches: ClassVar[bool] = True
+    rate_parameters: ClassVar[tuple[str, ...]] = ("bias_ih",)
     initial_states: ClassVar[tuple[str, ...]] = (*INITIAL_STATES, "low")
     config_fields = MappingProxyType({"width": "surrogate_width", "initial_state": "initial_state"})
     alpha_from_input: ClassVar[bool] = False
@@ -98,28 +99,27 @@ class LatchRecurrence(EpsilonRecurrence):
         return observe_moments(p, projected_moments(x, p["weight_ih"][: p["gate_gain"].shape[0]], real, group))
 
     def initialise(self, p: Params) -> None:
-        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign.
-
-        With a `write_span` thresholds have biases of their own, for a candidate and a threshold that are linear in the
-        input; a latch whose gates are other functions leaves it at None.
-        """
+        """Weights as in `torch.nn.Linear`; biases 0 for the candidate, else 1; sizes 1; a state of random sign."""
         M, D = p["weight_ih"].shape[1], self._channels(p)
         p["weight_ih"].uniform_(-(M**-0.5), M**-0.5)
         if "bias_ih" in p:
             p["bias_ih"].zero_()[D:] = 1
         reset_gate_norm(p, D)
-        if self.write_span is not None:
-            self._set_thresholds(p, self.write_span)
         if "alpha" in p:
             p["alpha"].fill_(1)
         if "h0" in p:
             p["h0"].copy_(torch.where(torch.rand_like(p["h0"]) < 0.5, -1.0, 1.0))
 
     def initialise_layer(self, p: Params, layer: int) -> None:
-        """See `Recurrence`; with a `write_span`, later layers have the thresholds of a shorter one."""
+        """See `Recurrence`; with a `write_span`, thresholds have their biases, of a shorter span in later layers.
+
+        They are those of a candidate and a threshold that are linear in the input; a latch whose gates are other
+        functions leaves `write_span` at None.
+        """
         self.initialise(p)
-        if layer > 0 and self.write_span is not None:
-            self._set_thresholds(p, later_span(self.write_span, self.sums_in_order))
+        if self.write_span is not None:
+            later = layer > 0
+            self._set_thresholds(p, later_span(self.write_span, self.sums_in_order) if later else self.write_span)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
