@@ -39,14 +39,17 @@ def tomita_states() -> Experiment:
     """Learn a language of Tomita's, the one without 000, with eight heads of five states, until it is exact."""
     base = _states(Tomita(), num_states=5, heads=8)
     model = dataclasses.replace(base.model, hard_readout=True)
-    # most words are lost before their end: the last answer alone is right long before the whole word is
-    training = dataclasses.replace(base.training, batch_size=64, curriculum_score="metric", curriculum_threshold=0.99)
-    return dataclasses.replace(base, model=model, training=training)
+    return dataclasses.replace(base, model=model, training=dataclasses.replace(base.training, batch_size=64))
+
+
+def tomita_states_large() -> Experiment:
+    """Learn a language of Tomita's, 0*1*0*1*, with two blocks of four heads of five states, until it is exact."""
+    return _two_blocks(_states(Tomita(language=7), num_states=5, heads=4), threshold=0.99)
 
 
 def dyck_states() -> Experiment:
-    """Learn whether all brackets are closed, at most five open, with 16 heads of five states, until it is exact."""
-    return _states(Dyck(), num_states=5, heads=16, steps=8000)
+    """Learn whether all brackets are closed, at most five open, with two blocks of eight heads of eight states."""
+    return _two_blocks(_states(Dyck(), num_states=8, heads=8), threshold=0.98)
 
 
 def automaton_word_states() -> Experiment:
@@ -95,3 +98,25 @@ def _states(task: Task, *, num_states: int, heads: int, steps: int = 6000, lette
         checkpoint_every=100,
     )
     return Experiment(task, model, training)
+
+
+def _two_blocks(base: Experiment, *, threshold: float) -> Experiment:
+    """Heads that read letters and the states of other heads: what happens first, and what it means there.
+
+    Args:
+        base: heads that read letters alone.
+        threshold: the share of whole words that must be right before words grow. Most words of such languages are
+            lost before their end, so that the last answers are right long before the whole words are.
+    """
+    model = dataclasses.replace(
+        base.model, num_layers=2, norm="rms", encoder="embedding", mlp="glu", hidden_size=64, hard_readout=True
+    )
+    training = dataclasses.replace(
+        base.training,
+        batch_size=64,
+        learning_rate=4e-3,
+        curriculum_score="metric",
+        curriculum_threshold=threshold,
+        settle_steps=1000,
+    )
+    return dataclasses.replace(base, model=model, training=training)

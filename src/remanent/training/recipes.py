@@ -258,6 +258,7 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "flip-flop-states": automata_recipes.flip_flop_states,
     "flip-flop-states-large": automata_recipes.flip_flop_states_large,
     "tomita-states": automata_recipes.tomita_states,
+    "tomita-states-large": automata_recipes.tomita_states_large,
     "dyck-states": automata_recipes.dyck_states,
     "automaton-word-states": automata_recipes.automaton_word_states,
     "spoken-digits": spoken_digits,
