@@ -49,7 +49,8 @@ def tomita_states_large() -> Experiment:
 
 def dyck_states() -> Experiment:
     """Learn whether all brackets are closed, at most five open, with two blocks of eight heads of eight states."""
-    return _two_blocks(_states(Dyck(), num_states=8, heads=8), threshold=0.98)
+    base = _two_blocks(_states(Dyck(), num_states=8, heads=8), threshold=0.98)
+    return dataclasses.replace(base, training=dataclasses.replace(base.training, settle_threshold=0.98))
 
 
 def automaton_word_states() -> Experiment:
