@@ -16,6 +16,8 @@ RECORD_FILE = "record.json"
 """The file of a run's folder that holds its record, as one line."""
 STATUSES = ("done", "failed")
 TABLES = ("task", "model", "training")
+ADDED = ("validation",)
+"""The keys that were added later: a line has them only where they say something, and an older line keeps its bytes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,7 @@ class LengthScore:
 
     Attributes:
         length: of the sequences, as the task counts.
-        examples: how many of the test split were scored.
+        examples: how many of the split were scored.
         score: of the task's metric; None where it is not finite, for which JSON has no number.
     """
 
@@ -35,7 +37,7 @@ class LengthScore:
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long a run took: to train, and to test."""
+    """How long a run took: to train, and to be scored."""
 
     train: float
     test: float
@@ -68,7 +70,9 @@ class Record:
         chance: the metric of the best answer that ignores the input.
         length_name: what lengths count.
         length: the length trained at.
-        tests: the scores at all lengths that were tested.
+        validation: the score on the validation split at that length, of the weights that the run ended with; None for a
+            run that failed, and for one of an earlier version.
+        tests: the scores on the test split at all lengths that were tested.
         failing_length: the longest at which all fresh words were right; None where it was not looked for.
         parameters: how many numbers were trained; None where that is not known.
         steps: the training steps that the run took.
@@ -89,6 +93,7 @@ class Record:
     chance: float
     length_name: str
     length: int
+    validation: LengthScore | None
     tests: tuple[LengthScore, ...]
     failing_length: int | None
     parameters: int | None
@@ -110,6 +115,7 @@ class Record:
         """Plain values, as a line of a results file holds them; versions stand in the line itself."""
         values = dataclasses.asdict(self)
         versions = values.pop("versions") or {}
+        values = {key: value for key, value in values.items() if key not in ADDED or value is not None}
         return values | {"tests": list(values["tests"])} | versions
 
     @classmethod
@@ -123,7 +129,7 @@ class Record:
         Raises:
             ValueError: a key is missing, or a value is one that no record can have.
         """
-        given, values = values, {"error": None, "parameters": None, "commit": None} | values
+        given, values = values, {"error": None, "parameters": None, "commit": None} | dict.fromkeys(ADDED) | values
         kinds = {name: kind for name, kind in typing.get_type_hints(cls).items() if name != "versions"}
         for key, kind in kinds.items():
             if key not in values:
@@ -147,9 +153,11 @@ class Record:
         for key, value in {**needed, **{f"seconds.{name}": number for name, number in seconds.items()}}.items():
             if not is_number(value):
                 raise ValueError(f"{where}: `{key}` must be a number, got {_short(value)}")
+        validation = values["validation"]
         return cls(
-            **{key: values[key] for key in kinds if key not in ("tests", "seconds")},
-            tests=tuple(_length_score(line, where) for line in values["tests"]),
+            **{key: values[key] for key in kinds if key not in ("validation", "tests", "seconds")},
+            validation=None if validation is None else _length_score(validation, "validation", where),
+            tests=tuple(_length_score(line, "tests", where) for line in values["tests"]),
             seconds=Seconds(seconds["train"], seconds.get("test", 0.0)) if "train" in seconds else None,
             versions=read_versions(values),
         )
@@ -218,9 +226,9 @@ def _plain_types(kind: Any) -> tuple[type, ...]:
     return {float: (float, int), tuple: (list,)}.get(kind, (kind,))
 
 
-def _length_score(line: Any, where: str) -> LengthScore:
+def _length_score(line: Any, key: str, where: str) -> LengthScore:
     if not isinstance(line, dict) or not is_number(line.get("length")) or not is_number(line.get("examples")):
-        raise ValueError(f"{where}: `tests` must hold numbers `length` and `examples`, got {_short(line)}")
+        raise ValueError(f"{where}: `{key}` must hold numbers `length` and `examples`, got {_short(line)}")
     if "score" not in line or not (line["score"] is None or is_number(line["score"])):
         raise ValueError(f"{where}: `score` must be a number, or null where not finite, got {_short(line)}")
     return LengthScore(line["length"], line["examples"], line["score"])
