@@ -29,6 +29,7 @@ def record(
     learning_rate=0.006,
     commit="abc1234",
     validation=None,
+    chosen=None,
 ):
     """A run; its scores are at the length trained at, and each ten times further than the last."""
     overrides = overrides or {}
@@ -44,6 +45,7 @@ def record(
         unit=unit,
         seed=seed,
         set=overrides,
+        chosen=chosen,
         status=status,
         error=None if done else "FloatingPointError: the loss must be finite, got nan",
         metric=metric,

@@ -1,7 +1,6 @@
 """The record of a run: one dataclass, which is one line of a results file, with its only reader and its only writer."""
 
 import dataclasses
-import math
 import types
 import typing
 import warnings
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent._json import is_number
+from remanent.records.chosen import Chosen
 from remanent.records.identity import added_since
 from remanent.records.lines import append_line, encode_line, read_lines
 
@@ -16,7 +17,7 @@ RECORD_FILE = "record.json"
 """The file of a run's folder that holds its record, as one line."""
 STATUSES = ("done", "failed")
 TABLES = ("task", "model", "training")
-ADDED = ("validation",)
+ADDED = ("chosen", "validation")
 """The keys that were added later: a line has them only where they say something, and an older line keeps its bytes."""
 
 
@@ -64,6 +65,7 @@ class Record:
         unit: as `ModelConfig.unit` reads it.
         seed: of weights and batches.
         set: what was changed in the recipe: dotted name to value.
+        chosen: how that was chosen among trials; None where it was not.
         status: "done" or "failed".
         error: why it failed; None where it did not.
         metric: the name of the task's metric.
@@ -87,6 +89,7 @@ class Record:
     unit: str
     seed: int
     set: dict[str, Any]
+    chosen: Chosen | None
     status: str
     error: str | None
     metric: str
@@ -153,9 +156,10 @@ class Record:
         for key, value in {**needed, **{f"seconds.{name}": number for name, number in seconds.items()}}.items():
             if not is_number(value):
                 raise ValueError(f"{where}: `{key}` must be a number, got {_short(value)}")
-        validation = values["validation"]
+        chosen, validation = values["chosen"], values["validation"]
         return cls(
-            **{key: values[key] for key in kinds if key not in ("validation", "tests", "seconds")},
+            **{key: values[key] for key in kinds if key not in ("chosen", "validation", "tests", "seconds")},
+            chosen=None if chosen is None else Chosen.from_dict(chosen, where),
             validation=None if validation is None else _length_score(validation, "validation", where),
             tests=tuple(_length_score(line, "tests", where) for line in values["tests"]),
             seconds=Seconds(seconds["train"], seconds.get("test", 0.0)) if "train" in seconds else None,
@@ -244,18 +248,6 @@ def read_versions(values: dict[str, Any]) -> Versions | None:
     if not all(name in values and isinstance(values[name], _plain_types(kind)) for name, kind in kinds.items()):
         return None
     return Versions(**{name: values[name] for name in kinds})
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a number that a float can hold; True and False are none.
-
-    >>> is_number(1), is_number(True), is_number(float("nan")), is_number(10**400)
-    (True, False, False, False)
-    """
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _short(value: Any) -> str:

@@ -45,8 +45,9 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The unit, and in brackets the options that were changed."""
-        return _label(self.unit, self.overrides)
+        """The unit, and in brackets the options that were changed, and among how many settings they were chosen."""
+        ways = {run.chosen and f"best of {run.chosen.trials} on {run.chosen.by}" for run in self.runs}
+        return _label(self.unit, self.overrides, *(way for way in ways if way and len(ways) == 1))
 
     @property
     def done(self) -> tuple[Record, ...]:
@@ -261,11 +262,12 @@ def _key(overrides: Mapping[str, Any]) -> str:
     return json.dumps(overrides, sort_keys=True)
 
 
-def _label(name: str, overrides: Mapping[str, Any]) -> str:
+def _label(name: str, overrides: Mapping[str, Any], *more: str) -> str:
     left, said = dict(overrides), []
     for options, words in LABELS:
         if all(key in left and left[key] is value for key, value in options.items()):
             left = {key: value for key, value in left.items() if key not in options}
             said.append(words)
     plain = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in left.items()]
-    return f"{name} ({', '.join(plain + said)})" if plain or said else name
+    said = [*plain, *said, *more]
+    return f"{name} ({', '.join(said)})" if said else name

@@ -11,6 +11,7 @@ from remanent._machine import commit, versions
 from remanent._restore import threads_set
 from remanent.models import SequenceModel
 from remanent.models.saved import CONFIG_FILE
+from remanent.records.chosen import Chosen
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
@@ -121,7 +122,7 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     return record
 
 
-def plain_record(experiment: Experiment, variant: Variant) -> Record:
+def plain_record(experiment: Experiment, variant: Variant, chosen: Chosen | None = None) -> Record:
     """The record of a run before its training, without scores."""
     config, task = experiment.to_dict(), experiment.task
     return Record(
@@ -130,6 +131,7 @@ def plain_record(experiment: Experiment, variant: Variant) -> Record:
         unit=experiment.model.unit,
         seed=experiment.training.seed,
         set=variant.overrides,
+        chosen=chosen,
         status="done",
         error=None,
         metric=task.metric,
