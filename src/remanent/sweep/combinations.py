@@ -17,6 +17,7 @@ from remanent.records.identity import identity
 from remanent.records.training_config import TrainingConfig
 from remanent.sweep.sampling import Choices, Sample, check_no_range, sampled
 from remanent.tasks import TASKS
+from remanent.training.outcome import LengthTest
 from remanent.training.recipes import RECIPES
 from remanent.training.variants import experiment_for
 
@@ -40,6 +41,7 @@ class GridRun:
         overrides: what is changed in the recipe: dotted name to value.
         experiment: the whole configuration.
         chosen: how the overrides were chosen among trials; None where they were not.
+        tests: the lengths that are tested, each with a number of examples; None for those that a grid tests.
 
     >>> run = GridRun("copy-first", {}, RECIPES["copy-first"]())
     >>> run.name.rsplit("-", 1)[0]
@@ -50,6 +52,7 @@ class GridRun:
     overrides: dict[str, Any]
     experiment: Experiment
     chosen: Chosen | None = None
+    tests: tuple[LengthTest, ...] | None = None
 
     @cached_property
     def id(self) -> str:

@@ -56,7 +56,6 @@ class GridOptions:
         retries: how often a run whose process died is tried again, at least 0.
         retry_failed: whether runs that have failed are done again.
         failing_limit: the longest word in the search for failing lengths, at least 1.
-        tested: whether the runs are tested; without, their records hold the score on validation alone.
         modules: modules of the user, which every process imports first.
 
     Raises:
@@ -73,7 +72,6 @@ class GridOptions:
     retries: int = 2
     retry_failed: bool = False
     failing_limit: int = 2**20
-    tested: bool = True
     modules: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
@@ -233,7 +231,7 @@ class _Grid:
             folder=str((self.options.folder / run.name).absolute()),
             results=str(self.options.results.absolute()),
             chosen=run.chosen,
-            tested=self.options.tested,
+            tests=run.tests,
             known=self.known.get(run.id, 0),
             failing_limit=self.options.failing_limit,
             modules=self.options.modules,

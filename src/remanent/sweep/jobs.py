@@ -22,7 +22,7 @@ from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
 from remanent.training.folder import METRICS_FILE, FolderInUseError, note_resumed, read_experiment, training_seconds
-from remanent.training.outcome import failed, grid_tests, plain_record, scored, trained
+from remanent.training.outcome import LengthTest, failed, grid_tests, plain_record, scored, trained
 from remanent.training.variants import Variant
 
 CLAIMED = 75
@@ -39,7 +39,8 @@ class Job:
         folder: of the run.
         results: the results file.
         chosen: how the variant was chosen among trials; None where it was not.
-        tested: whether the run is tested; the score on validation alone is taken of one that is not.
+        tests: the lengths that are tested, each with a number of examples; None for those of `grid_tests`. Without any,
+            the score on validation is taken alone, and no failing length is looked for.
         known: how many records of this run the results held when the grid began; with more, it is done.
         failing_limit: the longest word in the search of the failing length.
         modules: of the user, that register what the run is made of.
@@ -52,7 +53,7 @@ class Job:
     folder: str
     results: str
     chosen: Chosen | None = None
-    tested: bool = True
+    tests: tuple[LengthTest, ...] | None = None
     known: int = 0
     failing_limit: int = 2**20
     modules: tuple[str, ...] = ()
@@ -136,8 +137,8 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
             copy()
         experiment = read_experiment(folder)
         record = plain_record(experiment, job.variant, job.chosen)
-        tests, limit = (grid_tests(experiment), job.failing_limit) if job.tested else ([], None)
-        record = scored(record, experiment, model, tests, failing_limit=limit)
+        tests = grid_tests(experiment) if job.tests is None else job.tests
+        record = scored(record, experiment, model, tests, failing_limit=job.failing_limit if tests else None)
         return trained(record, folder)
     except (OSError, MemoryError, FolderInUseError):
         raise

@@ -133,8 +133,8 @@ def run_search(
     trials = trials_of(settings, search)
     # on a storage a run leaves its record beside its weights, and that of a trial would pass for that of the chosen run
     storage = None if options.storage is None else f"{options.storage.rstrip('/')}/{TRIALS}"
-    untested = dataclasses.replace(options, results=search.trials, tested=False, storage=storage)
-    tried = run_grid(trials, untested, progress=progress)
+    elsewhere = dataclasses.replace(options, results=search.trials, storage=storage)
+    tried = run_grid(trials, elsewhere, progress=progress)
     found = {record.id: record for record in read_records(search.trials, warn=True).records}
     winners = {name: choose(group, search, found) for name, group in _by_unit(settings).items()}
     runs = []
@@ -191,7 +191,9 @@ def _by_unit(settings: Sequence[GridRun]) -> dict[str, list[GridRun]]:
 
 
 def _trial(setting: GridRun, search: Search) -> GridRun:
-    return setting if search.steps is None else _with(setting, steps=search.steps)
+    """The run that tries a setting, which is not tested."""
+    trial = setting if search.steps is None else _with(setting, steps=search.steps)
+    return dataclasses.replace(trial, tests=())
 
 
 def _with(run: GridRun, *, steps: int | None = None, seed: int | None = None, chosen: Chosen | None = None) -> GridRun:
