@@ -106,7 +106,7 @@ def test_the_same_machine_gives_the_same_numbers_and_a_repeated_command_trains_n
     arguments = ["reproduce", str(committed), "--workers", "1", "--quiet"]
     assert main([*arguments, "--fraction", "0.5"]) == 0
     shown = capsys.readouterr().out
-    assert "5 numbers of 1 runs: 5 the same, 0 within, 0 outside." in shown
+    assert "5 numbers of 1 run: 5 the same, 0 within, 0 outside." in shown
     assert "copy-first (task.steps=2)" in shown
     assert "committed:" not in shown  # nothing differs
     (first,) = read_records(tmp_path / "reproduced" / "results.jsonl").records
@@ -131,7 +131,7 @@ def test_a_number_that_is_not_reproduced_gives_status_1(committed, tmp_path, mon
     path = write(tmp_path / "claimed.jsonl", [values | {"python": "3.0.0"}])
     assert main(["reproduce", "copy-first", "--results", str(path), "--workers", "1", "--quiet"]) == 1
     shown = capsys.readouterr().out
-    assert "5 numbers of 1 runs: 4 the same, 0 within, 1 outside." in shown
+    assert "5 numbers of 1 run: 4 the same, 0 within, 1 outside." in shown
     assert "committed: " in shown
     assert "Python 3.0.0" in shown
 

@@ -30,6 +30,16 @@ def test_a_draw_covers_every_option_and_a_longer_one_goes_on():
     assert sorted(setting["training.batch_size"] for setting in drawn) == [*"22334455"]
 
 
+def test_every_unit_gets_the_same_settings(capsys):
+    words = ["training.learning_rate=0.001:0.1:log", "model.conv_size=0,4"]
+    assert main([*GRID, *words, "--unit", "lru", "gru", "--sample", "3", "--dry-run"]) == 0
+    *lines, last = capsys.readouterr().out.splitlines()
+    settings = [line.split()[2:] for line in lines]
+    assert len(settings) == 6
+    assert settings[:3] == settings[3:]
+    assert last == "6 runs, 6 of them missing."
+
+
 def test_a_draw_gives_no_setting_twice_and_all_where_there_are_few():
     few = sampled({"a": ["x", "y"], "b": ["1:3"]}, Sample(50, seed=0))
     assert len(few) == len({tuple(setting.values()) for setting in few}) == 6

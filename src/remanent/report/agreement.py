@@ -109,7 +109,8 @@ def agreement_line(numbers: Sequence[Number]) -> str:
     """How many numbers were reproduced, in a sentence."""
     counts = [sum(number.verdict == verdict for number in numbers) for verdict in (SAME, WITHIN, OUTSIDE)]
     runs = len({number.id for number in numbers})
-    return f"{len(numbers)} numbers of {runs} runs: {counts[0]} the same, {counts[1]} within, {counts[2]} outside."
+    of_runs = "1 run" if runs == 1 else f"{runs} runs"
+    return f"{len(numbers)} numbers of {of_runs}: {counts[0]} the same, {counts[1]} within, {counts[2]} outside."
 
 
 def _pairs(row: Row, committed: Record, again: Record) -> Iterator[_Pair]:

@@ -134,12 +134,14 @@ def reproduce(
 
 
 def made_by(records: Sequence[Record]) -> list[str]:
-    """Where and with which versions records were made, each way once."""
-    ways = []
-    for made in (record.versions for record in records if record.versions is not None):
-        packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
-        ways.append(f"{packages}; Python {made.python}; {made.processor}, {made.cores} cores")
-    return list(dict.fromkeys(ways))
+    """Where, of which commits and with which versions records were made, each way once."""
+    commits: dict[str, set[str]] = {}
+    for record in records:
+        if (made := record.versions) is not None:
+            packages = ", ".join(f"{name} {version}" for name, version in made.packages.items())
+            way = f"{packages}; Python {made.python}; {made.processor}, {made.cores} cores"
+            commits.setdefault(way, set()).add((record.commit or "unknown")[:7])
+    return [f"{way}; of commit {', '.join(sorted(of_commits))}" for way, of_commits in commits.items()]
 
 
 def again_options(folder: Path, committed: Sequence[Path], workers: int | None, modules: Sequence[str]) -> GridOptions:

@@ -94,7 +94,7 @@ def combinations(
         _check_recipe(task)
     if sample is None:
         check_no_range(choices)
-    size = math.prod(map(len, choices.values())) if sample is None else sample.count
+    size = math.prod(map(len, choices.values())) if sample is None else sample.size
     count = math.prod(map(len, (tasks, units, seeds))) * size
     if count > MOST_RUNS:
         raise ValueError(

@@ -20,7 +20,7 @@ _WHOLE = re.compile(r"[-+]?[0-9]+")
 class Sample(NamedTuple):
     """How many settings are drawn, and the seed of the draw."""
 
-    count: int
+    size: int
     seed: int
 
 
@@ -64,17 +64,17 @@ def sampled(choices: Choices, sample: Sample) -> list[dict[str, str]]:
     >>> sampled({"training.warmup": ["0.1"], "model.num_layers": ["1:4"]}, Sample(2, seed=0))[0].keys()
     dict_keys(['model.num_layers', 'training.warmup'])
     """
-    check_at_least("--sample", sample.count, 1)
+    check_at_least("--sample", sample.size, 1)
     axes = {key: _axis(key, values) for key, values in sorted(choices.items())}
     if not axes:
         return [{}]
     engine = torch.quasirandom.SobolEngine(len(axes), scramble=True, seed=derive_seed("sample", sample.seed) >> 1)
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for _ in range(ROUNDS):
-        for shares in engine.draw(sample.count, dtype=torch.float64).tolist():
+        for shares in engine.draw(sample.size, dtype=torch.float64).tolist():
             setting = {key: _value(axis, share) for (key, axis), share in zip(axes.items(), shares, strict=True)}
             found.setdefault(tuple(setting.values()), setting)
-            if len(found) == sample.count:
+            if len(found) == sample.size:
                 return list(found.values())
     return list(found.values())
 
