@@ -28,6 +28,8 @@ def record(
     threads=1,
     learning_rate=0.006,
     commit="abc1234",
+    validation=None,
+    chosen=None,
 ):
     """A run; its scores are at the length trained at, and each ten times further than the last."""
     overrides = overrides or {}
@@ -43,12 +45,14 @@ def record(
         unit=unit,
         seed=seed,
         set=overrides,
+        chosen=chosen,
         status=status,
         error=None if done else "FloatingPointError: the loss must be finite, got nan",
         metric=metric,
         chance=1.0 if metric == "mse" else 0.1,
         length_name="steps",
         length=length,
+        validation=None if validation is None else LengthScore(length, 512, validation),
         tests=tuple(LengthScore(length * 10**i, 512, score) for i, score in enumerate(scores)) if done else (),
         failing_length=failing,
         parameters=12345,

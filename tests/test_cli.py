@@ -257,6 +257,9 @@ def test_table_prints_or_writes_what_the_results_hold(tmp_path, monkeypatch, cap
     assert [(row["task"], float(row["mean"])) for row in rows] == [("copy-first", 0.5), ("copy-first", 0.6)]
     assert main(["table", "--format", "latex", "--task", "digits"]) == 0
     assert capsys.readouterr().out.startswith("% digits")
+    validated = write(tmp_path / "new.jsonl", [record(validation=0.123)])
+    assert main(["table", str(validated), "--split", "validation"]) == 0
+    assert "| bmru | 0.1230 |" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("errors", ["strict", "surrogateescape"])

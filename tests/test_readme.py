@@ -41,6 +41,7 @@ COMMANDS = commands("\n".join(path.read_text() for path in (README, *PAGES)))
 
 
 GRID = ["grid", "--task", "copy-first"]
+RATES = "training.learning_rate=0.01,0.02"
 LONG = (
     "bench --threads 2 --allocator reuse --out bench",
     "train copy-first --devices 4",
@@ -118,9 +119,10 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
             "model.num_layers=1",
         ]
         tiny = ["--failing-limit=4", "--seed=0", "--workers=1", "--quiet"]
-        results = ["--results", "mine.jsonl"] if "mine.jsonl" in command else []
-        kept = [word for word in command if not word.startswith("task.steps")]
-        grid = kept if command[0] == "grid" else [*GRID, *results]
+        results = ["--results", "mine.jsonl"] if any(word.endswith("mine.jsonl") for word in command) else []
+        search = ["--set", RATES, "--choose", "validation"] if any("trials/" in word for word in command) else []
+        kept = ["2" if word == "8" else word for word in command if not word.startswith("task.steps")]  # settings
+        grid = kept if command[0] == "grid" else [*GRID, *results, *search]
         make_once(*grid, *tiny, "--set", *options)
     if command[0] == "grid":
         return

@@ -1,6 +1,7 @@
 """JSON text as plain values; nesting is bounded, and an error names the file and what is wrong in it."""
 
 import json
+import math
 import re
 from typing import Any
 
@@ -28,6 +29,18 @@ def parse_json(content: bytes | str, where: str) -> Any:
         return json.loads(text, object_pairs_hook=_object)
     except ValueError as error:  # UnicodeDecodeError, JSONDecodeError, and an integer of thousands of digits
         raise ValueError(f"{where} must hold JSON, got {error}") from None
+
+
+def is_number(value: Any) -> bool:
+    """Whether a value of JSON is a number that a float can hold; True and False are none.
+
+    >>> is_number(1), is_number(True), is_number(float("nan")), is_number(10**400)
+    (True, False, False, False)
+    """
+    try:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    except OverflowError:
+        return False
 
 
 def _check_depth(text: str) -> None:

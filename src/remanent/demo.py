@@ -12,8 +12,9 @@ from remanent.report.results import read_results
 from remanent.report.score_tables import caption, table_cells
 from remanent.report.tables import format_score
 from remanent.review.pages import write_report
-from remanent.sweep.combinations import Choices, GridRun, combinations
+from remanent.sweep.combinations import GridRun, combinations
 from remanent.sweep.grid import GridOptions, run_grid
+from remanent.sweep.sampling import Choices
 from remanent.tasks import METRICS
 
 UNITS = ("bmru", "lru", "bmru+lru")

@@ -24,10 +24,13 @@ def test_a_line_has_the_keys_of_a_record_in_their_order():
         *("tests", "failing_length", "parameters", "steps", "seconds", "config", "commit"),
         *("packages", "python", "platform", "processor", "cores"),
     ]
+    assert list(record(validation=0.4).to_dict())[10:13] == ["length", "validation", "tests"]
     assert record(scores=(None,)).to_dict()["tests"] == [{"length": 300, "examples": 512, "score": None}]
 
 
-@pytest.mark.parametrize("kind", [{}, {"scores": (None, 0.5)}, {"failing": 64}, {"status": "failed"}])
+@pytest.mark.parametrize(
+    "kind", [{}, {"scores": (None, 0.5)}, {"failing": 64}, {"status": "failed"}, {"validation": 0.4}]
+)
 def test_what_is_appended_is_read_again(tmp_path, kind):
     written = record(**kind)
     assert append_record(tmp_path / "grid.jsonl", written) is None
@@ -47,6 +50,8 @@ def test_a_record_without_versions_or_seconds_is_read(tmp_path):
 def test_the_parts_of_a_record_are_its_own_types():
     read = Record.from_dict(record(scores=(0.5,)).to_dict(), "here")
     assert read.tests == (LengthScore(300, 512, 0.5),)
+    assert read.validation is None
+    assert Record.from_dict(record(validation=0.4).to_dict(), "here").validation == LengthScore(300, 512, 0.4)
     assert read.seconds == Seconds(60.0, 20.0)
 
 
@@ -72,6 +77,8 @@ HUGE = 10**400
         ({"tests": [{"length": 3, "examples": 2, "score": HUGE}]}, "`score` must be a number, or null"),
         ({"tests": [{"length": HUGE, "examples": 2, "score": 1}]}, "`tests` must hold numbers"),
         ({"tests": [[]]}, "`tests` must hold numbers"),
+        ({"validation": [0.5]}, r"`validation` must be of type dict, got \[0\.5\]"),
+        ({"validation": {"score": 0.5}}, "`validation` must hold numbers `length` and `examples`"),
         ({"config": {"training": []}}, r"`config\.training` must be of type dict, got \[\]"),
         ({"config": []}, "`config` must be of type dict"),
         ({"set": []}, "`set` must be of type dict"),

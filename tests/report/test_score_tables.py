@@ -50,6 +50,23 @@ def test_a_cell_of_fewer_seeds_than_its_row_says_so():
     assert (bmru["300 (512)"], bmru["3,000 (512)"]) == ("0.2000 ± 0.1414", "0.2000 (of 1)")
 
 
+def test_a_table_of_validation_says_so_and_has_the_same_columns():
+    lines = [record(validation=0.4), record(seed=1, validation=0.5), record(unit="lru", failing=3)]
+    (group,) = summarise(lines, split="validation")
+    header, (bmru, lru) = table_cells(group)
+    assert header == ["unit", "300 (512)", *table_cells(summarise([record()])[0])[0][3:]]
+    assert (bmru[1].text, lru[1].text) == ("0.4500 ± 0.0707", "\u2013")
+    said = "Validation mean squared error by steps (and number of validation examples); trained at 300, chance 1.0000."
+    assert caption(group) == said
+    first, *_ = csv.DictReader(io.StringIO(render([group], "csv")))
+    assert (first["split"], first["examples"], float(first["mean"])) == ("validation", "512", 0.45)
+    assert "split" not in render(summarise(lines), "csv").splitlines()[0]
+    with pytest.raises(ValueError, match="`--split` must be test where no run has a score on validation"):
+        summarise([record()], split="validation")
+    with pytest.raises(ValueError, match="`--split` must be one of validation, test, got 'train'"):
+        summarise(lines, split="train")
+
+
 def test_a_score_that_was_not_finite_makes_no_mean():
     lines = [record(scores=(None,)), record(seed=1, scores=(0.3,)), record(unit="lru", scores=(math.inf,))]
     assert [row["300 (512)"] for row in cells(lines)] == ["not finite", "not finite"]

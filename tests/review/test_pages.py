@@ -18,7 +18,7 @@ from remanent.review.measures import _never_fades, measure_run, read_metrics
 from remanent.tasks import CopyFirst, Parity, SequentialImage
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, Experiment, evaluate, load_run, start_run
-from result_records import record
+from result_records import record, write
 
 
 def train(folder, unit="bmru+lru", seed=0, task=None, recipe="copy-first"):
@@ -74,6 +74,11 @@ def test_results_of_the_grid_alone_make_a_report(tmp_path):
     text = html.unescape(out.read_text())
     assert "4 runs of a grid, in 1 table." in text
     assert "remanent grid --task copy-first" in text
+    write(file, [record(validation=0.123)])
+    assert main(["report", "-o", str(tmp_path / "new.html"), "--results", str(file), "--split", "validation"]) == 0
+    text = html.unescape((tmp_path / "new.html").read_text())
+    assert "Validation mean squared error by steps" in text
+    assert "0.1230" in text
 
 
 def test_classes_are_shown_as_confusions(tmp_path):

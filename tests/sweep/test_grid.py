@@ -113,6 +113,8 @@ def check_record(record, experiment, model):
     assert {key: record[key] for key in expected} == expected
     assert record["parameters"] == sum(p.numel() for p in model.parameters())
     assert [(t["length"], t["examples"]) for t in record["tests"]] == [(2, 512), (20, 512), (200, 512), (2000, 500)]
+    validated = evaluate(model, experiment.task, split="validation")
+    assert record["validation"] == {"length": 2, "examples": 512, "score": validated}
     for test in record["tests"][:2]:
         assert test["score"] == evaluate(model, experiment.task, length=test["length"])
     assert record["seconds"]["train"] > 0 < record["seconds"]["test"]

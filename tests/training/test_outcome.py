@@ -7,9 +7,9 @@ import shutil
 import pytest
 
 from remanent.cli import main
-from remanent.records.record import RECORD_FILE, read_records
+from remanent.records.record import RECORD_FILE, LengthScore, read_records
 from remanent.training import RECIPES, Experiment, evaluate, load_run
-from remanent.training.outcome import grid_tests, quick_tests, record_run
+from remanent.training.outcome import grid_tests, quick_tests, record_run, validation_test
 from remanent.training.variants import experiment_for, variant_of
 
 OPTIONS = {
@@ -53,6 +53,9 @@ def test_train_leaves_the_record_that_a_grid_would(finished, tmp_path, monkeypat
     assert record.config == expected.config
     experiment, model = load_run(finished)
     assert record.tests[0].score == evaluate(model, experiment.task)
+    assert record.validation == LengthScore(12, 512, evaluate(model, experiment.task, split="validation"))
+    assert record.validation == expected.validation
+    assert record.validation.score != record.tests[0].score
 
 
 def test_a_run_that_is_resumed_leaves_the_same_record_and_never_another(finished, tmp_path):
@@ -65,6 +68,14 @@ def test_a_run_that_is_resumed_leaves_the_same_record_and_never_another(finished
     (folder / RECORD_FILE).write_text((folder / RECORD_FILE).read_text().replace("copy-first", "mine"))
     assert main(["train", "--resume", str(folder), "--quiet"]) == 0
     assert of(folder).recipe == record_run(folder).recipe == "mine"
+
+
+def test_validation_is_scored_on_at_least_512_examples_where_there_are_as_many():
+    def examples(recipe, **options):
+        return validation_test(experiment_for(recipe, "bmru", 0, options))
+
+    assert examples("copy-first", **{"task.steps": 100_000}) == (100_000, 512)
+    assert examples("digits") == (136, RECIPES["digits"]().task.split_size("validation"))
 
 
 def test_a_table_reads_folders_and_passes_over_those_without_a_record(finished, tmp_path, capsys):

@@ -13,7 +13,21 @@ from remanent._launched import launched
 from remanent._plugins import import_modules
 from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
-from remanent.cli import bench, chip, demo, evaluate, export, grid, listing, report, robustness, table, train, verify
+from remanent.cli import (
+    bench,
+    chip,
+    demo,
+    evaluate,
+    export,
+    grid,
+    listing,
+    report,
+    reproduce,
+    robustness,
+    table,
+    train,
+    verify,
+)
 from remanent.cli._shared import check_numbers, make_parser
 
 DESCRIPTION = "Recurrent units that never forget."
@@ -39,6 +53,7 @@ COMMANDS = {
     "demo": Command(demo, "train and test three small models on two tasks, and show what they remember", trains=True),
     "bench": Command(bench, "time scans and layers beside other packages"),
     "report": Command(report, "write an HTML page about runs and their memory", trains=True),
+    "reproduce": Command(reproduce, "make numbers of committed tables again, and compare them", trains=True),
     "table": Command(table, "show results of grids and runs as tables"),
 }
 

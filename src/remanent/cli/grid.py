@@ -1,14 +1,18 @@
-"""`remanent grid`: trains and tests every combination of recipes, units, seeds and options, each once."""
+"""`remanent grid`: trains and tests combinations of recipes, units, seeds and options, or the best of them."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from remanent.cli._shared import make_parser
+
+if TYPE_CHECKING:
+    from remanent.sweep.combinations import GridRun
+    from remanent.sweep.grid import GridOptions, Summary
 
 DESCRIPTION = (
     "Trains and tests every combination, and appends a record, a line of JSON, for each. Runs that the results hold "
     "already are skipped, and interrupted runs are resumed: the same command may be killed and repeated, or run twice "
-    "at once."
+    "at once. With --choose, the best setting of each recipe and unit is searched first, and it alone is tested."
 )
 
 
@@ -29,8 +33,19 @@ def parser(arguments: list[str]) -> Any:
         action="append",
         default=[],
         metavar="KEY=VALUE,VALUE",
-        help="an option task.X, model.X or training.X and its values; several options are combined",
+        help="an option task.X, model.X or training.X and its values; several options are combined; with --sample "
+        "also a range LOW:HIGH, or LOW:HIGH:log",
     )
+    drawn = "how many settings of --set are drawn, the same for every recipe and unit (default: all are run)"
+    parser.add_argument("--sample", type=int | None, default=None, metavar="N", help=drawn)
+    chosen = "validation: every setting is trained with one seed; the best on validation is run with all, and tested"
+    parser.add_argument("--choose", type=str | None, default=None, help=chosen)
+    steps = "the training steps of a trial of --choose (default: those of the run)"
+    parser.add_argument("--search-steps", type=int | None, default=None, metavar="N", help=steps)
+    seeded = "the seed of the draw and of the trials (default: the first of --seed)"
+    parser.add_argument("--search-seed", type=int | None, default=None, metavar="N", help=seeded)
+    trials = "the results file of the trials, which are not tested (default: trials/NAME beside --results)"
+    parser.add_argument("--trials", type=Path | None, default=None, help=trials)
     parser.add_argument(
         "--results",
         type=Path,
@@ -58,17 +73,20 @@ def parser(arguments: list[str]) -> Any:
 
 
 def run(options: Any) -> int:
-    """Runs the command; the exit status is 1 if a run of the grid has failed."""
+    """Runs the command; the exit status is 1 if a run of the grid has failed, or nothing could be chosen."""
     from remanent.sweep.combinations import combinations, read_choices, read_seeds
     from remanent.sweep.grid import GridOptions, run_grid, statuses
+    from remanent.sweep.sampling import Sample
 
-    if not options.task:
-        raise ValueError("`--task` must name at least one recipe (`remanent list` shows them), got none")
+    _check(options)
+    choices, seeds = read_choices([word for words in options.set for word in words]), read_seeds(options.seed)
+    search_seed = seeds[0] if options.search_seed is None else options.search_seed
     runs = combinations(
         options.task,
         options.unit,
-        read_seeds(options.seed),
-        read_choices([word for words in options.set for word in words]),
+        seeds if options.choose is None else [search_seed],
+        choices,
+        sample=None if options.sample is None else Sample(options.sample, search_seed),
         threads=options.threads,
         data_dir=options.data_dir,
     )
@@ -84,20 +102,66 @@ def run(options: Any) -> int:
         failing_limit=options.failing_limit,
         modules=tuple(options.modules),
     )
+    if options.choose is not None:
+        return _search(options, runs, seeds, choices, grid)
     if options.dry_run:
-        found = statuses(runs, options.results)
-        for each in runs:
-            print(f"{found[each.id]:8} {each.name} {' '.join(f'{k}={v}' for k, v in each.overrides.items())}".rstrip())
-        print(f"{_runs(len(runs))}, {list(found.values()).count('missing')} of them missing.")
-        return 0
-    summary = run_grid(runs, grid, progress=not options.quiet)
+        return _list(runs, statuses(runs, options.results))
+    return _report(run_grid(runs, grid, progress=not options.quiet), "run", options.results)
+
+
+def _check(options: Any) -> None:
+    """Raises where options are missing, or are given without the one that they belong to."""
+    from remanent._options import check_at_least, check_choice
+    from remanent.sweep.search import CHOOSE
+
+    if not options.task:
+        raise ValueError("`--task` must name at least one recipe (`remanent list` shows them), got none")
+    if options.choose is not None:
+        check_choice("--choose", options.choose, CHOOSE)
+    if options.search_seed is not None:
+        check_at_least("--search-seed", options.search_seed, 0)
+        if options.choose is None and options.sample is None:
+            raise ValueError(f"`--search-seed` must go with `--sample` or `--choose`, got {options.search_seed} alone")
+    for name, value in (("--search-steps", options.search_steps), ("--trials", options.trials)):
+        if value is not None and options.choose is None:
+            raise ValueError(f"`{name}` must go with `--choose`, got {value} alone")
+
+
+def _search(options: Any, settings: "list[GridRun]", seeds: list[int], choices: Any, grid: "GridOptions") -> int:
+    """Chooses among settings, and runs what is chosen."""
+    from remanent.sweep.grid import statuses
+    from remanent.sweep.search import Search, run_search, trials_file, trials_of
+
+    search = Search(choices, options.trials or trials_file(options.results), options.search_steps)
+    if options.dry_run:
+        trials = trials_of(settings, search)
+        return _list(trials, statuses(trials, search.trials))
+    summary = run_search(settings, seeds, search, grid, progress=not options.quiet, said=print)
+    _report(summary.trials, "trial", search.trials)
+    status = _report(summary.runs, "run", options.results)
+    if summary.unmarked:
+        print(f"{summary.unmarked} of them were there before, as runs whose options were not chosen.")
+    return int(status > 0 or bool(summary.undecided))
+
+
+def _list(runs: "list[GridRun]", found: dict[str, str]) -> int:
+    """Lists runs with their status in the results."""
+    for run in runs:
+        print(f"{found[run.id]:8} {run.name} {' '.join(f'{k}={v}' for k, v in run.overrides.items())}".rstrip())
+    print(f"{_count(len(runs), 'run')}, {list(found.values()).count('missing')} of them missing.")
+    return 0
+
+
+def _report(summary: "Summary", noun: str, results: Path) -> int:
+    """Says how runs ended; gives 1 if any has failed."""
+    total = summary.done + summary.failed + summary.skipped
     counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} there already"
     failed = summary.failed + summary.failed_before
-    print(f"{_runs(len(runs))}: {counts}; {options.results} has them.")
+    print(f"{_count(total, noun)}: {counts}; {results} has them.")
     if failed:
         print(f"{failed} have failed; `--retry-failed` does them again.")
     return int(failed > 0)
 
 
-def _runs(count: int) -> str:
-    return "1 run" if count == 1 else f"{count} runs"
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" + ("" if number == 1 else "s")

@@ -22,6 +22,8 @@ def parser(arguments: list[str]) -> Any:
         metavar="FILE",
         help="results files or run folders whose records are shown as tables; put them after RUN",
     )
+    shown = "whose scores the tables of --results show: test, or validation at the length trained at"
+    parser.add_argument("--split", type=str, default="test", help=shown)
     parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data set")
     return parser
 
@@ -34,6 +36,7 @@ def run(options: Any) -> int:
         options.runs,
         options.out,
         results=options.results,
+        split=options.split,
         data_dir=options.data_dir,
         said=lambda text: print(f"remanent: {text}", file=sys.stderr),
     )

@@ -24,6 +24,8 @@ def parser(arguments: list[str]) -> Any:
         help="results files of `remanent grid`, or folders of finished runs (default: all results files in results/)",
     )
     parser.add_argument("--task", type=str, nargs="+", default=None, help="only these recipes; put them after FILE")
+    shown = "whose scores are shown: test, or validation at the length trained at"
+    parser.add_argument("--split", type=str, default="test", help=shown)
     parser.add_argument("--format", type=str, default="md", help="md, csv (a line for every unit and length) or latex")
     parser.add_argument("--out", type=Path | None, default=None, help="a new file to write to, instead of the screen")
     return parser
@@ -42,7 +44,7 @@ def run(options: Any) -> int:
     records, notes = read_results(options.files or find_results(RESULTS))
     for note in notes:
         print(f"remanent: {note}", file=sys.stderr)
-    text = render(summarise(records, options.task), options.format)
+    text = render(summarise(records, options.task, split=options.split), options.format)
     if options.out is None:
         print(text, end="")
     else:

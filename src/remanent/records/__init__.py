@@ -1,6 +1,7 @@
 """What a run is, as plain data: its configuration, what identifies it, and the record of its scores."""
 
 from remanent._identity import BY_CONTENT, OWN_COLUMN, UNCOUNTED
+from remanent.records.chosen import Chosen
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import LengthScore, Record, Seconds, Versions, append_record, read_records
@@ -10,6 +11,7 @@ __all__ = [
     "BY_CONTENT",
     "OWN_COLUMN",
     "UNCOUNTED",
+    "Chosen",
     "Experiment",
     "LengthScore",
     "Record",

@@ -155,6 +155,11 @@ def moved_files(task: type[Task], values: Mapping[str, Any], data_dir: str) -> d
     return moved
 
 
+def reads_files(task: type[Task]) -> bool:
+    """Whether a task reads a folder of data or files of the user, which `moved_files` finds elsewhere."""
+    return bool(_files(task))
+
+
 def _files(task: type[Task]) -> set[str]:
     """The names of a task's fields that name its data: the folder, and the user's own files."""
     named = {field.name for field in dataclasses.fields(task) if field.name == DATA_DIR}  # type: ignore[arg-type]

@@ -1,7 +1,6 @@
 """The record of a run: one dataclass, which is one line of a results file, with its only reader and its only writer."""
 
 import dataclasses
-import math
 import types
 import typing
 import warnings
@@ -9,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent._json import is_number
+from remanent.records.chosen import Chosen
 from remanent.records.identity import added_since
 from remanent.records.lines import append_line, encode_line, read_lines
 
@@ -16,6 +17,8 @@ RECORD_FILE = "record.json"
 """The file of a run's folder that holds its record, as one line."""
 STATUSES = ("done", "failed")
 TABLES = ("task", "model", "training")
+ADDED = ("chosen", "validation")
+"""The keys that were added later: a line has them only where they say something, and an older line keeps its bytes."""
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class LengthScore:
 
     Attributes:
         length: of the sequences, as the task counts.
-        examples: how many of the test split were scored.
+        examples: how many of the split were scored.
         score: of the task's metric; None where it is not finite, for which JSON has no number.
     """
 
@@ -35,7 +38,7 @@ class LengthScore:
 
 @dataclass(frozen=True)
 class Seconds:
-    """How long a run took: to train, and to test."""
+    """How long a run took: to train, and to be scored."""
 
     train: float
     test: float
@@ -62,13 +65,16 @@ class Record:
         unit: as `ModelConfig.unit` reads it.
         seed: of weights and batches.
         set: what was changed in the recipe: dotted name to value.
+        chosen: how that was chosen among trials; None where it was not.
         status: "done" or "failed".
         error: why it failed; None where it did not.
         metric: the name of the task's metric.
         chance: the metric of the best answer that ignores the input.
         length_name: what lengths count.
         length: the length trained at.
-        tests: the scores at all lengths that were tested.
+        validation: the score on the validation split at that length, of the weights that the run ended with; None for a
+            run that failed, and for one of an earlier version.
+        tests: the scores on the test split at all lengths that were tested.
         failing_length: the longest at which all fresh words were right; None where it was not looked for.
         parameters: how many numbers were trained; None where that is not known.
         steps: the training steps that the run took.
@@ -83,12 +89,14 @@ class Record:
     unit: str
     seed: int
     set: dict[str, Any]
+    chosen: Chosen | None
     status: str
     error: str | None
     metric: str
     chance: float
     length_name: str
     length: int
+    validation: LengthScore | None
     tests: tuple[LengthScore, ...]
     failing_length: int | None
     parameters: int | None
@@ -110,6 +118,7 @@ class Record:
         """Plain values, as a line of a results file holds them; versions stand in the line itself."""
         values = dataclasses.asdict(self)
         versions = values.pop("versions") or {}
+        values = {key: value for key, value in values.items() if key not in ADDED or value is not None}
         return values | {"tests": list(values["tests"])} | versions
 
     @classmethod
@@ -123,7 +132,7 @@ class Record:
         Raises:
             ValueError: a key is missing, or a value is one that no record can have.
         """
-        given, values = values, {"error": None, "parameters": None, "commit": None} | values
+        given, values = values, {"error": None, "parameters": None, "commit": None} | dict.fromkeys(ADDED) | values
         kinds = {name: kind for name, kind in typing.get_type_hints(cls).items() if name != "versions"}
         for key, kind in kinds.items():
             if key not in values:
@@ -147,9 +156,12 @@ class Record:
         for key, value in {**needed, **{f"seconds.{name}": number for name, number in seconds.items()}}.items():
             if not is_number(value):
                 raise ValueError(f"{where}: `{key}` must be a number, got {_short(value)}")
+        chosen, validation = values["chosen"], values["validation"]
         return cls(
-            **{key: values[key] for key in kinds if key not in ("tests", "seconds")},
-            tests=tuple(_length_score(line, where) for line in values["tests"]),
+            **{key: values[key] for key in kinds if key not in ("chosen", "validation", "tests", "seconds")},
+            chosen=None if chosen is None else Chosen.from_dict(chosen, where),
+            validation=None if validation is None else _length_score(validation, "validation", where),
+            tests=tuple(_length_score(line, "tests", where) for line in values["tests"]),
             seconds=Seconds(seconds["train"], seconds.get("test", 0.0)) if "train" in seconds else None,
             versions=read_versions(values),
         )
@@ -218,9 +230,9 @@ def _plain_types(kind: Any) -> tuple[type, ...]:
     return {float: (float, int), tuple: (list,)}.get(kind, (kind,))
 
 
-def _length_score(line: Any, where: str) -> LengthScore:
+def _length_score(line: Any, key: str, where: str) -> LengthScore:
     if not isinstance(line, dict) or not is_number(line.get("length")) or not is_number(line.get("examples")):
-        raise ValueError(f"{where}: `tests` must hold numbers `length` and `examples`, got {_short(line)}")
+        raise ValueError(f"{where}: `{key}` must hold numbers `length` and `examples`, got {_short(line)}")
     if "score" not in line or not (line["score"] is None or is_number(line["score"])):
         raise ValueError(f"{where}: `score` must be a number, or null where not finite, got {_short(line)}")
     return LengthScore(line["length"], line["examples"], line["score"])
@@ -236,18 +248,6 @@ def read_versions(values: dict[str, Any]) -> Versions | None:
     if not all(name in values and isinstance(values[name], _plain_types(kind)) for name, kind in kinds.items()):
         return None
     return Versions(**{name: values[name] for name in kinds})
-
-
-def is_number(value: Any) -> bool:
-    """Whether a value of JSON is a number that a float can hold; True and False are none.
-
-    >>> is_number(1), is_number(True), is_number(float("nan")), is_number(10**400)
-    (True, False, False, False)
-    """
-    try:
-        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    except OverflowError:
-        return False
 
 
 def _short(value: Any) -> str:

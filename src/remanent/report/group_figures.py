@@ -19,7 +19,7 @@ def draw_scores(group: Group) -> Figure:
             {row.label: scores_by_length(group, row) for row in group.rows},
             title=f"{group.label}, trained at {group.length:,}",
             length_name=group.length_name,
-            score_name=metric.title,
+            score_name=group.score_name,
             chance=group.chance,
             trained_at=group.length,
             is_share=metric.is_share,
@@ -31,7 +31,7 @@ def draw_scores(group: Group) -> Figure:
     return dots_by_name(
         points,
         title=group.label,
-        value_name=metric.label,
+        value_name=group.score_name + metric.label.removeprefix(metric.title),
         marks={"chance": metric.scale * group.chance},
         logarithmic=False,
     )

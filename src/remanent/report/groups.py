@@ -1,5 +1,6 @@
 """Records gathered into groups, one for every task, with a row for every unit and its mean and spread over seeds."""
 
+import dataclasses
 import json
 import math
 import statistics
@@ -8,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from remanent._identity import OWN_COLUMN, UNCOUNTED
+from remanent._options import check_choice
 from remanent.records.identity import options_that, with_defaults
 from remanent.records.record import Record
+from remanent.tasks.base import SPLITS
 from remanent.tasks.metrics import METRICS
 
 LABELS: tuple[tuple[Mapping[str, Any], str], ...] = (
@@ -42,8 +45,9 @@ class Row:
 
     @property
     def label(self) -> str:
-        """The unit, and in brackets the options that were changed."""
-        return _label(self.unit, self.overrides)
+        """The unit, and in brackets the options that were changed, and among how many settings they were chosen."""
+        ways = {run.chosen and f"best of {run.chosen.trials} on {run.chosen.by}" for run in self.runs}
+        return _label(self.unit, self.overrides, *(way for way in ways if way and len(ways) == 1))
 
     @property
     def done(self) -> tuple[Record, ...]:
@@ -73,7 +77,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Group:
-    """One table: a recipe with the same options of its task, and a row for every unit with its other options."""
+    """One table: a recipe with the same options of its task, and a row for every unit with its other options.
+
+    Its scores are of one split, and where that is "validation", they stand in the place of the tests.
+    """
 
     recipe: str
     overrides: Mapping[str, Any]
@@ -82,11 +89,18 @@ class Group:
     length_name: str
     length: int
     rows: tuple[Row, ...]
+    split: str = "test"
 
     @property
     def label(self) -> str:
         """The recipe, and in brackets the options of its task that were changed."""
         return _label(self.recipe, self.overrides)
+
+    @property
+    def score_name(self) -> str:
+        """What the scores are of, in words: of the test split, where no other is named."""
+        title = METRICS[self.metric].title
+        return title if self.split == "test" else f"{self.split} {title}"
 
     @property
     def runs(self) -> list[Record]:
@@ -95,7 +109,7 @@ class Group:
 
     @property
     def columns(self) -> list[Column]:
-        """Everything that any row was tested on, from the shortest length."""
+        """Everything that any row was scored on, from the shortest length."""
         return sorted({Column(test.length, test.examples) for run in self.runs for test in run.tests})
 
     @property
@@ -148,7 +162,7 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(statistics.fmean(values), statistics.stdev(values) if len(values) > 1 else None, len(values))
 
 
-def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -> list[Group]:
+def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *, split: str = "test") -> list[Group]:
     """Gathers records into a group for every recipe and every setting of its task.
 
     Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
@@ -158,17 +172,24 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
     Args:
         records: the records, as `read_results` gives them.
         recipes: the recipes to keep; None for all.
+        split: whose scores are gathered: "test", or "validation" at the length trained at.
 
     Raises:
-        ValueError: a recipe is in no record, there are no records, or records of one group or row differ in
-            metric, length, task or configuration.
+        ValueError: a recipe is in no record, there are no records, none has a score of the split, or records of one
+            group or row differ in metric, length, task or configuration.
     """
+    check_choice("--split", split, SPLITS)
     known = list(dict.fromkeys(record.recipe for record in records))
     if not known:
         raise ValueError("`FILE` must hold at least one record, got none")
     for name in recipes or ():
         if name not in known:
             raise ValueError(f"`--task` must be one of {', '.join(known)}, got {name!r}")
+    if split == "validation":
+        records = [_validated(record) for record in records]
+        if not any(record.tests for record in records):
+            rule = "must be test where no run has a score on validation, as those of earlier versions"
+            raise ValueError(f"`--split` {rule}, got {split}")
     named = dict.fromkeys(record.unit for record in records)
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
     groups: dict[tuple[str, str], list[Record]] = {}
@@ -177,7 +198,13 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None) -
     asked = [key for key in groups if not recipes or key[0] in recipes]
     asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
     expected = {record.unit for record in records if not _split(record.set)[1]}
-    return [_group(groups[key], units, expected) for key in asked]
+    return [dataclasses.replace(_group(groups[key], units, expected), split=split) for key in asked]
+
+
+def _validated(record: Record) -> Record:
+    """The record with its score on validation in the place of its tests."""
+    tests = () if record.validation is None else (record.validation,)
+    return dataclasses.replace(record, tests=tests, failing_length=None)
 
 
 def _group(records: list[Record], units: Sequence[str], expected: Collection[str]) -> Group:
@@ -235,11 +262,12 @@ def _key(overrides: Mapping[str, Any]) -> str:
     return json.dumps(overrides, sort_keys=True)
 
 
-def _label(name: str, overrides: Mapping[str, Any]) -> str:
+def _label(name: str, overrides: Mapping[str, Any], *more: str) -> str:
     left, said = dict(overrides), []
     for options, words in LABELS:
         if all(key in left and left[key] is value for key, value in options.items()):
             left = {key: value for key, value in left.items() if key not in options}
             said.append(words)
     plain = [f"{key}={value if isinstance(value, str) else json.dumps(value)}" for key, value in left.items()]
-    return f"{name} ({', '.join(plain + said)})" if plain or said else name
+    said = [*plain, *said, *more]
+    return f"{name} ({', '.join(said)})" if said else name

@@ -55,9 +55,10 @@ def render(groups: Sequence[Group], kind: str) -> str:
 def caption(group: Group) -> str:
     """A caption that says what the table holds, in one or two sentences."""
     metric = METRICS[group.metric]
-    title = metric.title[0].upper() + metric.title[1:] + (" in %" if metric.is_share else "")
+    name = group.score_name
+    title = name[0].upper() + name[1:] + (" in %" if metric.is_share else "")
     chance = format_score(group.chance, group.metric)
-    said = f"{title} by {group.length_name} (and number of test examples); "
+    said = f"{title} by {group.length_name} (and number of {group.split} examples); "
     said += f"trained at {group.length:,}, chance {chance}."
     if group.has_failing_lengths:
         said += " The failing length is the longest at which 512 fresh words are all right at every step: the median"
@@ -186,7 +187,8 @@ def _latex_cell(cell: Cell) -> str:
 def _csv(groups: Sequence[Group]) -> str:
     """A line for every row and length, with all digits, for other programs to read."""
     text = io.StringIO()
-    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n")
+    columns = (*CSV_COLUMNS, *["split"] * any(group.split != "test" for group in groups))
+    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for group in groups:
         for row in group.rows:
@@ -206,6 +208,7 @@ def _csv_line(group: Group, row: Row, column: Column | None) -> dict[str, Any]:
         "metric": group.metric,
         "chance": group.chance,
         "trained_length": group.length,
+        "split": group.split,
         "n": 0,
         "seeds": len(row.done),
         "failed": len(row.runs) - len(row.done),

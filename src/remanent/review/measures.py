@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from remanent._files import read_json
+from remanent._json import is_number
 from remanent.analysis import LagGradient, Writes, gradient_by_lag, memory_horizon, write_statistics
 from remanent.analysis.portrait import (
     Loop,
@@ -21,7 +22,7 @@ from remanent.analysis.portrait import (
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
 from remanent.records.lines import parse_line
-from remanent.records.record import Versions, is_number, read_versions
+from remanent.records.record import Versions, read_versions
 from remanent.review.proved import StoredProof, read_proof
 from remanent.tasks import Task
 from remanent.tasks.base import read_whole

@@ -6,6 +6,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from remanent._options import check_choice
 from remanent.analysis import LagGradient
 from remanent.report.figures import hysteresis_loop, trajectory
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
@@ -19,6 +20,7 @@ from remanent.review.measures import HORIZON_CAP, HORIZON_SEQUENCES, RunMeasures
 from remanent.review.proved import proof_sections
 from remanent.review.rows import ByUnit, by_way, check_runs
 from remanent.tasks import METRICS
+from remanent.tasks.base import SPLITS
 
 MEMORY = """Measured on the first run of each unit, on the first {steps:,} steps of validation sequences. The horizon
 says for how long the bit of two opposite first inputs is read correctly from the model's answers, by a reader fixed at
@@ -36,6 +38,7 @@ def write_report(
     out: Path,
     *,
     results: Sequence[Path] = (),
+    split: str = "test",
     data_dir: str | None = None,
     said: Callable[[str], None] = lambda text: None,
 ) -> None:
@@ -45,6 +48,7 @@ def write_report(
         runs: the folders of finished runs of one task; may be empty if there are results.
         out: the file to write, which must not exist yet, in a folder that exists.
         results: files that `remanent grid` wrote; each task in them has a section of its own.
+        split: whose scores the tables and figures of `results` show: "test", or "validation" at the length trained at.
         data_dir: the folder that holds the runs' data now; None for the places that their configurations name.
         said: a function that is called with a line about what is done next.
 
@@ -59,6 +63,7 @@ def write_report(
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
     if not runs and not results:
         raise ValueError("`RUN` or `--results` must be given, got neither")
+    check_choice("--split", split, SPLITS)
     check_runs(runs, data_dir)
     records, notes = read_results(results)
     for note in notes:
@@ -67,7 +72,7 @@ def write_report(
         raise ValueError(
             f"`--results` must hold records of `remanent grid`, got none in {', '.join(map(str, results))}"
         )
-    groups = summarise(records) if records else []
+    groups = summarise(records, split=split) if records else []
     measured = []
     for folder in runs:
         said(f"measuring {folder}")
@@ -233,10 +238,10 @@ def _configuration(runs: Sequence[RunMeasures]) -> Section:
 
 def _group_section(group: Group) -> Section:
     header, rows = table_cells(group)
-    label, score = group.label, METRICS[group.metric]
+    label, name = group.label, group.score_name
     best = next((row[0].text for row in rows if any(cell.is_best for cell in row)), None)
-    alt = f"{score.title} of {len(group.rows)} units" + (f"; {best} is best by more than the spread" if best else "")
-    figures = [Picture(draw_scores(group), f"{label}: {score.title}.", alt + ".")]
+    alt = f"{name} of {len(group.rows)} units" + (f"; {best} is best by more than the spread" if best else "")
+    figures = [Picture(draw_scores(group), f"{label}: {name}.", alt + ".")]
     if group.has_failing_lengths:
         figures.append(
             Picture(draw_failing_lengths(group), f"{label}: failing lengths.", "A dot for every seed of every unit.")

@@ -41,10 +41,11 @@ def outcome_line(record: Record) -> str:
     """The scores of a run, or why it failed, in one line."""
     if record.status == "failed":
         return f"failed, {record.error}"
+    tests = record.tests or ((record.validation,) if record.validation else ())
     scores = ", ".join(
-        f"{'not finite' if test.score is None else format(test.score, '.4f')} at {test.length:,}"
-        for test in record.tests
+        f"{'not finite' if test.score is None else format(test.score, '.4f')} at {test.length:,}" for test in tests
     )
     seconds = f" ({record.seconds.train + record.seconds.test:.0f} s)" if record.seconds else ""
     title = METRICS[record.metric].title if record.metric in METRICS else record.metric
+    title = title if record.tests else f"validation {title}"
     return f"{title} {scores} {record.length_name}{seconds}"

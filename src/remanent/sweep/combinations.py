@@ -11,10 +11,13 @@ from typing import Any
 
 from remanent._plugins import import_hint
 from remanent.models import ModelConfig
+from remanent.records.chosen import Chosen
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.training_config import TrainingConfig
+from remanent.sweep.sampling import Choices, Sample, check_no_range, sampled
 from remanent.tasks import TASKS
+from remanent.training.outcome import LengthTest
 from remanent.training.recipes import RECIPES
 from remanent.training.variants import experiment_for
 
@@ -27,8 +30,6 @@ ELSEWHERE = {
 """Options that `--set` does not set, and the flags that set them."""
 MOST_RUNS = 100_000
 """The most runs of a grid."""
-Choices = dict[str, list[str]]
-"""The values of each option, by its dotted name, as they were written on the command line."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,8 @@ class GridRun:
         recipe: the name of its recipe in `RECIPES`.
         overrides: what is changed in the recipe: dotted name to value.
         experiment: the whole configuration.
+        chosen: how the overrides were chosen among trials; None where they were not.
+        tests: the lengths that are tested, each with a number of examples; None for those that a grid tests.
 
     >>> run = GridRun("copy-first", {}, RECIPES["copy-first"]())
     >>> run.name.rsplit("-", 1)[0]
@@ -48,6 +51,8 @@ class GridRun:
     recipe: str
     overrides: dict[str, Any]
     experiment: Experiment
+    chosen: Chosen | None = None
+    tests: tuple[LengthTest, ...] | None = None
 
     @cached_property
     def id(self) -> str:
@@ -66,6 +71,7 @@ def combinations(
     seeds: Sequence[int],
     choices: Choices,
     *,
+    sample: Sample | None = None,
     threads: int = 1,
     data_dir: str | None = None,
 ) -> list[GridRun]:
@@ -76,6 +82,8 @@ def combinations(
         units: the units, as `ModelConfig.unit` reads them.
         seeds: the seeds of weights and batches.
         choices: options and their values, as `read_choices` gives them.
+        sample: how many settings of the options are drawn instead of all, the same for every recipe and unit; None for
+            all.
         threads: the number of torch threads of each run.
         data_dir: the folder of the data, for tasks that read one.
 
@@ -84,7 +92,10 @@ def combinations(
     """
     for task in tasks:
         _check_recipe(task)
-    count = math.prod(map(len, (tasks, units, seeds, *choices.values())))
+    if sample is None:
+        check_no_range(choices)
+    size = math.prod(map(len, choices.values())) if sample is None else sample.size
+    count = math.prod(map(len, (tasks, units, seeds))) * size
     if count > MOST_RUNS:
         raise ValueError(
             f"`--task`, `--unit`, `--seed` and `--set` must give at most {MOST_RUNS:,} runs, got {count:,}"
@@ -92,7 +103,8 @@ def combinations(
     if data_dir is not None and not any(hasattr(RECIPES[task]().task, "data_dir") for task in tasks):
         raise ValueError(f"`--data-dir` must not be given for tasks that read none, got {data_dir}")
     runs: dict[str, GridRun] = {}
-    for task, unit, values in itertools.product(tasks, units, _products(choices)):
+    settings = _products(choices) if sample is None else sampled(choices, sample)
+    for task, unit, values in itertools.product(tasks, units, settings):
         for seed in seeds:
             run = _named(task, unit, seed, values, threads, data_dir)
             runs.setdefault(run.id, run)

@@ -230,6 +230,8 @@ class _Grid:
             config=run.experiment.to_dict(),
             folder=str((self.options.folder / run.name).absolute()),
             results=str(self.options.results.absolute()),
+            chosen=run.chosen,
+            tests=run.tests,
             known=self.known.get(run.id, 0),
             failing_limit=self.options.failing_limit,
             modules=self.options.modules,

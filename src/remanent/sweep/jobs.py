@@ -16,12 +16,13 @@ from remanent._files import partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
+from remanent.records.chosen import Chosen
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
 from remanent.training.folder import METRICS_FILE, FolderInUseError, note_resumed, read_experiment, training_seconds
-from remanent.training.outcome import failed, grid_tests, plain_record, scored, trained
+from remanent.training.outcome import LengthTest, failed, grid_tests, plain_record, scored, trained
 from remanent.training.variants import Variant
 
 CLAIMED = 75
@@ -37,6 +38,9 @@ class Job:
         config: the whole configuration, as `Experiment.to_dict` gives it.
         folder: of the run.
         results: the results file.
+        chosen: how the variant was chosen among trials; None where it was not.
+        tests: the lengths that are tested, each with a number of examples; None for those of `grid_tests`. Without any,
+            the score on validation is taken alone, and no failing length is looked for.
         known: how many records of this run the results held when the grid began; with more, it is done.
         failing_limit: the longest word in the search of the failing length.
         modules: of the user, that register what the run is made of.
@@ -48,6 +52,8 @@ class Job:
     config: dict[str, Any]
     folder: str
     results: str
+    chosen: Chosen | None = None
+    tests: tuple[LengthTest, ...] | None = None
     known: int = 0
     failing_limit: int = 2**20
     modules: tuple[str, ...] = ()
@@ -119,7 +125,7 @@ def claim_of(folder: str | Path) -> str:
 
 def failure(job: Job, error: str, seconds: float = 0.0) -> Record:
     """The record of a run that failed."""
-    return failed(plain_record(Experiment.from_dict(job.config), job.variant), error, seconds)
+    return failed(plain_record(Experiment.from_dict(job.config), job.variant, job.chosen), error, seconds)
 
 
 def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) -> Record:
@@ -130,8 +136,9 @@ def _measured(job: Job, folder: Path, copy: Callable[[], None] | None = None) ->
         if copy is not None:
             copy()
         experiment = read_experiment(folder)
-        record = plain_record(experiment, job.variant)
-        record = scored(record, experiment, model, grid_tests(experiment), failing_limit=job.failing_limit)
+        record = plain_record(experiment, job.variant, job.chosen)
+        tests = grid_tests(experiment) if job.tests is None else job.tests
+        record = scored(record, experiment, model, tests, failing_limit=job.failing_limit if tests else None)
         return trained(record, folder)
     except (OSError, MemoryError, FolderInUseError):
         raise

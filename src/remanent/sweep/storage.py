@@ -9,8 +9,9 @@ import uuid
 from pathlib import Path, PureWindowsPath
 from typing import Any
 
+from remanent._json import is_number
 from remanent.records.lines import parse_line
-from remanent.records.record import RECORD_FILE, Record, is_number
+from remanent.records.record import RECORD_FILE, Record
 from remanent.training.checkpoints import FILE, INDEX
 
 OWNER = "owner.json"

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import new_folder, read_json, remove_partial, write_json, write_whole
+from remanent._json import is_number
 from remanent._machine import versions
 from remanent._plugins import suggested
 from remanent.distributed.ranks import Ranks
@@ -16,7 +17,6 @@ from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.lines import parse_line
-from remanent.records.record import is_number
 from remanent.training.checkpoints import INDEX
 
 EXPERIMENT_FILE = "config.json"

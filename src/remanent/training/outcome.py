@@ -11,6 +11,7 @@ from remanent._machine import commit, versions
 from remanent._restore import threads_set
 from remanent.models import SequenceModel
 from remanent.models.saved import CONFIG_FILE
+from remanent.records.chosen import Chosen
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
@@ -24,6 +25,8 @@ STEPS = 1_000_000
 """The number of steps that the examples of a test have together, if the split holds enough examples."""
 FEWEST = 16
 """The fewest examples of a test."""
+FEWEST_VALIDATED = 512
+"""The fewest examples of the validation split by which a run is chosen, if it holds as many."""
 ATTENTION_LENGTH, ATTENTION_LIMIT = 10_000, 4096
 """The longest test and the longest word for attention, whose cost grows with the square of the length."""
 SHARE = 0.2
@@ -54,6 +57,17 @@ def grid_tests(experiment: Experiment) -> list[LengthTest]:
         lengths = [length for length in lengths if length <= max(task.length, ATTENTION_LENGTH)]
     size = task.split_size("test")
     return [LengthTest(length, min(size, max(FEWEST, STEPS // max(length, 1)))) for length in lengths]
+
+
+def validation_test(experiment: Experiment) -> LengthTest:
+    """What of the validation split is scored at the end of a run: at the training length, and nothing longer.
+
+    >>> from remanent.training.recipes import RECIPES
+    >>> validation_test(RECIPES["copy-first"]())
+    LengthTest(length=300, examples=512)
+    """
+    length, size = experiment.task.length, experiment.task.split_size("validation")
+    return LengthTest(length, min(size, max(FEWEST_VALIDATED, STEPS // max(length, 1))))
 
 
 def quick_tests(experiment: Experiment) -> list[LengthTest]:
@@ -108,7 +122,7 @@ def record_run(folder: str | Path, *, data_dir: str | None = None) -> Record:
     return record
 
 
-def plain_record(experiment: Experiment, variant: Variant) -> Record:
+def plain_record(experiment: Experiment, variant: Variant, chosen: Chosen | None = None) -> Record:
     """The record of a run before its training, without scores."""
     config, task = experiment.to_dict(), experiment.task
     return Record(
@@ -117,12 +131,14 @@ def plain_record(experiment: Experiment, variant: Variant) -> Record:
         unit=experiment.model.unit,
         seed=experiment.training.seed,
         set=variant.overrides,
+        chosen=chosen,
         status="done",
         error=None,
         metric=task.metric,
         chance=task.chance,
         length_name=task.length_name,
         length=task.length,
+        validation=None,
         tests=(),
         failing_length=None,
         parameters=None,
@@ -155,18 +171,20 @@ def scored(
     *,
     failing_limit: int | None = None,
 ) -> Record:
-    """The record with the scores of a trained model, and the seconds that they took.
+    """The record with the scores of a trained model on validation and on tests, and the seconds that they took.
 
     Args:
         record: the record of `plain_record`.
         experiment: the configuration of the run.
         model: the trained model.
-        tests: the lengths to test, each with a number of examples.
+        tests: the lengths to test, each with a number of examples; none for validation alone.
         failing_limit: the longest word in the search for the failing length, if the task has one; None for no search.
     """
     began = time.monotonic()
     task = experiment.task
     with threads_set(experiment.training.threads):
+        validation = validation_test(experiment)
+        validated = evaluate(model, task, length=validation.length, split="validation", examples=validation.examples)
         scores = [evaluate(model, task, length=length, examples=examples) for length, examples in tests]
         failing = None
         if failing_limit is not None and task.metric == "sequence_accuracy" and task.endless:
@@ -174,6 +192,7 @@ def scored(
             failing = failing_length(model, task, limit=limit)
     return dataclasses.replace(
         record,
+        validation=LengthScore(*validation, _finite(validated)),
         tests=tuple(LengthScore(*test, _finite(score)) for test, score in zip(tests, scores, strict=True)),
         failing_length=failing,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
