@@ -23,8 +23,9 @@ from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
 from remanent.training.pace.lengths import Lengths
+from remanent.training.pace.rates import rate_share
 from remanent.training.pace.running_score import batch_score
-from remanent.training.pace.settling import Settling, decay
+from remanent.training.pace.settling import Settling
 from remanent.units import RecurrentUnit
 
 
@@ -60,6 +61,11 @@ class ExperimentModule(pl.LightningModule):
         """The number of the signal, one of `SIGNALS`, that this process received and that ends the run; 0 for none."""
         self.stopping = 0
         """The number of the signal that any process had received in the last step; all processes agree on it."""
+
+    @property
+    def is_final(self) -> bool:
+        """Whether epsilon is what it is in the end, so that scores are those of a model as it is used."""
+        return not self.experiment.training.anneal or self.model.epsilon in (None, 0.0)
 
     def configure_model(self) -> None:
         """Shares statistics over the processes, and, if the strategy is "fsdp", distributes the weights by blocks."""
@@ -133,7 +139,7 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW, whose rate rises linearly and, once it may, falls as a cosine; it changes at every step.
+        """AdamW, whose rate rises and, once it may, falls as the schedule says; it changes at every step.
 
         Only matrices decay, except those that a unit calls `undecayed`: decay to 0 would change what a bias, a norm, a
         latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
@@ -146,11 +152,7 @@ class ExperimentModule(pl.LightningModule):
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
-        def factor(step: int) -> float:
-            rising, settling = round(config.warmup * config.steps), self.settling
-            return decay(step, warmup=rising, steps=settling.end, falls_from=settling.falls_from)
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, config, self.settling))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

@@ -46,7 +46,9 @@ from remanent.training.folder import (
     write_model,
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
+from remanent.training.pace.stopping import StopEarly
 from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
+from remanent.training.steps.ending import ending_weights
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
 
@@ -199,10 +201,12 @@ def _fit(
             raise KeyboardInterrupt(f"- {advice}") from None
     if trainer.global_step < module.settling.end:
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {module.settling.end}; {advice}")
-    ranks.first_does(lambda: write_model(folder, experiment, weights, module.model.epsilon))
+    ranks.first_does(
+        lambda: write_model(folder, experiment, ending_weights(experiment, checkpoints, weights), module.model.epsilon)
+    )
     if signal.SIGINT in ranks.gather(module.signalled):
         raise KeyboardInterrupt(f"after the last step; {folder} is finished")
-    return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
+    return module.model.eval() if ranks.size == 1 and config.keep == "last" else SequenceModel.load(folder).eval()
 
 
 def _newest(checkpoints: Checkpoints, folder: Path, experiment: Experiment) -> tuple[Path, int] | None:
@@ -230,6 +234,8 @@ def _callbacks(
         callbacks.append(MetricsFile(folder / METRICS_FILE, config))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config, module.model))
+    if config.patience is not None:
+        callbacks.append(StopEarly(experiment.task, config.patience))
     callbacks.append(writer)
     if first and progress:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
