@@ -3,13 +3,15 @@
 from dataclasses import dataclass, field
 
 from remanent._identity import OF_LATCHES, OWN_COLUMN, UNCOUNTED, added
-from remanent._options import check_at_least, check_choice, check_range
+from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent.latches.annealing import DEADLINE
 
 SCORES = ("metric", "last")
 """What the running score of a training may be of: `TrainingConfig.curriculum_score`."""
 SCHEDULES = ("cosine", "one-cycle", "constant")
 """How the learning rate may rise and fall: `TrainingConfig.schedule`."""
+AVERAGES = ("none", "exponential", "equal")
+"""How weights may be averaged: `TrainingConfig.average`."""
 KEPT = ("last", "best")
 """The weights with which a run may end: `TrainingConfig.keep`."""
 MOST_THREADS = 1024
@@ -22,7 +24,9 @@ class TrainingConfig:
 
     Args:
         steps: the number of optimiser steps, at least 1.
-        batch_size: the number of sequences in a step, at least 1.
+        batch_size: the number of sequences in a batch, at least 1.
+        accumulate: the number of batches in a step, at least 1: its gradient is the mean of theirs, each of which is
+            drawn from seeds of its own.
         learning_rate: the highest learning rate of AdamW, above 0.
         weight_decay: the weight decay of AdamW, for matrices only, at least 0.
         warmup: the share of steps in which the learning rate rises, in [0, 1); after it, the rate falls as `schedule`
@@ -66,6 +70,15 @@ class TrainingConfig:
             validation split are scored, at least 1.
         batch_parts: the number of parts in which a batch is drawn, each from a seed of its own; it must divide
             `batch_size`. Each of several processes draws only the parts with its examples, or all of a single part.
+        carry_state: whether each sequence of a batch is a long stream, of which every step reads the next window, from
+            the state in which the last one ended: truncated back-propagation. For `characters`, and tasks of your own
+            that say how they go on. Lengths must not change then.
+        average: which mean of the weights, kept beside them, is validated and ends the run: "none", "exponential", of
+            which each step makes up 1 - `average_decay`, or "equal", over all steps. It begins once epsilon is 0 and
+            the length is full.
+        average_decay: the share of an exponential average that a step leaves as it was, in (0, 1).
+        average_from: the share of steps, or of `settle_steps` where these are given, before which nothing is averaged,
+            in [0, 1).
         keep: the weights with which the run ends: its "last" ones, or those of the "best" validation score of its
             checkpoints. Scores count only once epsilon is 0; where none counts, the last weights are kept.
         patience: after how many validations in a row without a better score the run ends, at least 1; None for all
@@ -82,6 +95,7 @@ class TrainingConfig:
 
     steps: int = 500
     batch_size: int = 64
+    accumulate: int = 1
     learning_rate: float = 6e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
@@ -106,6 +120,10 @@ class TrainingConfig:
     length_jitter: float = 1.0
     checkpoint_every: int = 50
     batch_parts: int = 1
+    carry_state: bool = False
+    average: str = "none"
+    average_decay: float = 0.99
+    average_from: float = 0.0
     keep: str = "last"
     patience: int | None = None
     keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
@@ -113,7 +131,8 @@ class TrainingConfig:
     threads: int = field(default=2, metadata=UNCOUNTED)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads"):
+        counts = ("steps", "batch_size", "accumulate", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads")
+        for name in counts:
             check_at_least(name, getattr(self, name), 1)
         if self.batch_size % self.batch_parts:
             raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
@@ -139,6 +158,7 @@ class TrainingConfig:
         self._check_lengths()
         self._check_settling()
         self._check_ending()
+        self._check_steps()
 
     def _check_lengths(self) -> None:
         check_range("curriculum_growth", self.curriculum_growth, 1, float("inf"), open_low=True)
@@ -184,6 +204,18 @@ class TrainingConfig:
         check_at_least("patience", self.patience, 1)
         if self.settle_steps is not None:
             raise ValueError(f"`patience` must be None where `settle_steps` is given, got {self.patience}")
+
+    def _check_steps(self) -> None:
+        check_bool("carry_state", self.carry_state)
+        if self.carry_state and self._lengths_change:
+            raise ValueError("`carry_state` must be False with `curriculum_start` or `length_jitter`, got True")
+        check_choice("average", self.average, AVERAGES)
+        check_range("average_decay", self.average_decay, 0, 1, open_low=True, open_high=True)
+        check_range("average_from", self.average_from, 0, 1, open_high=True)
+
+    @property
+    def _lengths_change(self) -> bool:
+        return self.curriculum_start is not None or self.length_jitter > 1
 
     def epsilon(self, share: float) -> float:
         """Epsilon after a share of the training, or of the steps that settle it: 1, then falling to exactly 0."""

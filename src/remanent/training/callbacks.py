@@ -56,7 +56,7 @@ class AnnealEpsilon(StepCallback):
     def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Shows the schedule the loss of the step."""
         if self.schedule is not None:
-            self.schedule.step(module.batch_loss)
+            self.schedule.step(module.step_loss)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of a schedule that waits."""
@@ -94,7 +94,7 @@ class MetricsFile(StepCallback):
             more["length"] = self.length
         if self.letters is not None:
             more["letters"] = self.letters
-        self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
+        self._append({"step": step, "loss": module.step_loss, "learning_rate": self.rate, **more})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the score of the validation split."""
@@ -270,7 +270,7 @@ class ProgressBar(StepCallback):
 
     def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Moves the bar."""
-        self.loss = f"loss {module.batch_loss:.4f}"
+        self.loss = f"loss {module.step_loss:.4f}"
         self._show(trainer, module)
 
     def _show(self, trainer: pl.Trainer, module: Any) -> None:

@@ -1,6 +1,7 @@
 """The LightningModule of an experiment: its model, loss and optimiser, all as the configuration says."""
 
 import math
+import statistics
 import warnings
 from typing import Any
 
@@ -26,6 +27,8 @@ from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.rates import rate_share
 from remanent.training.pace.running_score import batch_score
 from remanent.training.pace.settling import Settling
+from remanent.training.steps.averaging import AverageWeights
+from remanent.training.steps.carrying import CarriedStates
 from remanent.units import RecurrentUnit
 
 
@@ -44,14 +47,19 @@ class ExperimentModule(pl.LightningModule):
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
             self.model = SequenceModel(experiment.model)
         self.score = MeanMetric()
-        self.batch_loss = math.nan
-        """The loss of the last step's batch, over all processes."""
-        self.batch_score = math.nan
-        """The score of the last step's batch, over all processes; only while something waits for it."""
+        self.losses: list[float] = []
+        """The loss of each batch of the last step, over all processes."""
+        self.scores: list[float] = []
+        """The score of each batch of the last step, over all processes; only while something waits for it."""
         self.lengths = Lengths(experiment.task, experiment.training)
         """How long the sequences of a step are."""
         self.settling = Settling(experiment.task, experiment.training, self.lengths)
         """When epsilon and the learning rate fall, and the run ends."""
+        config = experiment.training
+        self.carried = CarriedStates(self.model, config, self.ranks) if config.carry_state else None
+        """The states between the windows of streams; None where no state is carried."""
+        self.average = AverageWeights(self.model, config) if config.average != "none" else None
+        """The averaged weights; None where nothing is averaged."""
         self.memory: dict[str, Any] = {}
         """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, `write_rates` by layer, and
         `head_maps` by unit."""
@@ -61,6 +69,16 @@ class ExperimentModule(pl.LightningModule):
         """The number of the signal, one of `SIGNALS`, that this process received and that ends the run; 0 for none."""
         self.stopping = 0
         """The number of the signal that any process had received in the last step; all processes agree on it."""
+
+    @property
+    def step_loss(self) -> float:
+        """The loss of the last step, over all of its batches so far."""
+        return statistics.fmean(self.losses) if self.losses else math.nan
+
+    @property
+    def step_score(self) -> float:
+        """The score of the last step, over all of its batches so far; NaN where nothing waits for it."""
+        return statistics.fmean(self.scores) if self.scores else math.nan
 
     @property
     def is_final(self) -> bool:
@@ -84,22 +102,26 @@ class ExperimentModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch; with several processes, a part whose average over them is the loss.
 
+        Lightning divides it by the number of a step's batches.
+
         Raises:
             FloatingPointError: the loss is not finite; the message names the step and the batch's seed.
         """
         x, y, seed = batch
         # for dropout: a resumed run repeats its draws, and every process has draws of its own
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
+        if batch_idx % self.experiment.training.accumulate == 0:
+            self.losses, self.scores = [], []
         output, target = self._answer(x, y)
         loss = self._loss(output, target)
         if self.settling.is_scored:
             task, kind = self.experiment.task, self.experiment.training.curriculum_score
-            self.batch_score = batch_score(output.detach(), target, task, kind, self.ranks)
-        if not math.isfinite(self.batch_loss):
+            self.scores.append(batch_score(output.detach(), target, task, kind, self.ranks))
+        if not math.isfinite(self.losses[-1]):
             raise FloatingPointError(
-                f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
+                f"the loss must be finite, got {self.losses[-1]} in step {self.global_step} (batch seed {seed})"
             )
-        self.log("loss", self.batch_loss)
+        self.log("loss", self.step_loss)
         if self.model.epsilon is not None:
             self.log("epsilon", self.model.epsilon)
         return loss
@@ -175,10 +197,16 @@ class ExperimentModule(pl.LightningModule):
         checkpoint["optimizer_states"] = [{"state": values, "param_groups": groups}]
 
     def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The model's answers in this process's steps, or after the last of all steps, and their targets."""
-        if self.ranks.time_group is None:
-            return self.model(x)[0], y
-        output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
+        """The model's answers in this process's steps, or after the last of all steps, and their targets.
+
+        In training, the state goes from a window of a stream to its next one, where that is asked for.
+        """
+        carried = self.carried if self.training else None
+        number = len(self.losses)  # of this batch in its step
+        before = None if carried is None else carried.before(number, x)
+        output, after = self.model(self.ranks.steps(x), before, group=self.ranks.time_group)
+        if carried is not None:
+            carried.after(number, after)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
 
     def _loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -189,14 +217,15 @@ class ExperimentModule(pl.LightningModule):
         task, ranks = self.experiment.task, self.ranks
         if ranks.size == 1:
             loss = task.loss(output, target)
-            self.batch_loss, self.stopping = loss.item(), self.signalled
+            self.losses.append(loss.item())
+            self.stopping = self.signalled
             return loss
         asked = task.asked(target)
         loss = task.loss(output, target) if asked else 0 * output.sum()
         weight = asked if task.head == "every" else asked / ranks.time.size
         mine = [float(self.signalled == number) for number in SIGNALS]
         total, weights, *received = ranks.sum(loss.item() * weight, weight, *mine)
-        self.batch_loss = total / weights if weights else math.nan
+        self.losses.append(total / weights if weights else math.nan)
         self.stopping = next((number for number, count in zip(SIGNALS, received, strict=True) if count), 0)
         return loss * (weight * ranks.size / max(weights, 1.0))
 

@@ -177,6 +177,7 @@ def _fit(
             plugins=[io, KnownRanks(ranks)],
             default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             max_steps=config.steps,
+            accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,
             num_sanity_val_steps=0,
@@ -202,11 +203,17 @@ def _fit(
     if trainer.global_step < module.settling.end:
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {module.settling.end}; {advice}")
     ranks.first_does(
-        lambda: write_model(folder, experiment, ending_weights(experiment, checkpoints, weights), module.model.epsilon)
+        lambda: write_model(
+            folder,
+            experiment,
+            ending_weights(experiment, checkpoints, weights, module.average),
+            module.model.epsilon,
+        )
     )
     if signal.SIGINT in ranks.gather(module.signalled):
         raise KeyboardInterrupt(f"after the last step; {folder} is finished")
-    return module.model.eval() if ranks.size == 1 and config.keep == "last" else SequenceModel.load(folder).eval()
+    own = ranks.size == 1 and config.keep == "last" and module.average is None
+    return module.model.eval() if own else SequenceModel.load(folder).eval()
 
 
 def _newest(checkpoints: Checkpoints, folder: Path, experiment: Experiment) -> tuple[Path, int] | None:
@@ -234,6 +241,7 @@ def _callbacks(
         callbacks.append(MetricsFile(folder / METRICS_FILE, config))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config, module.model))
+    callbacks += [each for each in (module.carried, module.average) if each is not None]
     if config.patience is not None:
         callbacks.append(StopEarly(experiment.task, config.patience))
     callbacks.append(writer)

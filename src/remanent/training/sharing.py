@@ -34,9 +34,11 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
-    if ranks.launch.strategy == "fsdp" and experiment.training.restart_after is not None:
-        given = experiment.training.restart_after
-        raise ValueError(f"`training.restart_after` must be None with the strategy fsdp, got {given}")
+    if ranks.launch.strategy == "fsdp":
+        for name, whole in (("restart_after", None), ("average", "none")):
+            given = getattr(experiment.training, name)
+            if given != whole:
+                raise ValueError(f"`training.{name}` must be {whole} with the strategy fsdp, got {given}")
     experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 

@@ -78,14 +78,14 @@ class Scores:
     """Stands in for the trainer and the module, with a score for each step."""
 
     global_step = 0
-    batch_score = 1.0
+    step_score = 1.0
 
 
 def grown(lengths, scores):
     stub, seen = Scores(), []
     for score in scores:
         stub.global_step += 1
-        stub.batch_score = score
+        stub.step_score = score
         lengths.on_step_end(stub, stub)
         seen.append(lengths.present)
     return seen

@@ -65,7 +65,7 @@ class Lengths(StepCallback):
         """Takes the score of the step in, and lets the length grow."""
         if self.full_at is not None:
             return
-        self.score.add(module.batch_score)
+        self.score.add(module.step_score)
         if self._is_time():
             self._grow()
             if self._is_full:

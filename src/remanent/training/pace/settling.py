@@ -76,7 +76,7 @@ class Settling(StepCallback):
             assert self.config.settle_steps is not None
             assert self.config.settle_threshold is not None
             if self.lengths.full_at is not None and self.lengths.full_at < step:
-                self.score.add(module.batch_score)
+                self.score.add(module.step_score)
             if self.score.reaches(self.config.settle_threshold) or step >= self.config.steps - self.config.settle_steps:
                 self.begun_at = step
         if self.lengths.stuck and self.falls_from is None:
