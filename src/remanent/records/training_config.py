@@ -12,6 +12,8 @@ SCHEDULES = ("cosine", "one-cycle", "constant")
 """How the learning rate may rise and fall: `TrainingConfig.schedule`."""
 AVERAGES = ("none", "exponential", "equal")
 """How weights may be averaged: `TrainingConfig.average`."""
+PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+"""The types in which products may be computed: `TrainingConfig.precision`."""
 KEPT = ("last", "best")
 """The weights with which a run may end: `TrainingConfig.keep`."""
 MOST_THREADS = 1024
@@ -85,6 +87,10 @@ class TrainingConfig:
             `steps`. Validations count only once epsilon is 0 and the length is full.
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
+        compile: whether the model's forward and backward passes are compiled by `torch.compile`, which needs a C++
+            compiler on the CPU. Lengths must not change then.
+        precision: the type of products in training and its validations: "32", or by autocast "bf16-mixed" for
+            bfloat16, or "16-mixed" for float16 on a GPU. Weights, states and scans stay in float32.
         seed: the seed of the weights and of every batch, at least 0.
         threads: the number of torch threads, in [1, 1024]; the same number gives the same bits.
 
@@ -127,6 +133,8 @@ class TrainingConfig:
     keep: str = "last"
     patience: int | None = None
     keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
+    compile: bool = False
+    precision: str = "32"
     seed: int = field(default=0, metadata=OWN_COLUMN)
     threads: int = field(default=2, metadata=UNCOUNTED)
 
@@ -206,16 +214,15 @@ class TrainingConfig:
             raise ValueError(f"`patience` must be None where `settle_steps` is given, got {self.patience}")
 
     def _check_steps(self) -> None:
-        check_bool("carry_state", self.carry_state)
-        if self.carry_state and self._lengths_change:
-            raise ValueError("`carry_state` must be False with `curriculum_start` or `length_jitter`, got True")
+        check_choice("precision", self.precision, PRECISIONS)
+        lengths_change = self.curriculum_start is not None or self.length_jitter > 1
+        for name in ("carry_state", "compile"):
+            check_bool(name, getattr(self, name))
+            if getattr(self, name) and lengths_change:
+                raise ValueError(f"`{name}` must be False with `curriculum_start` or `length_jitter`, got True")
         check_choice("average", self.average, AVERAGES)
         check_range("average_decay", self.average_decay, 0, 1, open_low=True, open_high=True)
         check_range("average_from", self.average_from, 0, 1, open_high=True)
-
-    @property
-    def _lengths_change(self) -> bool:
-        return self.curriculum_start is not None or self.length_jitter > 1
 
     def epsilon(self, share: float) -> float:
         """Epsilon after a share of the training, or of the steps that settle it: 1, then falling to exactly 0."""

@@ -29,6 +29,7 @@ from remanent.training.pace.running_score import batch_score
 from remanent.training.pace.settling import Settling
 from remanent.training.steps.averaging import AverageWeights
 from remanent.training.steps.carrying import CarriedStates
+from remanent.training.steps.means import compiled
 from remanent.units import RecurrentUnit
 
 
@@ -56,6 +57,8 @@ class ExperimentModule(pl.LightningModule):
         self.settling = Settling(experiment.task, experiment.training, self.lengths)
         """When epsilon and the learning rate fall, and the run ends."""
         config = experiment.training
+        self.compiled = compiled(self.model) if config.compile else None
+        """The model's compiled forward pass, for training; None where it is not compiled."""
         self.carried = CarriedStates(self.model, config, self.ranks) if config.carry_state else None
         """The states between the windows of streams; None where no state is carried."""
         self.average = AverageWeights(self.model, config) if config.average != "none" else None
@@ -204,7 +207,8 @@ class ExperimentModule(pl.LightningModule):
         carried = self.carried if self.training else None
         number = len(self.losses)  # of this batch in its step
         before = None if carried is None else carried.before(number, x)
-        output, after = self.model(self.ranks.steps(x), before, group=self.ranks.time_group)
+        run = self.model if self.compiled is None or not self.training else self.compiled
+        output, after = run(self.ranks.steps(x), before, group=self.ranks.time_group)
         if carried is not None:
             carried.after(number, after)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y

@@ -177,6 +177,7 @@ def _fit(
             plugins=[io, KnownRanks(ranks)],
             default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             max_steps=config.steps,
+            precision=config.precision,
             accumulate_grad_batches=config.accumulate,
             gradient_clip_val=config.gradient_clip,
             reload_dataloaders_every_n_epochs=1,

@@ -17,10 +17,11 @@ from remanent.distributed.ranks import Ranks
 from remanent.records.configuration import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
+from remanent.training.steps.means import check_means
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:
-    """Raises unless every process gets a part of the batch and the validation split, and the model can share time.
+    """Raises unless every process gets a part of the batch and the validation split, and can take the run's steps.
 
     A batch is drawn once, since options may fit no example, or ask for more examples than there are.
     """
@@ -34,11 +35,7 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
-    if ranks.launch.strategy == "fsdp":
-        for name, whole in (("restart_after", None), ("average", "none")):
-            given = getattr(experiment.training, name)
-            if given != whole:
-                raise ValueError(f"`training.{name}` must be {whole} with the strategy fsdp, got {given}")
+    check_means(experiment.training, ranks)
     experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 

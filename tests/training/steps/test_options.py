@@ -6,6 +6,7 @@ import signal
 
 import pytest
 
+from cases import exhaustive
 from remanent import ModelConfig
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.identity import identity
@@ -28,9 +29,17 @@ OPTIONS = {
     "carried": {"carry_state": True, "accumulate": 2},
     "average": {"average": "exponential"},
     "equal average": {"average": "equal", "average_from": 0.5},
-    "all": {"carry_state": True, "accumulate": 2, "average": "equal", "keep": "best", "schedule": "one-cycle"},
+    "bfloat16": {"precision": "bf16-mixed"},
+    "compiled": {"compile": True},
+    "all": {
+        **{"carry_state": True, "accumulate": 2, "average": "equal", "keep": "best", "schedule": "one-cycle"},
+        **{"precision": "bf16-mixed", "patience": 9},
+    },
 }
 """What each case changes of `TRAINING`."""
+OFTEN = ("stopped early", "accumulated, waiting for the loss", "compiled", "all")
+"""The cases that contain the others."""
+CASES = [case if case in OFTEN else pytest.param(case, marks=exhaustive) for case in OPTIONS]
 
 
 def experiment(**training):
@@ -59,8 +68,9 @@ def start_and_interrupt(asked, folder, patched, step):
     start_run(asked, folder, progress=False)
 
 
-@pytest.mark.parametrize("case", OPTIONS)
+@pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_interrupted_resumes_to_the_same_bits(case, tmp_path, monkeypatch):
+    monkeypatch.setattr("remanent.training.steps.means.BACKEND", "eager")  # without C++, which takes long
     asked = experiment(**OPTIONS[case])
     start_run(asked, tmp_path / "whole", progress=False)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="after step 8 of"):
