@@ -12,7 +12,7 @@ SCHEDULES = ("cosine", "one-cycle", "constant")
 """How the learning rate may rise and fall: `TrainingConfig.schedule`."""
 AVERAGES = ("none", "exponential", "equal")
 """How weights may be averaged: `TrainingConfig.average`."""
-PRECISIONS = ("32", "bf16-mixed", "16-mixed")
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 """The types in which products may be computed: `TrainingConfig.precision`."""
 KEPT = ("last", "best")
 """The weights with which a run may end: `TrainingConfig.keep`."""
@@ -89,8 +89,8 @@ class TrainingConfig:
             damaged, a run resumes from the one before.
         compile: whether the model's forward and backward passes are compiled by `torch.compile`, which needs a C++
             compiler on the CPU. Lengths must not change then.
-        precision: the type of products in training and its validations: "32", or by autocast "bf16-mixed" for
-            bfloat16, or "16-mixed" for float16 on a GPU. Weights, states and scans stay in float32.
+        precision: the type of products in training and its validations: "32-true" for float32, or by autocast
+            "bf16-mixed" for bfloat16, or "16-mixed" for float16 on a GPU. Weights, states and scans stay in float32.
         seed: the seed of the weights and of every batch, at least 0.
         threads: the number of torch threads, in [1, 1024]; the same number gives the same bits.
 
@@ -134,7 +134,7 @@ class TrainingConfig:
     patience: int | None = None
     keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
     compile: bool = False
-    precision: str = "32"
+    precision: str = "32-true"
     seed: int = field(default=0, metadata=OWN_COLUMN)
     threads: int = field(default=2, metadata=UNCOUNTED)
 

@@ -87,7 +87,7 @@ def test_running_statistics_are_as_exact_under_autocast():
 @pytest.mark.parametrize(
     ("options", "error", "message"),
     [
-        ({"precision": "16"}, ValueError, "`precision` must be one of 32, bf16-mixed, 16-mixed, got '16'"),
+        ({"precision": "16"}, ValueError, "`precision` must be one of 32-true, bf16-mixed, 16-mixed, got '16'"),
         ({"compile": 1}, TypeError, "`compile` must be a bool, got 1"),
         ({"compile": True, "length_jitter": 2.0}, ValueError, "`compile` must be False with `curriculum_start` or"),
     ],
@@ -100,8 +100,12 @@ def test_steps_that_cannot_be_are_rejected(options, error, message):
 @pytest.mark.parametrize(
     ("training", "ranks", "message"),
     [
-        ({"precision": "16-mixed"}, {}, "`training.precision` must be 32 or bf16-mixed on the CPU, got 16-mixed"),
-        ({"precision": "bf16-mixed"}, {"launch": Launch(strategy="fsdp")}, "`training.precision` must be 32 with the"),
+        ({"precision": "16-mixed"}, {}, "`training.precision` must be 32-true or bf16-mixed on the CPU, got 16-mixed"),
+        (
+            {"precision": "bf16-mixed"},
+            {"launch": Launch(strategy="fsdp")},
+            "`training.precision` must be 32-true with the",
+        ),
         ({"compile": True}, {"launch": Launch(strategy="fsdp")}, "`training.compile` must be False with the strategy"),
         ({"compile": True}, {"time": Part(0, 2)}, "`training.compile` must be False with `time_shards`, got True with"),
     ],

@@ -45,8 +45,8 @@ def check_means(config: TrainingConfig, ranks: Ranks) -> None:
         if launch.accelerator == "cpu" and BACKEND == "inductor" and shutil.which(found) is None:
             raise ValueError(f"`training.compile` must be False without the C++ compiler {found}, got True")
     if config.precision == "16-mixed" and launch.accelerator == "cpu":
-        raise ValueError("`training.precision` must be 32 or bf16-mixed on the CPU, got 16-mixed")
+        raise ValueError("`training.precision` must be 32-true or bf16-mixed on the CPU, got 16-mixed")
     if config.precision == "bf16-mixed" and launch.accelerator == "gpu" and not torch.cuda.is_bf16_supported():
         raise ValueError(
-            "`training.precision` must be 32 or 16-mixed on this GPU, which lacks bfloat16, got bf16-mixed"
+            "`training.precision` must be 32-true or 16-mixed on this GPU, which lacks bfloat16, got bf16-mixed"
         )
