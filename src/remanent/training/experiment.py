@@ -24,8 +24,8 @@ from remanent.tasks.metrics import METRICS
 from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
 from remanent.training.pace.lengths import Lengths
-from remanent.training.pace.rates import rate_share
 from remanent.training.pace.running_score import batch_score
+from remanent.training.pace.schedules import rate_share
 from remanent.training.pace.settling import Settling
 from remanent.training.steps.averaging import AverageWeights
 from remanent.training.steps.carrying import CarriedStates

@@ -9,7 +9,7 @@ import torch
 from remanent.records.training_config import SCHEDULES, TrainingConfig
 from remanent.tasks import CopyFirst
 from remanent.training.pace.lengths import Lengths
-from remanent.training.pace.rates import rate_share
+from remanent.training.pace.schedules import rate_share
 from remanent.training.pace.settling import Settling
 
 TASK = CopyFirst(steps=20)
