@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -106,7 +106,7 @@ class Task(ABC):
         """
 
     def stream_windows(
-        self, number: int, rows: Sequence[int], streams: int, generator: torch.Generator
+        self, number: int, rows: list[int], streams: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """The windows of a training step, each of which begins where that of the step before has ended.
 

@@ -1,7 +1,6 @@
 """Characters: predict the next character at every character of a text."""
 
 import hashlib
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -122,7 +121,7 @@ class Characters(StoredTask[Text]):
         return windows[:, :-1], windows[:, 1:]
 
     def stream_windows(
-        self, number: int, rows: Sequence[int], streams: int, generator: torch.Generator
+        self, number: int, rows: list[int], streams: int, generator: torch.Generator
     ) -> tuple[Tensor, Tensor]:
         """The windows of streams that begin at even distances in the training part, and go on at its beginning."""
         train = self._data.train

@@ -64,7 +64,8 @@ def quick_tests(experiment: Experiment) -> list[LengthTest]:
     [300, 3000]
     """
     first, *longer = grid_tests(experiment)
-    left = SHARE * experiment.training.steps * experiment.training.batch_size * experiment.task.length
+    training = experiment.training
+    left = SHARE * training.steps * training.accumulate * training.batch_size * experiment.task.length
     left -= first.length * first.examples
     tests = [first]
     for test in longer:

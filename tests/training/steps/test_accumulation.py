@@ -12,6 +12,7 @@ from remanent.records.configuration import Experiment
 from remanent.tasks import CopyFirst
 from remanent.training import TrainingConfig, start_run
 from remanent.training.data import StepBatches
+from remanent.training.outcome import quick_tests
 
 TASK = CopyFirst(steps=6)
 MODEL = ModelConfig(input_size=1, output_size=1, hidden_size=4, num_layers=1)
@@ -39,6 +40,15 @@ def test_a_step_is_that_of_one_batch_that_is_as_large(tmp_path):
         assert [line["step"] for line in lines if "loss" in line] == list(range(8))
         found[name] = [value for line in lines for key, value in line.items() if key != "step"]
     assert found["parts"] == pytest.approx(found["whole"], rel=1e-4)
+
+
+def test_tests_of_a_run_may_cost_more_where_its_steps_do():
+    asked = Experiment(CopyFirst(), MODEL, dataclasses.replace(WHOLE, steps=400))
+    lengths = [
+        max(test.length for test in quick_tests(dataclasses.replace(asked, training=training)))
+        for training in (asked.training, dataclasses.replace(asked.training, accumulate=10))
+    ]
+    assert lengths[0] < lengths[1]
 
 
 def test_there_is_at_least_one_batch():

@@ -1,6 +1,7 @@
 """Averaged weights: against means worked out here, from which step on, and where they stand in for the weights."""
 
 import dataclasses
+import json
 
 import pytest
 import torch
@@ -76,7 +77,13 @@ def test_validation_scores_the_mean_and_training_goes_on_from_the_weights(keep, 
     assert all(torch.equal(step[name], other[i][name]) for i, step in enumerate(steps) for name in step)
     found = torch.load(tmp_path / "run/checkpoints/step-10.ckpt", weights_only=True)
     assert all(torch.equal(found["state_dict"][f"model.{name}"], value) for name, value in steps[-1].items())
-    if keep == "last":
+    if keep == "best":
+        index = json.loads((tmp_path / "run/checkpoints/index.json").read_text())["checkpoints"]
+        best = min(index, key=lambda each: each["score"])
+        found = torch.load(tmp_path / "run/checkpoints" / best["file"], weights_only=True)["callbacks"]
+        mean, (_, model) = found["AverageWeights"]["average"], load_run(tmp_path / "run")
+        assert all(torch.equal(value, model.state_dict()[name]) for name, value in mean.items())
+    else:
         experiment, model = load_run(tmp_path / "run")
         score = evaluate(model, experiment.task, split="validation")
         assert found["remanent"]["score"] == pytest.approx(score, rel=1e-5)

@@ -1,4 +1,4 @@
-"""Every option of how a step and a run are made: a run that is interrupted in the middle resumes to the same bits."""
+"""Every option of how a step and a run are made: a run that is interrupted resumes to the same bits."""
 
 import dataclasses
 import json
@@ -76,6 +76,10 @@ def test_a_run_that_is_interrupted_resumes_to_the_same_bits(case, tmp_path, monk
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="after step 8 of"):
         start_and_interrupt(asked, tmp_path / "cut", patched, 7)
     resume_run(tmp_path / "cut", progress=False)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+    for name in ("model.json", "model.safetensors"):
+        (tmp_path / "cut" / name).unlink()
+    resume_run(tmp_path / "cut", progress=False)  # after the last step
     assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
     assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
     assert load_run(tmp_path / "whole")[1].epsilon == 0
