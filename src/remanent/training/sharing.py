@@ -17,7 +17,7 @@ from remanent.distributed.ranks import Ranks
 from remanent.records.configuration import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
-from remanent.training.steps.means import check_means
+from remanent.training.steps.capabilities import check_capabilities
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:
@@ -35,7 +35,7 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
-    check_means(experiment.training, ranks)
+    check_capabilities(experiment.training, ranks)
     experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 

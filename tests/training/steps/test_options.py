@@ -70,7 +70,7 @@ def start_and_interrupt(asked, folder, patched, step):
 
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_interrupted_resumes_to_the_same_bits(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("remanent.training.steps.means.BACKEND", "eager")  # without C++, which takes long
+    monkeypatch.setattr("remanent.training.steps.capabilities.BACKEND", "eager")  # without C++, which takes long
     asked = experiment(**OPTIONS[case])
     start_run(asked, tmp_path / "whole", progress=False)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="after step 8 of"):

@@ -26,7 +26,7 @@ def compiled(model: SequenceModel) -> Callable[..., Any]:
     return torch.compile(model.forward, dynamic=False, backend=BACKEND)
 
 
-def check_means(config: TrainingConfig, ranks: Ranks) -> None:
+def check_capabilities(config: TrainingConfig, ranks: Ranks) -> None:
     """Raises unless the processes can take the steps that are asked for.
 
     Raises:

@@ -14,7 +14,7 @@ from remanent.records.configuration import Experiment, fitting
 from remanent.tasks import Parity
 from remanent.training import Launch, TrainingConfig, start_run
 from remanent.training.sharing import check_fit
-from remanent.training.steps import means
+from remanent.training.steps import capabilities
 from remanent.units import UNITS
 
 TASK = Parity(steps=9)
@@ -45,7 +45,7 @@ COMPILED = [
 @pytest.mark.parametrize(("unit", "backend"), COMPILED)
 def test_a_compiled_training_is_that_of_the_plain_model(unit, backend, tmp_path, monkeypatch):
     torch.compiler.reset()
-    monkeypatch.setattr(means, "BACKEND", backend)
+    monkeypatch.setattr(capabilities, "BACKEND", backend)
     found = losses(experiment(unit, compile=True), tmp_path / "compiled")
     assert found == pytest.approx(losses(experiment(unit), tmp_path / "plain"), rel=1e-3)
 
