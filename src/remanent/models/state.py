@@ -80,6 +80,11 @@ class ModelState(NamedTuple):
         return named | {f"windows.{i}": window for i, window in enumerate(self.windows or ())}
 
 
+def batch_axis(name: str) -> int:
+    """The axis of the batch in a tensor of `ModelState.named`, other than one of attention."""
+    return 0 if name in HEAD_PARTS else 1
+
+
 def take_state(named: dict[str, Tensor], like: ModelState) -> ModelState:
     """A state of the form of another, from copies of tensors that are taken out of a dict by their names.
 

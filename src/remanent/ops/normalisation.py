@@ -43,21 +43,24 @@ def fold_moments(moments: Moments, gain: Tensor, bias: Tensor | None) -> tuple[T
 def projected_moments(x: Tensor, weight: Tensor, real: Tensor | None = None, group: Any = None) -> Moments:
     """The mean and variance of `x @ weight.T` over batch and time, with gradients, from those of x.
 
+    Under autocast, too, they are computed in the type of the weight, which the running statistics have.
+
     Args:
         x: inputs, (B, T, M).
         weight: (N, M).
         real: which steps count, bool (B, T); None for all.
         group: the processes that hold a part of the time each, over all of which the moments are taken.
     """
-    steps = x.flatten(0, 1).to(weight.dtype)
-    counted = steps.new_full((1,), len(steps)) if real is None else real.sum().to(steps.dtype)[None]
-    if real is not None:
-        steps = torch.where(real.flatten()[:, None], steps, 0)
-    count, total = _summed(counted, group), _summed(steps.sum(0), group)
-    mean = total / count.clamp(min=1)
-    centred = steps - mean if real is None else torch.where(real.flatten()[:, None], steps - mean, 0)
-    covariance = _summed(centred.T @ centred, group) / count.clamp(min=1)
-    return Moments(weight @ mean, ((weight @ covariance) * weight).sum(1).clamp(min=0))
+    with torch.autocast(x.device.type, enabled=False):
+        steps = x.flatten(0, 1).to(weight.dtype)
+        counted = steps.new_full((1,), len(steps)) if real is None else real.sum().to(steps.dtype)[None]
+        if real is not None:
+            steps = torch.where(real.flatten()[:, None], steps, 0)
+        count, total = _summed(counted, group), _summed(steps.sum(0), group)
+        mean = total / count.clamp(min=1)
+        centred = steps - mean if real is None else torch.where(real.flatten()[:, None], steps - mean, 0)
+        covariance = _summed(centred.T @ centred, group) / count.clamp(min=1)
+        return Moments(weight @ mean, ((weight @ covariance) * weight).sum(1).clamp(min=0))
 
 
 def _summed(value: Tensor, group: Any) -> Tensor:

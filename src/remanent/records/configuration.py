@@ -45,7 +45,17 @@ class Experiment:
                 raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
         if self.training.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
+        if self.training.carry_state:
+            self._check_streams()
         self._check_lengths()
+
+    def _check_streams(self) -> None:
+        """Raises unless the task has streams that go on, and the model a state that is as large after them."""
+        rule = "`training.carry_state` must be False for"
+        if not self.task.continues:
+            raise ValueError(f"{rule} the task {self.task.name}, whose sequences do not go on, got True")
+        if any("attention" in names for names in self.model.layers):
+            raise ValueError(f"{rule} a model with attention, whose state grows with time, got True")
 
     def _check_lengths(self) -> None:
         """Raises unless the task has the score, and takes every length, that the training asks for."""

@@ -3,11 +3,19 @@
 from dataclasses import dataclass, field
 
 from remanent._identity import OF_LATCHES, OWN_COLUMN, UNCOUNTED, added
-from remanent._options import check_at_least, check_choice, check_range
+from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent.latches.annealing import DEADLINE
 
 SCORES = ("metric", "last")
 """What the running score of a training may be of: `TrainingConfig.curriculum_score`."""
+SCHEDULES = ("cosine", "one-cycle", "constant")
+"""How the learning rate may rise and fall: `TrainingConfig.schedule`."""
+AVERAGES = ("none", "exponential", "equal")
+"""How weights may be averaged: `TrainingConfig.average`."""
+PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
+"""The types in which products may be computed: `TrainingConfig.precision`."""
+KEPT = ("last", "best")
+"""The weights with which a run may end: `TrainingConfig.keep`."""
 MOST_THREADS = 1024
 """The most torch threads: where the system cannot start them all, the process dies without a message."""
 
@@ -18,11 +26,18 @@ class TrainingConfig:
 
     Args:
         steps: the number of optimiser steps, at least 1.
-        batch_size: the number of sequences in a step, at least 1.
+        batch_size: the number of sequences in a batch, at least 1.
+        accumulate: the number of batches in a step, at least 1: its gradient is the mean of theirs, each of which is
+            drawn from seeds of its own.
         learning_rate: the highest learning rate of AdamW, above 0.
         weight_decay: the weight decay of AdamW, for matrices only, at least 0.
-        warmup: the share of steps in which the learning rate rises from 0, in [0, 1); after it, the rate falls to 0 as
-            a cosine.
+        warmup: the share of steps in which the learning rate rises, in [0, 1); after it, the rate falls as `schedule`
+            says.
+        schedule: how the learning rate changes: "cosine" rises linearly from 0, then falls to 0 as a cosine;
+            "one-cycle" rises as a cosine from a 25th of the rate, then falls as one to a 250,000th; "constant" rises
+            linearly from 0, stays, and falls linearly to 0 within `decay`.
+        decay: the share of steps at the end in which a "constant" rate falls, in (0, 1]; the share of `settle_steps`
+            where these are given. Other schedules do not read it.
         gradient_clip: the largest norm of the gradient, to which a larger one is scaled down, above 0.
         anneal: whether the epsilon of bistable units is annealed from 1 to 0 during training.
         anneal_hold: the share of steps at the start in which epsilon stays at 1, in [0, 1).
@@ -57,8 +72,25 @@ class TrainingConfig:
             validation split are scored, at least 1.
         batch_parts: the number of parts in which a batch is drawn, each from a seed of its own; it must divide
             `batch_size`. Each of several processes draws only the parts with its examples, or all of a single part.
+        carry_state: whether each sequence of a batch is a long stream, of which every step reads the next window, from
+            the state in which the last one ended: truncated back-propagation. For `characters`, and tasks of your own
+            that say how they go on. Lengths must not change then.
+        average: which mean of the weights, kept beside them, is validated and ends the run: "none", "exponential", of
+            which each step makes up 1 - `average_decay`, or "equal", over all steps. It begins once epsilon is 0 and
+            the length is full.
+        average_decay: the share of an exponential average that a step leaves as it was, in (0, 1).
+        average_from: the share of steps, or of `settle_steps` where these are given, before which nothing is averaged,
+            in [0, 1).
+        keep: the weights with which the run ends: its "last" ones, or those of the "best" validation score of its
+            checkpoints. Scores count only once epsilon is 0; where none counts, the last weights are kept.
+        patience: after how many validations in a row without a better score the run ends, at least 1; None for all
+            `steps`. Validations count only once epsilon is 0 and the length is full.
         keep_checkpoints: how many of the last checkpoints are kept beside the best one, at least 1; if the last is
             damaged, a run resumes from the one before.
+        compile: whether the model's forward and backward passes are compiled by `torch.compile`, which needs a C++
+            compiler on the CPU. Lengths must not change then.
+        precision: the type of products in training and its validations: "32-true" for float32, or by autocast
+            "bf16-mixed" for bfloat16, or "16-mixed" for float16 on a GPU. Weights, states and scans stay in float32.
         seed: the seed of the weights and of every batch, at least 0.
         threads: the number of torch threads, in [1, 1024]; the same number gives the same bits.
 
@@ -69,9 +101,12 @@ class TrainingConfig:
 
     steps: int = 500
     batch_size: int = 64
+    accumulate: int = 1
     learning_rate: float = 6e-3
     weight_decay: float = 0.01
     warmup: float = 0.1
+    schedule: str = "cosine"
+    decay: float = 0.2
     gradient_clip: float = 1.0
     anneal: bool = True
     anneal_hold: float = 0.05
@@ -91,12 +126,21 @@ class TrainingConfig:
     length_jitter: float = 1.0
     checkpoint_every: int = 50
     batch_parts: int = 1
+    carry_state: bool = False
+    average: str = "none"
+    average_decay: float = 0.99
+    average_from: float = 0.0
+    keep: str = "last"
+    patience: int | None = None
     keep_checkpoints: int = field(default=2, metadata=UNCOUNTED)
+    compile: bool = False
+    precision: str = "32-true"
     seed: int = field(default=0, metadata=OWN_COLUMN)
     threads: int = field(default=2, metadata=UNCOUNTED)
 
     def __post_init__(self) -> None:
-        for name in ("steps", "batch_size", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads"):
+        counts = ("steps", "batch_size", "accumulate", "checkpoint_every", "batch_parts", "keep_checkpoints", "threads")
+        for name in counts:
             check_at_least(name, getattr(self, name), 1)
         if self.batch_size % self.batch_parts:
             raise ValueError(f"`batch_parts` must divide `batch_size`, {self.batch_size}, got {self.batch_parts}")
@@ -106,6 +150,8 @@ class TrainingConfig:
         check_range("learning_rate", self.learning_rate, 0, infinite, open_low=True)
         check_range("weight_decay", self.weight_decay, 0, infinite)
         check_range("warmup", self.warmup, 0, 1, open_high=True)
+        check_choice("schedule", self.schedule, SCHEDULES)
+        check_range("decay", self.decay, 0, 1, open_low=True)
         check_range("gradient_clip", self.gradient_clip, 0, infinite, open_low=True)
         check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
         check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
@@ -119,6 +165,8 @@ class TrainingConfig:
             )
         self._check_lengths()
         self._check_settling()
+        self._check_ending()
+        self._check_steps()
 
     def _check_lengths(self) -> None:
         check_range("curriculum_growth", self.curriculum_growth, 1, float("inf"), open_low=True)
@@ -156,6 +204,25 @@ class TrainingConfig:
         check_range("settle_steps", self.settle_steps, 1, self.steps)
         if self.anneal and self.anneal_wait:
             raise ValueError("`anneal_wait` must be off where `settle_steps` is given, got True")
+
+    def _check_ending(self) -> None:
+        check_choice("keep", self.keep, KEPT)
+        if self.patience is None:
+            return
+        check_at_least("patience", self.patience, 1)
+        if self.settle_steps is not None:
+            raise ValueError(f"`patience` must be None where `settle_steps` is given, got {self.patience}")
+
+    def _check_steps(self) -> None:
+        check_choice("precision", self.precision, PRECISIONS)
+        lengths_change = self.curriculum_start is not None or self.length_jitter > 1
+        for name in ("carry_state", "compile"):
+            check_bool(name, getattr(self, name))
+            if getattr(self, name) and lengths_change:
+                raise ValueError(f"`{name}` must be False with `curriculum_start` or `length_jitter`, got True")
+        check_choice("average", self.average, AVERAGES)
+        check_range("average_decay", self.average_decay, 0, 1, open_low=True, open_high=True)
+        check_range("average_from", self.average_from, 0, 1, open_high=True)
 
     def epsilon(self, share: float) -> float:
         """Epsilon after a share of the training, or of the steps that settle it: 1, then falling to exactly 0."""

@@ -54,6 +54,8 @@ class Task(ABC):
     """The option that `length` is, which a curriculum changes; None for a task of fixed length."""
     letters_option: ClassVar[str | None] = None
     """The option that says of how many letters words are made, None where that cannot be changed."""
+    continues: ClassVar[bool] = False
+    """Whether training can read long streams, window by window, as `stream_windows` gives them."""
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
     endless: ClassVar[bool] = False
@@ -102,6 +104,25 @@ class Task(ABC):
             TypeError: `batch_size` is not an int.
             ValueError: `batch_size` is below 1.
         """
+
+    def stream_windows(
+        self, number: int, rows: list[int], streams: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The windows of a training step, each of which begins where that of the step before has ended.
+
+        Args:
+            number: the number of the step, from 0.
+            rows: the numbers of the streams that are read.
+            streams: how many streams there are in all.
+            generator: draws where the streams begin; it must be the same for every step.
+
+        Returns:
+            Inputs and targets in the form of `batch`.
+
+        Raises:
+            ValueError: the task's sequences do not go on, since `continues` is false.
+        """
+        raise ValueError(f"the task {self.name} must have sequences that go on, got one that `continues` not")
 
     @abstractmethod
     def split_size(self, split: str) -> int:

@@ -66,6 +66,7 @@ class Characters(StoredTask[Text]):
     length_option = "steps"
     head = "every"
     tokens = True
+    continues = True
 
     path: str | None = field(default=None, metadata=BY_CONTENT)
     steps: int = 256
@@ -118,6 +119,15 @@ class Characters(StoredTask[Text]):
         starts = torch.randint(len(train) - self.steps, (batch_size, 1), generator=generator)
         windows = train[starts + torch.arange(self.steps + 1)]
         return windows[:, :-1], windows[:, 1:]
+
+    def stream_windows(
+        self, number: int, rows: list[int], streams: int, generator: torch.Generator
+    ) -> tuple[Tensor, Tensor]:
+        """The windows of streams that begin at even distances in the training part, and go on at its beginning."""
+        train = self._data.train
+        first = int(torch.randint(len(train), (), generator=generator))
+        starts = torch.tensor([first + row * len(train) // streams + number * self.steps for row in rows])
+        return next(_read_round(train, starts[:, None], [self.steps]))  # type: ignore[return-value]
 
     def split_size(self, split: str) -> int:
         """The number of windows that fit without overlap, at most 64."""

@@ -32,9 +32,10 @@ from remanent.records.training_config import TrainingConfig
 from remanent.tasks.metrics import METRICS
 from remanent.training.checkpoints import NOTE, Checkpoints, Note
 from remanent.training.interrupts import Interrupted
+from remanent.training.steps.step_callback import StepCallback
 
 
-class AnnealEpsilon(pl.Callback):
+class AnnealEpsilon(StepCallback):
     """Anneals the epsilon of BMRUs from 1 to exactly 0, step by step, by the clock or waiting for the loss.
 
     Source: Brandoit et al. (2026), arXiv 2605.11855, for epsilon = 1.
@@ -47,15 +48,15 @@ class AnnealEpsilon(pl.Callback):
             hold, ramp = config.anneal_hold, config.anneal_ramp
             self.schedule = EpsilonSchedule(model, config.steps, hold=hold, ramp=ramp, wait=True)
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_begin(self, trainer: pl.Trainer, module: Any) -> None:
         """Sets the epsilon of this step."""
         clock = self.config.epsilon(module.settling.share(trainer.global_step))
         module.model.set_epsilon(clock if self.schedule is None else self.schedule.epsilon)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Shows the schedule the loss of the step."""
         if self.schedule is not None:
-            self.schedule.step(module.batch_loss)
+            self.schedule.step(module.step_loss)
 
     def state_dict(self) -> dict[str, Any]:
         """The state of a schedule that waits."""
@@ -71,19 +72,19 @@ class AnnealEpsilon(pl.Callback):
         module.model.set_epsilon(0.0)
 
 
-class MetricsFile(pl.Callback):
+class MetricsFile(StepCallback):
     """Appends a line of JSON to `metrics.jsonl` after each step, and one after each validation."""
 
     def __init__(self, path: Path, config: TrainingConfig) -> None:
         self.path = path
         self.config = config
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_begin(self, trainer: pl.Trainer, module: Any) -> None:
         """Keeps the learning rate, the length and the letters of this step, since they change before the step ends."""
         self.rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.length, self.letters = module.lengths.at(trainer.global_step), module.lengths.letters
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the loss and the learning rate of the step, the epsilon of its BMRUs, and what a look counted."""
         step = trainer.global_step - 1
         more = {} if module.model.epsilon is None else {"epsilon": module.model.epsilon}
@@ -93,7 +94,7 @@ class MetricsFile(pl.Callback):
             more["length"] = self.length
         if self.letters is not None:
             more["letters"] = self.letters
-        self._append({"step": step, "loss": module.batch_loss, "learning_rate": self.rate, **more})
+        self._append({"step": step, "loss": module.step_loss, "learning_rate": self.rate, **more})
 
     def on_validation_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Writes the score of the validation split."""
@@ -165,7 +166,8 @@ class WriteCheckpoint(pl.Callback):
 
     def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
         """Ends the run after this step if the processes agreed to; an epoch's last step waits for its checkpoint."""
-        if module.stopping and batch_idx + 1 < trainer.num_training_batches:
+        whole = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
+        if module.stopping and whole and batch_idx + 1 < trainer.num_training_batches:
             self._write(trainer, module, None)
             self._leave(trainer, module)
 
@@ -175,8 +177,7 @@ class WriteCheckpoint(pl.Callback):
         if name not in trainer.callback_metrics:
             return  # a resumed run begins at the end of the epoch after which its checkpoint was written
         score = trainer.callback_metrics[name].item()
-        final = not self.config.anneal or module.model.epsilon in (None, 0.0)  # best is only what is used in the end
-        self._write(trainer, module, score if final and math.isfinite(score) else None)
+        self._write(trainer, module, score if module.is_final and math.isfinite(score) else None)
         if module.stopping and trainer.global_step < module.settling.end:
             self._leave(trainer, module)
 
@@ -208,13 +209,13 @@ class WriteCheckpoint(pl.Callback):
         raise Terminated(f"by SIGTERM {where}")
 
 
-class AdvanceHeartbeat(pl.Callback):
+class AdvanceHeartbeat(StepCallback):
     """Notes in the heartbeat which point of the training this process has reached."""
 
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.heartbeat = heartbeat
 
-    def on_train_batch_start(self, trainer: pl.Trainer, module: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_begin(self, trainer: pl.Trainer, module: Any) -> None:
         """Notes that a step begins."""
         self.heartbeat.begin_step(trainer.global_step)
 
@@ -222,7 +223,7 @@ class AdvanceHeartbeat(pl.Callback):
         """Notes that the gradients are computed."""
         self.heartbeat.advance()
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Notes that a step is done."""
         self.heartbeat.advance()
 
@@ -247,7 +248,7 @@ class _Lines(Progress):
             yield Text(f"  {task.fields['note']}", no_wrap=True, overflow="ellipsis")
 
 
-class ProgressBar(pl.Callback):
+class ProgressBar(StepCallback):
     """A bar over all steps, with the loss, the last validation score, epsilon, and the write rate of latches."""
 
     def __init__(self, title: str, config: TrainingConfig) -> None:
@@ -267,9 +268,9 @@ class ProgressBar(pl.Callback):
         self.progress.start()
         self.bar = self.progress.add_task(self.title, total=self.config.steps, completed=trainer.global_step, note="")
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Moves the bar."""
-        self.loss = f"loss {module.batch_loss:.4f}"
+        self.loss = f"loss {module.step_loss:.4f}"
         self._show(trainer, module)
 
     def _show(self, trainer: pl.Trainer, module: Any) -> None:

@@ -106,8 +106,7 @@ class Checkpoints:
             temporary.unlink(missing_ok=True)
             raise
         listed.append(Checkpoint(path.name, step, digest, score))
-        scored = [each for each in listed if each.score is not None]
-        best = max(scored, key=lambda c: (c.score if more_is_better else -c.score, c.step), default=None)  # type: ignore[operator]
+        best = _best(listed, more_is_better)
         kept = [each for each in listed if each in listed[-keep:] or each is best]
         self._write_index(kept)
         _sync(self.folder)
@@ -139,6 +138,24 @@ class Checkpoints:
             found = f"{' and '.join(problems)}; start the run again in another folder"
             raise ValueError(f"{self.folder} must hold a whole checkpoint, got {found}")
         return None
+
+    def best(self, more_is_better: bool) -> tuple[Path, int] | None:
+        """The checkpoint of the best score, of several the last one, and its number of steps; None if none has a score.
+
+        Args:
+            more_is_better: whether the higher of two scores is the better one.
+
+        Raises:
+            ValueError: that checkpoint is damaged.
+        """
+        found = _best(self.read(), more_is_better)
+        if found is None:
+            return None
+        problem = _problem(self.folder / found.file, found.sha256)
+        if problem is not None:
+            rule = f"{self.folder / found.file} must be whole, since the run ends with its weights, got one that"
+            raise ValueError(f"{rule} {problem}; start the run again in another folder")
+        return self.folder / found.file, found.step
 
     def read(self) -> list[Checkpoint]:
         """The entries of the index, from the first step to the last; empty if there is no checkpoint yet.
@@ -220,6 +237,13 @@ class Checkpoints:
 
 class _OtherRunError(ValueError):
     """The checkpoints are not this run's."""
+
+
+def _best(listed: list[Checkpoint], more_is_better: bool) -> Checkpoint | None:
+    """The checkpoint of the best score, of several the last one; None if none has a score."""
+    sign = 1 if more_is_better else -1
+    scored = [(sign * each.score, each.step, each) for each in listed if each.score is not None]
+    return max(scored, key=lambda found: found[:2])[-1] if scored else None
 
 
 def _rebuilt(path: Path, problem: str, found: list[Checkpoint], problems: list[str]) -> str:

@@ -19,13 +19,15 @@ EXAMPLES = 512
 BATCH = 64
 """The number of examples that are scored at a time."""
 Batch = tuple[Tensor, Tensor, int]
-"""Inputs, targets, and the seed of the step."""
+"""Inputs, targets, and the seed of the batch."""
 
 
 class StepBatches(Dataset[Batch]):
     """This process's examples of the training batches of steps `start` to `stop`, each drawn from seeds of its own.
 
-    A batch is drawn from what `task_at` gives for its step, if it is given.
+    A step has `accumulate` batches, one after another; all are drawn from what `task_at` gives for the step, if it is
+    given. Together they are the batch of as many examples and parts that would make up the step alone. With
+    `carry_state`, a step's batches are the next windows of the task's streams.
     """
 
     def __init__(
@@ -41,22 +43,34 @@ class StepBatches(Dataset[Batch]):
         self.task_at = task_at or (lambda step: task)
 
     def __len__(self) -> int:
-        return self.stop - self.start
+        return (self.stop - self.start) * self.config.accumulate
 
     def __getitem__(self, index: int) -> Batch:
         if not 0 <= index < len(self):
             raise IndexError(f"`index` must be in [0, {len(self)}), got {index}")
-        config, step = self.config, self.start + index
+        config = self.config
+        step, number = self.start + index // config.accumulate, index % config.accumulate
+        place = (step,) if config.accumulate == 1 else (step, number)
+        return *self._examples(step, number), derive_seed("batch", config.seed, *place)
+
+    def _examples(self, step: int, number: int) -> tuple[Tensor, Tensor]:
+        """This process's examples of a step's batch."""
+        config = self.config
         rows, size = self.ranks.rows(config.batch_size), config.batch_size // config.batch_parts
+        if config.carry_state:
+            generator = torch.Generator().manual_seed(derive_seed("streams", config.seed))
+            mine = [number * config.batch_size + row for row in rows]
+            return self.task.stream_windows(step, mine, config.batch_size * config.accumulate, generator)
         first, last = rows.start // size, (rows.stop - 1) // size
-        parts = [self._draw(step, part, size) for part in range(first, last + 1)]
-        mine = slice(rows.start - first * size, rows.stop - first * size)
+        before = number * config.batch_parts
+        parts = [self._draw(step, before + part, size) for part in range(first, last + 1)]
+        kept = slice(rows.start - first * size, rows.stop - first * size)
         x, y = (values[0] if len(values) == 1 else torch.cat(values) for values in zip(*parts, strict=True))
-        return x[mine], y[mine], derive_seed("batch", config.seed, step)
+        return x[kept], y[kept]
 
     def _draw(self, step: int, part: int, size: int) -> tuple[Tensor, Tensor]:
-        """Draws a part of a step's batch; a batch of one part has the seed of the step itself."""
-        place = (step,) if self.config.batch_parts == 1 else (step, part)
+        """Draws a part of a step's batches; where a step has one part in all, it has the seed of the step itself."""
+        place = (step,) if self.config.batch_parts * self.config.accumulate == 1 else (step, part)
         seed = derive_seed("batch", self.config.seed, *place)
         return self.task_at(step).batch(size, torch.Generator().manual_seed(seed))
 
@@ -71,7 +85,7 @@ class TaskData(pl.LightningDataModule):
         self.task, self.config, self.ranks, self.task_at = task, config, ranks, task_at
 
     def train_dataloader(self) -> DataLoader[Batch]:
-        """The batches from the next step on, as many as an epoch has.
+        """The batches from the next step on, those of as many steps as an epoch has.
 
         In an epoch that was interrupted, Lightning reads only as many as are left of it.
         """

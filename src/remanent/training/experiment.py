@@ -1,6 +1,7 @@
 """The LightningModule of an experiment: its model, loss and optimiser, all as the configuration says."""
 
 import math
+import statistics
 import warnings
 from typing import Any
 
@@ -24,7 +25,11 @@ from remanent.training.data import Batch, StepBatches
 from remanent.training.interrupts import SIGNALS
 from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.running_score import batch_score
-from remanent.training.pace.settling import Settling, decay
+from remanent.training.pace.schedules import rate_share
+from remanent.training.pace.settling import Settling
+from remanent.training.steps.averaging import AverageWeights
+from remanent.training.steps.capabilities import compiled
+from remanent.training.steps.carrying import CarriedStates
 from remanent.units import RecurrentUnit
 
 
@@ -43,14 +48,21 @@ class ExperimentModule(pl.LightningModule):
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
             self.model = SequenceModel(experiment.model)
         self.score = MeanMetric()
-        self.batch_loss = math.nan
-        """The loss of the last step's batch, over all processes."""
-        self.batch_score = math.nan
-        """The score of the last step's batch, over all processes; only while something waits for it."""
+        self.losses: list[float] = []
+        """The loss of each batch of the last step, over all processes."""
+        self.scores: list[float] = []
+        """The score of each batch of the last step, over all processes; only while something waits for it."""
         self.lengths = Lengths(experiment.task, experiment.training)
         """How long the sequences of a step are."""
         self.settling = Settling(experiment.task, experiment.training, self.lengths)
         """When epsilon and the learning rate fall, and the run ends."""
+        config = experiment.training
+        self.compiled = compiled(self.model) if config.compile else None
+        """The model's compiled forward pass, for training; None where it is not compiled."""
+        self.carried = CarriedStates(self.model, config, self.ranks) if config.carry_state else None
+        """The states between the windows of streams; None where no state is carried."""
+        self.average = AverageWeights(self.model, config) if config.average != "none" else None
+        """The averaged weights; None where nothing is averaged."""
         self.memory: dict[str, Any] = {}
         """What the last look of `ShowMemory` counted: `write_rate` and `dead_channels`, `write_rates` by layer, and
         `head_maps` by unit."""
@@ -60,6 +72,21 @@ class ExperimentModule(pl.LightningModule):
         """The number of the signal, one of `SIGNALS`, that this process received and that ends the run; 0 for none."""
         self.stopping = 0
         """The number of the signal that any process had received in the last step; all processes agree on it."""
+
+    @property
+    def step_loss(self) -> float:
+        """The loss of the last step, over all of its batches so far."""
+        return statistics.fmean(self.losses) if self.losses else math.nan
+
+    @property
+    def step_score(self) -> float:
+        """The score of the last step, over all of its batches so far; NaN where nothing waits for it."""
+        return statistics.fmean(self.scores) if self.scores else math.nan
+
+    @property
+    def is_final(self) -> bool:
+        """Whether epsilon is what it is in the end, so that scores are those of a model as it is used."""
+        return not self.experiment.training.anneal or self.model.epsilon in (None, 0.0)
 
     def configure_model(self) -> None:
         """Shares statistics over the processes, and, if the strategy is "fsdp", distributes the weights by blocks."""
@@ -78,22 +105,26 @@ class ExperimentModule(pl.LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """The loss of one batch; with several processes, a part whose average over them is the loss.
 
+        Lightning divides it by the number of a step's batches.
+
         Raises:
             FloatingPointError: the loss is not finite; the message names the step and the batch's seed.
         """
         x, y, seed = batch
         # for dropout: a resumed run repeats its draws, and every process has draws of its own
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
+        if batch_idx % self.experiment.training.accumulate == 0:
+            self.losses, self.scores = [], []
         output, target = self._answer(x, y)
         loss = self._loss(output, target)
         if self.settling.is_scored:
             task, kind = self.experiment.task, self.experiment.training.curriculum_score
-            self.batch_score = batch_score(output.detach(), target, task, kind, self.ranks)
-        if not math.isfinite(self.batch_loss):
+            self.scores.append(batch_score(output.detach(), target, task, kind, self.ranks))
+        if not math.isfinite(self.losses[-1]):
             raise FloatingPointError(
-                f"the loss must be finite, got {self.batch_loss} in step {self.global_step} (batch seed {seed})"
+                f"the loss must be finite, got {self.losses[-1]} in step {self.global_step} (batch seed {seed})"
             )
-        self.log("loss", self.batch_loss)
+        self.log("loss", self.step_loss)
         if self.model.epsilon is not None:
             self.log("epsilon", self.model.epsilon)
         return loss
@@ -133,7 +164,7 @@ class ExperimentModule(pl.LightningModule):
         self.log(f"validation_{self.experiment.task.metric}", self.score.compute())
 
     def configure_optimizers(self) -> Any:
-        """AdamW, whose rate rises linearly and, once it may, falls as a cosine; it changes at every step.
+        """AdamW, whose rate rises and, once it may, falls as the schedule says; it changes at every step.
 
         Only matrices decay, except those that a unit calls `undecayed`: decay to 0 would change what a bias, a norm, a
         latch's alpha or an LRU's time constants mean, and would soften an MRU's tables.
@@ -146,11 +177,7 @@ class ExperimentModule(pl.LightningModule):
         groups = [{"params": matrices, "weight_decay": config.weight_decay}, {"params": others, "weight_decay": 0.0}]
         optimizer = torch.optim.AdamW(groups, lr=config.learning_rate)
 
-        def factor(step: int) -> float:
-            rising, settling = round(config.warmup * config.steps), self.settling
-            return decay(step, warmup=rising, steps=settling.end, falls_from=settling.falls_from)
-
-        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
+        scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_share(step, config, self.settling))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -173,10 +200,17 @@ class ExperimentModule(pl.LightningModule):
         checkpoint["optimizer_states"] = [{"state": values, "param_groups": groups}]
 
     def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        """The model's answers in this process's steps, or after the last of all steps, and their targets."""
-        if self.ranks.time_group is None:
-            return self.model(x)[0], y
-        output, _ = self.model(self.ranks.steps(x), group=self.ranks.time_group)
+        """The model's answers in this process's steps, or after the last of all steps, and their targets.
+
+        In training, the state goes from a window of a stream to its next one, where that is asked for.
+        """
+        carried = self.carried if self.training else None
+        number = len(self.losses)  # of this batch in its step
+        before = None if carried is None else carried.before(number, x)
+        run = self.model if self.compiled is None or not self.training else self.compiled
+        output, after = run(self.ranks.steps(x), before, group=self.ranks.time_group)
+        if carried is not None:
+            carried.after(number, after)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
 
     def _loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -187,14 +221,15 @@ class ExperimentModule(pl.LightningModule):
         task, ranks = self.experiment.task, self.ranks
         if ranks.size == 1:
             loss = task.loss(output, target)
-            self.batch_loss, self.stopping = loss.item(), self.signalled
+            self.losses.append(loss.item())
+            self.stopping = self.signalled
             return loss
         asked = task.asked(target)
         loss = task.loss(output, target) if asked else 0 * output.sum()
         weight = asked if task.head == "every" else asked / ranks.time.size
         mine = [float(self.signalled == number) for number in SIGNALS]
         total, weights, *received = ranks.sum(loss.item() * weight, weight, *mine)
-        self.batch_loss = total / weights if weights else math.nan
+        self.losses.append(total / weights if weights else math.nan)
         self.stopping = next((number for number, count in zip(SIGNALS, received, strict=True) if count), 0)
         return loss * (weight * ranks.size / max(weights, 1.0))
 

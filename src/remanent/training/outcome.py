@@ -78,7 +78,8 @@ def quick_tests(experiment: Experiment) -> list[LengthTest]:
     [300, 3000]
     """
     first, *longer = grid_tests(experiment)
-    left = SHARE * experiment.training.steps * experiment.training.batch_size * experiment.task.length
+    training = experiment.training
+    left = SHARE * training.steps * training.accumulate * training.batch_size * experiment.task.length
     left -= first.length * first.examples
     tests = [first]
     for test in longer:
@@ -158,8 +159,8 @@ def failed(record: Record, error: str, seconds: float = 0.0) -> Record:
 def trained(record: Record, folder: Path) -> Record:
     """The record of a finished run with the steps that it took, and the seconds of training beside those of testing."""
     seconds = Seconds(training_seconds(folder, CONFIG_FILE), record.seconds.test if record.seconds else 0.0)
-    settles = record.config["training"].get("settle_steps") is not None
-    steps = steps_taken(folder) if settles else record.steps
+    early = any(record.config["training"].get(option) is not None for option in ("settle_steps", "patience"))
+    steps = steps_taken(folder) if early else record.steps
     return dataclasses.replace(record, steps=steps, seconds=seconds)
 
 

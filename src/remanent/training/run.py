@@ -6,7 +6,9 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytorch_lightning as pl
 
@@ -18,6 +20,7 @@ from remanent.distributed.ranks import Launch, Ranks, joined
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
+from remanent.records.training_config import TrainingConfig
 from remanent.training.callbacks import (
     AdvanceHeartbeat,
     AnnealEpsilon,
@@ -46,7 +49,9 @@ from remanent.training.folder import (
     write_model,
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
+from remanent.training.pace.stopping import StopEarly
 from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
+from remanent.training.steps.ending import ending_weights
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
 
@@ -174,11 +179,7 @@ def _fit(
             **place(ranks),
             plugins=[io, KnownRanks(ranks)],
             default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
-            max_steps=config.steps,
-            gradient_clip_val=config.gradient_clip,
-            reload_dataloaders_every_n_epochs=1,
-            num_sanity_val_steps=0,
-            log_every_n_steps=1,
+            **_steps(config),
             logger=Board(folder / TENSORBOARD_FOLDER, step),
             callbacks=_callbacks(module, folder, progress, heartbeat, writer),
             use_distributed_sampler=False,
@@ -199,10 +200,25 @@ def _fit(
             raise KeyboardInterrupt(f"- {advice}") from None
     if trainer.global_step < module.settling.end:
         raise RuntimeError(f"the run stopped in step {trainer.global_step} of {module.settling.end}; {advice}")
-    ranks.first_does(lambda: write_model(folder, experiment, weights, module.model.epsilon))
+    chosen = partial(ending_weights, experiment, checkpoints, weights, module.average)
+    ranks.first_does(lambda: write_model(folder, experiment, chosen(), module.model.epsilon))
     if signal.SIGINT in ranks.gather(module.signalled):
         raise KeyboardInterrupt(f"after the last step; {folder} is finished")
-    return module.model.eval() if ranks.size == 1 else SequenceModel.load(folder).eval()
+    own = ranks.size == 1 and config.keep == "last" and module.average is None
+    return module.model.eval() if own else SequenceModel.load(folder).eval()
+
+
+def _steps(config: TrainingConfig) -> dict[str, Any]:
+    """The arguments of Lightning's `Trainer` that say what its steps are, and how often it validates."""
+    return {
+        "max_steps": config.steps,
+        "accumulate_grad_batches": config.accumulate,
+        "gradient_clip_val": config.gradient_clip,
+        "precision": config.precision,
+        "reload_dataloaders_every_n_epochs": 1,
+        "num_sanity_val_steps": 0,
+        "log_every_n_steps": 1,
+    }
 
 
 def _newest(checkpoints: Checkpoints, folder: Path, experiment: Experiment) -> tuple[Path, int] | None:
@@ -230,6 +246,9 @@ def _callbacks(
         callbacks.append(MetricsFile(folder / METRICS_FILE, config))
     if config.anneal:
         callbacks.append(AnnealEpsilon(config, module.model))
+    callbacks += [each for each in (module.carried, module.average) if each is not None]
+    if config.patience is not None:
+        callbacks.append(StopEarly(experiment.task, config.patience))
     callbacks.append(writer)
     if first and progress:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))

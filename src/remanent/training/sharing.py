@@ -17,10 +17,11 @@ from remanent.distributed.ranks import Ranks
 from remanent.records.configuration import Experiment
 from remanent.training.data import seen_examples
 from remanent.training.experiment import ExperimentModule
+from remanent.training.steps.capabilities import check_capabilities
 
 
 def check_fit(experiment: Experiment, ranks: Ranks) -> None:
-    """Raises unless every process gets a part of the batch and the validation split, and the model can share time.
+    """Raises unless every process gets a part of the batch and the validation split, and can take the run's steps.
 
     A batch is drawn once, since options may fit no example, or ask for more examples than there are.
     """
@@ -34,9 +35,7 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
-    if ranks.launch.strategy == "fsdp" and experiment.training.restart_after is not None:
-        given = experiment.training.restart_after
-        raise ValueError(f"`training.restart_after` must be None with the strategy fsdp, got {given}")
+    check_capabilities(experiment.training, ranks)
     experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 
 

@@ -14,6 +14,7 @@ from remanent.analysis.automata.heads import all_heads, maps_reached, tables_of
 from remanent.analysis.portrait import example_inputs, first_loop, first_raster, has_latches, write_summary
 from remanent.models import SequenceModel
 from remanent.records.configuration import Experiment
+from remanent.training.steps.step_callback import StepCallback
 
 EVERY = 200
 """The number of steps between two looks; a shorter training has none."""
@@ -50,7 +51,7 @@ class Board(TensorBoardLogger):
             self._experiment.flush()
 
 
-class ShowMemory(pl.Callback):
+class ShowMemory(StepCallback):
     """Looks at the memory of the model on validation examples every 200 steps, and warns where a layer hardly writes.
 
     It shows write rates, dead channels, a hysteresis loop and a raster of states; and of K-state heads on letters, how
@@ -70,7 +71,7 @@ class ShowMemory(pl.Callback):
         if self.from_start and trainer.global_step == 0 and has_latches(module.model):
             self._count(trainer, module)
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Takes a look after every 200th step."""
         if trainer.global_step % EVERY:
             return

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -13,7 +14,6 @@ from remanent.training import Experiment, TrainingConfig, load_run, resume_run, 
 from remanent.training.experiment import ExperimentModule
 from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.running_score import WINDOW
-from remanent.training.pace.settling import decay
 
 TASK = CopyFirst(steps=20)
 TRAINING = TrainingConfig(steps=24, batch_size=4, checkpoint_every=5, threads=1, learning_rate=1e-2)
@@ -55,7 +55,7 @@ def test_the_length_grows_by_steps_and_the_rate_stays_up_until_it_is_full(tmp_pa
     assert rates[:2] == pytest.approx([0.005, 0.01])
     assert rates[2:9] == [0.01] * 7
     assert all(a > b for a, b in itertools.pairwise(rates[8:]))
-    assert rates[23] == pytest.approx(0.01 * decay(23, warmup=2, steps=24, falls_from=8))
+    assert rates[23] == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * 15 / 16)))
 
 
 def test_a_batch_has_the_length_of_its_step(tmp_path, monkeypatch):
@@ -78,15 +78,15 @@ class Scores:
     """Stands in for the trainer and the module, with a score for each step."""
 
     global_step = 0
-    batch_score = 1.0
+    step_score = 1.0
 
 
 def grown(lengths, scores):
     stub, seen = Scores(), []
     for score in scores:
         stub.global_step += 1
-        stub.batch_score = score
-        lengths.on_train_batch_end(stub, stub, None, None, 0)
+        stub.step_score = score
+        lengths.on_step_end(stub, stub)
         seen.append(lengths.present)
     return seen
 

@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import math
 
 import pytest
 import torch
@@ -16,7 +17,7 @@ from remanent.tasks.metrics import IGNORED
 from remanent.training import Launch, load_run, record_run, resume_run, start_run
 from remanent.training.pace.lengths import Lengths
 from remanent.training.pace.running_score import WINDOW, batch_score
-from remanent.training.pace.settling import Settling, decay
+from remanent.training.pace.settling import Settling
 from remanent.training.sharing import check_fit
 
 TASK = Parity(steps=4)
@@ -69,7 +70,7 @@ def test_a_run_settles_once_it_has_learned_and_ends_after_it(tmp_path):
     assert len(rate) == min(begins + 10, 60)
     start = len(rate) - 10
     assert rate[:start] == [0.01] * start
-    assert rate[start + 4] == pytest.approx(0.01 * decay(start + 4, warmup=0, steps=start + 10, falls_from=start))
+    assert rate[start + 4] == pytest.approx(0.01 * 0.5 * (1 + math.cos(math.pi * 0.4)))
     assert epsilon[:start] == [1.0] * start
     assert epsilon[start:] == pytest.approx([1.0, 0.8, 0.6, 0.4, 0.2, 0, 0, 0, 0, 0])
     assert load_run(tmp_path / "run")[1].epsilon == 0

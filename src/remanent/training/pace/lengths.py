@@ -10,9 +10,10 @@ from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
 from remanent.training.pace.running_score import RunningScore
+from remanent.training.steps.step_callback import StepCallback
 
 
-class Lengths(pl.Callback):
+class Lengths(StepCallback):
     """How long the sequences of the next step are.
 
     They begin at `curriculum_start`, and grow by the factor `curriculum_growth` up to the task's length whenever the
@@ -60,11 +61,11 @@ class Lengths(pl.Callback):
         most = self.config.restart_after
         return most is not None and self.full_at is None and self.score.steps >= most
 
-    def on_train_batch_end(self, trainer: pl.Trainer, module: Any, outputs: Any, batch: Any, batch_idx: int) -> None:
+    def on_step_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Takes the score of the step in, and lets the length grow."""
         if self.full_at is not None:
             return
-        self.score.add(module.batch_score)
+        self.score.add(module.step_score)
         if self._is_time():
             self._grow()
             if self._is_full:
