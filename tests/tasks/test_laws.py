@@ -11,6 +11,7 @@ from remanent.records.configuration import fitting
 from remanent.tasks import (
     METRICS,
     TASKS,
+    Adding,
     AutomatonWord,
     Characters,
     CopyFirst,
@@ -34,6 +35,7 @@ SMALL = {
     "copy-first": CopyFirst(steps=12),
     "denoising": Denoising(steps=20, hold=5),
     "delayed-integration": DelayedIntegration(delay=9, window=3),
+    "adding": Adding(steps=9),
     "sequential-image": SequentialImage(reading="pixel", permuted=True, padding=5),
     "pathfinder": Pathfinder(size=12, padding=3),
     "listops": ListOps(min_tokens=5, max_tokens=30, padding=2),

@@ -1,5 +1,6 @@
 """Memory tasks: data and how answers are judged, without any model; and what a task of your own is made from."""
 
+from remanent.tasks.adding import Adding
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.automaton_word import AutomatonWord
 from remanent.tasks.automata.dyck import Dyck
@@ -38,6 +39,7 @@ TASKS: dict[str, type[Task]] = {
         CopyFirst,
         Denoising,
         DelayedIntegration,
+        Adding,
         SequentialImage,
         Pathfinder,
         ListOps,
@@ -59,6 +61,7 @@ __all__ = [
     "IGNORED",
     "METRICS",
     "TASKS",
+    "Adding",
     "Automaton",
     "AutomatonWord",
     "Characters",

@@ -19,6 +19,8 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "denoising-paper": memory_recipes.denoising_paper,
     "delayed-integration": memory_recipes.delayed_integration,
     "delayed-integration-paper": memory_recipes.delayed_integration_paper,
+    "adding": memory_recipes.adding,
+    "adding-paper": memory_recipes.adding_paper,
     "pathfinder": image_recipes.pathfinder,
     "pathfinder-paper": image_recipes.pathfinder_paper,
     "listops": text_recipes.listops,

@@ -5,7 +5,7 @@ import dataclasses
 from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment
 from remanent.records.training_config import TrainingConfig
-from remanent.tasks import CopyFirst, DelayedIntegration, Denoising
+from remanent.tasks import Adding, CopyFirst, DelayedIntegration, Denoising
 from remanent.training.recipes.recipe_parts import long_training, model_for
 
 
@@ -40,3 +40,14 @@ def delayed_integration_paper() -> Experiment:
     """Remember over 1,000 steps which of two noisy channels to average, in a wider model."""
     task = DelayedIntegration(delay=1000)
     return Experiment(task, dataclasses.replace(model_for(task), hidden_size=256), long_training(20_000))
+
+
+def adding() -> Experiment:
+    """Find two marked numbers among 100, and say their sum."""
+    return Experiment(Adding(), model_for(Adding()), TrainingConfig(steps=1000))
+
+
+def adding_paper() -> Experiment:
+    """Find two marked numbers among 400, and say their sum, in a wider model."""
+    task = Adding(steps=400)
+    return Experiment(task, dataclasses.replace(model_for(task), hidden_size=128), long_training(20_000))
