@@ -30,6 +30,9 @@ from remanent.tasks.images.pathfinder import Pathfinder
 from remanent.tasks.images.sequential_image import SequentialImage
 from remanent.tasks.listops import ListOps
 from remanent.tasks.metrics import IGNORED, METRICS, Metric
+from remanent.tasks.recall.induction_heads import InductionHeads
+from remanent.tasks.recall.multi_query_recall import MultiQueryRecall
+from remanent.tasks.recall.selective_copying import SelectiveCopying
 from remanent.tasks.sounds.keyword import Keyword
 from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
@@ -40,6 +43,9 @@ TASKS: dict[str, type[Task]] = {
         Denoising,
         DelayedIntegration,
         Adding,
+        SelectiveCopying,
+        InductionHeads,
+        MultiQueryRecall,
         SequentialImage,
         Pathfinder,
         ListOps,
@@ -72,12 +78,15 @@ __all__ = [
     "FlipFlop",
     "GeneratedTask",
     "GroupWord",
+    "InductionHeads",
     "Keyword",
     "LanguageTask",
     "ListOps",
     "Metric",
+    "MultiQueryRecall",
     "Parity",
     "Pathfinder",
+    "SelectiveCopying",
     "SequentialImage",
     "SpokenDigits",
     "Stream",

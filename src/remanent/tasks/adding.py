@@ -59,9 +59,9 @@ class Adding(GeneratedTask):
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 2) and targets (B, 1)."""
         check_at_least("batch_size", batch_size, 1)
-        shares = torch.rand(batch_size, 2, generator=generator, dtype=torch.float64)
+        marks = _marks(batch_size, self.steps, generator)
         numbers = torch.rand(batch_size, self.steps, generator=generator)
-        (x, y), *_ = _chunks(shares, [numbers], self.steps)
+        (x, y), *_ = _chunks(marks, [numbers], self.steps)
         assert y is not None
         return x, y
 
@@ -69,16 +69,20 @@ class Adding(GeneratedTask):
         """Draws each example from a generator of its own; at another length, its marks are at other steps."""
         check_at_least("length", length, 2)
         generators = example_generators(self, split, start, stop)
-        shares = torch.stack([torch.rand(2, generator=g, dtype=torch.float64) for g in generators])
-        return _chunks(shares, drawn_blocks(generators, length, lambda g: torch.rand(BLOCK, generator=g)), length)
+        marks = torch.cat([_marks(1, length, g) for g in generators])
+        return _chunks(marks, drawn_blocks(generators, length, lambda g: torch.rand(BLOCK, generator=g)), length)
 
 
-def _chunks(shares: Tensor, numbers: Iterable[Tensor], length: int) -> Stream:
-    """Inputs and targets from the place of each mark in its half, in [0, 1) (B, 2), and chunks of numbers (B, T)."""
+def _marks(rows: int, length: int, generator: torch.Generator) -> Tensor:
+    """A step of the first half and one of the second half of sequences, int64 (rows, 2)."""
     half = length // 2
-    sizes = torch.tensor([half, length - half])
-    marks = (shares * sizes).long() + torch.tensor([0, half])
-    begin, total = 0, torch.zeros(len(shares), 1)
+    sizes = ((0, half), (half, length))
+    return torch.stack([torch.randint(low, high, (rows,), generator=generator) for low, high in sizes], dim=1)
+
+
+def _chunks(marks: Tensor, numbers: Iterable[Tensor], length: int) -> Stream:
+    """Inputs and targets from the marked steps (B, 2) and chunks of numbers (B, at most `BLOCK`)."""
+    begin, total = 0, torch.zeros(len(marks), 1)
     for v in numbers:
         flag = place(begin, v.shape[1], marks, torch.ones(marks.shape), 0.0)
         total = total + (v * flag).sum(1, keepdim=True)
