@@ -64,5 +64,7 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "mnist": image_recipes.mnist,
     "permuted-mnist": image_recipes.permuted_mnist,
     "permuted-mnist-paper": image_recipes.permuted_mnist_paper,
+    "cifar-10": image_recipes.cifar,
+    "cifar-10-paper": image_recipes.cifar_paper,
 }
 """Recipe name to function."""

@@ -6,7 +6,7 @@ from remanent.models import ModelConfig
 from remanent.records.configuration import Experiment
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Pathfinder, SequentialImage
-from remanent.training.recipes.recipe_parts import long_training, timed
+from remanent.training.recipes.recipe_parts import long_training, model_for, timed
 
 
 def digits() -> Experiment:
@@ -50,6 +50,19 @@ def permuted_mnist_paper() -> Experiment:
     task = SequentialImage(dataset="mnist", reading="pixel", permuted=True, padding=216)
     model = dataclasses.replace(timed(task, 784), hidden_size=256, num_layers=3)
     return Experiment(task, model, long_training(20_000))
+
+
+def cifar() -> Experiment:
+    """Read a CIFAR-10 image by rows, wait 136 empty steps, name it."""
+    task = SequentialImage(dataset="cifar-10")
+    return Experiment(task, dataclasses.replace(model_for(task), hidden_size=128), TrainingConfig(steps=3000))
+
+
+def cifar_paper() -> Experiment:
+    """Read a CIFAR-10 image pixel by pixel, three colours at a time, and name it, in a larger model."""
+    task = SequentialImage(dataset="cifar-10", reading="pixel", padding=0)
+    model = dataclasses.replace(timed(task, 1024), hidden_size=256, num_layers=6)
+    return Experiment(task, model, long_training(100_000))
 
 
 def pathfinder() -> Experiment:
