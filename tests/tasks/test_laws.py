@@ -135,6 +135,15 @@ def test_streams_come_in_small_chunks_with_the_target_last_or_everywhere(task):
 
 
 @pytest.mark.parametrize("task", ALL, ids=repr)
+@pytest.mark.parametrize("factor", [10, 1000])
+def test_ten_and_a_thousand_times_the_length_begin_with_a_small_chunk(task, factor):
+    length = min(factor * task.length, task.longest or factor * task.length)
+    x, _ = next(iter(task.stream("test", 0, 2, length)))
+    assert 0 < x.shape[1] <= BLOCK
+    assert len(x) == 2
+
+
+@pytest.mark.parametrize("task", ALL, ids=repr)
 def test_splits_differ_and_have_a_size(task):
     for split in ("validation", "test"):
         assert task.split_size(split) > 1
