@@ -66,12 +66,14 @@ def _load(path: str, version: str, grey: bool, check: bool) -> ImageSet:
         rule = f"{path} must be {CIFAR_FILE} with SHA-256 {CIFAR_SHA256} (check=False takes other images)"
         raise ValueError(f"{rule}, got {digest}")
     archive = _open(Path(path))
-    train = np.concatenate([_read_batch(archive, name, path) for name in TRAIN_FILES])
-    splits = [train, _read_batch(archive, TEST_FILE, path)]
-    if len(train) < 10:
-        raise ValueError(f"{path} must hold at least 10 images for training, got {len(train)}")
-    images = [_pixels(split, grey) for split in splits]
-    return split_bytes(images, [split[:, 0] for split in splits], len(train) // 10, digest)
+    *train, test = (_read_batch(archive, name, path) for name in (*TRAIN_FILES, TEST_FILE))
+    count = sum(map(len, train))
+    if count < 10:
+        raise ValueError(f"{path} must hold at least 10 images for training, got {count}")
+    # file by file, so that the sums of grey need little memory beside the images
+    images = [np.concatenate([_pixels(records, grey) for records in split]) for split in (train, [test])]
+    classes = [np.concatenate([records[:, 0] for records in split]) for split in (train, [test])]
+    return split_bytes(images, classes, count // 10, digest)
 
 
 def _open(path: Path) -> tarfile.TarFile:
@@ -106,5 +108,5 @@ def _pixels(records: np.ndarray, grey: bool) -> np.ndarray:
     planes = records[:, 1:].reshape(-1, COLOURS, SIDE, SIDE)
     if not grey:
         return np.ascontiguousarray(planes.transpose(0, 2, 3, 1))
-    total = sum(weight * planes[:, i].astype(np.uint32) for i, weight in enumerate(GREY))
-    return ((total + 2**15) >> 16).astype(np.uint8)
+    red, green, blue = (weight * planes[:, i].astype(np.uint32) for i, weight in enumerate(GREY))
+    return ((red + green + blue + 2**15) >> 16).astype(np.uint8)
