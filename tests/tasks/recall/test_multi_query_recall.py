@@ -63,9 +63,9 @@ def test_longer_sequences_have_the_same_pairs_and_more_blanks():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: MultiQueryRecall(steps=11), "`steps` must be at least 12, got 11"),
+        (lambda: MultiQueryRecall(steps=8), "`steps` must be at least 9, got 8"),
         (lambda: MultiQueryRecall(pairs=0), "`pairs` must be at least 1, got 0"),
-        (lambda: MultiQueryRecall(keys=3), "`keys` must be at least 4, got 3"),
+        (lambda: MultiQueryRecall(keys=2), "`keys` must be at least 3, got 2"),
         (lambda: MultiQueryRecall(values=1), "`values` must be at least 2, got 1"),
         (lambda: TASK.stream("test", 0, 1, 8), "`length` must be at least 9, got 8"),
         (lambda: TASK.stream("train", 0, 1, 20), "`split` must be one of validation, test"),

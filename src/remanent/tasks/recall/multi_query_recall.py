@@ -65,9 +65,9 @@ class MultiQueryRecall(GeneratedTask):
     extends = False
 
     steps: int = 64
-    pairs: int = 4
-    keys: int = 8
-    values: int = 8
+    pairs: int = 3
+    keys: int = 6
+    values: int = 6
 
     def __post_init__(self) -> None:
         check_at_least("pairs", self.pairs, 1)

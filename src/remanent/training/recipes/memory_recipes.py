@@ -44,10 +44,12 @@ def delayed_integration_paper() -> Experiment:
 
 def adding() -> Experiment:
     """Find two marked numbers among 100, and say their sum."""
-    return Experiment(Adding(), model_for(Adding()), TrainingConfig(steps=1000))
+    model = dataclasses.replace(model_for(Adding()), unit="alpha_cmru")
+    return Experiment(Adding(), model, TrainingConfig(steps=600))
 
 
 def adding_paper() -> Experiment:
     """Find two marked numbers among 400, and say their sum, in a wider model."""
     task = Adding(steps=400)
-    return Experiment(task, dataclasses.replace(model_for(task), hidden_size=128), long_training(20_000))
+    model = dataclasses.replace(model_for(task), unit="alpha_cmru", hidden_size=128)
+    return Experiment(task, model, long_training(20_000))
