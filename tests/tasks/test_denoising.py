@@ -5,7 +5,7 @@ import torch
 
 from remanent.tasks import Denoising
 from remanent.tasks.base import read_whole
-from remanent.tasks.denoising import _choose
+from remanent.tasks.placing import choose
 
 
 def check(x, target, steps, hold):
@@ -39,7 +39,7 @@ def test_streams_follow_the_definition_also_where_the_questions_straddle_chunks(
 
 def test_every_choice_of_five_is_as_likely():
     g = torch.Generator().manual_seed(0)
-    drawn = [tuple(_choose(7, g)) for _ in range(4200)]
+    drawn = [tuple(choose(5, 7, g)) for _ in range(4200)]
     counts = [drawn.count(choice) for choice in set(drawn)]
     assert len(counts) == 21
     assert all(150 < n < 260 for n in counts)

@@ -11,6 +11,7 @@ from remanent.records.configuration import fitting
 from remanent.tasks import (
     METRICS,
     TASKS,
+    Adding,
     AutomatonWord,
     Characters,
     CopyFirst,
@@ -19,10 +20,13 @@ from remanent.tasks import (
     Dyck,
     FlipFlop,
     GroupWord,
+    InductionHeads,
     Keyword,
     ListOps,
+    MultiQueryRecall,
     Parity,
     Pathfinder,
+    SelectiveCopying,
     SequentialImage,
     SpokenDigits,
     Tomita,
@@ -34,6 +38,10 @@ SMALL = {
     "copy-first": CopyFirst(steps=12),
     "denoising": Denoising(steps=20, hold=5),
     "delayed-integration": DelayedIntegration(delay=9, window=3),
+    "adding": Adding(steps=9),
+    "selective-copying": SelectiveCopying(steps=9, items=3, symbols=4),
+    "induction-heads": InductionHeads(steps=9, symbols=4),
+    "multi-query-recall": MultiQueryRecall(steps=15, pairs=3, keys=5, values=4),
     "sequential-image": SequentialImage(reading="pixel", permuted=True, padding=5),
     "pathfinder": Pathfinder(size=12, padding=3),
     "listops": ListOps(min_tokens=5, max_tokens=30, padding=2),
@@ -124,6 +132,15 @@ def test_streams_come_in_small_chunks_with_the_target_last_or_everywhere(task):
         assert [target is None for _, target in chunks] == [True] * (len(chunks) - 1) + [False]
     else:
         assert all(target.shape[1] == x.shape[1] for x, target in chunks)
+
+
+@pytest.mark.parametrize("task", ALL, ids=repr)
+@pytest.mark.parametrize("factor", [10, 1000])
+def test_ten_and_a_thousand_times_the_length_begin_with_a_small_chunk(task, factor):
+    length = min(factor * task.length, task.longest or factor * task.length)
+    x, _ = next(iter(task.stream("test", 0, 2, length)))
+    assert 0 < x.shape[1] <= BLOCK
+    assert len(x) == 2
 
 
 @pytest.mark.parametrize("task", ALL, ids=repr)

@@ -34,14 +34,14 @@ def test_digit_splits_are_disjoint_and_whole():
     everyone = torch.cat([data.train, data.validation, data.test])
     assert [len(s) for s in (data.train, data.validation, data.test)] == [1257, 180, 360]
     assert torch.equal(everyone.sort().values, torch.arange(1797))
-    assert data.images.min() == -0.5
-    assert data.images.max() == 0.5
+    assert data.pixels(everyone).min() == -0.5
+    assert data.pixels(everyone).max() == 0.5
 
 
 def test_training_images_are_never_those_of_a_test():
     data = load_digits()
-    held_out = {i.numpy().tobytes() for i in data.images[torch.cat([data.validation, data.test])]}
-    same = {i.numpy().tobytes() for i in data.images[data.train]} & held_out
+    held_out = {i.numpy().tobytes() for i in data.pixels(torch.cat([data.validation, data.test]))}
+    same = {i.numpy().tobytes() for i in data.pixels(data.train)} & held_out
     x, _ = SequentialImage(padding=0).batch(1257, generator())
     drawn = {i.contiguous().numpy().tobytes() for i in x}
     assert (drawn & held_out) == same == set()
@@ -50,11 +50,11 @@ def test_training_images_are_never_those_of_a_test():
 def test_rows_pixels_permutation_and_padding():
     data = load_digits()
     x, classes = read_whole(SequentialImage(padding=3), "test", 0, 5, 3)
-    assert torch.equal(x[:, :8], data.images[data.test[:5]])
+    assert torch.equal(x[:, :8], data.pixels(data.test[:5]))
     assert torch.equal(x[:, 8:], torch.zeros(5, 3, 8))
     assert torch.equal(classes, data.classes[data.test[:5]])
     pixels = read_whole(SequentialImage(reading="pixel"), "test", 0, 5, 0)[0]
-    assert torch.equal(pixels.squeeze(-1), data.images[data.test[:5]].flatten(1))
+    assert torch.equal(pixels.squeeze(-1), data.pixels(data.test[:5]).flatten(1))
     order = torch.randperm(64, generator=generator(42))
     shuffled = read_whole(SequentialImage(reading="pixel", permuted=True), "test", 0, 5, 0)[0]
     assert torch.equal(shuffled, pixels[:, order])
@@ -67,7 +67,7 @@ def test_rows_pixels_permutation_and_padding():
         (lambda: CopyFirst(steps=2.5), TypeError, "`steps` must be an int, got 2.5"),
         (lambda: CopyFirst().stream("train", 0, 1, 5), ValueError, "`split` must be one of validation, test, got"),
         (lambda: CopyFirst().stream("test", 0, 1, 0), ValueError, "`length` must be at least 1, got 0"),
-        (lambda: SequentialImage(dataset="cifar"), ValueError, "`dataset` must be one of digits, mnist, got 'cifar'"),
+        (lambda: SequentialImage(dataset="cifar"), ValueError, "`dataset` must be one of digits, mnist, cifar-10, ci"),
         (lambda: SequentialImage(reading="column"), ValueError, "`reading` must be one of row, pixel, got 'column'"),
         (lambda: SequentialImage(padding=-1), ValueError, "`padding` must be at least 0, got -1"),
         (lambda: SequentialImage().batch(1258, generator()), ValueError, "`batch_size` must be at most the 1257"),

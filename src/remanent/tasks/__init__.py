@@ -1,5 +1,6 @@
 """Memory tasks: data and how answers are judged, without any model; and what a task of your own is made from."""
 
+from remanent.tasks.adding import Adding
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.automaton_word import AutomatonWord
 from remanent.tasks.automata.dyck import Dyck
@@ -29,6 +30,9 @@ from remanent.tasks.images.pathfinder import Pathfinder
 from remanent.tasks.images.sequential_image import SequentialImage
 from remanent.tasks.listops import ListOps
 from remanent.tasks.metrics import IGNORED, METRICS, Metric
+from remanent.tasks.recall.induction_heads import InductionHeads
+from remanent.tasks.recall.multi_query_recall import MultiQueryRecall
+from remanent.tasks.recall.selective_copying import SelectiveCopying
 from remanent.tasks.sounds.keyword import Keyword
 from remanent.tasks.sounds.spoken_digits import SpokenDigits
 
@@ -38,6 +42,10 @@ TASKS: dict[str, type[Task]] = {
         CopyFirst,
         Denoising,
         DelayedIntegration,
+        Adding,
+        SelectiveCopying,
+        InductionHeads,
+        MultiQueryRecall,
         SequentialImage,
         Pathfinder,
         ListOps,
@@ -59,6 +67,7 @@ __all__ = [
     "IGNORED",
     "METRICS",
     "TASKS",
+    "Adding",
     "Automaton",
     "AutomatonWord",
     "Characters",
@@ -69,12 +78,15 @@ __all__ = [
     "FlipFlop",
     "GeneratedTask",
     "GroupWord",
+    "InductionHeads",
     "Keyword",
     "LanguageTask",
     "ListOps",
     "Metric",
+    "MultiQueryRecall",
     "Parity",
     "Pathfinder",
+    "SelectiveCopying",
     "SequentialImage",
     "SpokenDigits",
     "Stream",

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -268,8 +268,24 @@ def noise_blocks(generators: list[torch.Generator], length: int, *features: int)
     Raises:
         ValueError: the length is below 1.
     """
+    return drawn_blocks(generators, length, lambda generator: torch.randn(BLOCK, *features, generator=generator))
+
+
+def drawn_blocks(
+    generators: list[torch.Generator], length: int, draw: Callable[[torch.Generator], Tensor]
+) -> Iterator[Tensor]:
+    """What is drawn for each step up to a length, in blocks (B, at most `BLOCK`, ...), each example on its own.
+
+    Args:
+        generators: the generator of each example.
+        length: the steps in all.
+        draw: gives what an example has in the next `BLOCK` steps, (`BLOCK`, ...).
+
+    Raises:
+        ValueError: the length is below 1.
+    """
     sizes = blocks(length)
-    return (torch.stack([torch.randn(BLOCK, *features, generator=g) for g in generators])[:, :size] for size in sizes)
+    return (torch.stack([draw(generator) for generator in generators])[:, :size] for size in sizes)
 
 
 def largest_share(classes: Tensor) -> float:

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
+from remanent.tasks.placing import choose, choose_rows
 
 MARKS = 5
 """The number of marked values."""
@@ -72,8 +73,7 @@ class Denoising(GeneratedTask):
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Draws inputs (B, T, 2) and targets (B, T, 1), NaN before the last five steps."""
         check_at_least("batch_size", batch_size, 1)
-        order = torch.rand(batch_size, self.steps - self.hold - MARKS, generator=generator)
-        marks = order.topk(MARKS).indices.sort().values
+        marks = choose_rows(batch_size, MARKS, self.steps - self.hold - MARKS, generator)
         noise = torch.randn(batch_size, self.steps, generator=generator)
         (x, y), *_ = _chunks(marks, [noise], self.steps)
         assert y is not None
@@ -83,7 +83,7 @@ class Denoising(GeneratedTask):
         """Draws each example from a generator of its own; at another length, its marks are at other steps."""
         check_at_least("length", length, self._shortest)
         generators = example_generators(self, split, start, stop)
-        marks = torch.tensor([_choose(length - self.hold - MARKS, g) for g in generators])
+        marks = torch.tensor([choose(MARKS, length - self.hold - MARKS, g) for g in generators])
         return _chunks(marks, noise_blocks(generators, length), length)
 
 
@@ -102,12 +102,3 @@ def _chunks(marks: Tensor, noise: Iterable[Tensor], length: int) -> Stream:
         x = torch.stack([torch.where(asked, 0, v), torch.where(asked, -1, flag)], dim=2)
         yield x, target[..., None]
         begin += v.shape[1]
-
-
-def _choose(count: int, generator: torch.Generator) -> list[int]:
-    """Five different numbers below `count`, sorted, all choices equally likely (Floyd's algorithm, for any `count`)."""
-    chosen: set[int] = set()
-    for last in range(count - MARKS, count):
-        drawn = int(torch.randint(last + 1, (), generator=generator))
-        chosen.add(last if drawn in chosen else drawn)
-    return sorted(chosen)

@@ -48,7 +48,8 @@ class ImageSet(NamedTuple):
     """Images with their classes and splits.
 
     Attributes:
-        images: pixels in [-0.5, 0.5], (N, height, width).
+        images: pixels as they are stored, uint8 (N, height, width), or with three colours (N, height, width, 3).
+        white: the value of the brightest pixel there may be; 0 is the darkest.
         classes: the class of each image, int64 (N,).
         train: the numbers of the training images.
         validation: the numbers of the validation images.
@@ -57,11 +58,16 @@ class ImageSet(NamedTuple):
     """
 
     images: Tensor
+    white: int
     classes: Tensor
     train: Tensor
     validation: Tensor
     test: Tensor
     fingerprint: str
+
+    def pixels(self, numbers: Tensor) -> Tensor:
+        """The images of these numbers, (B, height, width) or (B, height, width, 3), in [-0.5, 0.5]."""
+        return self.images[numbers].float() / self.white - 0.5
 
 
 @cache
@@ -73,9 +79,9 @@ def load_digits() -> ImageSet:
         raise ModuleNotFoundError(f'the digits need scikit-learn: pip install "remanent[train]" ({error})') from None
 
     digits = load_digits()
-    images = torch.from_numpy(digits.images).float() / 16 - 0.5
+    images, classes = torch.from_numpy(digits.images).to(torch.uint8), torch.from_numpy(digits.target).long()
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
-    return ImageSet(images, torch.from_numpy(digits.target).long(), order[:1257], order[1257:1437], order[1437:], "")
+    return ImageSet(images, 16, classes, order[:1257], order[1257:1437], order[1437:], "")
 
 
 def load_mnist(data_dir: str | None, *, check: bool) -> ImageSet:
@@ -108,16 +114,28 @@ def _load_mnist(paths: tuple[str, ...], version: str, check: bool) -> ImageSet:
         found.append(digest)
     _check_split(paths[:2], *arrays[:2], least=12)  # a twelfth is held out
     _check_split(paths[2:], *arrays[2:], least=1)
-    split = len(arrays[0])
-    order = torch.randperm(split, generator=torch.Generator().manual_seed(0))
-    held_out = split // 12
+    return split_bytes(arrays[::2], arrays[1::2], len(arrays[0]) // 12, " ".join(found))
+
+
+def split_bytes(images: Sequence[np.ndarray], classes: Sequence[np.ndarray], held_out: int, digests: str) -> ImageSet:
+    """A set of images of one byte for each value, whose training images are shuffled once and partly held out.
+
+    Args:
+        images: those for training, and those for the test, each uint8 (N, height, width) or with a last axis of 3.
+        classes: the classes of both, each (N,).
+        held_out: the number of training images that are the validation split.
+        digests: the hashes of the files.
+    """
+    count = len(images[0])
+    order = torch.randperm(count, generator=torch.Generator().manual_seed(0))
     return ImageSet(
-        torch.from_numpy(np.concatenate(arrays[::2])).float() / 255 - 0.5,
-        torch.from_numpy(np.concatenate(arrays[1::2])).long(),
+        torch.from_numpy(np.concatenate(images)),
+        255,
+        torch.from_numpy(np.concatenate(classes)).long(),
         order[held_out:],
         order[:held_out],
-        torch.arange(split, split + len(arrays[2])),
-        hashlib.sha256(" ".join(found).encode()).hexdigest(),
+        torch.arange(count, count + len(images[1])),
+        hashlib.sha256(digests.encode()).hexdigest(),
     )
 
 
@@ -153,7 +171,7 @@ def _find_mnist(folder: str | None) -> list[Path]:
 
 def _fetch(name: str, md5: str, sha256: str) -> Path:
     path = fetch("MNIST", MNIST_URL, name + ".gz", f"md5:{md5}", "its IDX files")
-    if hashlib.sha256(_read(path, 16 + MOST_IMAGES * SIDE**2)).hexdigest() != sha256:
+    if hashlib.sha256(read_unpacked(path, 16 + MOST_IMAGES * SIDE**2)).hexdigest() != sha256:
         raise ValueError(f"{path} must hold {name} with SHA-256 {sha256}, got another content")
     return path
 
@@ -172,26 +190,26 @@ def read_idx(path: Path) -> tuple[np.ndarray, str]:
     Raises:
         ValueError: the file is not a whole IDX file of bytes, or holds more than `MOST_IMAGES` images do.
     """
-    header = _read(path, 4)
+    header = read_unpacked(path, 4)
     if header[:3] != b"\0\0\x08" or len(header) < 4:
         raise ValueError(f"{path} must be an IDX file of bytes, got one that starts with {header.hex()}")
     rank = header[3]
     begin = 4 + 4 * rank
-    header = _read(path, begin)
+    header = read_unpacked(path, begin)
     if len(header) < begin:
         raise ValueError(f"{path} must hold {rank} sizes, got {len(header)} bytes in all")
     shape = struct.unpack(f">{rank}I", header[4:])
     size = math.prod(shape)
     if size > MOST_IMAGES * SIDE**2:
         raise ValueError(f"{path} must hold at most {MOST_IMAGES * SIDE**2} values, got the sizes {shape}")
-    content = _read(path, begin + size + 1)
+    content = read_unpacked(path, begin + size + 1)
     values = np.frombuffer(content, np.uint8, offset=begin)
     if values.size != size:
         raise ValueError(f"{path} must hold {size} values, got {values.size if values.size < size else 'more'}")
     return values.reshape(shape), hashlib.sha256(content).hexdigest()
 
 
-def _read(path: Path, most: int) -> bytes:
+def read_unpacked(path: Path, most: int) -> bytes:
     """At most so many bytes from the beginning of a file, unpacked where its name ends in .gz."""
     try:
         with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:

@@ -17,10 +17,11 @@ from remanent.tasks.base import (
     largest_share,
     then_empty,
 )
+from remanent.tasks.images.cifar import load_cifar
 from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 
-DATASETS = ("digits", "mnist")
-"""The choices of `SequentialImage.dataset`."""
+DATASETS = {"digits": (8, 1), "mnist": (28, 1), "cifar-10": (32, 3), "cifar-10-grey": (32, 1)}
+"""The choices of `SequentialImage.dataset`: the pixels of a side, and the colours of a pixel."""
 READINGS = ("row", "pixel")
 """The choices of `SequentialImage.reading`."""
 
@@ -32,16 +33,18 @@ class SequentialImage(StoredTask[ImageSet]):
     Pixels are scaled to [-0.5, 0.5]. The metric is the accuracy.
 
     Args:
-        dataset: "digits" (scikit-learn's 1,797 real digits of 8 x 8 pixels, which are installed) or "mnist".
-        reading: the input of a step, a "row" or a "pixel".
+        dataset: "digits" (scikit-learn's 1,797 real digits of 8 x 8 pixels, which are installed), "mnist", "cifar-10",
+            whose pixels have three colours, or "cifar-10-grey".
+        reading: the input of a step, a "row" or a "pixel", with all its colours.
         permuted: whether pixels are in a fixed random order (seed 42).
         padding: K, the number of empty steps after the image, at least 0.
         examples: the number of training images that are used, the first ones in a fixed order, at least 1; None for
             all.
-        data_dir: a folder with MNIST's IDX files; None for the folder that the environment variable REMANENT_DATA
-            names, or to fetch them.
-        check: whether "mnist" must be the files of MNIST, by their hashes. Without it, any images of 28 x 28 pixels
-            with labels 0 to 9 in files of the same names are taken, at most 300,000 in each split.
+        data_dir: a folder with MNIST's IDX files or with cifar-10-binary.tar.gz; None for the folder that the
+            environment variable REMANENT_DATA names, or to fetch them.
+        check: whether the files must be those of MNIST or CIFAR-10, by their hashes. Without it, any images of the same
+            size with labels 0 to 9 in files of the same names and form are taken, for "mnist" at most 300,000 in each
+            split, for the others at most 100,000 in all.
 
     Raises:
         TypeError: an option is of another type.
@@ -50,7 +53,8 @@ class SequentialImage(StoredTask[ImageSet]):
         FileNotFoundError: the folder, when first read, does not hold the data.
         ConnectionError: the data cannot be fetched when first read.
 
-    Source: Le, Jaitly, Hinton (2015), arXiv 1504.00941; with padding De Geeter et al. (2026).
+    Source: Le, Jaitly, Hinton (2015), arXiv 1504.00941; with padding De Geeter et al. (2026); CIFAR-10 Krizhevsky
+    (2009), in grey Tay et al. (2020), arXiv 2011.04006.
 
     >>> x, y = SequentialImage(padding=10).batch(2, torch.Generator().manual_seed(0))
     >>> x.shape, y.shape
@@ -89,10 +93,9 @@ class SequentialImage(StoredTask[ImageSet]):
 
     @property
     def input_size(self) -> int:
-        """One pixel, or the pixels of a row."""
-        if self.reading == "pixel":
-            return 1
-        return {"digits": 8, "mnist": 28}[self.dataset]
+        """The colours of one pixel, or of all pixels of a row."""
+        side, colours = DATASETS[self.dataset]
+        return colours if self.reading == "pixel" else side * colours
 
     @property
     def chance(self) -> float:
@@ -112,7 +115,7 @@ class SequentialImage(StoredTask[ImageSet]):
         if batch_size > len(train):
             raise ValueError(f"`batch_size` must be at most the {len(train)} training images, got {batch_size}")
         drawn = train[torch.randperm(len(train), generator=generator)[:batch_size]]
-        x = self._steps(data.images[drawn])
+        x = self._steps(data.pixels(drawn))
         empty = x.new_zeros(batch_size, self.padding, x.shape[2])
         return torch.cat([x, empty], dim=1), data.classes[drawn]
 
@@ -128,16 +131,22 @@ class SequentialImage(StoredTask[ImageSet]):
         check_stop(split, stop, self.split_size(split), "images")
         data = self._data
         chosen = getattr(data, split)[start:stop]
-        return then_empty(self._steps(data.images[chosen]), sizes, data.classes[chosen])
+        return then_empty(self._steps(data.pixels(chosen)), sizes, data.classes[chosen])
 
     def _steps(self, images: Tensor) -> Tensor:
-        pixels = images.flatten(1)
+        side, colours = DATASETS[self.dataset]
+        pixels = images.reshape(len(images), side * side, colours)
         if self.permuted:
             pixels = pixels[:, torch.randperm(pixels.shape[1], generator=torch.Generator().manual_seed(42))]
         return pixels.reshape(len(images), -1, self.input_size)
 
     def _load(self) -> ImageSet:
-        data = load_digits() if self.dataset == "digits" else load_mnist(self.data_dir, check=self.check)
+        if self.dataset == "digits":
+            data = load_digits()
+        elif self.dataset == "mnist":
+            data = load_mnist(self.data_dir, check=self.check)
+        else:
+            data = load_cifar(self.data_dir, grey=self.dataset == "cifar-10-grey", check=self.check)
         if self.examples is not None and self.examples > len(data.train):
             raise ValueError(f"`examples` must be at most the {len(data.train)} training images, got {self.examples}")
         return data
