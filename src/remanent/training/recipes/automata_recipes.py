@@ -50,7 +50,8 @@ def tomita_states_large() -> Experiment:
 def dyck_states() -> Experiment:
     """Learn whether all brackets are closed, at most five open, with two blocks of eight heads of eight states."""
     base = _two_blocks(_states(Dyck(), num_states=8, heads=8), threshold=0.98)
-    return dataclasses.replace(base, training=dataclasses.replace(base.training, settle_threshold=0.98))
+    training = dataclasses.replace(base.training, settle_threshold=0.99, settle_steps=3000)  # rare words need time
+    return dataclasses.replace(base, training=training)
 
 
 def automaton_word_states() -> Experiment:
