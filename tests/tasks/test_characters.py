@@ -9,8 +9,9 @@ from itertools import pairwise
 import pytest
 import torch
 
-from remanent.tasks.base import BLOCK, read_whole
+from remanent.tasks.base import read_whole
 from remanent.tasks.characters import Characters
+from remanent.tasks.chunks import BLOCK
 from remanent.tasks.metrics import METRICS
 
 LETTERS = "abcdefgh ijk\nlmn\r\nöß€😀"

@@ -31,7 +31,8 @@ from remanent.tasks import (
     SpokenDigits,
     Tomita,
 )
-from remanent.tasks.base import BLOCK, read_whole
+from remanent.tasks.base import read_whole
+from remanent.tasks.chunks import BLOCK
 from remanent.tasks.metrics import IGNORED
 
 SMALL = {

@@ -8,7 +8,8 @@ from functools import cache
 import pytest
 import torch
 
-from remanent.tasks.base import BLOCK, read_whole
+from remanent.tasks.base import read_whole
+from remanent.tasks.chunks import BLOCK
 from remanent.tasks.listops import ListOps, render
 from remanent.tasks.metrics import IGNORED
 

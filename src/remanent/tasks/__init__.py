@@ -10,19 +10,9 @@ from remanent.tasks.automata.parity import Parity
 from remanent.tasks.automata.tomita import Tomita
 from remanent.tasks.automata.walks import Walk
 from remanent.tasks.automata.words import LanguageTask, WordTask
-from remanent.tasks.base import (
-    BLOCK,
-    GeneratedTask,
-    Stream,
-    Task,
-    blocks,
-    check_split,
-    example_generators,
-    noise_blocks,
-    read_whole,
-    then_empty,
-)
+from remanent.tasks.base import GeneratedTask, Stream, Task, check_split, example_generators, read_whole
 from remanent.tasks.characters import Characters
+from remanent.tasks.chunks import BLOCK, blocks, noise_blocks, then_empty
 from remanent.tasks.copy_first import CopyFirst
 from remanent.tasks.delayed_integration import DelayedIntegration
 from remanent.tasks.denoising import Denoising

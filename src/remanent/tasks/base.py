@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import cached_property
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
@@ -17,8 +17,6 @@ from remanent.tasks.metrics import IGNORED, METRICS
 SPLITS = ("validation", "test")
 """The splits of every task; training batches are drawn without end."""
 
-BLOCK = 1000
-"""The number of steps in a chunk of an evaluation stream."""
 
 GENERATED = 512
 """The number of examples in each split of a generated task."""
@@ -226,23 +224,6 @@ def example_generators(task: Task, split: str, start: int, stop: int) -> list[to
     return [torch.Generator().manual_seed(derive_seed(task.name, split, i)) for i in range(start, stop)]
 
 
-def blocks(length: int, least: int = 1) -> Iterator[int]:
-    """The sizes of the chunks that make up a length: each is `BLOCK` steps, except the last.
-
-    Args:
-        length: the steps in all.
-        least: the smallest length that is allowed.
-
-    Raises:
-        ValueError: the length is below `least`.
-
-    >>> list(blocks(2500))
-    [1000, 1000, 500]
-    """
-    check_at_least("length", length, least)
-    return (min(BLOCK, length - begin) for begin in range(0, length, BLOCK))
-
-
 def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tuple[Tensor, Tensor]:
     """The examples `start` to `stop` of a split in one piece: inputs and targets in the form of `Task.batch`.
 
@@ -253,39 +234,6 @@ def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tu
     inputs, targets = zip(*task.stream(split, start, stop, length), strict=True)
     asked = [target for target in targets if target is not None]
     return torch.cat(inputs, dim=1), torch.cat(asked, dim=1) if task.head == "every" else asked[-1]
-
-
-def then_empty(x: Tensor, sizes: list[int], target: Tensor) -> Stream:
-    """A stream of one whole piece (B, T, M), then empty steps in chunks of these sizes; the target comes last."""
-    yield x, None if sizes else target
-    for i, size in enumerate(sizes):
-        yield x.new_zeros(x.shape[0], size, x.shape[2]), target if i == len(sizes) - 1 else None
-
-
-def noise_blocks(generators: list[torch.Generator], length: int, *features: int) -> Iterator[Tensor]:
-    """Normal noise up to a length in blocks (B, at most `BLOCK`, ...), each example from its own generator.
-
-    Raises:
-        ValueError: the length is below 1.
-    """
-    return drawn_blocks(generators, length, lambda generator: torch.randn(BLOCK, *features, generator=generator))
-
-
-def drawn_blocks(
-    generators: list[torch.Generator], length: int, draw: Callable[[torch.Generator], Tensor]
-) -> Iterator[Tensor]:
-    """What is drawn for each step up to a length, in blocks (B, at most `BLOCK`, ...), each example on its own.
-
-    Args:
-        generators: the generator of each example.
-        length: the steps in all.
-        draw: gives what an example has in the next `BLOCK` steps, (`BLOCK`, ...).
-
-    Raises:
-        ValueError: the length is below 1.
-    """
-    sizes = blocks(length)
-    return (torch.stack([draw(generator) for generator in generators])[:, :size] for size in sizes)
 
 
 def largest_share(classes: Tensor) -> float:

@@ -12,7 +12,8 @@ from torch import Tensor
 
 from remanent._identity import BY_CONTENT
 from remanent._options import check_at_least, check_text
-from remanent.tasks.base import StoredTask, Stream, blocks, check_examples, check_split, check_stop
+from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop
+from remanent.tasks.chunks import blocks
 from remanent.tasks.versions import version_of
 
 MOST_CHARACTERS = 255

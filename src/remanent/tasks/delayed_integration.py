@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
+from remanent.tasks.base import GeneratedTask, Stream, example_generators
+from remanent.tasks.chunks import noise_blocks
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import GeneratedTask, Stream, example_generators, noise_blocks
+from remanent.tasks.base import GeneratedTask, Stream, example_generators
+from remanent.tasks.chunks import noise_blocks
 from remanent.tasks.placing import choose, choose_rows
 
 MARKS = 5

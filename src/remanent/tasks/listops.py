@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_range
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, check_examples, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, check_examples, example_generators
+from remanent.tasks.chunks import BLOCK, blocks
 from remanent.tasks.expressions import PADDING, TOKENS, Grammar, draw_expressions
 from remanent.tasks.metrics import IGNORED
 

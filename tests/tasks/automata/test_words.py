@@ -12,7 +12,8 @@ from remanent.tasks.automata.flip_flop import FlipFlop
 from remanent.tasks.automata.group_word import GroupWord
 from remanent.tasks.automata.parity import Parity
 from remanent.tasks.automata.tomita import Tomita
-from remanent.tasks.base import BLOCK, read_whole
+from remanent.tasks.base import read_whole
+from remanent.tasks.chunks import BLOCK
 from remanent.tasks.metrics import METRICS
 
 NAMES = {

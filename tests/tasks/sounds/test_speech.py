@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from real_data import SPEECH, needs_speech
-from remanent.tasks.base import BLOCK, read_whole
+from remanent.tasks.base import read_whole
+from remanent.tasks.chunks import BLOCK
 from remanent.tasks.metrics import IGNORED, METRICS
 from remanent.tasks.sounds import speech
 from remanent.tasks.sounds.clips import read_samples

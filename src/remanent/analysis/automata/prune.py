@@ -107,7 +107,9 @@ def prune(
         rule = "must have one block with one unit and no convolution, so that its readout can be trained alone"
         config = model.config
         got = f"num_layers={config.num_layers}, unit={config.unit!r}, conv_size={config.conv_size}"
-        raise PruningError(f"`model` {rule}, got {got}; heads of such a model are frozen in place with `readout_steps` 0")
+        raise PruningError(
+            f"`model` {rule}, got {got}; heads of such a model are frozen in place with `readout_steps` 0"
+        )
     if found is None:
         drawn = task.at_length(length).batch(words, torch.Generator().manual_seed(seed))
         found = _by_words(model, task, Words(*drawn), most_states)

@@ -8,7 +8,8 @@ from torch import Tensor
 from remanent._options import check_at_least
 from remanent.tasks.automata.automaton import Automaton
 from remanent.tasks.automata.walks import Walk, Word
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators
+from remanent.tasks.chunks import BLOCK, blocks
 
 
 class WordTask(GeneratedTask):

@@ -10,14 +10,13 @@ from remanent._options import check_at_least, check_choice, check_range, check_t
 from remanent.tasks.base import (
     StoredTask,
     Stream,
-    blocks,
     check_examples,
     check_split,
     check_stop,
     example_generators,
     largest_share,
-    then_empty,
 )
+from remanent.tasks.chunks import blocks, then_empty
 from remanent.tasks.images.long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
 from remanent.tasks.images.scenes import Style, draw_images, draw_scenes
 

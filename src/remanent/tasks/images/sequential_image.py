@@ -7,16 +7,8 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_bool, check_choice, check_text
-from remanent.tasks.base import (
-    StoredTask,
-    Stream,
-    blocks,
-    check_examples,
-    check_split,
-    check_stop,
-    largest_share,
-    then_empty,
-)
+from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop, largest_share
+from remanent.tasks.chunks import blocks, then_empty
 from remanent.tasks.images.cifar import load_cifar
 from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import BLOCK, GeneratedTask, Stream, drawn_blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators
+from remanent.tasks.chunks import BLOCK, drawn_blocks
 
 SHORTEST = 3
 """The fewest steps: the special token, what follows it, and the special token again."""

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import GeneratedTask, Stream, blocks, example_generators
+from remanent.tasks.base import GeneratedTask, Stream, example_generators
+from remanent.tasks.chunks import blocks
 from remanent.tasks.metrics import IGNORED
 from remanent.tasks.placing import choose, place
 
