@@ -60,7 +60,7 @@ class SelectiveCopying(GeneratedTask):
 
     steps: int = 64
     items: int = 4
-    symbols: int = 8
+    symbols: int = 4
 
     def __post_init__(self) -> None:
         check_at_least("items", self.items, 1)

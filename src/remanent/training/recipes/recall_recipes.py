@@ -13,7 +13,7 @@ def selective_copying() -> Experiment:
     """Find four symbols among 64 steps, nearly all of them blank, and repeat them in order."""
     task = SelectiveCopying()
     model = dataclasses.replace(model_for(task), unit="alpha_cmru,bmru")
-    return Experiment(task, model, _growing(steps=1500, start=8))
+    return Experiment(task, model, _growing(steps=1000, start=8))
 
 
 def selective_copying_paper() -> Experiment:
@@ -55,5 +55,5 @@ def _windowed(task: Task) -> ModelConfig:
 def _growing(*, steps: int, start: int) -> TrainingConfig:
     """A training on sequences that grow from a short length, at which it is soon found out what is asked for."""
     return TrainingConfig(
-        steps=steps, curriculum_start=start, curriculum_growth=2.0, curriculum_threshold=0.9, checkpoint_every=100
+        steps=steps, curriculum_start=start, curriculum_growth=2.0, curriculum_threshold=0.8, checkpoint_every=100
     )
