@@ -13,7 +13,6 @@ from remanent.units import registry
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 
 
-
 def _native_engine(model: Any, batch_size: int) -> Engine:
     from remanent.export.engine import native_engine  # not before it is asked for: exports take a while to import
 

@@ -83,7 +83,7 @@ def _write_block(
         inputs = _write_letter(source, block, clock)
     summed = block.layer.join == "sum" and len(units) > 1
     outputs: dict[str, tuple[States, int]] = {}
-    for j, (kind, key) in enumerate(zip(units, unit_keys(units), strict=True)):
+    for j, key in enumerate(unit_keys(units)):
         unit: Any = block.layer.units[j]
         step = step_data(unit)
         assert step is not None

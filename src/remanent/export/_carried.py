@@ -35,7 +35,9 @@ def carried_units(model: SequenceModel) -> list[list[Carried]]:
         units: Any = block.layer.units  # type: ignore[union-attr]
         steps = [step_data(unit) for unit in units]
         named = zip(unit_keys(names), steps, strict=True)
-        found.append([Carried(f"block_{i}_{key}", f"layers.{i}.{j}", step) for j, (key, step) in enumerate(named) if step])
+        found.append(
+            [Carried(f"block_{i}_{key}", f"layers.{i}.{j}", step) for j, (key, step) in enumerate(named) if step]
+        )
     return found
 
 

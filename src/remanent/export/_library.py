@@ -1,4 +1,4 @@
-"""C that this package wrote, compiled to a library of this machine, kept by its content, and loaded into this process."""
+"""C that this package wrote, compiled to a library, kept by its content, and loaded into this process."""
 
 import contextlib
 import ctypes
@@ -19,8 +19,14 @@ FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 
 def cache_folder() -> Path:
     """Where compiled libraries are kept: `remanent/native` in XDG_CACHE_HOME, or in `~/.cache`."""
-    given = os.environ.get("XDG_CACHE_HOME", "")
-    return Path(given if os.path.isabs(given) else Path.home() / ".cache") / "remanent" / "native"
+    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (given if given.is_absolute() else Path.home() / ".cache") / "remanent" / "native"
+
+
+def file_name(text: str) -> str:
+    """The name of the library of a C file on machines like this one."""
+    made_for = (text, *FLAGS, platform.system(), platform.machine(), *platform.libc_ver())
+    return f"{hashlib.sha256(chr(0).join(made_for).encode()).hexdigest()}.so"
 
 
 @functools.cache
@@ -37,10 +43,8 @@ def load_library(text: str) -> ctypes.CDLL | None:
     if compiler is None:
         _warn_once("no C compiler is on the path (cc, gcc or clang): install one")
         return None
-    made_for = (text, *FLAGS, platform.system(), platform.machine(), *platform.libc_ver())
-    key = hashlib.sha256("\0".join(made_for).encode()).hexdigest()
     folder = _own_folder()
-    kept = None if folder is None else folder / f"{key}.so"
+    kept = None if folder is None else folder / file_name(text)
     if kept is not None and _is_own(kept):
         with contextlib.suppress(OSError):  # cut short by a crash of the machine: compiled again
             return ctypes.CDLL(str(kept))
@@ -51,7 +55,7 @@ def load_library(text: str) -> ctypes.CDLL | None:
             run_command([compiler, *FLAGS, "-o", str(library), "model.c", "-lm"], Path(place))
             if kept is None:
                 return ctypes.CDLL(str(library))
-            os.replace(library, kept)
+            library.replace(kept)
             return ctypes.CDLL(str(kept))
     except (OSError, RuntimeError) as error:
         _warn_once(f"the C compiler {compiler} does not make a library that loads: {str(error).splitlines()[0]}")

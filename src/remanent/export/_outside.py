@@ -76,7 +76,9 @@ class OutsideSource(Source):
         ]
         changes = {
             f'#include "{NAME}.h"': "\n".join(head),
-            f"void {NAME}_init({NAME}_state *state)": f"static void {NAME}_init({NAME}_state *state, const float *given)",
+            f"void {NAME}_init({NAME}_state *state)": (
+                f"static void {NAME}_init({NAME}_state *state, const float *given)"
+            ),
             f"void {NAME}_step({NAME}_state *state, {x}, float y[{NAME.upper()}_OUTPUT_SIZE])": (
                 f"static void {NAME}_step({NAME}_state *state, {x}, float *y, const float *given)"
             ),
