@@ -30,6 +30,8 @@ STEP_BATCHES = (1, 64)
 """The numbers of sequences side by side there."""
 STEP_MODELS = ("bmru", "lru", "bmru+lru")
 """The units of the models there."""
+IN_A_ROW = 10
+"""How many steps of a cell are timed at once there."""
 LEAST_STEPS = 200
 """The fewest times that a step is timed there: it takes microseconds, and some of them fall into a slow spell."""
 
@@ -72,7 +74,8 @@ def _fill(model: SequenceModel, state: ModelState | None, steps: int) -> ModelSt
 def time_step(settings: Settings) -> list[Row]:
     """Times one step without gradients: of cells beside `nn.GRUCell`, and of models of two blocks in all their forms.
 
-    Each time follows a step that is not counted, so that caches are those of a stream.
+    Each time follows a step that is not counted, so that caches are those of a stream; that of a cell is a mean over
+    `IN_A_ROW` steps.
     """
     torch.manual_seed(0)
     width, repeats = (16, 2) if settings.quick else (STEP_WIDTH, max(settings.repeats, LEAST_STEPS))
@@ -82,16 +85,24 @@ def time_step(settings: Settings) -> list[Row]:
             x = torch.randn(B, width)
             makers: dict[str, Callable[[int, int], nn.Module]] = {"nn.GRUCell": nn.GRUCell}
             makers |= {make.__name__: make for make in CELLS.values()}
-            cases = []
-            for name, make in makers.items():
-                cell = make(width, width)
-                cases.append(Case(name, partial(cell, x, cell(x)), twice=True))
+            cells = {name: make(width, width) for name, make in makers.items()}
+            cases = [
+                Case(name, partial(_repeat, partial(cell, x, cell(x))), twice=True) for name, cell in cells.items()
+            ]
             group = measure("step", {"B": B, "D": width}, cases, repeats)
+            for row in group:
+                times = (row.median, row.min, row.q25, row.q75)
+                row.median, row.min, row.q25, row.q75 = (None if time is None else time / IN_A_ROW for time in times)
             add_ratios(group, "over nn.GRUCell", "nn.GRUCell")
             rows += group
             for unit in STEP_MODELS:
                 rows += _time_model(unit, B, width, repeats, settings)
     return rows
+
+
+def _repeat(step: Callable[[], object]) -> None:
+    for _ in range(IN_A_ROW):
+        step()
 
 
 def _time_model(unit: str, B: int, width: int, repeats: int, settings: Settings) -> list[Row]:

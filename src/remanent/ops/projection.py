@@ -50,13 +50,14 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
-    if getattr(_context, "plain", False) or x.device.type != "cpu":
-        return F.linear(x, weight, bias).to(weight.dtype)
     traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
+    plain = getattr(_context, "plain", False)
+    if not traced and not plain and x.dim() == 2 and x.is_cpu:
+        return _rows_of_a_step(x, weight, bias)
+    if plain or x.device.type != "cpu":
+        return F.linear(x, weight, bias).to(weight.dtype)
     if not traced and x.dim() == 3 and x.stride(0) < x.stride(1):
         return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie
-    if not traced and x.dim() == 2:
-        return _rows_of_a_step(x, weight, bias)
     rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
     missing_rows, missing_columns = -rows.shape[0] % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
     if traced or missing_rows:

@@ -107,7 +107,7 @@ def _compiled(kernel: Callable[..., Any], dtype: torch.dtype, result: Any, argum
     made = numba.void if result is None else numba.int64
     kinds = {"p": pointer, "n": numba.int64, "x": numba.float64}
     code = threads.compile_function(kernel, made(*(kinds[kind] for kind in arguments)))  # type: ignore[no-untyped-call]
-    kinds = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "x": ctypes.c_double}
-    function = ctypes.CFUNCTYPE(result, *(kinds[kind] for kind in arguments))(code.address)
+    simple: dict[str, Any] = {"p": ctypes.c_void_p, "n": ctypes.c_int64, "x": ctypes.c_double}
+    function = ctypes.CFUNCTYPE(result, *(simple[kind] for kind in arguments))(code.address)
     function.code = code  # type: ignore[attr-defined] # it must not be freed
     return function
