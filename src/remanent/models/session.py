@@ -50,13 +50,12 @@ class TorchEngine:
     def __init__(self, model: Streamed, batch_size: int) -> None:
         self.model = model
         self.state: ModelState | None = None
-        self._rank = 2 if model.config.reads_tokens else 3
 
     def run(self, x: Tensor, reset: Tensor | None) -> Tensor:
         """See `Engine`."""
         model, every = self.model, self.model.config.head == "every"
-        if isinstance(x, Tensor) and x.dim() == self._rank and x.shape[1] == 1 and not model.training:
-            check_input(model, "x", x, ("B", "T"))
+        check_input(model, "x", x, ("B", "T"))
+        if x.shape[1] == 1 and not model.training:
             y, self.state = model.advance(x[:, 0], self.state, reset)
             return y[:, None] if every else y
         cuts = None
@@ -68,7 +67,10 @@ class TorchEngine:
 
 
 ENGINES: dict[str, Callable[[Any, int], Engine]] = {"torch": TorchEngine}
-"""Name to what makes the engine of a session from a model and the number of its streams; "native" is in `export`."""
+"""Name to what makes the engine of a session from a model and the number of its streams.
+
+`import remanent` adds "native", which is made by `remanent.export.engine`.
+"""
 
 
 class Session:
