@@ -11,6 +11,8 @@ from remanent.bench import SECTIONS, packed, peers, run_bench
 from remanent.bench.passes import positive_inputs
 from remanent.bench.timing import Case, add_ratios, measure, time_in_turn
 from remanent.cli import main
+from remanent.models.session import ENGINES, TorchEngine
+from remanent.units import CELLS
 
 MISSING = ("mambapy", "mambapy.pscan", "minGRU_pytorch", "minGRU_pytorch.minGRU", "jax")
 
@@ -178,6 +180,20 @@ def test_quick_growth_is_drawn(tmp_path, monkeypatch):
     assert len(set(sizes["bmru"])) == 1
     assert sizes["attention"] == [16 * 4**i * 2 * 2 * 128 * 4 for i in range(4)]
     assert {row["threads"] for row in rows if row["section"] == "threads"} >= {1}
+
+
+def test_a_step_is_timed_of_cells_and_of_a_model_in_all_its_forms(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    monkeypatch.setitem(ENGINES, "native", TorchEngine)
+    monkeypatch.setattr("remanent.bench.streaming.STEP_MODELS", ("bmru",))
+    run_bench(["step"], tmp_path / "b", repeats=1, quick=True)
+    rows = read(tmp_path / "b")["rows"]
+    forms = [f"bmru {form}" for form in ("model.step", "session", "native session", "onnxruntime")]
+    assert [row["case"] for row in rows] == 2 * ["nn.GRUCell", *(cell.__name__ for cell in CELLS.values()), *forms]
+    for row in rows:
+        assert row["status"] == ("not installed" if row["case"] == forms[-1] else "measured")
+        assert set(row["ratios"]) <= {"over nn.GRUCell", "over model.step", "over onnxruntime"}
+    assert {row["shape"]["B"] for row in rows} == {1, 64}
 
 
 def test_packed_sequences_are_timed_beside_padded_ones_and_their_memory_is_measured(tmp_path, monkeypatch):

@@ -67,6 +67,21 @@ def test_forward_equals_repeated_step(name, options):
     same(gradients(unit, (y_steps * weight).sum(), x), gradients(unit, (y * weight).sum(), x))
 
 
+@one_way
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_step_without_gradients_is_the_step_with_them(name, options, dtype):
+    unit, x = make(name, dtype=dtype, **options), sequence(T=5, dtype=dtype)
+    hx = random_state(unit)
+    expected = stepped(unit, x, hx)
+    with torch.no_grad():
+        found = stepped(unit, x, hx)
+        whole = unit(x, hx)
+    for a, b, c in zip(found, expected, whole, strict=True):
+        for one, other, scanned in zip(parts(a), parts(b), parts(c), strict=True):
+            assert torch.equal(one, other)
+            assert not exact(name, options) or torch.equal(one, scanned)
+
+
 @pytest.mark.parametrize(("name", "options"), [case for case in [*ONE_WAY, *CONVOLUTIONS] if exact(*case)], ids=case_id)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
 def test_set_or_hold_is_the_same_bits_in_every_dtype(name, options, dtype):

@@ -18,7 +18,7 @@ from remanent.bench.length import time_length
 from remanent.bench.packed import time_packed
 from remanent.bench.scans import time_floor, time_scans, time_threads, time_transition
 from remanent.bench.shards import time_shards
-from remanent.bench.streaming import time_streaming
+from remanent.bench.streaming import time_step, time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
 from remanent.records.training_config import MOST_THREADS
 
@@ -29,6 +29,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "threads": time_threads,
     "transition": time_transition,
     "streaming": time_streaming,
+    "step": time_step,
     "length": time_length,
     "packed": time_packed,
     "shards": time_shards,

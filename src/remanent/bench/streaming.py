@@ -1,13 +1,16 @@
-"""The section on streaming: one more step after many, with a state of constant size and with a growing cache."""
+"""The sections on one step: after few or many others, and of cells, models and sessions beside torch and others."""
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
-from remanent.bench.timing import Case, Row, Settings, add_ratios, measure
+from remanent.bench.timing import Case, Row, Settings, add_ratios, describe, measure
+from remanent.export.onnx import step_runner
 from remanent.models import ModelConfig, ModelState, SequenceModel
+from remanent.units import CELLS
 
 CONTEXTS = tuple(2**i for i in range(4, 17, 2))
 """The numbers of steps before the one that is timed."""
@@ -21,6 +24,16 @@ MODELS = ("bmru", "attention")
 """The units of the models."""
 WIDTH, INPUT_SIZE, BLOCKS = 128, 16, 2
 """The sizes of the models."""
+STEP_WIDTH = 64
+"""The width of the cells and models in the section "step"."""
+STEP_BATCHES = (1, 64)
+"""The numbers of sequences side by side there."""
+STEP_MODELS = ("bmru", "lru", "bmru+lru")
+"""The units of the models there."""
+IN_A_ROW = 10
+"""How many steps of a cell are timed at once there."""
+LEAST_STEPS = 200
+"""The fewest times that a step is timed there: it takes microseconds, and some of them fall into a slow spell."""
 
 
 def time_streaming(settings: Settings) -> list[Row]:
@@ -56,3 +69,61 @@ def _fill(model: SequenceModel, state: ModelState | None, steps: int) -> ModelSt
     for x in torch.randn(1, steps, INPUT_SIZE).split(CHUNK, dim=1):
         _, state = model(x, state)
     return state
+
+
+def time_step(settings: Settings) -> list[Row]:
+    """Times one step without gradients: of cells beside `nn.GRUCell`, and of models of two blocks in all their forms.
+
+    Each time follows a step that is not counted, so that caches are those of a stream; that of a cell is a mean over
+    `IN_A_ROW` steps.
+    """
+    torch.manual_seed(0)
+    width, repeats = (16, 2) if settings.quick else (STEP_WIDTH, max(settings.repeats, LEAST_STEPS))
+    rows: list[Row] = []
+    with torch.no_grad():
+        for B in STEP_BATCHES:
+            x = torch.randn(B, width)
+            makers: dict[str, Callable[[int, int], nn.Module]] = {"nn.GRUCell": nn.GRUCell}
+            makers |= {make.__name__: make for make in CELLS.values()}
+            cells = {name: make(width, width) for name, make in makers.items()}
+            cases = [
+                Case(name, partial(_repeat, partial(cell, x, cell(x))), twice=True) for name, cell in cells.items()
+            ]
+            group = measure("step", {"B": B, "D": width}, cases, repeats)
+            for row in group:
+                times = (row.median, row.min, row.q25, row.q75)
+                row.median, row.min, row.q25, row.q75 = (None if time is None else time / IN_A_ROW for time in times)
+            add_ratios(group, "over nn.GRUCell", "nn.GRUCell")
+            rows += group
+            for unit in STEP_MODELS:
+                rows += _time_model(unit, B, width, repeats, settings)
+    return rows
+
+
+def _repeat(step: Callable[[], object]) -> None:
+    for _ in range(IN_A_ROW):
+        step()
+
+
+def _time_model(unit: str, B: int, width: int, repeats: int, settings: Settings) -> list[Row]:
+    """One step of a model: `step`, sessions with both engines, and onnxruntime."""
+    config = ModelConfig(width, width, hidden_size=width, num_layers=BLOCKS, unit=unit, head="every")
+    model = SequenceModel(config).eval()
+    x_t = torch.randn(B, width)
+    _, state = model.step(x_t)
+    names = f"{unit} model.step", f"{unit} session", f"{unit} native session", f"{unit} onnxruntime"
+    cases = [Case(names[0], partial(model.step, x_t, state), twice=True)]
+    for name, engine in zip(names[1:], ("torch", "native"), strict=False):
+        session = model.stream(B, engine=engine)
+        session.push(x_t[:, None])
+        cases.append(Case(name, partial(session.push, x_t[:, None]), twice=True))
+    try:
+        cases.append(Case(names[3], step_runner(model, x_t, threads=settings.threads), twice=True))
+    except ModuleNotFoundError:
+        cases.append(Case(names[3], None, "not installed"))
+    except Exception as error:
+        cases.append(Case(names[3], None, describe(error)))
+    group = measure("step", {"B": B, "D": width, "blocks": BLOCKS}, cases, repeats)
+    add_ratios(group, "over model.step", names[0])
+    add_ratios(group, "over onnxruntime", names[3])
+    return group

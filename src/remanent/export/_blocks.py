@@ -47,6 +47,11 @@ def write_model(source: Source, model: SequenceModel) -> None:
         source.call("mean", "y", total, steps, config.output_size)
 
 
+def unit_keys(units: tuple[str, ...]) -> list[str]:
+    """The names of a block's units in C: those of their kinds, numbered where there are several of a kind."""
+    return [kind if units.count(kind) == 1 else f"{kind}_{j}" for j, kind in enumerate(units)]
+
+
 class Features(NamedTuple):
     """Values of a step: their place and how many they are."""
 
@@ -79,9 +84,8 @@ def _write_block(
         inputs = _write_letter(source, block, clock)
     summed = block.layer.join == "sum" and len(units) > 1
     outputs: dict[str, tuple[States, int]] = {}
-    for j, kind in enumerate(units):
+    for j, key in enumerate(unit_keys(units)):
         unit: Any = block.layer.units[j]
-        key = kind if units.count(kind) == 1 else f"{kind}_{j}"
         step = step_data(unit)
         assert step is not None
         states = WRITERS[step.kind](source, f"{name}_{key}", step, Read(inputs.seen, tables[j]))

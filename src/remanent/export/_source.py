@@ -37,6 +37,7 @@ class Source:
 
     def __init__(self, weights: str) -> None:
         self.weights = weights
+        self.helper_files: tuple[str, ...] = ("common", weights)
         self.fields: list[Field] = []
         self.constant_bytes = 0
         self.init: list[str] = []
@@ -113,7 +114,7 @@ class Source:
         upper = name.upper()
         width = max(len(key) for key in sizes)
         lines = [f"/* {line}".rstrip() if i == 0 else f" * {line}".rstrip() for i, line in enumerate(about.split("\n"))]
-        members = [_member(f) for f in self.sorted_fields]
+        members = [member(f) for f in self.sorted_fields]
         return "\n".join(
             [
                 *lines,
@@ -154,7 +155,7 @@ class Source:
         body = [
             f"{kind} {buffer}{f'[{size}]' if size else ''};" for (kind, buffer), size in self.buffers.items()
         ] + self.step
-        helpers = _helpers(self.weights, "\n".join([*self.init, *self.step]))
+        helpers = _helpers(self.helper_files, "\n".join([*self.init, *self.step]))
         math = ["#include <math.h>"] if re.search(r"\b(expf|sqrtf|fabsf|erff|INFINITY)\b", "\n".join(helpers)) else []
         parts = [
             f"/* {about} */",
@@ -196,7 +197,8 @@ def _call(function: str, arguments: tuple[object, ...]) -> str:
     return textwrap.fill(f"{start}{', '.join(str(a) for a in arguments)});", WIDTH, subsequent_indent=" " * len(start))
 
 
-def _member(field: Field) -> str:
+def member(field: Field) -> str:
+    """A member of the state as C declares it."""
     size = f"[{field.size}]" if field.size else ""
     return f"{field.type} {field.name}{size}; /* {field.what} */"
 
@@ -205,9 +207,9 @@ def _indented(lines: list[str]) -> list[str]:
     return [f"    {line}".rstrip() for line in "\n".join(lines).split("\n")]
 
 
-def _helpers(weights: str, code: str) -> list[str]:
+def _helpers(places: tuple[str, ...], code: str) -> list[str]:
     """The text of the helpers that code calls, and of those that they call, in an order in which C knows them."""
-    known = _parts("common") | _parts(weights)
+    known = {name: text for file in places for name, text in _parts(file).items()}
     used: set[str] = set()
     waiting = [name for name in known if re.search(rf"\b{name}\(", code)]
     while waiting:

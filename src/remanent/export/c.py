@@ -125,7 +125,7 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     """
     _check_name(name)
     check_choice("weights", weights, WEIGHTS)
-    _check_model(model)
+    check_model(model)
     model = fold_states(model)
     if weights == "int8":
         model = in_bytes(model)
@@ -158,7 +158,8 @@ def _check_name(name: str) -> None:
         raise ValueError(f"`name` must {rule}, got {name!r}")
 
 
-def _check_model(model: SequenceModel) -> None:
+def check_model(model: SequenceModel) -> None:
+    """Raises a ValueError unless C can be written for a model."""
     for names, block in zip(model.config.layers, model.blocks, strict=True):
         for name, unit in zip(names, block.layer.units, strict=True):  # type: ignore[union-attr, arg-type]
             step = step_data(unit)

@@ -5,7 +5,8 @@ import copy
 import io
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,29 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     for file, graph in zip(files, graphs, strict=True):
         write_whole(file, graph, new=True)
     return checks
+
+
+def step_runner(model: SequenceModel, x_t: Tensor, *, threads: int = 1) -> Callable[[], object]:
+    """A function that runs one step by onnxruntime, from the state after one step with the same input.
+
+    Args:
+        model: a model of float32 on the CPU, without attention.
+        x_t: the inputs, (B, input_size).
+        threads: how many threads onnxruntime uses.
+
+    Raises:
+        ModuleNotFoundError: onnx, onnxscript or onnxruntime is missing.
+    """
+    import onnxruntime as _runtime  # noqa: F401
+    import onnxscript as _script  # noqa: F401
+
+    model = _frozen(model)
+    session = _session(_trace(_Step(model)), threads)
+    with torch.no_grad():
+        _, state = model.step(x_t)
+    feed = {"x": x_t.numpy(), "reset": np.zeros(len(x_t), bool)}
+    feed |= {name: _pairs(value).numpy() for name, value in state.named().items()}
+    return partial(session.run, None, feed)
 
 
 def _frozen(model: SequenceModel) -> SequenceModel:
@@ -207,10 +231,12 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
     return judge(model, name, largest, B * T, TOLERANCE)
 
 
-def _session(graph: bytes) -> Any:
+def _session(graph: bytes, threads: int = 0) -> Any:
+    """What runs a graph, with so many threads; as many as onnxruntime chooses if 0."""
     from onnxruntime import InferenceSession, SessionOptions
 
     options = SessionOptions()
+    options.intra_op_num_threads = threads
     options.log_severity_level = 3
     return InferenceSession(graph, options, providers=["CPUExecutionProvider"])
 

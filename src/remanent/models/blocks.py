@@ -115,9 +115,12 @@ class Block(nn.Module):
         added = self.project(y)
         if self.gate is not None:
             added = added * torch.sigmoid(self.gate(normed))
-        x = x + self.dropout(added) if self.is_residual else self.dropout(added)
+        drops = self.training  # in evaluation, a call of a dropout takes as long as it takes to add
+        added = self.dropout(added) if drops else added
+        x = x + added if self.is_residual else added
         if self.mlp is not None and self.mlp_norm is not None:
-            x = x + self.dropout(self.mlp(self.mlp_norm(x)))
+            added = self.mlp(self.mlp_norm(x))
+            x = x + (self.dropout(added) if drops else added)
         return x
 
 

@@ -78,8 +78,9 @@ class Hybrid(nn.Module):
         return tuple(state)
 
     def _join(self, results: list[tuple[Tensor, Any]]) -> tuple[Tensor, LayerState]:
+        if len(results) == 1:
+            (output, state), *_ = results
+            return output, (state,)
         outputs, states = zip(*results, strict=True)
-        if len(outputs) == 1:
-            return outputs[0], tuple(states)
         joined = torch.cat(outputs, dim=-1) if self.join == "concatenate" else torch.stack(outputs).sum(0)
         return joined, tuple(states)

@@ -13,15 +13,15 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, make_encoder, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
+from remanent.models.inputs import check_input, check_state, fits_model
 from remanent.models.row_linear import RowLinear
 from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE, read_model
 from remanent.models.session import Session
-from remanent.models.state import ModelState, check_head_part
-from remanent.ops.checks import check_reset, check_tensor
+from remanent.models.state import ModelState
+from remanent.ops.checks import check_reset
 from remanent.ops.collectives import refusal_announced
-from remanent.ops.operators import is_traced
 from remanent.units import Recurrence, RecurrentUnit
-from remanent.units._checks import check_step_reset
+from remanent.units._checks import check_step_reset, fits_step
 
 
 class SequenceModel(nn.Module):
@@ -75,8 +75,8 @@ class SequenceModel(nn.Module):
             TypeError: a dtype does not fit.
         """
         if group is None:
-            self._check_input("x", x, ("B", "T"))
-            self._check_state(state, x)
+            check_input(self, "x", x, ("B", "T"))
+            check_state(self, state, x)
             check_reset(reset, None, x if x.dim() == 3 else x[..., None])
         else:
             with refusal_announced(group):
@@ -111,10 +111,16 @@ class SequenceModel(nn.Module):
             ValueError: a shape or device does not fit; the message names the argument.
             TypeError: a dtype does not fit.
         """
-        self._check_input("x_t", x_t, ("B",))
-        self._check_state(state, x_t)
+        if self.config.reads_tokens or not fits_step(x_t, self.head.weight, self.config.input_size):
+            check_input(self, "x_t", x_t, ("B",))
+        if not fits_model(self, state):
+            check_state(self, state, x_t)
         if reset is not None:
             check_step_reset(reset, x_t if x_t.dim() == 2 else x_t[:, None])
+        return self.advance(x_t, state, reset)
+
+    def advance(self, x_t: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, ModelState]:
+        """`step` of what is checked: an input that `check_input` accepts, and a state of the model's own."""
         cuts = None if reset is None else reset[:, None]
         features, time = self._read_clock(x_t, 1, state, cuts)
         clock = None if features is None else features[:, 0]
@@ -129,9 +135,21 @@ class SequenceModel(nn.Module):
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
-    def stream(self, batch_size: int = 1) -> Session:
-        """A session that holds the state of endless streams, `batch_size` of them: see `Session`."""
-        return Session(self, batch_size)
+    def stream(self, batch_size: int = 1, *, engine: str = "torch") -> Session:
+        """A session that holds the state of endless streams, `batch_size` of them: see `Session`.
+
+        Args:
+            batch_size: B, at least 1.
+            engine: "torch", or "native" for the model's own C, compiled at the first use on this machine.
+
+        Returns:
+            The session, at the start of all streams.
+
+        Raises:
+            ValueError: `batch_size` or `engine` is out of its range, the model would drop values, or it has no C.
+            TypeError: an argument is of another type.
+        """
+        return Session(self, batch_size, engine=engine)
 
     @property
     def recurrences(self) -> list[Recurrence]:
@@ -220,53 +238,12 @@ class SequenceModel(nn.Module):
             return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
         return self.clock(x.shape[0], steps, state.time if state else None, reset=reset, device=x.device)
 
-    def _check_state(self, state: ModelState | None, x: Tensor) -> None:
-        if state is None:
-            return
-        if not isinstance(state, ModelState):
-            raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
-        units = [len(names) for names in self.config.layers]
-        if [len(layer) for layer in state.layers] != units:
-            found = [len(layer) for layer in state.layers]
-            raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
-        windows, given = sum(block.conv is not None for block in self.blocks), len(state.windows or ())
-        if given != windows:
-            raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
-        B, mean = x.shape[0], self.config.head == "mean"
-        check_head_part(
-            "total", state.total, "a mean over the steps", (B, self.config.hidden_size) if mean else None, x
-        )
-        check_head_part("steps", state.steps, "a mean over the steps", (B, 1) if mean else None, x)
-        check_head_part("time", state.time, "a clock", None if self.clock is None else (B,), x)
-
     def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None) -> None:
         if self.attends:
             raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
-        self._check_input("x", x, ("B", "T"), empty=True)
-        self._check_state(state, x)
+        check_input(self, "x", x, ("B", "T"), empty=True)
+        check_state(self, state, x)
         check_reset(reset, None, x if x.dim() == 3 else x[..., None])
-
-    def _check_input(self, name: str, x: Tensor, axes: tuple[str, ...], *, empty: bool = False) -> None:
-        check_tensor(name, x)
-        tokens = self.config.reads_tokens
-        size = () if tokens else (f"M={self.config.input_size}",)
-        rank = len(axes) + len(size)
-        if x.dim() != rank or (not tokens and x.shape[-1] != self.config.input_size):
-            expected = ", ".join((*axes, *size)) + ("," if rank == 1 else "")
-            raise ValueError(f"`{name}` must have shape ({expected}), got {tuple(x.shape)}")
-        weight = self.head.weight
-        dtype = torch.int64 if tokens else weight.dtype
-        if x.dtype != dtype and (tokens or not x.is_floating_point() or not torch.is_autocast_enabled(x.device.type)):
-            raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
-        if x.device != weight.device:
-            raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
-        if len(axes) == 2 and x.shape[1] == 0 and not empty:
-            raise ValueError(f"`{name}` must have at least one time step, got T=0")
-        if tokens and x.device.type == "cpu" and x.numel() > 0 and not is_traced():  # elsewhere torch checks them later
-            low, high = int(x.min()), int(x.max())
-            if low < 0 or high >= self.config.input_size:
-                rule = f"`{name}` must hold tokens in [0, input_size={self.config.input_size})"
-                raise ValueError(f"{rule}, got {low if low < 0 else high}")
 
 
 def _mean_so_far(

@@ -1,12 +1,14 @@
 """A session: one endless batch of streams through a model, which holds the state between pushes."""
 
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from remanent._options import check_at_least
+from remanent._options import check_at_least, check_choice
 from remanent.models.config import ModelConfig
+from remanent.models.inputs import check_input
 from remanent.models.row_linear import RowLinear
 from remanent.models.state import ModelState, check_like, take_state, take_tensor
 
@@ -24,6 +26,52 @@ class Streamed(Protocol):
     def __call__(self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None) -> Any:
         """The output, and the state that continues the sequence."""
 
+    def advance(self, x_t: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, ModelState]:
+        """The same for one step of what is checked."""
+
+
+class Engine(Protocol):
+    """What computes the steps of a session, and holds the state between them.
+
+    Attributes:
+        state: what the model carries, None at the start; what is set is of the form of the model's own states, on its
+            device. A ValueError says that it cannot be expressed, and leaves the engine as it was.
+    """
+
+    state: ModelState | None
+
+    def run(self, x: Tensor, reset: Tensor | None) -> Tensor:
+        """The outputs of B streams over their next steps; `reset` (B,) says which of them start again before."""
+
+
+class TorchEngine:
+    """The model itself: `step` for one step, otherwise `forward`; its weights are read at every push."""
+
+    def __init__(self, model: Streamed, batch_size: int) -> None:
+        self.model = model
+        self.state: ModelState | None = None
+
+    def run(self, x: Tensor, reset: Tensor | None) -> Tensor:
+        """See `Engine`."""
+        model, every = self.model, self.model.config.head == "every"
+        check_input(model, "x", x, ("B", "T"))
+        if x.shape[1] == 1 and not model.training:
+            y, self.state = model.advance(x[:, 0], self.state, reset)
+            return y[:, None] if every else y
+        cuts = None
+        if reset is not None:
+            cuts = reset.new_zeros(x.shape[:2])
+            cuts[:, :1] = reset[:, None]
+        y, self.state = model(x, self.state, reset=cuts)
+        return y
+
+
+ENGINES: dict[str, Callable[[Any, int], Engine]] = {"torch": TorchEngine}
+"""Name to what makes the engine of a session from a model and the number of its streams.
+
+`import remanent` adds "native", which is made by `remanent.export.engine`.
+"""
+
 
 class Session:
     """Streams through a model, B of them side by side: push the next inputs, get the outputs.
@@ -32,12 +80,16 @@ class Session:
     alone keeps every step). Cut into pushes in any way, a stream of set-or-hold units gives the same bits.
 
     Args:
-        model: a model in evaluation mode; its weights are read at every push.
+        model: a model in evaluation mode.
         batch_size: B, at least 1.
+        engine: what computes the steps. "torch" is the model, whose weights are read at every push. "native" is the
+            model in C, as `export.write_c` has it with float32 weights, of the weights that it has when the session is
+            made; it is compiled at its first use on this machine, and kept. Where there is no C compiler, "native"
+            warns and is "torch". States go from one engine to the other.
 
     Raises:
-        ValueError: `batch_size` is out of its range, or the model would drop values.
-        TypeError: `batch_size` is not an int.
+        ValueError: `batch_size` or `engine` is out of its range, the model would drop values, or it has no C.
+        TypeError: `batch_size` is not an int, or `engine` not a str.
 
     >>> from remanent import ModelConfig, SequenceModel
     >>> model = SequenceModel(ModelConfig(input_size=3, output_size=2, head="every"))
@@ -46,14 +98,16 @@ class Session:
     torch.Size([1, 5, 2])
     """
 
-    def __init__(self, model: Streamed, batch_size: int = 1) -> None:
+    def __init__(self, model: Streamed, batch_size: int = 1, *, engine: str = "torch") -> None:
         check_at_least("batch_size", batch_size, 1)
+        check_choice("engine", engine, ENGINES)
         if model.training and model.config.dropout > 0:
             raise ValueError("`model` must be in evaluation mode (`model.eval()`), got one in training, with dropout")
         self.model = model
         self.batch_size = batch_size
-        self._state: ModelState | None = None
+        self._engine = ENGINES[engine](model, batch_size)
         self._restart = torch.ones(batch_size, dtype=torch.bool, device=model.head.weight.device)
+        self._restarts, self._begun = True, False  # whether any stream restarts; whether the engine has a state
 
     @torch.no_grad()
     def push(self, x: Tensor) -> Tensor:
@@ -70,16 +124,11 @@ class Session:
             ValueError: a shape or device does not fit; the session is unchanged then.
             TypeError: a dtype does not fit; likewise.
         """
-        reset = None
-        if isinstance(x, Tensor) and x.dim() > 1:
-            if x.shape[0] != self.batch_size:
-                raise ValueError(f"`x` must have the session's B={self.batch_size} streams, got {tuple(x.shape)}")
-            if self._state is not None and self._restart.any():
-                reset = self._restart.new_zeros(x.shape[:2])
-                reset[:, :1] = self._restart[:, None]
-        y, state = self.model(x, self._state, reset=reset)
-        self._state = state
-        self._restart = torch.zeros_like(self._restart)
+        if isinstance(x, Tensor) and x.dim() > 1 and x.shape[0] != self.batch_size:
+            raise ValueError(f"`x` must have the session's B={self.batch_size} streams, got {tuple(x.shape)}")
+        y = self._engine.run(x, self._restart if self._restarts and self._begun else None)
+        if self._restarts:
+            self._restart, self._restarts, self._begun = torch.zeros_like(self._restart), False, True
         return y
 
     def reset(self, which: Tensor | None = None) -> None:
@@ -96,8 +145,9 @@ class Session:
             which = torch.ones_like(self._restart)
         check_like("which", which, self._restart)
         self._restart = self._restart | which
+        self._restarts = bool(self._restart.any())
         if self._restart.all():
-            self._state = None
+            self._engine.state, self._begun = None, False
 
     def state(self) -> dict[str, Tensor]:
         """Everything that the streams carry, as named tensors to send or store, for example with safetensors.
@@ -107,9 +157,10 @@ class Session:
             state: "layers.0.0" for the first unit of the first block, (1, B, D), and so on. They are copies.
         """
         named = {RESTART: self._restart.clone()}
-        if self._state is not None:
+        state = self._engine.state if self._begun else None
+        if state is not None:
             contiguous = torch.contiguous_format
-            named |= {name: value.clone(memory_format=contiguous) for name, value in self._state.named().items()}
+            named |= {name: value.clone(memory_format=contiguous) for name, value in state.named().items()}
         return named
 
     def load(self, state: dict[str, Tensor]) -> None:
@@ -119,7 +170,8 @@ class Session:
             state: the named tensors; copied.
 
         Raises:
-            ValueError: a name is missing or unknown, or a shape does not fit; the session is unchanged then.
+            ValueError: a name is missing or unknown, a shape does not fit, or the engine "native" cannot express a
+                state, since its unit never has it; the session is unchanged then.
             TypeError: a value is not a tensor, or of another dtype; likewise.
         """
         if not isinstance(state, dict):
@@ -131,7 +183,8 @@ class Session:
         after = None if restart.all() else take_state(left, self._example())
         if left:
             raise ValueError(f"`state` must be that of a session of this model, got the unknown {', '.join(left)}")
-        self._restart, self._state = restart, after
+        self._engine.state = after
+        self._restart, self._restarts, self._begun = restart, bool(restart.any()), after is not None
 
     @torch.no_grad()
     def _example(self) -> ModelState:

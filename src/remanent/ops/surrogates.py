@@ -44,9 +44,11 @@ def write_gate(candidate: Tensor, threshold: Tensor, width: float = 1.0) -> Tens
     >>> write_gate(torch.tensor([2.0, 0.5, -1.0]), torch.ones(3)).tolist()
     [1.0, 0.0, 1.0]
     """
+    operators.refuse_forward_mode("write_gate", (candidate, threshold))
+    if not torch.is_grad_enabled():
+        return (candidate.abs() >= threshold.abs()).to(candidate.dtype)
     size, beta = torch.broadcast_tensors(candidate.abs(), threshold.abs())
-    operators.refuse_forward_mode("write_gate", (size, beta))
-    return _write_gate(size, beta, width) if torch.is_grad_enabled() else _gate(size, beta, width)
+    return _write_gate(size, beta, width)
 
 
 def surrogate_sign(u: Tensor, width: float = 1.0) -> Tensor:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 
 from remanent.ops.checks import check_reset, check_tensor
 from remanent.ops.operators import is_traced
@@ -157,6 +158,34 @@ def checked_reset(reset: Tensor, x: Tensor, batched: bool) -> Tensor:
         reset = reset[None]
     check_reset(reset, None, x)
     return reset
+
+
+def fits_step(x: object, weight: Tensor, M: int) -> bool:
+    """Whether an input is certainly one step of rows (B, M) for the weights; what is not may be right all the same.
+
+    The checks of a unit say what is wrong, and take longer than a small step does.
+    """
+    return (
+        (type(x) is Tensor or type(x) is Parameter)
+        and x.layout is torch.strided
+        and not x.is_nested
+        and x.dim() == 2
+        and x.shape[1] == M
+        and x.dtype is weight.dtype
+        and x.device == weight.device
+    )
+
+
+def fits_state(h: object, shape: tuple[int, ...], dtype: torch.dtype, x: Tensor) -> bool:
+    """Whether a value is certainly a state of this shape and dtype, on the device of an input that fits."""
+    return (
+        (type(h) is Tensor or type(h) is Parameter)
+        and h.layout is torch.strided
+        and not h.is_nested
+        and h.shape == shape
+        and h.dtype is dtype
+        and h.device == x.device
+    )
 
 
 def check_step_reset(reset: Tensor, x: Tensor) -> None:

@@ -239,10 +239,16 @@ class StackedLayers(NotesEpsilon):
         return [f"_l{layer}{end}" for layer in range(self.num_layers) for end in ends]
 
     def _params(self, suffix: str) -> Params:
+        own = self._parameters
+        if not self._buffer_names and all(name + suffix in own for name in self._shapes):
+            return {name: own[name + suffix] for name in self._shapes}  # type: ignore[misc]
+        # a parametrization computes some of them
         return {name: getattr(self, name + suffix) for name in (*self._shapes, *self._buffer_names)}
 
     def _weight(self) -> Tensor:
-        return getattr(self, next(iter(self._shapes)) + "_l0")
+        name = next(iter(self._shapes)) + "_l0"
+        weight = self._parameters.get(name)
+        return getattr(self, name) if weight is None else weight
 
 
 def join_state(

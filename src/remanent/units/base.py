@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 from torch.utils.hooks import RemovableHandle
 
-from remanent.units._checks import ShapeError, check_input, check_rank, check_step_reset
+from remanent.units._checks import ShapeError, check_input, check_rank, check_step_reset, fits_state, fits_step
 from remanent.units._forms import run_packed, run_shard
 from remanent.units._stack import LayerHook, StackedLayers, State, own_state
 from remanent.units.recurrence import Recurrence
@@ -133,6 +133,9 @@ class RecurrentUnit(StackedLayers):
         """
         if self.bidirectional:
             raise ValueError("`step` must be called on a unit of one direction, got bidirectional=True")
+        if reset is None and reset_state is None and self._fits_step(x_t, h):
+            x, after = self._step_layers(x_t, h)  # type: ignore[arg-type]
+            return x, torch.stack(after)
         batched = check_rank(type(self).__name__, "x_t", x_t, (1, 2))
         check_input("x_t", x_t, ("B", "M") if batched else ("M",), self.input_size, self._weight())
         x = x_t if batched else x_t[None]
@@ -140,22 +143,39 @@ class RecurrentUnit(StackedLayers):
         restart = self._read_reset_state(reset_state, reset, {"B": x.shape[0]} if batched else {}, x)
         if reset is not None:
             check_step_reset(reset, x)
+        x, after = self._step_layers(x, before, reset, restart)
+        return x if batched else x[0], self._write_state(torch.stack(after), batched)
+
+    def _fits_step(self, x: Any, h: Any) -> bool:
+        """Whether an input and a state certainly fit, batched; what the checks of `step` accept beside is slower."""
+        weight = self._weight()
+        if self.recurrence.state_parts != 1 or not fits_step(x, weight, self.input_size):
+            return False
+        if h is None:
+            return True
+        shape = (self.num_layers, x.shape[0], self.hidden_size)
+        return fits_state(h, shape, self.recurrence.state_dtype(weight.dtype), x)
+
+    def _step_layers(
+        self, x: Tensor, before: Tensor | None, reset: Tensor | None = None, restart: Tensor | None = None
+    ) -> tuple[Tensor, list[Tensor]]:
+        """The output (B, D) and the states (B, W) of all layers after a step, from what is checked."""
+        recurrence, D = self.recurrence, self.hidden_size
         after = []
         for i, suffix in enumerate(self._suffixes()):
             p = self._params(suffix)
-            state = None if before is None else before[i]
-            if state is None:
-                state = own_state(self.recurrence, p, x, self.hidden_size)
+            state = own_state(recurrence, p, x, D) if before is None else before[i]
             if reset is not None:
-                own = own_state(self.recurrence, p, x, self.hidden_size) if restart is None else restart[i]
+                own = own_state(recurrence, p, x, D) if restart is None else restart[i]
                 state = torch.where(reset[:, None], own, state)
-            if i > 0:
-                x = F.dropout(x, self.dropout, self.training)
-            self._call_layer_hooks(suffix, p, x)
-            state = self.recurrence.advance(p, x, state)
-            x = self.recurrence.readout(p, state, x)
+            if i > 0 and self.training:
+                x = F.dropout(x, self.dropout)
+            if self._layer_hooks:
+                self._call_layer_hooks(suffix, p, x)
+            state = recurrence.advance(p, x, state)
+            x = recurrence.readout(p, state, x)
             after.append(state)
-        return x if batched else x[0], self._write_state(torch.stack(after), batched)
+        return x, after
 
     def register_layer_hook(self, hook: LayerHook) -> RemovableHandle:
         """Registers a function that is called before each layer and direction runs, in `forward` and in `step`.

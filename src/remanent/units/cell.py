@@ -8,7 +8,7 @@ from typing import Any, get_type_hints
 import torch
 from torch import Tensor, nn
 
-from remanent.units._checks import check_flag, check_input, check_rank, check_size
+from remanent.units._checks import check_flag, check_input, check_rank, check_size, fits_state, fits_step
 from remanent.units._epsilon import NotesEpsilon
 from remanent.units._stack import State, join_state, own_state, split_state
 from remanent.units.base import RecurrentUnit, describe
@@ -79,8 +79,18 @@ class RecurrentCell(NotesEpsilon):
             ValueError: a shape or device does not fit; the message names the argument.
             TypeError: a type or dtype does not fit.
         """
-        batched = check_rank(type(self).__name__, "input", input, (1, 2))
         p = self._params()
+        weight, recurrence, D = self._weight(p), self.recurrence, self.hidden_size
+        if fits_step(input, weight, self.input_size) and recurrence.state_parts == 1:
+            if hx is None:
+                return recurrence.advance(p, input, own_state(recurrence, p, input, D))
+            if fits_state(hx, (input.shape[0], D), recurrence.state_dtype(weight.dtype), input):
+                return recurrence.advance(p, input, hx)  # type: ignore[arg-type]
+        return self._checked_step(p, input, hx)
+
+    def _checked_step(self, p: Params, input: Tensor, hx: State | None) -> State:
+        """One step of what does not certainly fit: in other forms, or with an error that says what is wrong."""
+        batched = check_rank(type(self).__name__, "input", input, (1, 2))
         check_input("input", input, ("B", "M") if batched else ("M",), self.input_size, self._weight(p), cell=True)
         x = input if batched else input[None]
         B, D, parts = x.shape[0], self.hidden_size, self.recurrence.state_parts
@@ -114,6 +124,9 @@ class RecurrentCell(NotesEpsilon):
         return describe(self.input_size, self.hidden_size, {"bias": (self.bias, True)}, self.recurrence)
 
     def _params(self) -> Params:
+        own = self._parameters
+        if own.keys() == self._shapes.keys() and not self._buffer_names:  # else computed by a parametrization
+            return own  # type: ignore[return-value]
         return {name: getattr(self, name) for name in (*self._shapes, *self._buffer_names)}
 
     def _weight(self, p: Params) -> Tensor:

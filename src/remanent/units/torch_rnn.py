@@ -38,6 +38,10 @@ class TorchRecurrence(Recurrence):
     def fused(self, p: Params, x: Tensor, h: Tensor) -> tuple[Tensor, Tensor]:
         """Outputs (B, T, D) and the state (B, W) at the end."""
 
+    @abstractmethod
+    def fused_step(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        """The state (B, W) after one step."""
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         N = self.num_gates * D
@@ -76,8 +80,22 @@ class TorchRecurrence(Recurrence):
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
+        if _has_fused_step(p, x):
+            return self.fused_step(p, x, h)
         value = row_linear(x, p["weight_ih"], p.get("bias_ih"))
         return feedback_step(value, p["weight_hh"], p.get("bias_hh"), h, cell=self.cell)
+
+
+def _has_fused_step(p: Params, x: Tensor) -> bool:
+    """Whether torch's own step may take the place of the equations: on a CPU, and in no half type."""
+    if x.device.type != "cpu" or x.dtype not in (torch.float32, torch.float64) or x.dtype != p["weight_ih"].dtype:
+        return False
+    return not (is_traced() or torch.is_autocast_enabled("cpu"))
+
+
+def _weights(p: Params) -> tuple[Tensor, Tensor, Tensor | None, Tensor | None]:
+    """The parameters in the order of torch's steps."""
+    return p["weight_ih"], p["weight_hh"], p.get("bias_ih"), p.get("bias_hh")
 
 
 def _lacks_half(x: Tensor) -> bool:
@@ -105,6 +123,10 @@ class GRURecurrence(TorchRecurrence):
         y, last = torch.gru(x, h[None], list(p.values()), "bias_ih" in p, 1, 0.0, _keeps(), False, True)
         return y, last[0]
 
+    def fused_step(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        """See `TorchRecurrence`."""
+        return torch.gru_cell(x, h, *_weights(p))
+
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The states."""
         return states
@@ -123,6 +145,10 @@ class LSTMRecurrence(TorchRecurrence):
         options = ("bias_ih" in p, 1, 0.0, _keeps(), False, True)
         y, hidden, cell = torch.lstm(x, first, list(p.values()), *options)
         return y, torch.cat([hidden[0], cell[0]], dim=-1)
+
+    def fused_step(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        """See `TorchRecurrence`."""
+        return torch.cat(torch.lstm_cell(x, h.chunk(2, dim=-1), *_weights(p)), dim=-1)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The hidden part."""

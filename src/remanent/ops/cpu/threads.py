@@ -67,8 +67,13 @@ def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
 
     element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
     signature = numba.void(numba.types.CPointer(element))  # type: ignore[no-untyped-call]
+    return Kernel(compile_function(function, signature))
+
+
+def compile_function(function: Callable[..., None], signature: Any) -> Any:
+    """A C function of a signature of Numba's, with its `address`; its code lives as long as what is returned."""
     with _lock:
-        return Kernel(_cached(function, signature))
+        return _cached(function, signature)
 
 
 def _cached(function: Callable[..., None], signature: Any) -> Any:

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from remanent.ops import row_linear, transition_scan
 from remanent.ops.arguments import HeadSizes
+from remanent.ops.cpu import step as cpu_step
 from remanent.ops.heads.matrices import best
 from remanent.ops.heads.one_hot import start_state
 from remanent.ops.operators import is_traced
@@ -128,7 +129,10 @@ class MRURecurrence(EpsilonRecurrence):
         return best + (states - states.detach())
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
-        """See `ScanRecurrence`; the scan itself, which checks the state and never chooses a NaN."""
+        """See `ScanRecurrence`; by a kernel or the scan itself, which check the state and never choose a NaN."""
+        after = cpu_step.transition_step(gates[0], h, self.sizes) if self.epsilon == 0 else None
+        if after is not None:
+            return after
         return _named("`h` (`hx` of a cell)", partial(self._scan, gates[0][:, None], h))[:, 0]
 
     def step_data(self, p: Params) -> StepData | None:

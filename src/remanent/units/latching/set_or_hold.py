@@ -10,6 +10,7 @@ from torch import Tensor
 from remanent._options import check_choice, check_range
 from remanent._rates import threshold_bias
 from remanent.ops import latch_scan_joint, latch_step, row_linear
+from remanent.ops.cpu import step as cpu_step
 from remanent.ops.normalisation import projected_moments
 from remanent.units._checks import check_gates
 from remanent.units.latching.annealed import EpsilonRecurrence
@@ -178,6 +179,9 @@ class LatchRecurrence(EpsilonRecurrence):
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
+        after = cpu_step.latch_step(gates[0], None if self.alpha_from_input else self.alpha(p), h, self.epsilon)
+        if after is not None:
+            return after
         split = self._split(p, gates[0])
         epsilon, width = self.epsilon_tensor, self.width
         return latch_step(split.candidate, split.threshold, split.alpha, h, epsilon=epsilon, width=width)

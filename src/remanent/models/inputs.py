@@ -1,0 +1,93 @@
+"""Checks of what a model is given, before anything is computed; each unit checks its own state beside."""
+
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from remanent.models.clock import Clock
+from remanent.models.config import ModelConfig
+from remanent.models.row_linear import RowLinear
+from remanent.models.state import ModelState, check_head_part
+from remanent.ops.checks import check_tensor
+from remanent.ops.operators import is_traced
+
+
+class Checked(Protocol):
+    """What the checks read of a model, which is a `SequenceModel`."""
+
+    config: ModelConfig
+    head: RowLinear
+    clock: Clock | None
+    blocks: nn.ModuleList
+
+
+def check_input(model: Any, name: str, x: Tensor, axes: tuple[str, ...], *, empty: bool = False) -> None:
+    """Raises unless a value is an input of a model.
+
+    Args:
+        model: a `SequenceModel`.
+        name: the argument's name.
+        x: its value.
+        axes: the names of the axes before the features: ("B", "T"), or ("B",) for a step.
+        empty: whether there may be no step.
+
+    Raises:
+        ValueError: the shape or device does not fit, or a token is out of range.
+        TypeError: it is no tensor, or of another dtype.
+    """
+    check_tensor(name, x)
+    config: ModelConfig = model.config
+    tokens = config.reads_tokens
+    size = () if tokens else (f"M={config.input_size}",)
+    rank = len(axes) + len(size)
+    if x.dim() != rank or (not tokens and x.shape[-1] != config.input_size):
+        expected = ", ".join((*axes, *size)) + ("," if rank == 1 else "")
+        raise ValueError(f"`{name}` must have shape ({expected}), got {tuple(x.shape)}")
+    weight = model.head.weight
+    dtype = torch.int64 if tokens else weight.dtype
+    if x.dtype != dtype and (tokens or not x.is_floating_point() or not torch.is_autocast_enabled(x.device.type)):
+        raise TypeError(f"`{name}` must have dtype {dtype}, got {x.dtype}")
+    if x.device != weight.device:
+        raise ValueError(f"`{name}` must be on device {weight.device}, got {x.device}")
+    if len(axes) == 2 and x.shape[1] == 0 and not empty:
+        raise ValueError(f"`{name}` must have at least one time step, got T=0")
+    if tokens and x.device.type == "cpu" and x.numel() > 0 and not is_traced():  # elsewhere torch checks them later
+        low, high = (int(value) for value in x.aminmax())
+        if low < 0 or high >= config.input_size:
+            rule = f"`{name}` must hold tokens in [0, input_size={config.input_size})"
+            raise ValueError(f"{rule}, got {low if low < 0 else high}")
+
+
+def fits_model(model: Checked, state: Any) -> bool:
+    """Whether a state certainly has the parts of a model's own; `check_state` accepts others as well, and is slower."""
+    if state is None:
+        return True
+    if type(state) is not ModelState or state[1:] != (None,) * len(state[1:]):
+        return False
+    if model.config.head == "mean" or model.config.conv_size or model.clock is not None:
+        return False
+    return [len(layer) for layer in state.layers] == _units(model)
+
+
+def check_state(model: Checked, state: ModelState | None, x: Tensor) -> None:
+    """Raises unless a state has the parts of a model's own, for a batch of its inputs (B, ...)."""
+    if state is None:
+        return
+    if not isinstance(state, ModelState):
+        raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
+    units, found = _units(model), [len(layer) for layer in state.layers]
+    if found != units:
+        raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
+    windows, given = sum(block.conv is not None for block in model.blocks), len(state.windows or ())
+    if given != windows:
+        raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
+    B, mean = x.shape[0], model.config.head == "mean"
+    check_head_part("total", state.total, "a mean over the steps", (B, model.config.hidden_size) if mean else None, x)
+    check_head_part("steps", state.steps, "a mean over the steps", (B, 1) if mean else None, x)
+    check_head_part("time", state.time, "a clock", None if model.clock is None else (B,), x)
+
+
+def _units(model: Checked) -> list[int]:
+    """How many units each block has."""
+    return [len(block.layer.units) for block in model.blocks]  # type: ignore[union-attr, arg-type]
