@@ -1,6 +1,6 @@
 """Tilings of the kernels that read memory once, tried on the spot: each must be right, and the fastest is named."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
@@ -65,6 +65,15 @@ def cases(settings: Settings) -> list[Case]:
         for half in HALVES
         for name in TRIED
     ]
+
+
+def use(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Uses from now on what rows of `cases` have found best."""
+    for row in rows:
+        name = str(row["case"]).removeprefix("tilings of ")
+        if name in once.TILINGS and "best" in row:
+            tilings = {_label(tiling): tiling for tiling in TRIED[name]}
+            once.TILINGS[name] = tilings.get(row["best"], once.TILINGS[name])
 
 
 def _check_all(settings: Settings) -> dict[str, Any]:
