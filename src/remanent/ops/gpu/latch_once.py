@@ -7,6 +7,7 @@ import triton.language as tl
 from remanent.ops.gpu.look_back import (
     at,
     await_words,
+    elements,
     gathered,
     gathered_before,
     greater,
@@ -80,9 +81,14 @@ def latch_forward_once(
     candidate, threshold, alpha, h0, reset, reset_state, states, piece_words, group_words, block_words,
     candidate_strides, threshold_strides, alpha_strides, states_strides, B, T, D, words_stride,
     THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """States of every step, each gate read once; the words, (pieces, B, D) and so on, are 0 at the start."""
+    D, words_stride = PAIR * D, PAIR * words_stride
+    candidate_strides = elements(candidate_strides, PAIR)
+    threshold_strides = elements(threshold_strides, PAIR)
+    alpha_strides = elements(alpha_strides, PAIR)
+    states_strides = elements(states_strides, PAIR)
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
@@ -189,12 +195,21 @@ def latch_backward_once(
     grad_candidate_strides, grad_threshold_strides, grad_alpha_strides,
     width: tl.float64, B, T, D, pieces, words_stride,
     THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, SPAN: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """All gradients, each tensor read once, from the last piece to the first.
 
     What is summed over time is left as one row a program, (pieces, B, D) in float64.
     """
+    D, words_stride = PAIR * D, PAIR * words_stride
+    grad_strides = elements(grad_strides, PAIR)
+    starts_strides = elements(starts_strides, PAIR)
+    candidate_strides = elements(candidate_strides, PAIR)
+    threshold_strides = elements(threshold_strides, PAIR)
+    alpha_strides = elements(alpha_strides, PAIR)
+    grad_candidate_strides = elements(grad_candidate_strides, PAIR)
+    grad_threshold_strides = elements(grad_threshold_strides, PAIR)
+    grad_alpha_strides = elements(grad_alpha_strides, PAIR)
     order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     piece = pieces - 1 - order
     mask = channel < D

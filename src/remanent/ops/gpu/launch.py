@@ -5,7 +5,7 @@ A kernel needs channels side by side; batch and time may have any strides.
 
 import importlib.util
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -64,8 +64,15 @@ def launch(
         arguments |= {f"{name.upper()}_MOVES": array is not None and array.dim() == 3}
     arguments |= {"RESET": arrays.reset is not None} | options
     wanted = {name: arguments[name] for name in kernel.arg_names}
-    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+    with on(like.device):
         kernel[(_programs(like) * pieces,)](**wanted, num_warps=1, enable_fp_fusion=False)
+
+
+def on(device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a kernel runs on a device; none where it is the current one, which it is nearly always."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:

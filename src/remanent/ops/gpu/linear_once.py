@@ -9,6 +9,7 @@ from remanent.ops.gpu.look_back import (
     await_words,
     composed,
     composed_before,
+    elements,
     pick,
     piece_of,
     plus,
@@ -84,9 +85,13 @@ def linear_forward_once(
     decay, value, h0, reset, reset_state, states, piece_words, group_words, block_words,
     decay_strides, value_strides, states_strides, B, T, D, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """States of every step, each input read once; the words (pieces, B, D) are 0 at the start."""
+    D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
+    decay_strides = elements(decay_strides, PAIR)
+    value_strides = elements(value_strides, PAIR)
+    states_strides = elements(states_strides, PAIR)
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
@@ -139,9 +144,15 @@ def linear_backward_once(
     grad_strides, states_strides, decay_strides, grad_decay_strides, grad_value_strides,
     B, T, D, pieces, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """All gradients, each tensor read once, from the last piece to the first; sums as in `latch_backward_once`."""
+    D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
+    grad_strides = elements(grad_strides, PAIR)
+    states_strides = elements(states_strides, PAIR)
+    decay_strides = elements(decay_strides, PAIR)
+    grad_decay_strides = elements(grad_decay_strides, PAIR)
+    grad_value_strides = elements(grad_value_strides, PAIR)
     order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     piece = pieces - 1 - order
     mask = channel < D

@@ -4,7 +4,6 @@ Where batch and heads do not fill the device, time is cut: a first kernel finds 
 composed here as if they were steps, and all pieces run at once. Triton is imported on first use.
 """
 
-from contextlib import nullcontext
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -132,9 +131,8 @@ class _Work(NamedTuple):
         arguments |= flags
         wanted = {name: arguments[name] for name in kernel.arg_names}
         products = self.block() * padded.tracers * padded.states**2
-        device = torch.cuda.device(self.logits.device) if self.logits.is_cuda else nullcontext()
-        with device:
-            warps = 1 if products <= ELEMENTS else 8
+        warps = 1 if products <= ELEMENTS else 8
+        with launch.on(self.logits.device):
             kernel[(self.programs() * self.pieces,)](**wanted, num_warps=warps, enable_fp_fusion=False)
 
 
