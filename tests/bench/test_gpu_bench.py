@@ -89,7 +89,8 @@ def test_rows_by_other_code_stay_until_they_are_run_again(tmp_path, monkeypatch)
 
 def test_what_never_passed_runs_before_what_passed_with_other_code(tmp_path, monkeypatch):
     calls = []
-    (tmp_path / "right.json").write_text(json.dumps({"rows": [{"case": "first", "status": "passed"}]}))
+    rows = [{"case": "first", "status": "passed", "version": "other"}]
+    (tmp_path / "right.json").write_text(json.dumps({"rows": rows}))
     fake(monkeypatch, first=lambda: calls.append("first") or {}, second=lambda: calls.append("second") or {})
     assert run_gpu(["right"], tmp_path, settings=Settings("cpu")) == 0
     assert calls == ["second", "first"]

@@ -75,7 +75,7 @@ def _equal_cases(settings: Settings, dtype: torch.dtype, backend: str) -> list[C
             continue
         if backend == "portable" and variant not in ("moving", "reset", "each"):
             continue
-        check = partial(_equal_reference, settings, scan, variant, dtype, backend)
+        check = partial(equal_reference, settings, scan, variant, dtype, backend)
         name = f"{scan} equals the reference: {variant}, {_short(dtype)}, {backend}"
         found.append(Case(name, check, limit=150))
     return found
@@ -88,7 +88,7 @@ def _short(dtype: torch.dtype) -> str:
     return str(dtype).removeprefix("torch.")
 
 
-def _equal_reference(settings: Settings, scan: str, variant: str, dtype: torch.dtype, backend: str) -> dict[str, Any]:
+def equal_reference(settings: Settings, scan: str, variant: str, dtype: torch.dtype, backend: str) -> dict[str, Any]:
     """Bits of set or hold, and values and gradients within the limits, at every length and width."""
     worst: dict[str, float] = {}
     sizes = SIZES if (variant, dtype) == ("moving", torch.float32) else FEW_SIZES

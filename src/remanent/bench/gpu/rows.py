@@ -46,9 +46,10 @@ class Kept(NamedTuple):
         return row.get("status") == PASSED and row.get("version") == self.version
 
     def left(self, names: Sequence[str], settings: Settings) -> list[str]:
-        """What is to run: first what has never passed, then what has with other code."""
+        """What is to run: what has passed with other code comes last, as where a fault was mended after a run."""
         wanted = [name for name in names if settings.again or not self.passed(name)]
-        return sorted(wanted, key=lambda name: self.rows.get(name, {}).get("status") == PASSED)
+        before = {name for name, row in self.rows.items() if row["status"] == PASSED and "version" in row}
+        return sorted(wanted, key=lambda name: name in before)
 
     def write(self, results: dict[str, Any], events: Path, names: Sequence[str], left: Sequence[str]) -> list[Row]:
         """Writes a row for each case, in their order; returns those of cases that were to run.
