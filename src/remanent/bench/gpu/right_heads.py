@@ -114,7 +114,7 @@ def _exact(inputs: Inputs, sizes: HeadSizes, epsilon: float, grad: Tensor) -> tu
     return states.detach(), {k: v.grad for k, v in leaves.items() if v is not None and v.dtype != torch.bool}
 
 
-def _options(sizes: HeadSizes) -> dict[str, int]:
+def _options(sizes: HeadSizes) -> dict[str, Any]:
     return {"num_states": sizes.states, "num_tracers": sizes.tracers}
 
 

@@ -30,8 +30,10 @@ MODELS: dict[str, dict[str, Any]] = {
     "attention": {"unit": "attention"},
 }
 """Name to options of the configuration; first what was added last."""
-NEWEST = ("model of mru", "model of alpha_bmru", "model of mru, between", "model of bmru behind a convolution")
-NEWEST += ("packed: mru", "packed: bmru", "packed: lru", "packed: convolution", "training follows the CPU: mru")
+NEWEST = (
+    *("model of mru", "model of alpha_bmru", "model of mru, between", "model of bmru behind a convolution"),
+    *("packed: mru", "packed: bmru", "packed: lru", "packed: convolution", "training follows the CPU: mru"),
+)
 """Cases of what was added last."""
 PACKED: dict[str, Callable[[], RecurrentUnit]] = {
     **{name: partial(unit, 3, 16) for name, unit in UNITS.items()},
@@ -115,7 +117,7 @@ def _packed(settings: Settings, name: str) -> dict[str, Any]:
     largest, found = {}, []
     for unit, device in ((there, settings.device), (here, "cpu")):
         start, restart = (tree_map(lambda part, to=device: part.to(to), given) for given in (state, after))
-        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False).to(device)
+        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False).to(torch.device(device))
         y, h = unit(packed, start, reset=reset.to(device), reset_state=restart)
         y.data.square().sum().backward()
         found.append((y.data, *tree_leaves(h)))
