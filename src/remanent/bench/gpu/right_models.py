@@ -117,7 +117,7 @@ def _packed(settings: Settings, name: str) -> dict[str, Any]:
     largest, found = {}, []
     for unit, device in ((there, settings.device), (here, "cpu")):
         start, restart = (tree_map(lambda part, to=device: part.to(to), given) for given in (state, after))
-        packed = pack_padded_sequence(x, torch.tensor(lengths), enforce_sorted=False).to(torch.device(device))
+        packed = pack_padded_sequence(x.to(device), torch.tensor(lengths), enforce_sorted=False)
         y, h = unit(packed, start, reset=reset.to(device), reset_state=restart)
         y.data.square().sum().backward()
         found.append((y.data, *tree_leaves(h)))
