@@ -5,12 +5,15 @@ import os
 import re
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
+from cases import exhaustive
 from remanent.bench.gpu import PARTS, Settings, run_gpu, supervise
 from remanent.bench.gpu.cases import Case, run_cases
+from remanent.bench.gpu.rows import finished
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
 
@@ -109,6 +112,21 @@ def test_a_case_that_fails_ends_no_other(tmp_path):
     assert ended["third"].startswith("error: ZeroDivisionError")
     assert run_cases(cases, tmp_path / "others") == 0
     assert not (tmp_path / "others").exists()  # each case has been taken
+
+
+@exhaustive
+def test_workers_share_the_cases_of_a_part(tmp_path):
+    settings = Settings("cpu", tiny=True)
+    left = ["packed: convolution", "heads, NaN and infinity", "packed: alpha_bmru"]
+    (tmp_path / "todo.json").write_text(json.dumps({"left": left, "workers": 2, "rows": []}))
+    changes, files = [], [tmp_path / f"{i}.jsonl" for i in range(2)]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        supervise._watch("right", settings, files, time.monotonic() + 300, lambda: changes.append(1))
+    rows = finished(tmp_path)
+    assert sorted(row["case"] for row in rows) == sorted(left)
+    assert {row["status"] for row in rows} == {"passed"}
+    assert len(changes) >= 2
 
 
 def test_an_unknown_part_is_named(tmp_path):
