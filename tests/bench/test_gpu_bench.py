@@ -13,7 +13,7 @@ import pytest
 from cases import exhaustive
 from remanent.bench.gpu import PARTS, Settings, run_gpu, supervise
 from remanent.bench.gpu.cases import Case, run_cases
-from remanent.bench.gpu.rows import finished
+from remanent.bench.gpu.kept_rows import finished
 
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
 

@@ -16,7 +16,7 @@ import torch
 from remanent._options import check_choice
 from remanent.bench.environment import environment
 from remanent.bench.gpu.cases import PASSED, Case, Settings, run_cases
-from remanent.bench.gpu.rows import Kept, finished, lines_of
+from remanent.bench.gpu.kept_rows import Kept, finished, lines_of
 
 LIMITS = {"right": 240.0, "fast": 150.0, "learn": 90.0}
 """The seconds after which each part is ended: together the 8 minutes that all have."""

@@ -46,16 +46,8 @@ TRIED: dict[str, tuple[Tiling | None, ...]] = {
     "linear backward": (Tiling(parts=8, steps=8, warps=8), Tiling(parts=4, steps=8, warps=1, group=8), None),
     "latch forward, half": (WIDE, WIDE._replace(parts=4, warps=4), Tiling(parts=8, steps=16, warps=8), None),
     "latch backward, half": (WIDE._replace(steps=8), WIDE._replace(parts=16, steps=4, warps=16), None),
-    "linear forward, half": (
-        WIDE._replace(parts=4, steps=4, warps=1, group=8),
-        WIDE._replace(parts=4, warps=4),
-        None,
-    ),
-    "linear backward, half": (
-        WIDE._replace(parts=4, steps=4, warps=1, group=8),
-        WIDE._replace(steps=4),
-        None,
-    ),
+    "linear forward, half": (WIDE._replace(parts=4, warps=4), WIDE._replace(steps=8), None),
+    "linear backward, half": (WIDE._replace(parts=4, steps=8, warps=4), WIDE._replace(steps=4), None),
 }
 """For each kernel, what is tried; None is the kernels of `scans.py`, which read inputs twice where they cut time."""
 PAIRED: dict[str, Tiling | None] = {name: tilings[0] for name, tilings in TRIED.items() if name.endswith("half")}

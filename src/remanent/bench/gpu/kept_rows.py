@@ -7,7 +7,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import remanent
 from remanent._files import write_json
 from remanent.bench.gpu.cases import PASSED, Settings
 
@@ -88,7 +87,7 @@ def finished(events: Path) -> list[Row]:
 
 def _version(results: dict[str, Any]) -> str:
     digest = hashlib.sha256()
-    root = Path(remanent.__file__).parent
+    root = Path(__file__).parents[2]
     for folder in CODE:
         for path in sorted((root / folder).rglob("*.py")):
             digest.update(path.relative_to(root).as_posix().encode() + b"\0" + path.read_bytes())
