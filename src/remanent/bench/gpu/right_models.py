@@ -59,9 +59,7 @@ def cases(settings: Settings) -> list[Case]:
     return found
 
 
-def _make(
-    settings: Settings, dtype: torch.dtype, width: int = 32, **options: Any
-) -> tuple[SequenceModel, SequenceModel]:
+def _make(settings: Settings, dtype: torch.dtype, options: dict[str, Any]) -> tuple[SequenceModel, SequenceModel]:
     """The same model on the device and on the CPU."""
     torch.manual_seed(0)
     config = ModelConfig(input_size=3, output_size=2, hidden_size=32, head="every", **options)
@@ -73,7 +71,7 @@ def _make(
 def _model(settings: Settings, name: str) -> dict[str, Any]:
     """Forward, chunks and steps, resets and gradients: in float64 as on the CPU, in float32 but for flipped gates."""
     B, T = (2, 40) if settings.tiny else (3, 300)
-    model, other = _make(settings, torch.float64, **MODELS[name])
+    model, other = _make(settings, torch.float64, MODELS[name])
     draw = torch.Generator().manual_seed(1)
     x = torch.randn(B, T, 3, generator=draw, dtype=torch.float64)
     reset = torch.rand(B, T, generator=draw) < 0.02
@@ -89,7 +87,7 @@ def _model(settings: Settings, name: str) -> dict[str, Any]:
         largest["steps"] = distance(_in_steps(model, x[:, :40].to(settings.device)), whole[:, :40])
     limit = 1e-6 if name == "attention" else 1e-8
     assert all(value <= limit for value in largest.values()), f"over {limit}: {largest}"
-    single, _ = _make(settings, torch.float32, **MODELS[name])
+    single, _ = _make(settings, torch.float32, MODELS[name])
     with torch.no_grad():
         y = single(x.float().to(settings.device))[0]
         chunks = _in_chunks(single, x.float().to(settings.device))
@@ -201,7 +199,7 @@ def _compiled(settings: Settings) -> dict[str, Any]:
     """A compiled model answers as the model does, and so do its gradients."""
     if settings.tiny:
         return {"skipped": "takes a compiler"}
-    model, _ = _make(settings, torch.float64, unit="bmru+lru")
+    model, _ = _make(settings, torch.float64, MODELS["bmru+lru"])
     x = torch.randn(2, 200, 3, dtype=torch.float64, device=settings.device)
     wanted = model(x)[0]
     gradients = torch.autograd.grad(wanted.square().sum(), list(model.parameters()))
@@ -217,7 +215,7 @@ def _autocast(settings: Settings) -> dict[str, Any]:
     """Under autocast products are in bfloat16; losses stay near, and gradients are finite."""
     shares = {}
     for unit in ("bmru",) if settings.tiny else ("mru", "bmru", "lru", "min_gru", "bmru+lru"):
-        model, _ = _make(settings, torch.float32, unit=unit)
+        model, _ = _make(settings, torch.float32, {"unit": unit})
         x = torch.randn(2, 40 if settings.tiny else 200, 3, device=settings.device)
         with torch.autocast(settings.device, torch.bfloat16):
             y = model(x)[0]

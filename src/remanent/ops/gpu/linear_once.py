@@ -14,6 +14,7 @@ from remanent.ops.gpu.look_back import (
     piece_of,
     plus,
     publish,
+    store_or_add,
     tile,
     tile_flags,
 )
@@ -89,8 +90,7 @@ def linear_forward_once(
 ):  # fmt: skip
     """States of every step, each input read once; the words (pieces, B, D) are 0 at the start."""
     D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
-    decay_strides = elements(decay_strides, PAIR)
-    value_strides = elements(value_strides, PAIR)
+    decay_strides, value_strides = elements(decay_strides, PAIR), elements(value_strides, PAIR)
     states_strides = elements(states_strides, PAIR)
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
@@ -148,10 +148,8 @@ def linear_backward_once(
 ):  # fmt: skip
     """All gradients, each tensor read once, from the last piece to the first; sums as in `latch_backward_once`."""
     D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
-    grad_strides = elements(grad_strides, PAIR)
-    states_strides = elements(states_strides, PAIR)
-    decay_strides = elements(decay_strides, PAIR)
-    grad_decay_strides = elements(grad_decay_strides, PAIR)
+    grad_strides, states_strides = elements(grad_strides, PAIR), elements(states_strides, PAIR)
+    decay_strides, grad_decay_strides = elements(decay_strides, PAIR), elements(grad_decay_strides, PAIR)
     grad_value_strides = elements(grad_value_strides, PAIR)
     order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     piece = pieces - 1 - order
@@ -206,10 +204,8 @@ def linear_backward_once(
         if RESET:
             previous = tl.where(fresh[n], restart, previous)
         tl.store(grad_value + n * grad_value_strides[1], adjoint, mask=inside)
-        if DECAY_MOVES:
-            tl.store(grad_decay + n * grad_decay_strides[1], previous * adjoint, mask=inside)
-        else:
-            decay_sum += tl.where(inside, previous * adjoint, 0)
+        to = grad_decay + n * grad_decay_strides[1]
+        decay_sum = store_or_add(to, previous * adjoint, decay_sum, inside, DECAY_MOVES)
         carry = tl.where(inside, a[n] * adjoint, carry)
         if RESET:
             reset_sum += tl.where(fresh[n], carry, 0)

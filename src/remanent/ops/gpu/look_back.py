@@ -62,6 +62,16 @@ def tile_flags(pointer, until, STEPS: tl.constexpr):
 
 
 @triton.jit
+def store_or_add(pointer, change, total, inside, MOVES: tl.constexpr):
+    """Stores a gradient of each step, or adds it to a total over time; returns the total."""
+    if MOVES:
+        tl.store(pointer, change, mask=inside)
+    else:
+        total += tl.where(inside, change, 0)
+    return total
+
+
+@triton.jit
 def plus(a, b):
     """Sums are reduced by functions of this module, which Triton's interpreter can be asked for at any time."""
     return a + b
