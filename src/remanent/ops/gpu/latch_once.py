@@ -256,8 +256,7 @@ def latch_backward_once(
         to = grad_threshold + n * grad_threshold_strides[1]
         threshold_sum = store_or_add(to, change, threshold_sum, inside, THRESHOLD_MOVES)
         change = tl.where(write, tl.where(c[n] >= 0, adjoint, -adjoint), 0)
-        to = grad_alpha + n * grad_alpha_strides[1]
-        alpha_sum = store_or_add(to, change, alpha_sum, inside, ALPHA_MOVES)
+        alpha_sum = store_or_add(grad_alpha + n * grad_alpha_strides[1], change, alpha_sum, inside, ALPHA_MOVES)
         carry = tl.where(write & inside, 0.0, adjoint)
         if RESET:
             reset_sum += tl.where(fresh[n], carry, 0)
