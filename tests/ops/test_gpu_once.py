@@ -26,6 +26,7 @@ pytest.importorskip("triton", reason="the GPU kernels need Triton")
 NAMES = [f"remanent.ops.gpu.{name}" for name in ("look_back", "latch_once", "linear_once")]
 SMALL = once.Tiling(parts=8, steps=8, warps=1, group=2)
 """Pieces of 64 steps, of which two make a group and four a block: 600 steps look back over all levels."""
+PAIRS = SMALL._replace(block=8, pair=2)
 SHAPES = {
     "all levels": Shape(1, 600, 3, reset=True),
     "one step more than a piece": Shape(2, 65, 3),
@@ -102,6 +103,46 @@ def compare(inputs, grads, wanted, limit):
             assert not grad.any(), name
         else:
             assert distance(grad, wanted[name]) <= limit, name
+
+
+PAIRED = {
+    "latch": [("latch", torch.bfloat16, Shape(1, 270, 10, reset=True)), ("latch", torch.float16, Shape(1, 66, 3))],
+    "linear": [
+        ("linear", torch.float16, Shape(1, 270, 10, reset=True)),
+        ("linear", torch.bfloat16, Shape(2, 66, 6, moves=False, layout="joint")),
+    ],
+}
+"""Wider than a program, over all levels; with an odd width, whose pairs would be cut; and halves of one tensor."""
+
+
+@pytest.mark.parametrize(
+    ("scan", "dtype", "shape"),
+    [PAIRED["latch"][0], rarely(*PAIRED["latch"][1]), PAIRED["linear"][0], rarely(*PAIRED["linear"][1])],
+)
+def test_half_types_are_read_in_pairs(scan, dtype, shape, monkeypatch):
+    monkeypatch.setattr(once, "TILINGS", dict.fromkeys(once.TILINGS, PAIRS))
+    if scan == "latch":
+        inputs = latch_inputs(shape, dtype, "cpu")
+        states, grads = run_latch("gpu", inputs, weights(inputs), 0.0, WIDTH)
+        wanted, wanted_grads = exact("latch_scan", inputs, weights(inputs), 0.0, WIDTH)
+        assert torch.equal(states, wanted.to(dtype))
+    else:
+        inputs = linear_inputs(shape, dtype, "cpu")
+        states, grads = run_linear("gpu", inputs, weights(inputs))
+        wanted, wanted_grads = exact("linear_scan", inputs, weights(inputs))
+        assert distance(states, wanted) <= LIMITS[dtype]
+    compare(inputs, grads, wanted_grads, LIMITS[dtype])
+
+
+def test_a_row_that_would_cut_pairs_is_read_alone():
+    even, odd = torch.empty(2, 100, 6), torch.empty(2, 100, 7)[..., :6]
+    assert once._Work.of(even, PAIRS, (even,), kinds=1).tiling.pair == 2
+    assert once._Work.of(even, PAIRS, (even, odd), kinds=1).tiling.pair == 1
+    assert once._Work.of(odd[..., :5], PAIRS, (), kinds=1).tiling.pair == 1
+    work = once._Work.of(even, PAIRS, (even,), kinds=2)
+    assert work.strides == [(300, 3)]
+    assert work.sizes == (2, 100, 3, 12, 6)
+    assert [len(words) for words in work.words] == [48, 24, 12]
 
 
 def test_no_nan_crosses_a_reset():

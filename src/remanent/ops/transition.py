@@ -147,15 +147,18 @@ def _checked(
     is_hard = not (operators.is_traced() or logits.is_meta) and share.item() == 0
     if is_hard and reset is None and h0 is not None and is_one_hot(h0, sizes.states):  # a step: no start is needed
         return TransitionCall(logits, h0, share, reset, reset_state, *sizes, backend)
-    start = start_state(logits, sizes.heads(W), sizes)
+    start, given = start_state(logits, sizes.heads(W), sizes), InitialStates(h0, reset, reset_state)
     h0 = start.expand(B, D) if h0 is None else started(h0, start)
     if reset is not None:
         reset_state = start if reset_state is None else started(reset_state, start)
         if T > 0:  # what a reset at the first step replaces may be anything
             h0 = torch.where(reset[:, :1], start, h0)
     call = TransitionCall(logits, h0, share, reset, reset_state, *sizes, backend)
-    if is_hard:
-        _check_states(call.initial(), sizes.states)
+    if is_hard:  # the start is one-hot, and a look at it would make the host wait for a GPU
+        if given.h0 is not None:
+            check_one_hot("h0", h0, sizes.states)
+        if given.reset_state is not None:
+            _check_reset_state(call, sizes.states)
     return call
 
 
@@ -173,10 +176,9 @@ def check_width(name: str, width: int, sizes: HeadSizes) -> None:
         raise ValueError(f"`{name}` must have a multiple of num_states^2 = {K * K} features, got {width}")
 
 
-def _check_states(initial: InitialStates, K: int) -> None:
-    h0, reset, reset_state = initial
-    assert h0 is not None
-    check_one_hot("h0", h0, K)
+def _check_reset_state(call: TransitionCall, K: int) -> None:
+    """Checks the rows that are read."""
+    reset, reset_state = call.reset, call.reset_state
     if reset is not None and reset_state is not None:
         read = reset_state[None] if reset_state.dim() == 1 else reset_state[reset]
         check_one_hot("reset_state", read, K)

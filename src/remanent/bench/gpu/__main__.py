@@ -20,13 +20,15 @@ def main(arguments: list[str] | None = None) -> int:
         "--tiny", action="store_true", help="tiny sizes, to try out: with Triton's interpreter on a CPU"
     )
     parser.add_argument("--only", default="", help="cases in whose name this regular expression is found")
-    parser.add_argument("--learn-seconds", type=float, default=150.0, help="how long a model is trained")
-    parser.add_argument("--worker", nargs=3, default=None, help=argparse.SUPPRESS)
+    parser.add_argument("--again", action="store_true", help="run what has passed before, too, by the same code")
+    parser.add_argument("--learn-seconds", type=float, default=55.0, help="how long a model is trained")
+    parser.add_argument("--worker", nargs=2, default=None, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
-    settings = Settings(options.device, options.tiny, options.data_dir, options.only, options.learn_seconds)
+    names = ("device", "tiny", "data_dir", "only", "again", "learn_seconds")
+    settings = Settings(**{name: getattr(options, name) for name in names})
     if options.worker is not None:
-        part, share, events = options.worker
-        return work(part, share, Path(events), settings)
+        part, events = options.worker
+        return work(part, Path(events), settings)
     return run_gpu(options.parts, options.out, settings=settings, seconds=options.seconds)
 
 

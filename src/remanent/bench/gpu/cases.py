@@ -3,7 +3,7 @@
 import json
 import os
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,6 +22,7 @@ class Settings:
         tiny: whether sizes are tiny: to try out, not to measure.
         data_dir: a folder that holds MNIST's IDX files; None for the environment's REMANENT_DATA.
         only: a regular expression, found in the names of the cases that are run; all if empty.
+        again: whether cases run that have passed before, by the same code on the same machine.
         learn_seconds: how long a model is trained.
     """
 
@@ -29,7 +30,8 @@ class Settings:
     tiny: bool = False
     data_dir: str | None = None
     only: str = ""
-    learn_seconds: float = 150.0
+    again: bool = False
+    learn_seconds: float = 55.0
 
 
 @dataclass(frozen=True)
@@ -47,14 +49,14 @@ class Case:
     limit: float = 60.0
 
 
-def run_cases(cases: Sequence[Case], events: Path, done: Collection[str]) -> int:
-    """Runs the cases that are not done, and appends a line to `events` before and after each.
+def run_cases(cases: Sequence[Case], events: Path) -> int:
+    """Runs the cases that no other process has taken, and appends a line to `events` before and after each.
 
     Returns:
         0, or 1 where the GPU took no more work after an error, so that a new process must run the rest.
     """
-    for case in cases:
-        if case.name in done:
+    for number, case in enumerate(cases):
+        if not _taken(events.with_name(f"{number}.taken")):
             continue
         _append(events, {"case": case.name, "limit": case.limit})
         start = time.perf_counter()
@@ -75,6 +77,15 @@ def run_cases(cases: Sequence[Case], events: Path, done: Collection[str]) -> int
         except Exception:
             return 1
     return 0
+
+
+def _taken(mark: Path) -> bool:
+    """Whether this process is the first to take a case, which makes the file."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _append(path: Path, line: dict[str, Any]) -> None:

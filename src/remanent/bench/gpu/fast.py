@@ -12,14 +12,15 @@ from torch.utils._pytree import tree_leaves
 
 from remanent.bench.gpu.cases import Case, Settings
 from remanent.bench.gpu.event_times import bandwidth, clock
-from remanent.bench.gpu.other_scans import PEERS
+from remanent.bench.gpu.other_scans import MATRICES, PEERS, matrix_scan
 from remanent.bench.passes import both_passes, leaves_of
 from remanent.models import ModelConfig, SequenceModel
-from remanent.ops import latch_scan, linear_scan
+from remanent.ops import latch_scan, linear_scan, lookup_scan, transition_scan
 from remanent.units import BMRU
 
 SHAPES = ((64, 1024, 256), (16, 4096, 256), (4, 65536, 64), (1, 1048576, 64))
 TINY_SHAPES = ((2, 70, 8),)
+TINY_HEADS = ((1, 3, 4),)
 ARRAYS = {"latch": (3, 5), "linear": (3, 5), "linear, constant decay": (2, 3)}
 """Arrays (B, T, D) that a forward pass moves at least, and those that a backward pass does beside."""
 CONTEXTS = (16, 256, 4096, 65536)
@@ -37,6 +38,7 @@ def cases(settings: Settings) -> list[Case]:
                 continue
             name = f"{scan} {'both' if both else 'forward'} {shape} {str(dtype)[6:]}"
             found.append(Case(name, partial(_scan, settings, scan, shape, both, dtype)))
+    found += _head_cases(settings)
     found += [Case(f"layer {name}", partial(_layer, settings, name)) for name in LAYERS]
     found += [Case(f"memory {name}", partial(_memory, settings, name)) for name in MEMORY]
     contexts = (16, 64) if settings.tiny else CONTEXTS
@@ -84,6 +86,60 @@ def _shares(settings: Settings, moved: int, times: dict[str, Any]) -> dict[str, 
     if "graph_ms" in times:
         found["graph_share"] = floor / times["graph_ms"]
     return found
+
+
+def _head_cases(settings: Settings) -> list[Case]:
+    """Heads of K states and tracers, on logits as wide as the states; tables of tokens; another scan of matrices."""
+    found = []
+    shapes = TINY_HEADS if settings.tiny else (SHAPES[0], SHAPES[-1])
+    for K, shape, both in product((2,) if settings.tiny else (4, 5), shapes, (False, True)):
+        for dtype in (torch.float32, torch.bfloat16)[: 2 if K == 4 and shape == SHAPES[0] else 1]:
+            name = f"heads of {K} states {'both' if both else 'forward'} {shape} {str(dtype)[6:]}"
+            found.append(Case(name, partial(_heads, settings, K, shape, both, dtype)))
+    found += [Case(f"lookup scan {shape}", partial(_lookup, settings, shape)) for shape in shapes]
+    return [*found, Case(f"heads by {MATRICES} {shapes[0]}", partial(_matrices, settings, shapes[0]), limit=100)]
+
+
+def _logits(settings: Settings, K: int, shape: tuple[int, int, int], dtype: torch.dtype) -> tuple[Tensor, int]:
+    """Random logits and the number of heads, as many as fit into the width."""
+    B, T, D = shape
+    H = max(1, D // K**2)
+    draw = torch.Generator(settings.device).manual_seed(0)
+    return torch.randn(B, T, H * K * K, generator=draw, device=settings.device, dtype=dtype), H
+
+
+def _heads(settings: Settings, K: int, shape: tuple[int, int, int], both: bool, dtype: torch.dtype) -> dict[str, Any]:
+    """The time where epsilon is 0; what must move: logits, states, and backward both, a gradient in and one out."""
+    logits, H = _logits(settings, K, shape, dtype)
+    leaves = leaves_of(logits)
+
+    def forward() -> Tensor:
+        return transition_scan(*leaves, num_states=K, num_tracers=K, backend="gpu")
+
+    run: Callable[[], Any] = both_passes(forward, leaves, torch.ones_like(logits)) if both else _no_grad(forward)
+    times, moved = clock(run, settings.device), (6 if both else 2) * logits.nbytes
+    return {"shape": list(shape), "heads": H, "dtype": str(dtype)[6:], **times, **_shares(settings, moved, times)}
+
+
+def _lookup(settings: Settings, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """Tables of 64 tokens and heads of 4 states; the check of the tokens makes the host wait."""
+    B, T, D = shape
+    K, H = 4, max(1, D // 16)
+    draw = torch.Generator(settings.device).manual_seed(0)
+    tables = torch.randint(K, (64, H, K), generator=draw, device=settings.device).to(torch.uint8)
+    tokens = torch.randint(64, (B, T), generator=draw, device=settings.device)
+    times = clock(lambda: lookup_scan(tables, tokens), settings.device, graph=False)
+    return {"shape": list(shape), "heads": H, **times, **_shares(settings, tokens.nbytes + B * T * H * K, times)}
+
+
+def _matrices(settings: Settings, shape: tuple[int, int, int]) -> dict[str, Any]:
+    """The same states by torch's scan of the matrices of all steps."""
+    K = 2 if settings.tiny else 4
+    logits, H = _logits(settings, K, shape, torch.float32)
+    forward, wanted = matrix_scan(logits, H, K), transition_scan(logits, num_states=K, num_tracers=K, backend="gpu")
+    assert torch.equal(forward(), wanted), "its states differ"
+    times = clock(forward, settings.device)
+    return {"shape": list(shape), "heads": H, **times, **_shares(settings, 2 * logits.nbytes, times)}
 
 
 def _no_grad(forward: Callable[[], Tensor]) -> Callable[[], Tensor]:

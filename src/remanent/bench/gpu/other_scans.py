@@ -1,4 +1,4 @@
-"""Linear scans by others on a GPU; each makes a forward pass from decay and value, or raises where it cannot."""
+"""Scans by others on a GPU: linear ones from decay and value, and matrices; each raises where it cannot."""
 
 from collections.abc import Callable
 from typing import Any
@@ -59,3 +59,26 @@ PEERS: dict[str, Callable[[Tensor, Tensor], Forward]] = {
     "flash-linear-attention HGRN": _hgrn,
 }
 """Name to what makes the forward pass."""
+MATRICES = "torch associative_scan of matrices"
+
+
+def matrix_scan(logits: Tensor, H: int, K: int) -> Forward:
+    """The states of heads with epsilon 0 and K tracers from the start: a product of one-hot matrices up to each step.
+
+    On the CPU it is not compiled.
+    """
+    from torch._higher_order_ops import associative_scan
+
+    from remanent.ops.arguments import HeadSizes
+    from remanent.ops.heads.one_hot import start_state
+
+    start = start_state(logits, H, HeadSizes(K, K)).view(H, K, K)
+
+    def scan(logits: Tensor) -> Tensor:
+        best = logits.unflatten(-1, (H, K, K)).argmax(-1)
+        maps = torch.nn.functional.one_hot(best, K).to(logits.dtype)
+        products = associative_scan(torch.matmul, maps, dim=1, combine_mode="generic")
+        return (start @ products).flatten(2)
+
+    run = torch.compile(scan, fullgraph=True, dynamic=False) if logits.is_cuda else scan
+    return lambda: run(logits)

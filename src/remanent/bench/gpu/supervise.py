@@ -13,23 +13,30 @@ from typing import Any
 
 import torch
 
-from remanent._files import write_json
 from remanent._options import check_choice
 from remanent.bench.environment import environment
 from remanent.bench.gpu.cases import PASSED, Case, Settings, run_cases
+from remanent.bench.gpu.kept_rows import Kept, finished, lines_of
 
-SECONDS = 470.0
-"""For all parts together."""
+LIMITS = {"right": 240.0, "fast": 150.0, "learn": 90.0}
+"""The seconds after which each part is ended: together the 8 minutes that all have."""
+SECONDS = sum(LIMITS.values())
 WORKERS = 14
 """Processes that check what is right; what is timed has the GPU for itself."""
-SHARES = {"right": 0.35, "fast": 0.65, "learn": 1.0}
-"""The share of the seconds after which each part has ended."""
 
 
 def _right(settings: Settings) -> list[Case]:
-    from remanent.bench.gpu import right, right_models, tune
+    from remanent.bench.gpu import right, right_heads, right_models, tune
 
-    return [*tune.checks(settings), *right_models.cases(settings), *right.cases(settings)]
+    heads, models = right_heads.cases(settings), right_models.cases(settings)
+    first = right_models.NEWEST
+    return [
+        *heads,
+        *tune.checks(settings),
+        *(case for case in models if case.name in first),
+        *right.cases(settings),
+        *(case for case in models if case.name not in first),
+    ]
 
 
 def _fast(settings: Settings) -> list[Case]:
@@ -45,7 +52,7 @@ def _learn(settings: Settings) -> list[Case]:
 
 
 PARTS: dict[str, Callable[[Settings], list[Case]]] = {"right": _right, "fast": _fast, "learn": _learn}
-"""Name to the cases of a part."""
+"""Name to the cases of a part, what no GPU has run yet first."""
 
 
 def run_gpu(
@@ -59,12 +66,13 @@ def run_gpu(
 
     Args:
         parts: which of `PARTS`; all if none.
-        folder: where the files go; files of the same names are replaced.
+        folder: where the files go. Of files that are there, the rows stay in which a case passed, and are not run
+            again if the same code gave them on the same machine.
         settings: device and sizes; on a device that is not CUDA all runs in this process.
         seconds: for all parts together.
 
     Returns:
-        0 if every case passed, else 1.
+        0 if every case passed, now or before, else 1.
 
     Raises:
         ValueError: a part is unknown.
@@ -76,54 +84,63 @@ def run_gpu(
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise RuntimeError("`remanent bench gpu` needs a GPU that torch can use, and torch finds none")
     folder.mkdir(parents=True, exist_ok=True)
-    start, good = time.monotonic(), True
+    start, good, used = time.monotonic(), True, 0.0
     wanted = [part for part in PARTS if part in parts or not parts]
-    for i, part in enumerate(wanted):
-        share = SHARES[part] if len(wanted) == len(PARTS) else (i + 1) / len(wanted)
-        good &= _run_part(part, folder / f"{part}.json", settings, start + share * seconds)
+    for part in wanted:
+        used += LIMITS[part] / sum(LIMITS[name] for name in wanted) * seconds
+        good &= _run_part(part, folder / f"{part}.json", settings, start + used)
     return 0 if good else 1
 
 
-def work(part: str, share: str, events: Path, settings: Settings) -> int:
-    """Runs one worker's share of a part's cases, without those that stand in `events` already."""
-    number, of = map(int, share.split("/"))
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // of))
-    return run_cases(_chosen(part, settings)[number::of], events, {line["case"] for line in _read(events)})
+def work(part: str, events: Path, settings: Settings) -> int:
+    """Runs cases of a part that no other worker has taken; `todo.json` beside `events` names them."""
+    todo = json.loads(events.with_name("todo.json").read_text())
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // todo["workers"]))
+    if part == "fast":
+        from remanent.bench.gpu import tune
 
-
-def _chosen(part: str, settings: Settings) -> list[Case]:
-    return [case for case in PARTS[part](settings) if re.search(settings.only, case.name)]
+        tune.use(todo["rows"] + finished(events.parent))
+    cases = {case.name: case for case in PARTS[part](settings)}
+    return run_cases([cases[name] for name in todo["left"]], events)
 
 
 def _run_part(part: str, path: Path, settings: Settings, deadline: float) -> bool:
-    names = [case.name for case in _chosen(part, settings)]
+    names = [case.name for case in PARTS[part](settings)]
     results = environment() | _gpu(settings) | {"part": part, "command": f"python -m remanent.bench.gpu {part}"}
-    start = time.monotonic()
+    start, kept = time.monotonic(), Kept.of(path, results)
+    left = kept.left([name for name in names if re.search(settings.only, name)], settings)
+    workers = min(WORKERS, len(left)) if part == "right" and settings.device == "cuda" else 1
     with tempfile.TemporaryDirectory() as temporary:
         events = Path(temporary)
+        passed = [row for row in kept.rows.values() if kept.passed(row["case"])]
+        (events / "todo.json").write_text(json.dumps({"left": left, "workers": workers, "rows": passed}))
+
+        def write() -> list[dict[str, Any]]:
+            return kept.write(results | {"seconds": round(time.monotonic() - start, 1)}, events, names, left)
+
         if settings.device != "cuda":
-            run_cases(_chosen(part, settings), events / "0.jsonl", ())
+            work(part, events / "0.jsonl", settings)
         else:
-            _watch(part, settings, events, deadline, lambda: _write(path, results, events, names, start))
-        rows = _write(path, results, events, names, start)
+            _watch(part, settings, [events / f"{i}.jsonl" for i in range(workers)], deadline, write)
+        rows = write()
     bad = [row for row in rows if row["status"] != PASSED]
-    print(f"{part}: {len(rows) - len(bad)} of {len(rows)} passed in {time.monotonic() - start:.0f} s", flush=True)
+    seconds = time.monotonic() - start
+    print(f"{part}: {len(rows) - len(bad)} of {len(rows)} passed in {seconds:.0f} s", flush=True)
+    print(f"  {len(passed)} had passed before by the same code", flush=True)
     for row in bad:
         print(f"  {row['case']}: {row['status'][:300]}", flush=True)
     return not bad
 
 
-def _watch(part: str, settings: Settings, events: Path, deadline: float, changed: Callable[[], Any]) -> None:
+def _watch(part: str, settings: Settings, files: list[Path], deadline: float, changed: Callable[[], Any]) -> None:
     """Keeps the workers running until all cases are done or the time is over."""
-    count = WORKERS if part == "right" else 1
-    files = [events / f"{i}.jsonl" for i in range(count)]
-    workers = {i: _start(part, f"{i}/{count}", files[i], settings) for i in range(count)}
+    workers = {i: _start(part, events, settings) for i, events in enumerate(files)}
     seen: dict[int, tuple[int, float]] = {}
     begun: dict[int, int] = {}
     while workers and time.monotonic() < deadline:
         time.sleep(0.2)
         for i, worker in list(workers.items()):
-            lines = _read(files[i])
+            lines = lines_of(files[i])
             if seen.get(i, (-1, 0.0))[0] != len(lines):
                 seen[i] = (len(lines), time.monotonic())
                 changed()
@@ -138,23 +155,23 @@ def _watch(part: str, settings: Settings, events: Path, deadline: float, changed
                     del workers[i]
                     continue
                 begun[i] = len(lines)
-                workers[i] = _start(part, f"{i}/{count}", files[i], settings)
+                workers[i] = _start(part, files[i], settings)
             elif running and time.monotonic() - seen[i][1] > running["limit"]:
                 _end(worker)
                 _close(files[i], running, f"error: hung for {running['limit']:.0f} s and was ended")
-                workers[i] = _start(part, f"{i}/{count}", files[i], settings)
+                workers[i] = _start(part, files[i], settings)
     for worker in workers.values():
         _end(worker)
 
 
-def _start(part: str, share: str, events: Path, settings: Settings) -> "subprocess.Popen[bytes]":
+def _start(part: str, events: Path, settings: Settings) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-P", "-m", "remanent.bench.gpu", "--device", settings.device, "--only", settings.only]
     command += ["--learn-seconds", str(settings.learn_seconds)]
     command += [
         *(["--tiny"] if settings.tiny else []),
         *(["--data-dir", settings.data_dir] if settings.data_dir else []),
     ]
-    return subprocess.Popen([*command, "--worker", part, share, str(events)])
+    return subprocess.Popen([*command, "--worker", part, str(events)])
 
 
 def _end(worker: "subprocess.Popen[bytes]") -> None:
@@ -172,34 +189,14 @@ def _close(events: Path, running: dict[str, Any] | None, status: str) -> None:
             file.write(json.dumps({"case": running["case"], "status": status}) + "\n")
 
 
-def _read(events: Path) -> list[dict[str, Any]]:
-    if not events.exists():
-        return []
-    lines = []
-    for line in events.read_text().splitlines():
-        try:
-            lines.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return lines
-
-
-def _write(path: Path, results: dict[str, Any], events: Path, names: list[str], start: float) -> list[dict[str, Any]]:
-    """The file of a part: a row for each case, in their order; those that did not come to run say so."""
-    rows = {row["case"]: row for file in sorted(events.glob("*.jsonl")) for row in _read(file) if "status" in row}
-    ordered = [rows.get(name, {"case": name, "status": "not run: the time was over"}) for name in names]
-    write_json(path, results | {"seconds": round(time.monotonic() - start, 1), "rows": ordered})
-    return ordered
-
-
 def _gpu(settings: Settings) -> dict[str, Any]:
     """What the GPU is, and its compiler."""
     from importlib.metadata import PackageNotFoundError, version
 
     try:
-        found: dict[str, Any] = {"triton": version("triton")}
+        found: dict[str, Any] = {"triton": version("triton"), "tiny": settings.tiny}
     except PackageNotFoundError:
-        found = {"triton": "not installed"}
+        found = {"triton": "not installed", "tiny": settings.tiny}
     if settings.device != "cuda":
         return found | {"gpu": "none: Triton's interpreter"}
     properties = torch.cuda.get_device_properties(0)

@@ -7,6 +7,7 @@ import triton.language as tl
 from remanent.ops.gpu.look_back import (
     at,
     await_words,
+    elements,
     gathered,
     gathered_before,
     greater,
@@ -16,6 +17,7 @@ from remanent.ops.gpu.look_back import (
     piece_of,
     plus,
     publish,
+    store_or_add,
     tile,
     tile_flags,
 )
@@ -80,9 +82,12 @@ def latch_forward_once(
     candidate, threshold, alpha, h0, reset, reset_state, states, piece_words, group_words, block_words,
     candidate_strides, threshold_strides, alpha_strides, states_strides, B, T, D, words_stride,
     THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """States of every step, each gate read once; the words, (pieces, B, D) and so on, are 0 at the start."""
+    D, words_stride = PAIR * D, PAIR * words_stride
+    candidate_strides, threshold_strides = elements(candidate_strides, PAIR), elements(threshold_strides, PAIR)
+    alpha_strides, states_strides = elements(alpha_strides, PAIR), elements(states_strides, PAIR)
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
@@ -189,12 +194,17 @@ def latch_backward_once(
     grad_candidate_strides, grad_threshold_strides, grad_alpha_strides,
     width: tl.float64, B, T, D, pieces, words_stride,
     THRESHOLD_MOVES: tl.constexpr, ALPHA_MOVES: tl.constexpr, RESET: tl.constexpr, SPAN: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """All gradients, each tensor read once, from the last piece to the first.
 
     What is summed over time is left as one row a program, (pieces, B, D) in float64.
     """
+    D, words_stride = PAIR * D, PAIR * words_stride
+    grad_strides, grad_threshold_strides = elements(grad_strides, PAIR), elements(grad_threshold_strides, PAIR)
+    candidate_strides, threshold_strides = elements(candidate_strides, PAIR), elements(threshold_strides, PAIR)
+    alpha_strides, grad_candidate_strides = elements(alpha_strides, PAIR), elements(grad_candidate_strides, PAIR)
+    starts_strides, grad_alpha_strides = elements(starts_strides, PAIR), elements(grad_alpha_strides, PAIR)
     order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     piece = pieces - 1 - order
     mask = channel < D
@@ -243,15 +253,10 @@ def latch_backward_once(
         change = tl.where(c[n] > 0, through_gate, tl.where(c[n] < 0, -through_gate, 0))
         tl.store(grad_candidate + n * grad_candidate_strides[1], change + tl.where(write, through_sign, 0), mask=inside)
         change = tl.where(beta[n] > 0, -through_gate, tl.where(beta[n] < 0, through_gate, 0))
-        if THRESHOLD_MOVES:
-            tl.store(grad_threshold + n * grad_threshold_strides[1], change, mask=inside)
-        else:
-            threshold_sum += tl.where(inside, change, 0)
+        to = grad_threshold + n * grad_threshold_strides[1]
+        threshold_sum = store_or_add(to, change, threshold_sum, inside, THRESHOLD_MOVES)
         change = tl.where(write, tl.where(c[n] >= 0, adjoint, -adjoint), 0)
-        if ALPHA_MOVES:
-            tl.store(grad_alpha + n * grad_alpha_strides[1], change, mask=inside)
-        else:
-            alpha_sum += tl.where(inside, change, 0)
+        alpha_sum = store_or_add(grad_alpha + n * grad_alpha_strides[1], change, alpha_sum, inside, ALPHA_MOVES)
         carry = tl.where(write & inside, 0.0, adjoint)
         if RESET:
             reset_sum += tl.where(fresh[n], carry, 0)

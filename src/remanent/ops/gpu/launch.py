@@ -5,7 +5,8 @@ A kernel needs channels side by side; batch and time may have any strides.
 
 import importlib.util
 import os
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
+from functools import cache
 from typing import Any
 
 import torch
@@ -58,27 +59,50 @@ def launch(
 
     B, T, D = like.shape
     dtype = tl.float64 if like.dtype in (torch.float64, torch.complex128) else tl.float32
-    arguments = {"B": B, "T": T, "D": D, "length": length, "STEPS": STEPS, "BLOCK": _block(like), "DTYPE": dtype}
-    for name, array in arrays._asdict().items():
-        arguments |= {name: as_real(array), f"{name}_strides": strides(array)}
-        arguments |= {f"{name.upper()}_MOVES": array is not None and array.dim() == 3}
-    arguments |= {"RESET": arrays.reset is not None} | options
-    wanted = {name: arguments[name] for name in kernel.arg_names}
-    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
+    given = arrays._asdict()
+    sizes = {"B": B, "T": T, "D": D, "length": length, "STEPS": STEPS, "BLOCK": _block(like), "DTYPE": dtype}
+    sizes |= {"RESET": arrays.reset is not None} | options
+    wanted = {name: sizes[name] if name in sizes else argument(name, given) for name in kernel.arg_names}
+    with on(like.device):
         kernel[(_programs(like) * pieces,)](**wanted, num_warps=1, enable_fp_fusion=False)
+
+
+def argument(name: str, arrays: dict[str, Tensor | None]) -> Any:
+    """What a kernel gets by a name: an array, the strides of one, or whether one moves with time."""
+    if name.endswith("_strides"):
+        return strides(arrays[name.removesuffix("_strides")])
+    if name.endswith("_MOVES"):
+        array = arrays[name.removesuffix("_MOVES").lower()]
+        return array is not None and array.dim() == 3
+    return as_real(arrays[name])
+
+
+def on(device: torch.device) -> AbstractContextManager[Any]:
+    """The context in which a kernel runs on a device; none where it is the current one, which it is nearly always."""
+    if device.type != "cuda" or device.index == torch.cuda.current_device():
+        return nullcontext()
+    return torch.cuda.device(device)
 
 
 def cut(like: Tensor, whole: bool = False) -> tuple[int, int]:
     """The number of pieces that time is cut into, and their length, for a tensor (B, T, D)."""
     T = like.shape[1]
-    fill = FILL
-    if like.is_cuda:
-        fill = FILL_PER_PROCESSOR * torch.cuda.get_device_properties(like.device).multi_processor_count
+    fill = fill_of(like.device)
     wanted = -(-fill // _programs(like))
     if whole or wanted == 1 or T <= SPAN:
         return 1, T
     length = SPAN * -(-T // (SPAN * wanted))
     return -(-T // length), length
+
+
+def fill_of(device: torch.device) -> int:
+    """The programs that fill a device."""
+    return FILL_PER_PROCESSOR * _processors(device) if device.type == "cuda" else FILL
+
+
+@cache
+def _processors(device: torch.device) -> int:
+    return torch.cuda.get_device_properties(device).multi_processor_count
 
 
 def _programs(like: Tensor) -> int:
@@ -138,7 +162,7 @@ def give_zeros(grads: tuple[Tensor, ...]) -> None:
 
 def channels_last(value: Tensor) -> Tensor:
     """The tensor with its channels side by side."""
-    value = value.detach().resolve_conj()
+    value = (value.detach() if value.requires_grad else value).resolve_conj()
     return value if value.stride(-1) == 1 else value.contiguous()
 
 

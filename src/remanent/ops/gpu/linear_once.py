@@ -9,10 +9,12 @@ from remanent.ops.gpu.look_back import (
     await_words,
     composed,
     composed_before,
+    elements,
     pick,
     piece_of,
     plus,
     publish,
+    store_or_add,
     tile,
     tile_flags,
 )
@@ -84,9 +86,12 @@ def linear_forward_once(
     decay, value, h0, reset, reset_state, states, piece_words, group_words, block_words,
     decay_strides, value_strides, states_strides, B, T, D, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """States of every step, each input read once; the words (pieces, B, D) are 0 at the start."""
+    D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
+    decay_strides, value_strides = elements(decay_strides, PAIR), elements(value_strides, PAIR)
+    states_strides = elements(states_strides, PAIR)
     piece, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     mask = channel < D
     begin = (piece * PARTS + part).to(tl.int64) * STEPS
@@ -139,9 +144,13 @@ def linear_backward_once(
     grad_strides, states_strides, decay_strides, grad_decay_strides, grad_value_strides,
     B, T, D, pieces, words_stride, size, group_size,
     DECAY_MOVES: tl.constexpr, RESET: tl.constexpr,
-    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr,
+    PARTS: tl.constexpr, STEPS: tl.constexpr, GROUP: tl.constexpr, BLOCK: tl.constexpr, PAIR: tl.constexpr,
 ):  # fmt: skip
     """All gradients, each tensor read once, from the last piece to the first; sums as in `latch_backward_once`."""
+    D, words_stride, size, group_size = PAIR * D, PAIR * words_stride, PAIR * size, PAIR * group_size
+    grad_strides, states_strides = elements(grad_strides, PAIR), elements(states_strides, PAIR)
+    decay_strides, grad_decay_strides = elements(decay_strides, PAIR), elements(grad_decay_strides, PAIR)
+    grad_value_strides = elements(grad_value_strides, PAIR)
     order, b, channel, part = piece_of(B, D, BLOCK, PARTS)
     piece = pieces - 1 - order
     mask = channel < D
@@ -195,10 +204,8 @@ def linear_backward_once(
         if RESET:
             previous = tl.where(fresh[n], restart, previous)
         tl.store(grad_value + n * grad_value_strides[1], adjoint, mask=inside)
-        if DECAY_MOVES:
-            tl.store(grad_decay + n * grad_decay_strides[1], previous * adjoint, mask=inside)
-        else:
-            decay_sum += tl.where(inside, previous * adjoint, 0)
+        to = grad_decay + n * grad_decay_strides[1]
+        decay_sum = store_or_add(to, previous * adjoint, decay_sum, inside, DECAY_MOVES)
         carry = tl.where(inside, a[n] * adjoint, carry)
         if RESET:
             reset_sum += tl.where(fresh[n], carry, 0)

@@ -7,6 +7,7 @@ seen whole or not at all. GROUP pieces make a group, and GROUP groups a block. W
 from what the pieces before in the group do, from what the groups before in the block do, and from what the block
 before left, so that the bits do not depend on which program is faster.
 A program waits only for those with lower numbers, which a GPU starts first.
+A thread loads and stores PAIR channels side by side at once: half types fill a word of 32 bits in pairs.
 """
 
 # mypy: ignore-errors
@@ -23,6 +24,12 @@ def piece_of(B, D, BLOCK: tl.constexpr, PARTS: tl.constexpr):
     row = program // blocks
     part = tl.arange(0, PARTS)[:, None]
     return row // B, (row % B).to(tl.int64), channel, part
+
+
+@triton.jit
+def elements(strides, PAIR: tl.constexpr):
+    """Strides that are given in runs of PAIR channels, in elements: so Triton sees that no run is cut."""
+    return PAIR * strides[0], PAIR * strides[1]
 
 
 @triton.jit
@@ -52,6 +59,16 @@ def tile_flags(pointer, until, STEPS: tl.constexpr):
     for i in tl.static_range(STEPS):
         values = values + (tl.load(pointer + i, mask=i < until, other=0) != 0,)  # noqa: RUF005
     return values
+
+
+@triton.jit
+def store_or_add(pointer, change, total, inside, MOVES: tl.constexpr):
+    """Stores a gradient of each step, or adds it to a total over time; returns the total."""
+    if MOVES:
+        tl.store(pointer, change, mask=inside)
+    else:
+        total += tl.where(inside, change, 0)
+    return total
 
 
 @triton.jit

@@ -3,7 +3,7 @@
 All other scans, and short ones, take the kernels that `scans.py` launches itself.
 """
 
-from contextlib import nullcontext
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -11,18 +11,19 @@ import torch
 from torch import Tensor
 
 from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients, compute_dtype
-from remanent.ops.gpu.launch import give, interpreted, rows_like, strides, sums, sums_or_rows
+from remanent.ops.gpu.launch import give, interpreted, on, rows_like, strides, sums, sums_or_rows
 
 
 class Tiling(NamedTuple):
     """What a program works on.
 
     Attributes:
-        block: channels, as many as a warp has threads: then all tensors of a kernel have one layout.
+        block: channels, `pair` times as many as a warp has threads: then all tensors of a kernel have one layout.
         parts: stretches of time, each held by its own threads.
         steps: time steps of each part, all loaded at once.
         warps: of a program.
         group: pieces of a group, and groups of a block: how far one looks back at once.
+        pair: channels side by side that a thread loads at once, where D and all strides are multiples of it.
     """
 
     block: int = 32
@@ -30,6 +31,7 @@ class Tiling(NamedTuple):
     steps: int = 16
     warps: int = 4
     group: int = 32
+    pair: int = 1
 
 
 TILINGS: dict[str, Tiling | None] = {
@@ -57,15 +59,11 @@ def tiling_for(name: str, like: Tensor, reset_state: Tensor | None = None) -> Ti
 
 def latch_forward(gates: Gates, initial_states: InitialStates, states: Tensor, tiling: Tiling) -> None:
     """Fills the states of the latch, (B, T, D)."""
-    B, T, D = states.shape
-    out, words = rows_like(states), _words(states, tiling, 1)
-    _launch(
+    out = rows_like(states)
+    work = _Work.of(states, tiling, (*gates, out), kinds=1)
+    work.launch(
         _kernels()[0].latch_forward_once,
-        states,
-        tiling,
-        *(*gates, *initial_states, out, *words[:3]),
-        *(strides(v) for v in (*gates, out)),
-        *(B, T, D, B * D),
+        *(*gates, *initial_states, out, *work.words, *work.strides, *work.sizes[:3], work.row),
         options=_moving(gates) | {"RESET": initial_states.reset is not None},
     )
     give(out, states)
@@ -81,18 +79,15 @@ def latch_backward(
     tiling: Tiling,
 ) -> None:
     """Fills the gradients of the latch from that of its states."""
-    B, T, D = grad.shape
-    pieces, words, reset = _pieces(grad, tiling), _words(grad, tiling, 1), resets.reset
+    pieces, reset = _pieces(grad, tiling), resets.reset
     wanted = (*gradients.gates, gradients.h0, gradients.reset_state)
     outs = [sums_or_rows(g, grad, pieces) for g in gradients.gates]
     grad_h0, reset_sums = rows_like(gradients.h0), None if reset is None else sums(grad, pieces)
-    _launch(
+    work = _Work.of(grad, tiling, (grad, starts, *gates, *outs), kinds=1)
+    work.launch(
         _kernels()[0].latch_backward_once,
-        grad,
-        tiling,
-        *(grad, starts, *gates, reset, resets.reset_state, *words[:3], *outs, grad_h0, reset_sums),
-        *(strides(v) for v in (grad, starts, *gates, *outs)),
-        *(width, B, T, D, pieces, B * D),
+        *(grad, starts, *gates, reset, resets.reset_state, *work.words, *outs, grad_h0, reset_sums),
+        *(*work.strides, width, *work.sizes[:3], pieces, work.row),
         options=_moving(gates) | {"RESET": reset is not None, "SPAN": SPAN},
     )
     for out, place in zip((*outs, grad_h0, reset_sums), wanted, strict=True):
@@ -101,15 +96,11 @@ def latch_backward(
 
 def linear_forward(decay: Tensor, value: Tensor, initial_states: InitialStates, states: Tensor, tiling: Tiling) -> None:
     """Fills the states of the linear recurrence, (B, T, D)."""
-    B, T, D = states.shape
-    out, words = rows_like(states), _words(states, tiling, 2)
-    _launch(
+    out = rows_like(states)
+    work = _Work.of(states, tiling, (decay, value, out), kinds=2)
+    work.launch(
         _kernels()[1].linear_forward_once,
-        states,
-        tiling,
-        *(decay, value, *initial_states, out, *words[:3]),
-        *(strides(v) for v in (decay, value, out)),
-        *(B, T, D, B * D, *words.sizes),
+        *(decay, value, *initial_states, out, *work.words, *work.strides, *work.sizes[:3], work.row, *work.sizes[3:]),
         options={"DECAY_MOVES": decay.dim() == 3, "RESET": initial_states.reset is not None},
     )
     give(out, states)
@@ -124,54 +115,76 @@ def linear_backward(
     tiling: Tiling,
 ) -> None:
     """Fills the gradients of the linear recurrence from its states and their gradient."""
-    B, T, D = grad.shape
-    pieces, words, reset = _pieces(grad, tiling), _words(grad, tiling, 2), initial_states.reset
+    pieces, reset = _pieces(grad, tiling), initial_states.reset
     outs = [sums_or_rows(g, grad, pieces) for g in gradients[:2]]
     grad_h0, reset_sums = rows_like(gradients[2]), None if reset is None else sums(grad, pieces)
-    _launch(
+    work = _Work.of(grad, tiling, (grad, states, decay, *outs), kinds=2)
+    work.launch(
         _kernels()[1].linear_backward_once,
-        grad,
-        tiling,
-        *(grad, states, decay, *initial_states, *words[:3], *outs, grad_h0, reset_sums),
-        *(strides(v) for v in (grad, states, decay, *outs)),
-        *(B, T, D, pieces, B * D, *words.sizes),
+        *(grad, states, decay, *initial_states, *work.words, *outs, grad_h0, reset_sums),
+        *(*work.strides, *work.sizes[:3], pieces, work.row, *work.sizes[3:]),
         options={"DECAY_MOVES": decay.dim() == 3, "RESET": reset is not None},
     )
     for out, wanted in zip((*outs, grad_h0, reset_sums), gradients, strict=True):
         give(out, wanted)
 
 
-def _launch(kernel: Any, like: Tensor, tiling: Tiling, *args: Any, options: dict[str, Any]) -> None:
-    """Runs a kernel with one program for each piece, row and block; those of the first piece come first."""
+class _Work(NamedTuple):
+    """How a scan is cut into programs, and what is handed over between them.
+
+    Attributes:
+        tiling: of the programs; its pair is 1 where a row would cut pairs.
+        device: of the tensors.
+        programs: one for each piece, row and block; those of the first piece come first.
+        words: room for what is published, nothing yet: `kinds` words a piece, `kinds` a group, one a block of groups.
+        strides: of batch and time, of each tensor, in pairs.
+        sizes: B, T, and in pairs D and where the second words of pieces and of groups begin.
+        row: B D, the words of a piece, in pairs.
+    """
+
+    tiling: Tiling
+    device: torch.device
+    programs: int
+    words: tuple[Tensor, Tensor, Tensor]
+    strides: list[tuple[int, int]]
+    sizes: tuple[int, int, int, int, int]
+    row: int
+
+    @classmethod
+    def of(cls, like: Tensor, tiling: Tiling, tensors: Sequence[Tensor], kinds: int) -> "_Work":
+        """The work on tensors as long and wide as `like`."""
+        (B, T, D), pair = like.shape, tiling.pair
+        apart = [strides(v) for v in tensors]
+        if pair > 1 and (D % pair or any(stride % pair for both in apart for stride in both)):
+            tiling, pair = tiling._replace(pair=1), 1
+        pieces = _pieces(like, tiling)
+        groups = -(-pieces // tiling.group)
+        words = _words(like, pair, kinds * pieces, kinds * groups, -(-groups // tiling.group))
+        apart = apart if pair == 1 else [(row // pair, step // pair) for row, step in apart]
+        row = B * D // pair
+        programs = pieces * B * -(-D // tiling.block)
+        return cls(tiling, like.device, programs, words, apart, (B, T, D // pair, row * pieces, row * groups), row)
+
+    def launch(self, kernel: Any, *args: Any, options: dict[str, Any]) -> None:
+        """Runs a kernel."""
+        block, parts, steps, warps, group, pair = self.tiling
+        sizes = {"PARTS": parts, "STEPS": steps, "GROUP": group, "BLOCK": block, "PAIR": pair}
+        with on(self.device):
+            kernel[(self.programs,)](*args, **options, **sizes, num_warps=warps, enable_fp_fusion=False)
+
+
+def _words(like: Tensor, pair: int, *counts: int) -> tuple[Tensor, Tensor, Tensor]:
+    """As many words for each row and channel as each count says, all 0."""
     B, _, D = like.shape
-    programs = _pieces(like, tiling) * B * -(-D // tiling.block)
-    sizes = {"PARTS": tiling.parts, "STEPS": tiling.steps, "GROUP": tiling.group, "BLOCK": tiling.block}
-    with torch.cuda.device(like.device) if like.is_cuda else nullcontext():
-        kernel[(programs,)](*args, **options, **sizes, num_warps=tiling.warps, enable_fp_fusion=False)
+    # At an address of 16 bytes a thread takes two words; without pairs, all else would need another layout then.
+    skip = 1 if pair == 1 else 0
+    words = torch.zeros(skip + B * D * sum(counts), dtype=torch.int64, device=like.device)[skip:]
+    pieces, groups, blocks = words.split([B * D * count for count in counts])
+    return pieces, groups, blocks
 
 
 def _pieces(like: Tensor, tiling: Tiling) -> int:
     return -(-like.shape[1] // (tiling.parts * tiling.steps))
-
-
-class _Words(NamedTuple):
-    """Room for what is published, nothing yet: `kinds` words a piece and a group, one a block of groups."""
-
-    pieces: Tensor
-    groups: Tensor
-    blocks: Tensor
-    sizes: tuple[int, int]
-
-
-def _words(like: Tensor, tiling: Tiling, kinds: int) -> _Words:
-    B, _, D = like.shape
-    pieces = _pieces(like, tiling)
-    groups = -(-pieces // tiling.group)
-    blocks = -(-groups // tiling.group)
-    ends = [B * D * kinds * pieces, B * D * kinds * (pieces + groups)]
-    # from the second word on: at an address of 16 bytes, a thread would take two, and all else another layout
-    words = torch.zeros(1 + ends[1] + B * D * blocks, dtype=torch.int64, device=like.device)[1:]
-    return _Words(words[: ends[0]], words[ends[0] : ends[1]], words[ends[1] :], (B * D * pieces, B * D * groups))
 
 
 def _moving(gates: Gates) -> dict[str, bool]:

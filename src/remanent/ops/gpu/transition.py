@@ -4,7 +4,6 @@ Where batch and heads do not fill the device, time is cut: a first kernel finds 
 composed here as if they were steps, and all pieces run at once. Triton is imported on first use.
 """
 
-from contextlib import nullcontext
 from types import ModuleType
 from typing import Any, NamedTuple
 
@@ -92,11 +91,8 @@ class _Work(NamedTuple):
     @classmethod
     def of(cls, logits: Tensor, sizes: HeadSizes, epsilon: float) -> "_Work":
         work = cls(launch.channels_last(logits), sizes, epsilon, 1, logits.shape[1])
-        fill, T = launch.FILL, logits.shape[1]
-        if logits.is_cuda:
-            processors = torch.cuda.get_device_properties(logits.device).multi_processor_count
-            fill = launch.FILL_PER_PROCESSOR * processors
-        wanted = -(-fill // work.programs())
+        T = logits.shape[1]
+        wanted = -(-launch.fill_of(logits.device) // work.programs())
         if wanted == 1 or T <= SHORTEST:
             return work
         length = SHORTEST * -(-T // (SHORTEST * wanted))
@@ -123,18 +119,14 @@ class _Work(NamedTuple):
 
         (B, T, _), (K, R), padded = self.logits.shape, self.sizes, self.padded()
         dtype = tl.float64 if self.logits.dtype == torch.float64 else tl.float32
-        arguments: dict[str, Any] = {"epsilon": self.epsilon, "B": B, "T": T, "H": self.heads(), "length": self.length}
-        arguments |= {"K": K, "R": R, "KP": padded.states, "RP": padded.tracers, "HP": self.block(), "DTYPE": dtype}
-        arguments |= {"SOFT": self.epsilon != 0, "RESET": arrays.reset is not None}
-        for name, tensor in arrays._replace(logits=self.logits)._asdict().items():
-            arguments |= {name: tensor, f"{name}_strides": launch.strides(tensor)}
-            arguments[f"{name.upper()}_MOVES"] = tensor is not None and tensor.dim() == 3
-        arguments |= flags
-        wanted = {name: arguments[name] for name in kernel.arg_names}
+        given: dict[str, Tensor | None] = arrays._replace(logits=self.logits)._asdict()
+        sizes: dict[str, Any] = {"epsilon": self.epsilon, "B": B, "T": T, "H": self.heads(), "length": self.length}
+        sizes |= {"K": K, "R": R, "KP": padded.states, "RP": padded.tracers, "HP": self.block(), "DTYPE": dtype}
+        sizes |= {"SOFT": self.epsilon != 0, "RESET": arrays.reset is not None} | flags
+        wanted = {name: sizes[name] if name in sizes else launch.argument(name, given) for name in kernel.arg_names}
         products = self.block() * padded.tracers * padded.states**2
-        device = torch.cuda.device(self.logits.device) if self.logits.is_cuda else nullcontext()
-        with device:
-            warps = 1 if products <= ELEMENTS else 8
+        warps = 1 if products <= ELEMENTS else 8
+        with launch.on(self.logits.device):
             kernel[(self.programs() * self.pieces,)](**wanted, num_warps=warps, enable_fp_fusion=False)
 
 
