@@ -339,7 +339,10 @@ def test_table_imports_no_training(tmp_path):
         (["train", "copy-first", "--task.steps=+010"], "`--task.steps` must be a plain number, got '+010'"),
         (["train", "copy-first", "--training.anneal", "no"], "`--training.anneal` must be true or false, got 'no'"),
         (["train", "copy-first", "--task.steps", "[" * 100_000], "an argument must have at most 8192 characters, got"),
-        (["grid", "--task", "copy-first", "--set", "task.steps=1:40"], "`steps` must be of type int, got '1:40'"),
+        (
+            ["grid", "--task", "copy-first", "--set", "task.steps=1:40"],
+            "`--set` must give task.steps values, or a range with `--sample`, got '1:40'",
+        ),
         (["grid"], "`--task` must name at least one recipe (`remanent list` shows them), got none"),
         (["grid", "--task", "nope"], "`--task` must name a recipe (`remanent list` shows them), got 'nope'"),
         (["grid", "--task", "copyfirst"], "got 'copyfirst'; did you mean copy-first"),

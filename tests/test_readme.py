@@ -44,6 +44,8 @@ GRID = ["grid", "--task", "copy-first"]
 RATES = "training.learning_rate=0.01,0.02"
 LONG = (
     "bench --threads 2 --allocator reuse --out bench",
+    "bench step --threads 1 --out bench-step",
+    "train digits --training.compile true --training.precision bf16-mixed",
     "train copy-first --devices 4",
     "train copy-first --devices 4 --strategy fsdp",
     "train copy-first --devices 4 --time-shards 2",

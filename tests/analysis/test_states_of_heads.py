@@ -16,8 +16,7 @@ from remanent.analysis import (
     state_trajectory,
     write_statistics,
 )
-from remanent.models.perturb import perturbed
-from remanent.models.quantize import quantized
+from remanent.models.imprecise import perturbed, quantized
 from remanent.tasks import Parity
 from remanent.training import evaluate
 

@@ -26,7 +26,7 @@ from remanent.export import export_c
 from remanent.export._fold import fold_states
 from remanent.export.c import step_outputs
 from remanent.models import ModelConfig, SequenceModel
-from remanent.models.quantize import quantized
+from remanent.models.imprecise import quantized
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Keyword, SpokenDigits

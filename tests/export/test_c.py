@@ -13,7 +13,7 @@ from remanent.analysis import state_trajectory
 from remanent.export import export_c, write_c
 from remanent.export._fold import step_data
 from remanent.export.c import run_module, step_outputs, units_with_c
-from remanent.models.quantize import quantize_rows
+from remanent.models.imprecise import quantize_rows
 from remanent.units import UNITS, recurrence_of
 
 

@@ -6,8 +6,7 @@ import pytest
 import torch
 
 from remanent import ModelConfig, SequenceModel
-from remanent.models.perturb import perturbed
-from remanent.models.quantize import quantized
+from remanent.models.imprecise import perturbed, quantized
 from remanent.records.configuration import fitting
 from remanent.review import robustness
 from remanent.review.robustness import input_deviation

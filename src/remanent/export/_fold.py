@@ -7,8 +7,8 @@ import torch
 
 from remanent.latches import fold_gate_norm
 from remanent.models import Hybrid, SequenceModel
+from remanent.models.imprecise import quantized
 from remanent.models.letters import letter_tables, letters_read
-from remanent.models.quantize import quantized
 from remanent.units import RecurrentUnit, StepData
 
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from torch import Tensor
 
-from remanent.models.quantize import quantize_rows
+from remanent.models.imprecise import quantize_rows
 
 WEIGHTS = ("float32", "int8")
 """How matrices can be stored."""

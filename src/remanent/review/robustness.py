@@ -12,8 +12,7 @@ from torch import Tensor
 from remanent._machine import commit, versions
 from remanent._options import check_at_least, check_range
 from remanent.models import SequenceModel
-from remanent.models.perturb import perturbed
-from remanent.models.quantize import check_bits, quantized
+from remanent.models.imprecise import check_bits, perturbed, quantized
 from remanent.tasks import Task
 from remanent.tasks.base import derive_seed
 from remanent.training.evaluate import evaluate
