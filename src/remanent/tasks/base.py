@@ -17,7 +17,6 @@ from remanent.tasks.metrics import IGNORED, METRICS
 SPLITS = ("validation", "test")
 """The splits of every task; training batches are drawn without end."""
 
-
 GENERATED = 512
 """The number of examples in each split of a generated task."""
 

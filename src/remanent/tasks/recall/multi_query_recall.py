@@ -1,35 +1,16 @@
 """Multi-query associative recall: read keys with their values, and say the value of each key that comes again."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import GeneratedTask, Stream, example_generators
-from remanent.tasks.chunks import blocks
-from remanent.tasks.metrics import IGNORED
-from remanent.tasks.placing import choose, place
-
-
-class Pairs(NamedTuple):
-    """What a sequence holds and asks for.
-
-    Attributes:
-        keys: the keys, all different, in the order in which they are read, int64 (..., K).
-        values: the value of each key, from 0 on, int64 (..., K).
-        places: the step at which each key comes again, int64 (..., K).
-    """
-
-    keys: Tensor
-    values: Tensor
-    places: Tensor
+from remanent.tasks.placing import choose
+from remanent.tasks.recall.asking import Asked, AskingTask
 
 
 @dataclass(frozen=True)
-class MultiQueryRecall(GeneratedTask):
+class MultiQueryRecall(AskingTask):
     """Multi-query associative recall (MQAR): K keys with their values are read; each key comes again once, and asks.
 
     Tokens 0 to A - 1 are keys, tokens A to A + V - 1 are values, and token A + V is a blank. The first 2 K steps are K
@@ -58,12 +39,6 @@ class MultiQueryRecall(GeneratedTask):
     """
 
     name = "multi-query-recall"
-    metric = "accuracy"
-    length_name = "steps"
-    length_option = "steps"
-    head = "every"
-    tokens = True
-    extends = False
 
     steps: int = 64
     pairs: int = 3
@@ -77,11 +52,6 @@ class MultiQueryRecall(GeneratedTask):
         check_at_least("steps", self.steps, 3 * self.pairs)
 
     @property
-    def length(self) -> int:
-        """The number of steps trained with."""
-        return self.steps
-
-    @property
     def input_size(self) -> int:
         """The keys, the values and the blank."""
         return self.keys + self.values + 1
@@ -92,38 +62,21 @@ class MultiQueryRecall(GeneratedTask):
         return self.values
 
     @property
-    def chance(self) -> float:
-        """The share of one value."""
-        return 1 / self.values
+    def blank(self) -> int:
+        """The token after keys and values."""
+        return self.keys + self.values
 
-    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws tokens and classes, both int64 (B, T), with `IGNORED` where nothing is asked."""
-        check_at_least("batch_size", batch_size, 1)
-        drawn = [self._draw(self.steps, generator) for _ in range(batch_size)]
-        ((x, y),) = self._chunks(drawn, [self.steps])
-        assert y is not None
-        return x, y
+    @property
+    def shortest(self) -> int:
+        """A step for each key, each value and each question."""
+        return 3 * self.pairs
 
-    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Draws each example from a generator of its own: the same pairs at every length, asked for at other steps."""
-        check_at_least("length", length, 3 * self.pairs)
-        drawn = [self._draw(length, generator) for generator in example_generators(self, split, start, stop)]
-        return self._chunks(drawn, blocks(length))
-
-    def _draw(self, length: int, generator: torch.Generator) -> Pairs:
+    def draw(self, length: int, generator: torch.Generator) -> Asked:
+        """Draws the keys in the order in which they are read, their values, and the steps at which each comes again."""
         keys = torch.randperm(self.keys, generator=generator)[: self.pairs]
         values = torch.randint(self.values, (self.pairs,), generator=generator)
         order = torch.randperm(self.pairs, generator=generator)
         places = torch.tensor(choose(self.pairs, length - 2 * self.pairs, generator))
-        return Pairs(keys, values, 2 * self.pairs + places[order])
-
-    def _chunks(self, drawn: list[Pairs], sizes: Iterable[int]) -> Stream:
-        keys, values, asked = (torch.stack(parts) for parts in zip(*drawn, strict=True))
-        read = 2 * torch.arange(self.pairs).expand_as(keys)
-        places = torch.cat([read, read + 1, asked], dim=1)
-        tokens = torch.cat([keys, self.keys + values, keys], dim=1)
-        begin = 0
-        for size in sizes:
-            x = place(begin, size, places, tokens, self.keys + self.values)
-            yield x, place(begin, size, asked, values, IGNORED)
-            begin += size
+        asked, read = 2 * self.pairs + places[order], 2 * torch.arange(self.pairs)
+        tokens = torch.cat([keys, self.keys + values, keys])
+        return Asked(torch.cat([read, read + 1, asked]), tokens, asked, values)

@@ -1,33 +1,16 @@
 """Selective copying: find a few tokens at random places among blanks, and repeat them in order at the end."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import torch
-from torch import Tensor
 
 from remanent._options import check_at_least
-from remanent.tasks.base import GeneratedTask, Stream, example_generators
-from remanent.tasks.chunks import blocks
-from remanent.tasks.metrics import IGNORED
-from remanent.tasks.placing import choose, place
-
-
-class Items(NamedTuple):
-    """What a sequence asks for.
-
-    Attributes:
-        symbols: the tokens, in order, int64 (..., N).
-        places: the steps at which they stand, rising, int64 (..., N).
-    """
-
-    symbols: Tensor
-    places: Tensor
+from remanent.tasks.placing import choose
+from remanent.tasks.recall.asking import Asked, AskingTask
 
 
 @dataclass(frozen=True)
-class SelectiveCopying(GeneratedTask):
+class SelectiveCopying(AskingTask):
     """Selective copying: N symbols stand at random places among T steps, and are repeated in order at N more steps.
 
     Tokens 0 to A - 1 are the symbols, which are equally likely; token A is the blank, at all other of the T steps;
@@ -51,12 +34,6 @@ class SelectiveCopying(GeneratedTask):
     """
 
     name = "selective-copying"
-    metric = "accuracy"
-    length_name = "steps"
-    length_option = "steps"
-    head = "every"
-    tokens = True
-    extends = False
 
     steps: int = 64
     items: int = 4
@@ -66,11 +43,6 @@ class SelectiveCopying(GeneratedTask):
         check_at_least("items", self.items, 1)
         check_at_least("symbols", self.symbols, 2)
         check_at_least("steps", self.steps, self.items)
-
-    @property
-    def length(self) -> int:
-        """The number of steps trained with, before the first question."""
-        return self.steps
 
     @property
     def input_size(self) -> int:
@@ -83,35 +55,22 @@ class SelectiveCopying(GeneratedTask):
         return self.symbols
 
     @property
-    def chance(self) -> float:
-        """The share of one symbol."""
-        return 1 / self.symbols
+    def blank(self) -> int:
+        """The token after the symbols."""
+        return self.symbols
 
-    def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Draws tokens and classes, both int64 (B, T + N), with `IGNORED` before the last N steps."""
-        check_at_least("batch_size", batch_size, 1)
-        drawn = [self._draw(self.steps, generator) for _ in range(batch_size)]
-        ((x, y),) = self._chunks(drawn, self.steps, [self.steps + self.items])
-        assert y is not None
-        return x, y
+    @property
+    def shortest(self) -> int:
+        """A step for each symbol."""
+        return self.items
 
-    def stream(self, split: str, start: int, stop: int, length: int) -> Stream:
-        """Draws each example from a generator of its own: the same symbols at every length, at other steps."""
-        check_at_least("length", length, self.items)
-        drawn = [self._draw(length, generator) for generator in example_generators(self, split, start, stop)]
-        return self._chunks(drawn, length, blocks(length + self.items))
+    def total(self, length: int) -> int:
+        """The steps before the first question, and the questions."""
+        return length + self.items
 
-    def _draw(self, length: int, generator: torch.Generator) -> Items:
+    def draw(self, length: int, generator: torch.Generator) -> Asked:
+        """Draws the symbols, in order, and the steps at which they stand."""
         symbols = torch.randint(self.symbols, (self.items,), generator=generator)
-        return Items(symbols, torch.tensor(choose(self.items, length, generator)))
-
-    def _chunks(self, drawn: list[Items], length: int, sizes: Iterable[int]) -> Stream:
-        symbols, places = (torch.stack(parts) for parts in zip(*drawn, strict=True))
-        blank, question = self.symbols, self.symbols + 1
-        asked = torch.arange(length, length + self.items).expand_as(places)
-        tokens = torch.cat([symbols, torch.full_like(symbols, question)], dim=1)
-        begin = 0
-        for size in sizes:
-            x = place(begin, size, torch.cat([places, asked], dim=1), tokens, blank)
-            yield x, place(begin, size, asked, symbols, IGNORED)
-            begin += size
+        places = torch.tensor(choose(self.items, length, generator))
+        asked, question = torch.arange(length, length + self.items), torch.full_like(symbols, self.symbols + 1)
+        return Asked(torch.cat([places, asked]), torch.cat([symbols, question]), asked, symbols)
