@@ -50,30 +50,21 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
-    traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
-    plain = getattr(_context, "plain", False)
-    if not traced and not plain and x.dim() == 2 and x.is_cpu:
-        return _rows_of_a_step(x, weight, bias)
-    if plain or x.device.type != "cpu":
+    if getattr(_context, "plain", False) or not x.is_cpu:
         return F.linear(x, weight, bias).to(weight.dtype)
-    if not traced and x.dim() == 3 and x.stride(0) < x.stride(1):
+    if x.dim() == 2:
+        return _rows_in_tiles(x, weight, bias)
+    if not torch.compiler.is_compiling() and x.dim() == 3 and x.stride(0) < x.stride(1):
         return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie
-    rows, N = x.reshape(-1, x.shape[-1]), weight.shape[0]
-    missing_rows, missing_columns = -rows.shape[0] % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
+    return _rows_in_tiles(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def _rows_in_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """`row_linear` of rows (B, M) on a CPU, by few calls of torch: each takes as long as the product of a step."""
+    traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
+    N = weight.shape[0]
+    missing_rows, missing_columns = -x.shape[0] % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
     if traced or missing_rows:
-        rows = F.pad(rows, (0, 0, 0, missing_rows))
-    if missing_columns:
-        weight = F.pad(weight, (0, 0, 0, missing_columns))
-        bias = None if bias is None else F.pad(bias, (0, missing_columns))
-    y = F.linear(rows, weight, bias).to(weight.dtype)
-    return y[: y.shape[0] - missing_rows, :N].reshape(*x.shape[:-1], N)
-
-
-def _rows_of_a_step(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    """`row_linear` of rows (B, M), by as few calls of torch as give its bits: each takes as long as a small product."""
-    B, N = x.shape[0], weight.shape[0]
-    missing_rows, missing_columns = -B % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
-    if missing_rows:
         x = torch.constant_pad_nd(x, (0, 0, 0, missing_rows))
     if missing_columns:
         weight = torch.constant_pad_nd(weight, (0, 0, 0, missing_columns))
@@ -82,5 +73,5 @@ def _rows_of_a_step(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if y.dtype != weight.dtype:
         y = y.to(weight.dtype)
     if missing_columns:
-        return y[:B, :N]
-    return y[:B] if missing_rows else y
+        return y[: y.shape[0] - missing_rows, :N]
+    return y[: y.shape[0] - missing_rows] if traced or missing_rows else y
