@@ -146,22 +146,22 @@ def _search(options: Any, settings: "list[GridRun]", seeds: list[int], choices: 
 
 def _list(runs: "list[GridRun]", found: dict[str, str]) -> int:
     """Lists runs with their status in the results."""
+    from remanent.report.tables import counted
+
     for run in runs:
         print(f"{found[run.id]:8} {run.name} {' '.join(f'{k}={v}' for k, v in run.overrides.items())}".rstrip())
-    print(f"{_count(len(runs), 'run')}, {list(found.values()).count('missing')} of them missing.")
+    print(f"{counted(len(runs), 'run')}, {list(found.values()).count('missing')} of them missing.")
     return 0
 
 
 def _report(summary: "Summary", noun: str, results: Path) -> int:
     """Says how runs ended; gives 1 if any has failed."""
+    from remanent.report.tables import counted
+
     total = summary.done + summary.failed + summary.skipped
     counts = f"{summary.done} done, {summary.failed} failed, {summary.skipped} there already"
     failed = summary.failed + summary.failed_before
-    print(f"{_count(total, noun)}: {counts}; {results} has them.")
+    print(f"{counted(total, noun)}: {counts}; {results} has them.")
     if failed:
         print(f"{failed} have failed; `--retry-failed` does them again.")
     return int(failed > 0)
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")

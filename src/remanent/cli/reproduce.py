@@ -95,10 +95,12 @@ def _members(options: Any) -> "tuple[list[Member], list[Path]]":
 
 def _list(members: "Sequence[Member]") -> int:
     """Lists the runs with the seconds that they took."""
+    from remanent.report.tables import counted
+
     taken = [each.record.seconds.train + each.record.seconds.test if each.record.seconds else 0.0 for each in members]
     for member, seconds in zip(members, taken, strict=True):
         print(f"{seconds:8,.0f} s  {member.group.label}, {member.row.label}, seed {member.record.seed}")
-    print(f"{len(members)} runs, which took {sum(taken) / 60:,.0f} minutes in all.")
+    print(f"{counted(len(members), 'run')}, which took {sum(taken) / 60:,.0f} minutes in all.")
     return 0
 
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from remanent._options import check_range
 from remanent.records.record import LengthScore, Record
 from remanent.report.groups import Group, Row, spread
-from remanent.report.tables import DASH, NOT_FINITE, format_spread
+from remanent.report.tables import DASH, NOT_FINITE, counted, format_spread
 from remanent.tasks.metrics import METRICS
 
 SAME, WITHIN, OUTSIDE = "same", "within", "outside"
@@ -108,9 +108,8 @@ def agreement_rows(numbers: Sequence[Number]) -> list[list[str]]:
 def agreement_line(numbers: Sequence[Number]) -> str:
     """How many numbers were reproduced, in a sentence."""
     counts = [sum(number.verdict == verdict for number in numbers) for verdict in (SAME, WITHIN, OUTSIDE)]
-    runs = len({number.id for number in numbers})
-    of_runs = "1 run" if runs == 1 else f"{runs} runs"
-    return f"{len(numbers)} numbers of {of_runs}: {counts[0]} the same, {counts[1]} within, {counts[2]} outside."
+    runs = counted(len({number.id for number in numbers}), "run")
+    return f"{len(numbers)} numbers of {runs}: {counts[0]} the same, {counts[1]} within, {counts[2]} outside."
 
 
 def _pairs(row: Row, committed: Record, again: Record) -> Iterator[_Pair]:

@@ -40,6 +40,15 @@ def format_spread(mean: float, std: float | None, metric: str) -> str:
     return " ± ".join(f"{written.scale * value:{style}}" for value in (mean, std) if value is not None)
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things in words.
+
+    >>> counted(1, "run"), counted(2, "run")
+    ('1 run', '2 runs')
+    """
+    return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A Markdown table with its first column aligned to the left and all others to the right.
 

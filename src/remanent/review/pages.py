@@ -13,7 +13,7 @@ from remanent.report.memory_figures import confusion_matrix, learning_curves
 from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import caption, grid_commands, table_cells
-from remanent.report.tables import NOT_FINITE, format_score, format_spread
+from remanent.report.tables import NOT_FINITE, counted, format_score, format_spread
 from remanent.review.measures import RunMeasures, measure_run
 from remanent.review.memory import memory_section
 from remanent.review.proved import proof_sections
@@ -70,17 +70,14 @@ def write_report(
     sections = _run_sections(by_unit) if measured else []
     sections += [_group_section(group) for group in groups]
     title = measured[0].experiment.task.name if measured else ", ".join(dict.fromkeys(g.recipe for g in groups))
+    of_grid = f"{len(records)} runs of a grid, in {counted(len(groups), 'table')}."
     write_page(
         out,
         title=f"{title}: what is remembered",
-        summary=_summary(by_unit) if measured else f"{len(records)} runs of a grid, in {_count(len(groups), 'table')}.",
+        summary=_summary(by_unit) if measured else of_grid,
         sections=sections,
         footer=_footer(measured, notes),
     )
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
 def _run_sections(by_unit: ByUnit) -> list[Section]:
@@ -109,11 +106,10 @@ def _summary(by_unit: ByUnit) -> str:
     found = ", ".join(f"{unit} {_score(by_unit[unit])}" for unit in order)
     what = score.title + (" in %" if score.is_share else "")
     count = sum(len(runs) for runs in by_unit.values())
-    noun = "run" if count == 1 else "runs"
     chance = format_score(task.chance, task.metric)
     proved = sum(run.proof is not None and run.proof.is_current for runs in by_unit.values() for run in runs)
     proofs = f" {proved} of {count} proved right at every length." if proved else ""
-    return f"{count} {noun} of {task.name}; {what} on test: {found}; by guessing {chance}.{proofs}"
+    return f"{counted(count, 'run')} of {task.name}; {what} on test: {found}; by guessing {chance}.{proofs}"
 
 
 def _scores(by_unit: ByUnit) -> Section:
