@@ -14,6 +14,7 @@ from remanent.ops.cpu.launch import (
     readable,
     reset_gradient_buffer,
     restart_state,
+    room,
     run,
     writable,
 )
@@ -48,9 +49,9 @@ def latch_backward(
     cut = _cut(gates, epsilon)
     given = _given(gates, initial)._replace(start=readable(starts), grad=readable(grad))
     fresh = given.reset_state
-    carry = fresh.new_zeros(cut.B, 1, cut.D)
+    carry = room(fresh, cut.B, 1, cut.D).zero_()
     if cut.pieces > 1:
-        passed, is_open = (fresh.new_empty(cut.B, cut.pieces - 1, cut.D) for _ in range(2))
+        passed, is_open = (room(fresh, cut.B, cut.pieces - 1, cut.D) for _ in range(2))
         later = LatchArrays._make(cut.after_first(v) for v in given)
         run(_kernels().latch_adjoint_carry, cut.without_first(), later._replace(passed=passed, is_open=is_open))
         carry = chain(carry, passed.flip(1), is_open.flip(1) != 0, add=True).flip(1)
