@@ -9,13 +9,14 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from remanent._files import lock_of
 from remanent._options import check_at_least, check_range
 from remanent.records.identity import identity
 from remanent.records.lines import repair
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.board import Board, outcome_line
 from remanent.sweep.combinations import GridRun
-from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
+from remanent.sweep.jobs import CLAIMED, Job, failure
 from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
 from remanent.training.folder import read_experiment
@@ -175,7 +176,7 @@ class _Grid:
 
     def _claim(self, run: GridRun) -> bool:
         """Whether no other grid is doing the run; the grid itself keeps the claim where the run is on storage."""
-        claim = FileLock(claim_of(self.options.folder / run.name), timeout=0)
+        claim = FileLock(lock_of(self.options.folder / run.name), timeout=0)
         try:
             claim.acquire()
         except Timeout:
@@ -257,7 +258,7 @@ class _Grid:
     def _give_up(self, run: GridRun, error: str) -> None:
         """Records a run as failed, unless another process has taken it over."""
         try:
-            with FileLock(claim_of(self.options.folder / run.name), timeout=0):
+            with FileLock(lock_of(self.options.folder / run.name), timeout=0):
                 if run.id not in self._records():
                     append_record(self.options.results, failure(self._job(run), error))
                     self._count(run, self._records()[run.id])
