@@ -1,16 +1,19 @@
-# Every target does all its set-up: a virtual environment with the pinned versions.
+# Every target does its set-up: a virtual environment with the pinned versions. The demonstration needs the first half of it.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+SMALL := $(VENV)/.ready-small
 READY := $(VENV)/.ready
+# Python compiles a module when it is first imported: compiling all of them here takes longer than most people use
+INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constraints.txt --editable
 # two processes; one that is done takes tests from the other, which may wait for long ones
 SHARED := -n 2 --dist worksteal
 
 .PHONY: demo test test-all matrix gpu docs lint clean
 
-demo: $(READY)
-	$(BIN)/remanent demo
+demo: $(SMALL)
+	@$(BIN)/remanent demo
 
 test: $(READY)
 	$(BIN)/python -m pytest $(SHARED)
@@ -37,12 +40,18 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(READY): pyproject.toml constraints.txt
-	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "remanent needs Python 3.11 or later: make PYTHON=python3.11 ...")'
-	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[train,automata,cluster,gpu,onnx,dev,docs]'
-	touch $(READY)
+$(SMALL): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "remanent needs Python 3.11 or later: make PYTHON=python3.11 ...")'
+	@echo "Installing torch and what training needs into $(VENV), once: 1.4 GB, a minute or two ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(INSTALL) '.[train]'
+	@touch $@
+
+# Ray, Triton, whose interpreter runs the GPU's kernels in the tests, ONNX, and what checks the code and builds the site
+$(READY): $(SMALL)
+	@echo "Installing what tests, checks and documentation need, once: 1.9 GB, some minutes ..."
+	@$(INSTALL) '.[train,automata,cluster,gpu,onnx,dev,docs]'
+	@touch $@
 
 clean:
 	rm -rf $(VENV) .matrix

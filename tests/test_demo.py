@@ -40,6 +40,11 @@ def test_the_whole_demo_made_small(small):
             assert experiment == experiment_for(recipe, record.unit, 3, record.set, threads=demo.THREADS)
         assert f"From 1 to 1,000 {records[0].length_name}, the " in shown
         assert page.count("<figure><img") >= 6
+    assert shown.startswith(
+        f"Training 6 small models on copy-first and digits, each tested at up to 1,000 times its length, into {folder}/"
+    )
+    assert [f"begins ({number} of 6)" in shown for number in range(1, 7)] == [True] * 6
+    assert f"measuring what these models remember, for {folder}/digits.html" in shown
     assert f"Open {folder}/copy-first.html and {folder}/digits.html in a browser" in shown
 
 

@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from collections import defaultdict
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import remanent
+from remanent._plugins import EXTRAS
 
 ROOT = Path(remanent.__file__).parent
 PARTS = (
@@ -99,6 +101,28 @@ def test_the_core_runs_without_the_training_packages():
         "print(tuple(model(torch.randn(2, 5, 2))[0].shape))"
     )
     assert run(code).strip() == "(2, 3)"
+
+
+def test_what_an_extra_installs_is_named_where_it_is_missing():
+    from packaging.requirements import Requirement
+
+    of_packages = {"scikit-learn": "sklearn", "pillow": "PIL", "automata-lib": "automata"}
+    project = tomllib.loads((ROOT.parents[1] / "pyproject.toml").read_text())["project"]
+    for extra, modules in EXTRAS.items():
+        names = [Requirement(each).name for each in project["optional-dependencies"][extra]]
+        assert {of_packages.get(name, name.replace("-", "_")) for name in names} <= set(modules), extra
+
+
+def test_training_and_the_demonstration_need_nothing_beyond_the_extra_train():
+    code = (
+        "import sys\n"
+        "for name in ('ray', 'triton', 'onnx', 'onnxscript', 'onnxruntime', 'automata', 'hypothesis', 'mkdocs'):\n"
+        "    sys.modules[name] = None\n"
+        "import remanent.demo, remanent.training.run\n"
+        "from remanent.sweep.workers import Processes, has_ray, make_workers\n"
+        "print(has_ray(), type(make_workers(None, 1, 0, None)).__name__)"
+    )
+    assert run(code).strip() == "False Processes"
 
 
 @pytest.mark.parametrize("name", ARROWS)

@@ -1,4 +1,4 @@
-"""Files, figures and configurations: written whole or not at all, and read with errors that name the problem."""
+"""Files, figures and configurations: where they are kept, written whole or not at all, and read with clear errors."""
 
 import dataclasses
 import io
@@ -7,9 +7,11 @@ import math
 import os
 import re
 import shutil
+import stat
+import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -21,6 +23,8 @@ RANDOM = "[a-z0-9_]{8}"
 """What `tempfile` makes names unique with."""
 PARTIAL = re.compile(rf"\..+\.{RANDOM}\.part|\..+\.jsonl?\.{RANDOM}|\..+\.safetensors\.{RANDOM}")
 """The name of a file before it is whole, also as earlier versions called them; a name that nobody gives a file."""
+LOCKS = ".locks"
+"""The folder of the files that processes lock, beside what they write."""
 OLD = 86_400.0
 """The seconds after which a file or folder that is not whole yet is one that a killed process left."""
 
@@ -54,6 +58,59 @@ def write_whole(path: Path, content: bytes, *, new: bool = False) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def lock_of(path: Path) -> Path:
+    """The file that processes lock before they write to a path, in the hidden folder `.locks` beside it.
+
+    The folder is made if need be. No list of runs or results has it, neither `runs/*` of a shell nor a glob.
+
+    Raises:
+        OSError: the folder cannot be made.
+    """
+    place = path.parent / LOCKS
+    place.mkdir(parents=True, exist_ok=True)
+    return place / path.name
+
+
+def without_locks(paths: Iterable[Path]) -> list[Path]:
+    """The paths without the files NAME.lock, which earlier versions left beside each run and each file of results."""
+    return [path for path in paths if not (path.suffix == ".lock" and path.is_file())]
+
+
+def cache_folder(name: str) -> Path | None:
+    """A folder of the user's cache, made if need be: for what can be made again, and may be executed.
+
+    It is `remanent/NAME` in XDG_CACHE_HOME, or else where the system keeps the caches of a user.
+
+    Returns:
+        The folder; None where it cannot be written, or others may write to it.
+    """
+    try:
+        folder = _caches() / "remanent" / name
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (OSError, RuntimeError):  # RuntimeError: the user has no home
+        return None
+    return folder if is_own(folder) and os.access(folder, os.W_OK) else None
+
+
+def is_own(path: Path) -> bool:
+    """Whether a path exists, belongs to this user, and can be written by no other."""
+    try:
+        found = path.stat()
+    except OSError:
+        return False
+    if not hasattr(os, "getuid"):
+        return True
+    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+
+
+def _caches() -> Path:
+    """The folder of the user's caches."""
+    named = "LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME"
+    if (given := Path(os.environ.get(named, ""))).is_absolute():
+        return given
+    return Path.home() / ("Library/Caches" if sys.platform == "darwin" else ".cache")
 
 
 def replace_between(text: str, begin: str, end: str, content: str, page: Path) -> str:

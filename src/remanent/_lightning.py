@@ -5,7 +5,8 @@ a rank above 0 silences them for good, and one that is no number makes the impor
 """
 
 from remanent._launched import RANKS, without
+from remanent._plugins import naming_extra
 
-with without(RANKS):
+with without(RANKS), naming_extra():
     import pytorch_lightning  # noqa: F401
     import torchmetrics  # noqa: F401

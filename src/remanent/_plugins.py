@@ -1,13 +1,46 @@
-"""Modules of the user that register units, tasks or recipes, and how messages speak of them."""
+"""Modules that are not the library's own, the user's and those of extras, and how messages speak of them."""
 
 import importlib
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 _given: list[str] = []
 """The names that the last call of `import_modules` was given, which a suggested command repeats."""
+
+EXTRAS: Mapping[str, tuple[str, ...]] = {
+    "train": (
+        *("pytorch_lightning", "jsonargparse", "torchmetrics", "tensorboard", "rich", "matplotlib", "jinja2", "PIL"),
+        *("sklearn", "pooch", "safetensors", "filelock", "fsspec", "yaml"),
+    ),
+    "cluster": ("ray",),
+    "onnx": ("onnx", "onnxscript", "onnxruntime"),
+    "gpu": ("triton",),
+    "automata": ("automata",),
+    "bench": ("mambapy", "minGRU_pytorch", "jax"),
+}
+"""Each extra with the modules that it installs and the library imports, as they are imported."""
+
+
+def extra_hint(error: ModuleNotFoundError) -> str:
+    """The end of an error about a missing module: what installs it; empty where no extra does, or the error says it.
+
+    >>> extra_hint(ModuleNotFoundError("No module named 'onnx'", name="onnx"))
+    '; pip install "remanent[onnx]"'
+    """
+    name = (error.name or "").partition(".")[0]
+    return next((f'; pip install "remanent[{extra}]"' for extra, names in EXTRAS.items() if name in names), "")
+
+
+@contextmanager
+def naming_extra() -> Iterator[None]:
+    """Lets the error about a module that is missing within the context name the extra that installs it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(f"{error}{extra_hint(error)}") from None
 
 
 def import_modules(names: Iterable[str]) -> None:

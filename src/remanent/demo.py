@@ -1,10 +1,9 @@
 """The demonstration: two small grids, of three models on one task each, and a page about what their models remember."""
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from rich.console import Console
 from rich.table import Table
 
 from remanent.report.groups import Group, summarise
@@ -12,6 +11,7 @@ from remanent.report.results import read_results
 from remanent.report.score_tables import caption, table_cells
 from remanent.report.tables import format_score
 from remanent.review.pages import write_report
+from remanent.sweep.board import Board
 from remanent.sweep.combinations import GridRun, combinations
 from remanent.sweep.grid import GridOptions, run_grid
 from remanent.sweep.sampling import Choices
@@ -23,6 +23,8 @@ GRIDS: Mapping[str, Choices] = {"copy-first": {}, "digits": {}}
 """The recipes that are shown, each with the options that differ from it."""
 THREADS = 2
 """Of torch, for each run; the runs are trained one after the other."""
+MINUTES = 10
+"""What the whole demonstration takes on two cores, roughly: `results/grid.jsonl` has the seconds of each run."""
 
 
 def run_demo(
@@ -50,23 +52,33 @@ def run_demo(
     folder = _free_folder() if folder is None else Path(folder)
     if folder.exists():
         raise FileExistsError(f"`--out` must not exist yet, got {folder}")
-    console = Console(quiet=not progress)
     began = time.monotonic()
     of_recipes = {
         recipe: combinations([recipe], UNITS, [seed], choices, threads=THREADS) for recipe, choices in grids.items()
     }
+    board = Board(sum(len(runs) for runs in of_recipes.values()), progress)
+    board.say(_opening(board.total, grids, folder))
     folder.mkdir(parents=True)
-    for recipe, runs in of_recipes.items():
-        group = _train(runs, folder, recipe, progress)
-        console.print(_scores(group))
-        console.print(_sentence(group) + "\n")
-        results = folder / f"{recipe}.jsonl"
-        write_report([folder / "runs" / run.name for run in runs], folder / f"{recipe}.html", results=[results])
+    with board:
+        for recipe, runs in of_recipes.items():
+            group = _train(runs, folder, recipe, board)
+            board.console.print(_scores(group))
+            board.console.print(_sentence(group) + "\n")
+            page, results = folder / f"{recipe}.html", folder / f"{recipe}.jsonl"
+            board.note(f"measuring what these models remember, for {page}")
+            write_report([folder / "runs" / run.name for run in runs], page, results=[results])
     pages = " and ".join(str(folder / f"{recipe}.html") for recipe in grids)
     minutes = (time.monotonic() - began) / 60
-    line = f"Open {pages} in a browser to see what they remember ({minutes:.1f} minutes)."
-    console.print(line, highlight=False, markup=False, soft_wrap=True)  # a path stays in one piece
+    board.say(f"Open {pages} in a browser to see what they remember ({minutes:.1f} minutes).")
     return folder
+
+
+def _opening(count: int, recipes: Iterable[str], folder: Path) -> str:
+    """What will be done, where, and how long it takes."""
+    return (
+        f"Training {count} small models on {' and '.join(recipes)}, each tested at up to 1,000 times its length, into "
+        f"{folder}/: about {MINUTES} minutes on two cores."
+    )
 
 
 def _free_folder() -> Path:
@@ -77,11 +89,11 @@ def _free_folder() -> Path:
     return name
 
 
-def _train(runs: list[GridRun], folder: Path, recipe: str, progress: bool) -> Group:
+def _train(runs: list[GridRun], folder: Path, recipe: str, board: Board) -> Group:
     """Trains and tests the runs of one recipe."""
     results = folder / f"{recipe}.jsonl"
     try:
-        run_grid(runs, GridOptions(results, folder / "runs", workers=1), progress=progress)
+        run_grid(runs, GridOptions(results, folder / "runs", workers=1), board=board)
     except KeyboardInterrupt:
         raise KeyboardInterrupt(f"- {folder} holds what was finished") from None
     records, _ = read_results([results])

@@ -1,7 +1,10 @@
 """Saved models: those of version 0.1 answer as they did, each loads as it was saved, hostile files cost nothing."""
 
 import dataclasses
+import errno
 import json
+import os
+import sys
 import tracemalloc
 from pathlib import Path
 
@@ -11,6 +14,7 @@ import torch
 
 from model_cases import CONFIG, inputs, make
 from remanent import BMRU, UNITS, SequenceModel
+from remanent.models import saved as files
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved-0.1"
 MODELS = sorted(path.name for path in FOLDER.iterdir() if path.is_dir())
@@ -157,3 +161,40 @@ def test_a_model_without_values_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match=r"`encoder.weight` must have a value to be saved, got a parameter on"):
         model.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_model_is_replaced_only_where_that_is_asked_for(tmp_path):
+    first, second = make(unit="bmru"), make(unit="lru")
+    first.save(tmp_path)
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(FileExistsError, match="`folder` must not hold a model yet unless `overwrite` is set"):
+        second.save(tmp_path)
+    assert SequenceModel.load(tmp_path).config == first.config
+    second.save(tmp_path, overwrite=True)
+    found = SequenceModel.load(tmp_path)
+    assert found.config == second.config
+    assert all(torch.equal(value, found.state_dict()[name]) for name, value in second.state_dict().items())
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors", "notes.txt"]
+
+
+def test_a_full_disk_replaces_nothing(tmp_path, monkeypatch):
+    first = make(unit="bmru")
+    first.save(tmp_path)
+
+    def fail(*args, **options):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(files, "write_json", fail)
+    with pytest.raises(OSError, match="No space left"):
+        make(unit="lru").save(tmp_path, overwrite=True)
+    assert SequenceModel.load(tmp_path).config == first.config
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["model.json", "model.safetensors"]
+
+
+def test_a_base_install_names_the_extra_that_saves_and_loads(tmp_path, monkeypatch):
+    make(unit="bmru").save(tmp_path)
+    monkeypatch.setitem(sys.modules, "safetensors", None)
+    monkeypatch.setitem(sys.modules, "safetensors.torch", None)
+    for call in (lambda: make(unit="bmru").save(tmp_path / "other"), lambda: SequenceModel.load(tmp_path)):
+        with pytest.raises(ModuleNotFoundError, match=r'pip install "remanent\[train\]"'):
+            call()

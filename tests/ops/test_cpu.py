@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import warnings
+from pathlib import Path
 
 import pytest
 import torch
@@ -307,6 +308,29 @@ def test_a_place_without_a_cache_still_runs(monkeypatch):
 
     kernel = teams.compiled.__wrapped__(probe, torch.float32)
     assert kernel.address
+
+
+def in_the_package():
+    """Numba's files of one kernel beside its source, where earlier versions left them."""
+    place = Path(importlib.import_module("remanent.ops.cpu.kernels").__file__).with_name("__pycache__")
+    return {path: path.stat().st_mtime_ns for path in place.glob("kernels.probe-*")}
+
+
+@pytest.mark.parametrize("writable", [True, False])
+def test_compiled_kernels_are_kept_in_the_users_cache_and_never_in_the_package(tmp_path, monkeypatch, writable):
+    import numba
+
+    from remanent.ops.cpu.kernels import probe
+
+    before, caches = in_the_package(), tmp_path / "caches"
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME", str(caches))
+    if not writable:
+        caches.write_text("no folder")
+    assert teams.compiled.__wrapped__(probe, torch.float32).address
+    assert bool(list(tmp_path.rglob("*.nbi"))) == writable
+    assert in_the_package() == before
+    assert numba.config.CACHE_DIR == ""  # a user's own functions are kept where they were
 
 
 DAMAGES = {

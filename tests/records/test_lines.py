@@ -2,10 +2,12 @@
 
 import json
 import os
+import shutil
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from remanent._files import LOCKS
 from remanent.records.lines import append_line, read_lines, repair
 
 RECORDS = [{"id": str(i), "text": "é\n" * i, "score": i / 3} for i in range(4)]
@@ -40,7 +42,7 @@ def test_no_file_has_no_records_and_reading_makes_none(tmp_path):
 
 
 def test_reading_needs_no_lock_and_writes_nothing(path):
-    (path.parent / "grid.jsonl.lock").unlink()
+    shutil.rmtree(path.parent / LOCKS)
     assert values(path) == RECORDS
     assert [p.name for p in path.parent.iterdir()] == ["grid.jsonl"]
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from remanent._allocator import reuse_freed_memory
 from remanent._launched import launched
-from remanent._plugins import import_modules
+from remanent._plugins import extra_hint, import_modules
 from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
 from remanent.cli import (
@@ -71,7 +71,7 @@ def main(arguments: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except ModuleNotFoundError as error:
-        write_line(f'remanent: error: {error}; pip install "remanent[train]"')
+        write_line(f"remanent: error: {error}{extra_hint(error)}")
     except (ValueError, TypeError, OSError, FloatingPointError, RuntimeError, argparse.ArgumentError) as error:
         write_line(f"{_self()}: error: {error}")
     except KeyboardInterrupt as interrupt:

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from remanent._files import without_locks
 from remanent.cli._shared import make_parser
 
 
@@ -33,7 +34,7 @@ def run(options: Any) -> int:
     from remanent.review.pages import write_report
 
     write_report(
-        options.runs,
+        without_locks(options.runs),
         options.out,
         results=options.results,
         split=options.split,

@@ -4,23 +4,16 @@ import contextlib
 import ctypes
 import functools
 import hashlib
-import os
 import platform
-import stat
 import tempfile
 import warnings
 from pathlib import Path
 
+from remanent._files import cache_folder, is_own
 from remanent.export._native import find_compiler, run_command
 
 FLAGS = ("-std=c99", "-O3", "-ffp-contract=off", "-fPIC", "-shared")
 """The flags of the C compiler; no flag may change a sum or a product, and none asks for what other processors lack."""
-
-
-def cache_folder() -> Path:
-    """Where compiled libraries are kept: `remanent/native` in XDG_CACHE_HOME, or in `~/.cache`."""
-    given = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    return (given if given.is_absolute() else Path.home() / ".cache") / "remanent" / "native"
 
 
 def file_name(text: str) -> str:
@@ -43,9 +36,9 @@ def load_library(text: str) -> ctypes.CDLL | None:
     if compiler is None:
         _warn_once("no C compiler is on the path (cc, gcc or clang): install one")
         return None
-    folder = _own_folder()
+    folder = cache_folder("native")
     kept = None if folder is None else folder / file_name(text)
-    if kept is not None and _is_own(kept):
+    if kept is not None and is_own(kept):
         with contextlib.suppress(OSError):  # cut short by a crash of the machine: compiled again
             return ctypes.CDLL(str(kept))
     try:
@@ -60,27 +53,6 @@ def load_library(text: str) -> ctypes.CDLL | None:
     except (OSError, RuntimeError) as error:
         _warn_once(f"the C compiler {compiler} does not make a library that loads: {str(error).splitlines()[0]}")
         return None
-
-
-def _own_folder() -> Path | None:
-    """The folder of libraries, made if need be; None where it cannot be made, or others may write to it."""
-    folder = cache_folder()
-    try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    except OSError:
-        return None
-    return folder if _is_own(folder) and os.access(folder, os.W_OK) else None
-
-
-def _is_own(path: Path) -> bool:
-    """Whether a path exists, belongs to this user, and can be written by no other."""
-    try:
-        found = path.stat()
-    except OSError:
-        return False
-    if not hasattr(os, "getuid"):
-        return True
-    return found.st_uid == os.getuid() and not found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
 
 
 @functools.cache

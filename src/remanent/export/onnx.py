@@ -17,6 +17,7 @@ from torch.export import Dim
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from remanent._files import write_whole
+from remanent._plugins import naming_extra
 from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._fold import fold_statistics
 from remanent.export._scans import decompositions
@@ -69,9 +70,10 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
     if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"`name` must be a file's name without a folder, got {name!r}")
-    import onnx as _onnx  # noqa: F401 - a missing package is reported at once
-    import onnxruntime as _runtime  # noqa: F401
-    import onnxscript as _script  # noqa: F401
+    with naming_extra():  # a missing package is reported at once
+        import onnx as _onnx  # noqa: F401
+        import onnxruntime as _runtime  # noqa: F401
+        import onnxscript as _script  # noqa: F401
 
     folder = Path(folder)
     files = [folder / f"{name}.onnx"]

@@ -1,13 +1,16 @@
-"""What a saved model's files hold, checked against each other before anything of their sizes is allocated."""
+"""A saved model's files: written whole, and checked against each other before anything of their sizes is allocated."""
 
-from collections.abc import Callable
+import dataclasses
+import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from remanent._files import from_dict, read_json
+from remanent._files import from_dict, read_json, write_json, write_whole
 from remanent._identity import with_before
+from remanent._plugins import naming_extra
 from remanent.models.config import ModelConfig
 
 CONFIG_FILE = "model.json"
@@ -41,6 +44,31 @@ def read_config(folder: Path) -> ModelConfig:
         raise ValueError(named) from None
 
 
+def write_saved(folder: Path, config: ModelConfig, state: Mapping[str, Tensor], *, overwrite: bool) -> None:
+    """Writes a model's configuration and weights, both whole, as `SequenceModel.save` says."""
+    with naming_extra():
+        from safetensors.torch import save
+
+    for name, value in state.items():
+        if value.is_meta:
+            raise ValueError(f"`{name}` must have a value to be saved, got a parameter on the meta device")
+    for file in (CONFIG_FILE, WEIGHTS_FILE):
+        if not overwrite and (folder / file).exists():
+            raise FileExistsError(f"`folder` must not hold a model yet unless `overwrite` is set, got {folder / file}")
+    folder.mkdir(parents=True, exist_ok=True)
+    weights = save({name: value.detach().cpu().contiguous() for name, value in state.items()})
+    if not overwrite:
+        write_whole(folder / WEIGHTS_FILE, weights, new=True)
+        write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
+        return
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".model-") as staged:  # a full disk replaces nothing
+        write_whole(Path(staged, WEIGHTS_FILE), weights)
+        write_json(Path(staged, CONFIG_FILE), dataclasses.asdict(config))
+        (folder / CONFIG_FILE).unlink(missing_ok=True)  # old weights never meet a new configuration
+        for file in (WEIGHTS_FILE, CONFIG_FILE):
+            Path(staged, file).replace(folder / file)
+
+
 def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Module:
     """The model in a folder, on the CPU, with each parameter in the dtype that it was saved in.
 
@@ -55,7 +83,8 @@ def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Mod
         FileNotFoundError: a file is missing.
         ValueError: a file is corrupt, or weights and configuration do not fit.
     """
-    from safetensors import SafetensorError, safe_open
+    with naming_extra():
+        from safetensors import SafetensorError, safe_open
 
     config, path = read_config(folder), folder / WEIGHTS_FILE
     if not path.is_file():

@@ -7,7 +7,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from remanent._files import write_json, write_whole
 from remanent._options import check_range
 from remanent.models import _shards
 from remanent.models.blocks import Block, make_encoder, make_norm
@@ -15,7 +14,7 @@ from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.inputs import check_input, check_state, fits_model
 from remanent.models.row_linear import RowLinear
-from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE, read_model
+from remanent.models.saved import read_model, write_saved
 from remanent.models.session import Session
 from remanent.models.state import ModelState
 from remanent.ops.checks import check_reset
@@ -184,30 +183,23 @@ class SequenceModel(nn.Module):
         for recurrence, option in self._annealed():
             recurrence.set_option(option, float(epsilon))
 
-    def save(self, folder: str | Path) -> None:
-        """Writes `model.json` and `model.safetensors`, each whole, into a folder that has no model yet.
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
+        """Writes `model.json` and `model.safetensors` into a folder, which is made if need be.
 
         The configuration is written with the `epsilon` that the annealed units have now.
 
+        Args:
+            folder: where the files go.
+            overwrite: whether a model that is there already is replaced. Whenever the process ends, the folder holds
+                one of the two models whole, or, between two renames, none that `load` would read.
+
         Raises:
             ValueError: a parameter is on the meta device, without a value.
-            FileExistsError: the folder holds a model.
-            OSError: the folder cannot be made or written.
+            FileExistsError: the folder holds a model, and `overwrite` is False.
+            OSError: the folder cannot be made or written; nothing was replaced.
         """
-        from safetensors.torch import save
-
-        for name, value in self.state_dict().items():
-            if value.is_meta:
-                raise ValueError(f"`{name}` must have a value to be saved, got a parameter on the meta device")
-        folder = Path(folder)
-        for name in (CONFIG_FILE, WEIGHTS_FILE):
-            if (folder / name).exists():
-                raise FileExistsError(f"`folder` must not hold a model yet, got {folder / name}")
-        folder.mkdir(parents=True, exist_ok=True)
-        weights = {name: value.detach().cpu().contiguous() for name, value in self.state_dict().items()}
-        write_whole(folder / WEIGHTS_FILE, save(weights), new=True)
         config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
-        write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
+        write_saved(Path(folder), config, self.state_dict(), overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> "SequenceModel":

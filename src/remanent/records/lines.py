@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from remanent._files import lock_of
 from remanent._json import parse_json
 
 
@@ -59,8 +60,8 @@ def read_lines(path: Path) -> Lines:
 def append_line(path: Path, value: dict[str, Any]) -> Path | None:
     """Appends an object in one write, under the file's lock, and waits until it is on the disk.
 
-    The lock is a file of its own, PATH.lock, which the system frees when its holder dies. The file itself is therefore
-    never opened by a lock, and may be read where nothing can be written.
+    The lock is a file of its own, as `lock_of` names it, which the system frees when its holder dies. The file itself
+    is therefore never opened by a lock, and may be read where nothing can be written.
 
     Returns:
         Where a broken last line, which another process had left, was put; None if there was none.
@@ -73,7 +74,7 @@ def append_line(path: Path, value: dict[str, Any]) -> Path | None:
 
     path.parent.mkdir(parents=True, exist_ok=True)
     line = encode_line(value)
-    with FileLock(f"{path}.lock"):
+    with FileLock(lock_of(path)):
         aside = _set_aside(path)
         handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
         try:
@@ -102,7 +103,7 @@ def repair(path: Path) -> Path | None:
 
     if read_lines(path).broken is None:
         return None
-    with FileLock(f"{path}.lock"):
+    with FileLock(lock_of(path)):
         return _set_aside(path)
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from pathlib import Path
 
+from remanent._files import without_locks
 from remanent.records.lines import parse_line
 from remanent.records.record import RECORD_FILE, Record, read_records
 from remanent.tasks.metrics import METRICS
@@ -37,7 +38,7 @@ def read_results(paths: Iterable[Path]) -> tuple[list[Record], list[str]]:
     """
     records: dict[str, Record] = {}
     notes = []
-    for path in paths:
+    for path in without_locks(paths):
         file = path / RECORD_FILE if path.is_dir() else path
         if path.is_dir() and not file.exists():
             how = "train it with `remanent train`, or call `remanent.training.record_run(folder)`"

@@ -9,16 +9,17 @@ from typing import NamedTuple
 
 from filelock import FileLock, Timeout
 
+from remanent._files import lock_of
 from remanent._options import check_at_least, check_range
 from remanent.records.identity import identity
 from remanent.records.lines import repair
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
-from remanent.sweep.board import Board, outcome_line
+from remanent.sweep.board import Board, Working, outcome_line, share_done
 from remanent.sweep.combinations import GridRun
-from remanent.sweep.jobs import CLAIMED, Job, claim_of, failure
+from remanent.sweep.jobs import CLAIMED, Job, failure
 from remanent.sweep.storage import Storage
 from remanent.sweep.workers import Ended, Workers, has_ray, make_workers
-from remanent.training.folder import read_experiment
+from remanent.training.folder import METRICS_FILE, read_experiment
 from remanent.training.variants import Variant
 
 WAIT = 0.5
@@ -87,13 +88,16 @@ class GridOptions:
             Storage(self.storage, self.folder)
 
 
-def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True) -> Summary:
+def run_grid(
+    runs: Sequence[GridRun], options: GridOptions, *, progress: bool = True, board: Board | None = None
+) -> Summary:
     """Does every run that the results do not hold yet, and waits for those that other grids are doing.
 
     Args:
         runs: the runs, as `combinations` gives them.
         options: where and how they are done.
         progress: whether a bar is drawn, and a line for each run.
+        board: what shows the runs, where several grids share one; None for a board of its own.
 
     Returns:
         How many were done, failed and skipped.
@@ -115,7 +119,7 @@ def run_grid(runs: Sequence[GridRun], options: GridOptions, *, progress: bool = 
     threads = max((run.experiment.training.threads for run in runs), default=1)
     workers = make_workers(options.workers, threads, options.gpus, options.address)
     try:
-        return _Grid(runs, options, workers, Board(len(runs), progress)).run()
+        return _Grid(runs, options, workers, board or Board(len(runs), progress)).run()
     except KeyboardInterrupt:
         raise KeyboardInterrupt("- the same command resumes the grid") from None
     finally:
@@ -149,16 +153,26 @@ class _Grid:
 
     def run(self) -> Summary:
         self.options.folder.mkdir(parents=True, exist_ok=True)
-        with self.board.progress:
+        with self.board:
             while self.pending or self.working:
                 while self.workers.room() > 0 and (run := self._next()):
                     self.working[run.id] = run
                     self.workers.start(run.id, self._job(run))
-                self.board.show(self.counts, [run.name for run in self.working.values()])
+                    self.board.begin(run.name)
+                self.board.show(self.counts, [self._progress(run) for run in self.working.values()])
                 for ended in self.workers.ended(WAIT):
                     self._settle(self.working.pop(ended.key), ended)
             self.board.show(self.counts, [])
+        self.board.before += self.counts["done"] + self.counts["failed"] + self.counts["skipped"]
         return Summary(self.counts["done"], self.counts["failed"], self.counts["skipped"], self.counts["failed before"])
+
+    def _progress(self, run: GridRun) -> Working:
+        """How far a run is, which only a bar shows; nobody knows where its folder is on another machine."""
+        if not self.board.live or self.options.storage is not None:
+            return Working(run.name)
+        return Working(
+            run.name, share_done(self.options.folder / run.name / METRICS_FILE, run.experiment.training.steps)
+        )
 
     def _next(self) -> GridRun | None:
         """The first run that is neither done nor claimed; runs that are done are removed from the list."""
@@ -175,7 +189,7 @@ class _Grid:
 
     def _claim(self, run: GridRun) -> bool:
         """Whether no other grid is doing the run; the grid itself keeps the claim where the run is on storage."""
-        claim = FileLock(claim_of(self.options.folder / run.name), timeout=0)
+        claim = FileLock(lock_of(self.options.folder / run.name), timeout=0)
         try:
             claim.acquire()
         except Timeout:
@@ -257,7 +271,7 @@ class _Grid:
     def _give_up(self, run: GridRun, error: str) -> None:
         """Records a run as failed, unless another process has taken it over."""
         try:
-            with FileLock(claim_of(self.options.folder / run.name), timeout=0):
+            with FileLock(lock_of(self.options.folder / run.name), timeout=0):
                 if run.id not in self._records():
                     append_record(self.options.results, failure(self._job(run), error))
                     self._count(run, self._records()[run.id])

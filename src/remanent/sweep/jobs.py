@@ -12,7 +12,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from remanent._allocator import reuse_freed_memory
-from remanent._files import partial_folders
+from remanent._files import lock_of, partial_folders
 from remanent._plugins import import_modules
 from remanent.distributed.ranks import Launch
 from remanent.models import SequenceModel
@@ -74,7 +74,7 @@ def work(job: Job) -> int:
     import_modules(job.modules)
     if job.storage is not None:
         return _work_on_storage(job, job.storage)
-    claim = FileLock(claim_of(job.folder), timeout=0)
+    claim = FileLock(lock_of(Path(job.folder)), timeout=0)
     try:
         claim.acquire()
     except Timeout:
@@ -116,11 +116,6 @@ def _work_on_storage(job: Job, address: str) -> int:
 
         storage.write(RECORD_FILE, _measured(job, folder, copy).to_dict())
     return 0
-
-
-def claim_of(folder: str | Path) -> str:
-    """The lock file that claims a run, beside the run's folder."""
-    return f"{folder}.lock"
 
 
 def failure(job: Job, error: str, seconds: float = 0.0) -> Record:

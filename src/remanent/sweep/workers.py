@@ -15,6 +15,7 @@ from multiprocessing.process import BaseProcess
 from typing import Any, NamedTuple, Protocol
 
 from remanent._launched import VARIABLES, without
+from remanent._plugins import naming_extra
 from remanent.sweep.jobs import Job, work
 
 IMPORTED_LATE = ("remanent.training.run", "numba", "torch.utils.tensorboard", "safetensors.torch")
@@ -145,7 +146,8 @@ class RayTasks:
 
     def __init__(self, count: int | None, threads: int, gpus: float, address: str | None) -> None:
         os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-        self.ray: Any = importlib.import_module("ray")  # much of it has no types
+        with naming_extra():
+            self.ray: Any = importlib.import_module("ray")  # much of it has no types
         self.count, self.needs = count, {"CPU": float(threads), "GPU": gpus}
         quiet = {"log_to_driver": False, "logging_level": "ERROR"}
         if address is None:

@@ -5,13 +5,16 @@ import functools
 import os
 import threading
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from remanent._files import cache_folder
 
 _lock = threading.Lock()
 
@@ -82,11 +85,30 @@ def element_pointer(dtype: torch.dtype) -> Any:
 
 def compile_function(function: Callable[..., None], signature: Any) -> Any:
     """A C function of a signature of Numba's, with its `address`; its code lives as long as what is returned."""
-    with _lock:
-        return _cached(function, signature)
+    with _lock, _cache_of_user() as there_is_one:
+        return _cached(function, signature, cache=there_is_one)
 
 
-def _cached(function: Callable[..., None], signature: Any) -> Any:
+@contextmanager
+def _cache_of_user() -> Iterator[bool]:
+    """Lets Numba keep its files in the user's cache within the context, and not in the package, which would outlive it.
+
+    Gives whether there is a folder for them: that of NUMBA_CACHE_DIR, where the user has set it, or this one. The
+    package's own folder, which Numba would take next, holds files that an uninstall leaves behind.
+    """
+    import numba
+
+    config: Any = numba.config
+    before = config.CACHE_DIR
+    folder = before or cache_folder("numba")
+    config.CACHE_DIR = str(folder or "")
+    try:
+        yield folder is not None
+    finally:
+        config.CACHE_DIR = before
+
+
+def _cached(function: Callable[..., None], signature: Any, *, cache: bool) -> Any:
     """The compiled function from Numba's files on disk; compiled here where these are damaged or cannot be written.
 
     A full disk, or a file that a crash of the machine cut short or filled with zeros, must not stop a scan.
@@ -96,6 +118,8 @@ def _cached(function: Callable[..., None], signature: Any) -> Any:
     def compile_cfunc(*, cache: bool) -> Any:
         return numba.cfunc(signature, error_model="numpy", cache=cache)(function)
 
+    if not cache:
+        return compile_cfunc(cache=False)
     try:
         return compile_cfunc(cache=True)
     except Exception as error:  # what reading a damaged file raises is anything
