@@ -44,6 +44,10 @@ def test_cases_run_in_turn_and_the_first_time_is_not_counted():
     times, _ = time_in_turn([twice, once], 2, clock=lambda: now[0])
     assert order == ["a", "a", "b"] * 3
     assert times == {"a": [1.0] * 2, "b": [2.0] * 2}
+    order.clear()
+    short, long = Case("a", lambda: run("a", 1.0)), Case("b", lambda: run("b", 2.0), longest=3.0)
+    times, _ = time_in_turn([short, long], 4, clock=lambda: now[0])
+    assert times == {"a": [1.0] * 4, "b": [2.0] * 2}  # not repeated after 3 seconds
 
 
 def test_a_case_that_fails_is_listed_and_the_rest_is_timed():
@@ -185,7 +189,7 @@ def test_quick_growth_is_drawn(tmp_path, monkeypatch):
 def test_a_step_is_timed_of_cells_and_of_a_model_in_all_its_forms(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(ENGINES, "native", TorchEngine)
-    monkeypatch.setattr("remanent.bench.streaming.STEP_MODELS", ("bmru",))
+    monkeypatch.setattr("remanent.bench.models.streaming.STEP_MODELS", ("bmru",))
     run_bench(["step"], tmp_path / "b", repeats=1, quick=True)
     rows = read(tmp_path / "b")["rows"]
     forms = [f"bmru {form}" for form in ("model.step", "session", "native session", "onnxruntime")]

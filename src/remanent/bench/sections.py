@@ -15,10 +15,11 @@ from remanent._restore import generators_kept, threads_set
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
+from remanent.bench.models.streaming import time_step, time_streaming
+from remanent.bench.models.training_step import microseconds_a_step, time_model
 from remanent.bench.packed import time_packed
 from remanent.bench.scans import time_floor, time_scans, time_threads, time_transition
 from remanent.bench.shards import time_shards
-from remanent.bench.streaming import time_step, time_streaming
 from remanent.bench.timing import MEASURED, Row, Settings
 from remanent.records.training_config import MOST_THREADS
 
@@ -30,6 +31,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "transition": time_transition,
     "streaming": time_streaming,
     "step": time_step,
+    "model": time_model,
     "length": time_length,
     "packed": time_packed,
     "shards": time_shards,
@@ -147,6 +149,8 @@ def _columns(rows: Sequence[Row]) -> dict[str, Callable[[Row], str]]:
         "MB": lambda row: "" if row.bytes is None else f"{row.bytes / 1e6:,.3g}",
         "floor": lambda row: "" if row.floor_ratio is None else f"{row.floor_ratio:.0%}",
         "peak MB": lambda row: "" if row.peak_bytes is None else f"{row.peak_bytes / 1e6:,.0f}",
+        "parameters": lambda row: "" if row.parameters is None else f"{row.parameters:,}",
+        "compile s": lambda row: "" if row.compile_seconds is None else f"{row.compile_seconds:.1f}",
         **{key: ratio(key) for key in dict.fromkeys(key for row in rows for key in row.ratios)},
     }
     return {title: cell for i, (title, cell) in enumerate(columns.items()) if i == 0 or any(map(cell, rows))}
@@ -158,11 +162,11 @@ def _milliseconds(seconds: float | None) -> str:
 
 def _draw(folder: Path, name: str, rows: Sequence[Row]) -> None:
     """Draws the figures of the sections in which something grows."""
-    if name not in ("length", "streaming"):
+    if name not in ("length", "streaming", "model"):
         return
     from remanent.report.figures import growth, save_figure
 
-    axis = "T" if name == "length" else "context"
+    axis = "context" if name == "streaming" else "T"
     times: dict[str, dict[int, float]] = {}
     memory: dict[str, dict[int, float]] = {}
     for row in rows:
@@ -172,11 +176,16 @@ def _draw(folder: Path, name: str, rows: Sequence[Row]) -> None:
             memory.setdefault(row.case, {})[row.shape[axis]] = row.peak_bytes / 1e6
     if not times:
         return
+    first = rows[0].shape
     if name == "streaming":
         labels = {"x_name": "steps before", "y_name": "one step (ms)"}
         save_figure(growth(times, title="One more step, batch of 1", **labels), folder / "streaming.png")
         return
-    first = rows[0].shape
+    if name == "model":
+        title = f"Training step, {first['blocks']} blocks of {first['D']}"
+        labels = {"x_name": "steps of a sequence", "y_name": "time for a step of it (µs)"}
+        save_figure(growth(microseconds_a_step(rows), title=title, **labels), folder / "model.png")
+        return
     title = f"Forward and backward, {first['B'] * first['T']:,} steps in all, width {first['D']}"
     time_figure = growth(times, title=title, x_name="steps of a sequence", y_name="time (ms)")
     save_figure(time_figure, folder / "length-time.png")

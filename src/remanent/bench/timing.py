@@ -1,6 +1,7 @@
 """Times cases in turn and gives their rows; the sections say what the cases compute."""
 
 import gc
+import math
 import statistics
 import time
 from collections.abc import Callable, Sequence
@@ -40,6 +41,7 @@ class Case:
         threads: the threads of torch while it runs; None for those that are set.
         arrays: the number of arrays of the case's shape that a run must move; 0 if that is of no interest.
         twice: whether each timed run follows one that is not timed, which fills the caches after another case.
+        longest: the seconds that its times may add up to; once they do, it is not repeated.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Case:
     threads: int | None = None
     arrays: int = 0
     twice: bool = False
+    longest: float = math.inf
 
 
 @dataclass
@@ -68,6 +71,9 @@ class Row:
         bytes: the bytes that a run must move; in "streaming", the size of the state.
         floor_ratio: the time in which a copy moves `bytes`, over the median.
         peak_bytes: the bytes by which the memory grew beside the inputs.
+        parameters: the number of a model's parameters.
+        compile_seconds: the seconds of a compiled model's first step, in which `torch.compile` compiled it, or read
+            what an earlier process had compiled.
         note: a problem that left the times as they are.
         ratios: other quotients of medians, by their titles.
     """
@@ -85,6 +91,8 @@ class Row:
     bytes: int | None = None
     floor_ratio: float | None = None
     peak_bytes: int | None = None
+    parameters: int | None = None
+    compile_seconds: float | None = None
     note: str = ""
     ratios: dict[str, float] = field(default_factory=dict)
 
@@ -99,7 +107,9 @@ def measure(section: str, shape: dict[str, int], cases: Sequence[Case], repeats:
         taken = times[case.name]
         if case.run is not None and case.name not in failures:
             row.repeats, row.min = len(taken), min(taken)
-            low, row.median, high = statistics.quantiles(taken, n=4, method="inclusive") if repeats > 1 else taken * 3
+            low, row.median, high = (
+                statistics.quantiles(taken, n=4, method="inclusive") if len(taken) > 1 else taken * 3
+            )
             row.q25, row.q75 = low, high
         rows.append(row)
     return rows
@@ -112,7 +122,7 @@ def time_in_turn(
 
     Args:
         cases: the cases, each with a name of its own; a case that raises is not run again.
-        repeats: how often each case is timed.
+        repeats: how often each case is timed, less often where that takes longer than it may.
         clock: a function that gives the time in seconds.
 
     Returns:
@@ -127,7 +137,7 @@ def time_in_turn(
     try:
         for repeat in range(repeats + 1):
             for case in cases:
-                if case.run is None or case.name in failures:
+                if case.run is None or case.name in failures or sum(times[case.name]) >= case.longest:
                     continue
                 if case.threads is not None:
                     torch.set_num_threads(case.threads)

@@ -14,7 +14,7 @@ def parser(arguments: list[str]) -> Any:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="sections: scans, floor, layers, threads, transition, streaming, step, length, packed, shards "
+        help="sections: scans, floor, layers, threads, transition, streaming, step, model, length, packed, shards "
         "(default: all); or gpu, alone or with right, fast, learn: the parts of the bench on a GPU",
     )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")
