@@ -36,7 +36,9 @@ def record(
     task = {"name": recipe} | {key[5:]: value for key, value in overrides.items() if key.startswith("task.")}
     training = {"steps": 500, "learning_rate": learning_rate, "seed": seed, "threads": threads, "write_rates": True}
     training |= {key[9:]: value for key, value in overrides.items() if key.startswith("training.")}
-    config = {"task": task, "model": {"unit": unit, "hidden_size": 64, "write_span": 256}, "training": training}
+    model = {"unit": unit, "hidden_size": 64, "write_span": 256}
+    model |= {key[6:]: value for key, value in overrides.items() if key.startswith("model.")}
+    config = {"task": task, "model": model, "training": training}
     named = {"recipe": recipe, "task": task, "model": config["model"], "training": training | {"threads": None}}
     done = status == "done"
     return Record(

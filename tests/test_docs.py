@@ -18,7 +18,6 @@ from remanent.distributed import Launch
 from remanent.tasks import METRICS, TASKS, CopyFirst, Parity
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
 from remanent.training.outcome import record_run
-from result_records import record, write
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "units.md").read_text()
@@ -71,11 +70,6 @@ def test_the_machines_of_a_page_are_learned_and_proved_before_they_are_drawn(tmp
     assert (tmp_path / "parity.dot").read_text() == (tmp_path / "task.dot").read_text()
     with pytest.raises(ValueError, match=r"must answer right|must have heads"):
         draw.draw(learner._replace(steps=5), tmp_path / "untrained.dot")
-
-
-@pytest.fixture(scope="module")
-def draw_results():
-    return load("draw_results")
 
 
 @pytest.mark.parametrize("page", sorted(DOCS.glob("*.md")), ids=lambda page: page.stem)
@@ -158,51 +152,6 @@ def test_responses_are_what_the_captions_say(draw_units):
     assert y["nbrc"][170] > 0.9
     assert y["nbrc"][-1] < -0.9
     assert y["attention"][-1].item() == pytest.approx(60 / 240, rel=1e-4)
-
-
-@pytest.mark.skipif(not (DOCS.parent / "results").is_dir(), reason="the results are not here")
-def test_the_page_of_results_is_what_the_results_give(draw_results, tmp_path, monkeypatch):
-    page = tmp_path / "results.md"
-    page.write_text((DOCS / "results.md").read_text())
-    monkeypatch.setattr("sys.argv", ["draw_results.py", "--page", str(page)])
-    draw_results.main()
-    assert page.read_text() == (DOCS / "results.md").read_text(), "run `python docs/draw_results.py`"
-    linked = re.findall(r"\]\((pictures/results-[^)]+\.svg)\)", page.read_text())
-    kept = [f"pictures/{path.name}" for path in (DOCS / "pictures").glob("results-*.svg")]
-    assert sorted(linked) == sorted(kept)
-
-
-def test_a_page_gets_tables_pictures_and_commands_between_its_marks_alone(draw_results, tmp_path, monkeypatch, capsys):
-    words = {"metric": "sequence_accuracy", "length": 100}
-    lines = [
-        *(record(unit=unit, seed=i, scores=(0.1, 0.2)) for unit in ("bmru", "lru") for i in range(2)),
-        *(record("parity", seed=i, scores=(1.0, 1.0), failing=2**i, **words) for i in range(2)),
-        record("digits", metric="accuracy", scores=(0.9,), length=0, commit="def5678-dirty"),
-        record("digits", unit="gru", metric="accuracy", scores=(0.8,), length=0, commit=None),
-    ]
-    results = write(tmp_path / "grid.jsonl", lines, tail='{"id')
-    page = tmp_path / "page.md"
-    page.write_text("before\n<!-- tables -->\nold\n<!-- end of tables -->\nafter\n")
-    monkeypatch.setattr("sys.argv", ["draw_results.py", str(results), "--page", str(page)])
-    draw_results.main()
-    text = page.read_text()
-    assert "line 9 was cut short" in capsys.readouterr().out
-    assert text.startswith("before\n<!-- tables -->\n")
-    assert text.endswith("<!-- end of tables -->\nafter\n")
-    assert "old" not in text
-    assert re.findall("^## (.*)$", text, re.MULTILINE) == ["copy-first", "parity", "digits", "How it was made"]
-    assert "remanent grid --task copy-first --unit bmru lru --seed 0:2\n" in text
-    assert "8 runs, of commits (runs) `abc1234` (6), `def5678-dirty` (1), `unknown` (1)." in text
-    pictures = re.findall(r"\(pictures/(.*?)\)", text)
-    assert pictures == [f"results-{name}.svg" for name in ("copy-first", "parity", "parity-failing", "digits")]
-    assert sorted(path.name for path in (tmp_path / "pictures").iterdir()) == sorted(pictures)
-    first = (tmp_path / "pictures" / "results-parity.svg").read_bytes()
-    draw_results.main()
-    assert page.read_text() == text
-    assert (tmp_path / "pictures" / "results-parity.svg").read_bytes() == first
-    page.write_text("no marks")
-    with pytest.raises(ValueError, match="`--page` must hold <!-- tables --> and then"):
-        draw_results.main()
 
 
 def test_the_example_of_shared_time_gives_the_gradient_of_one_process(tmp_path, capsys):

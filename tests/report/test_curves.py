@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from remanent.report.curves import dots_by_name, score_against_length_with_spread
+from remanent.report.curves import dots_by_name, looks_of, score_against_length_with_spread
 from remanent.report.figures import save_figure
 
 SCORES = {
@@ -27,6 +27,17 @@ def draw(is_share=False, scores=SCORES):
         trained_at=10,
         is_share=is_share,
     )
+
+
+def test_a_name_has_the_same_look_in_every_figure_with_the_same_order():
+    order = ("bmru", "lru", "gru")
+    few, more = looks_of(["gru", "gru (slow)", "mine"], order), looks_of(["bmru", "gru (slow)"], order)
+    assert few["gru (slow)"] == more["gru (slow)"]
+    assert (few["gru (slow)"].colour, few["gru (slow)"].style) == (few["gru"].colour, "--")
+    assert few["gru"] == looks_of([*order])["gru"] != looks_of(["gru"])["gru"]
+    assert len({few["mine"].colour, *(look.colour for look in looks_of(order).values())}) == 4
+    many = looks_of(map(str, range(100))).values()
+    assert len({(look.colour, look.marker) for look in many}) == 100
 
 
 def test_lines_are_means_and_bands_reach_from_lowest_to_highest(tmp_path):

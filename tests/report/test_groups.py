@@ -94,6 +94,12 @@ def test_a_row_is_failed_where_all_of_its_seeds_are():
     assert [(row.state, len(row.runs), len(row.done)) for row in group.rows] == [("failed", 1, 0), ("done", 2, 1)]
 
 
+def test_a_row_may_be_called_something_else():
+    (group,) = summarise([record(overrides={"model.conv_size": 4})])
+    assert dataclasses.replace(group.rows[0], shown="with taps").label == "with taps"
+    assert group.rows[0].label == "bmru (model.conv_size=4)"
+
+
 def test_the_best_leads_all_others_by_more_than_either_spread():
     assert best([0.1, 0.2], [0.5, 0.6]) == "bmru"
     assert best([0.5, 0.6], [0.1, 0.2]) == "lru"

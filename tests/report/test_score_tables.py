@@ -1,6 +1,7 @@
 """Tables say what the records hold, in every format, and stand beside the commands that make them."""
 
 import csv
+import dataclasses
 import io
 import json
 import math
@@ -10,6 +11,7 @@ import shlex
 import numpy as np
 import pytest
 
+from remanent.records.chosen import Chosen
 from remanent.report import FORMATS, format_score, render, summarise
 from remanent.report.score_tables import caption, grid_commands, table_cells
 from remanent.report.tables import format_spread, latex_escape
@@ -180,6 +182,29 @@ def test_commands_make_each_run_once_and_no_other():
     assert grid_commands(longer) == ["remanent grid --task copy-first --unit lstm --seed 0 --set task.steps=1000"]
     (quoted,) = grid_commands(summarise([record(overrides={"task.name_of": "a b"})])[0])
     assert shlex.split(quoted)[-1] == "task.name_of=a b"
+
+
+def test_commands_search_again_what_was_chosen():
+    options = {"model.conv_size": "0,4", "training.learning_rate": "0.004,0.012"}
+    chosen = Chosen("validation", 4, 0, 0.1, 0, 167, options)
+    best = {"model.norm": "layer", "model.conv_size": 4, "training.learning_rate": 0.012}
+    other = dict(best, **{"model.conv_size": 0})
+    drawn = dataclasses.replace(chosen, trials=6, steps=500, options={"training.learning_rate": "0.001:0.1:log"})
+    lines = [
+        *(record(seed=i, overrides=best, chosen=chosen) for i in range(2)),
+        *(record(unit="lru", seed=i, overrides=other, chosen=chosen) for i in (1, 2)),
+        record(unit="gru", overrides={"training.learning_rate": 0.0371}, chosen=drawn),
+    ]
+    searched = (
+        "--choose validation --search-steps 167 --set model.conv_size=0,4 --set training.learning_rate=0.004,0.012"
+    )
+    assert grid_commands(summarise(lines)[0], ["--results", "a.jsonl"]) == [
+        f"remanent grid --task copy-first --unit bmru --seed 0:2 {searched} --set model.norm=layer --results a.jsonl",
+        f"remanent grid --task copy-first --unit lru --seed 1:3 --search-seed 0 {searched} --set model.norm=layer "
+        "--results a.jsonl",
+        "remanent grid --task copy-first --unit gru --seed 0 --choose validation --sample 6 "
+        "--set training.learning_rate=0.001:0.1:log --results a.jsonl",
+    ]
 
 
 def test_formats_are_listed():

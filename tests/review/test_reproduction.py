@@ -136,6 +136,18 @@ def test_a_number_that_is_not_reproduced_gives_status_1(committed, tmp_path, mon
     assert "Python 3.0.0" in shown
 
 
+def test_a_table_is_found_beside_others_that_do_not_go_together(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    broken = [record("parity", seed=seed, length=length) for seed, length in enumerate((64, 128))]
+    longer = record(unit="lru", overrides={"task.steps": 9})
+    write(tmp_path / "claimed.jsonl", [*broken, record(), longer])
+    for name in ("copy-first", "copy-first (task.steps=9)"):
+        assert main(["reproduce", name, "--results", "claimed.jsonl", "--dry-run"]) == 0
+        assert capsys.readouterr().out.splitlines()[-1] == "1 run, which took 1 minutes in all."
+    assert main(["reproduce", "parity", "--results", "claimed.jsonl", "--dry-run"]) == 2
+    assert "must share one `length`, got 64, 128" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

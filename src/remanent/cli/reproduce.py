@@ -88,7 +88,9 @@ def _members(options: Any) -> "tuple[list[Member], list[Path]]":
     if given and (names or options.results):
         raise ValueError(f"`TABLE` must be files alone, or headings in `--results`, got {' and '.join(options.tables)}")
     files = given or options.results or find_results(RESULTS)
-    groups = summarise(read_results(files)[0])
+    records = read_results(files)[0]
+    recipes = {record.recipe for record in records} & {name.partition(" (")[0] for name in names}
+    groups = summarise(records, sorted(recipes) or None)  # other tables need not be whole
     members = select(groups, names or [group.label for group in groups], options.row)
     return drawn(members, draw), files
 

@@ -13,7 +13,7 @@ from remanent.report.labels import written
 
 COLOURS = (
     *("#0b6e99", "#c4622d", "#2a9d6f", "#7a3b9e", "#d9a400"),
-    *("#d1588f", "#5fb3e6", "#6b4226", "#7d8a1f", "#555555"),
+    *("#d1588f", "#5fb3e6", "#6b4226", "#7d8a1f", "#555555", "#a01515"),
 )
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 4)), (0, (4, 1, 1, 3)))
@@ -29,11 +29,11 @@ def score_against_length_with_spread(
     chance: float,
     trained_at: int,
     is_share: bool,
+    order: Sequence[str] = (),
 ) -> Figure:
     """Draws mean scores over the length, a line for each name, in a band from the lowest seed to the highest.
 
-    Names that differ only in what stands in brackets after a space share a colour and a marker. A name without scores
-    keeps its colour, so that a unit has the same colour in all figures.
+    Names that differ only in what stands in brackets after a space share a colour and a marker.
 
     Args:
         scores: for each name and each length, above 0, the score of every seed; where a score is not finite, the length
@@ -44,6 +44,7 @@ def score_against_length_with_spread(
         chance: the score of the best answer that ignores the input, drawn dashed.
         trained_at: the length trained at, drawn dotted.
         is_share: True where the scores are shares, drawn in percent; else the axis is logarithmic.
+        order: names that have the first colours, drawn or not, so that a unit has the same colour in all figures.
     """
     figure, axes = spines_off(4.2)
     scale = 100 if is_share else 1
@@ -51,7 +52,7 @@ def score_against_length_with_spread(
         name: {t: scale * float(np.mean(line[t])) for t in sorted(line) if np.isfinite(line[t]).all()}
         for name, line in scores.items()
     }
-    looks = looks_of(scores)
+    looks = looks_of(scores, order)
     axes.axhline(scale * chance, color="0.45", linestyle="--", linewidth=1, label="chance", zorder=1)
     axes.axvline(trained_at, color="0.45", linestyle=":", linewidth=1, label="trained at", zorder=1)
     for name in sorted((name for name in means if means[name]), key=lambda name: -list(means[name].values())[-1]):
@@ -81,6 +82,7 @@ def dots_by_name(
     value_name: str,
     marks: Mapping[str, float],
     logarithmic: bool,
+    order: Sequence[str] = (),
 ) -> Figure:
     """Draws a dot for every seed, in a row for each name, with a bar at the median.
 
@@ -90,11 +92,12 @@ def dots_by_name(
         value_name: the name of the values.
         marks: values to mark with a dashed line, each by its name.
         logarithmic: whether the axis is logarithmic (base 2, with 0 left of 1).
+        order: names that have the first colours, drawn or not, so that a unit has the same colour in all figures.
     """
     names = [written(name) for name in values]
     lines = max((name.count("\n") for name in names), default=0)
     figure, axes = spines_off(1.4 + (0.38 + 0.15 * lines) * len(values))
-    looks = looks_of(values)
+    looks = looks_of(values, order)
     for row, (name, points) in enumerate(values.items()):
         colour, marker, style = looks[name]
         axes.axhline(row, color="0.92", linewidth=0.8, zorder=0)
@@ -138,15 +141,22 @@ class Look(NamedTuple):
     style: Any
 
 
-def looks_of(names: Iterable[str]) -> dict[str, Look]:
-    """The look of each name; what stands in brackets after a name changes only the style of the line."""
-    variants: dict[str, list[str]] = {}
+def looks_of(names: Iterable[str], order: Sequence[str] = ()) -> dict[str, Look]:
+    """The look of each name; what stands in brackets after a name changes only the style of the line.
+
+    Args:
+        names: the names that are drawn.
+        order: names that have the first colours, whether they are drawn or not.
+    """
+    variants: dict[str, list[str]] = {name: [] for name in order}
     for name in names:
         variants.setdefault(name.partition(" (")[0], []).append(name)
     looks = {}
     for i, (base, members) in enumerate(variants.items()):
         for j, name in enumerate(members, start=base not in members):
-            looks[name] = Look(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)], STYLES[j % len(STYLES)])
+            again, colour = divmod(i, len(COLOURS))
+            marker = MARKERS[(colour + again) % len(MARKERS)]  # a colour that comes again has another marker
+            looks[name] = Look(COLOURS[colour], marker, STYLES[j % len(STYLES)])
     return looks
 
 

@@ -1,5 +1,7 @@
 """Figures of a group of records: the scores of all units over the length, and their failing lengths."""
 
+from collections.abc import Sequence
+
 from matplotlib.figure import Figure
 
 from remanent.report.curves import dots_by_name, score_against_length_with_spread
@@ -10,8 +12,13 @@ LIMIT = 2**20
 """The longest length at which a grid searches for a failure."""
 
 
-def draw_scores(group: Group) -> Figure:
-    """Draws scores over the length, or side by side where there is only one length."""
+def draw_scores(group: Group, order: Sequence[str] = ()) -> Figure:
+    """Draws scores over the length, or side by side where there is only one length.
+
+    Args:
+        group: the group.
+        order: units that have the first colours, in every figure that is drawn with them.
+    """
     lengths = sorted({column.length for column in group.columns})
     metric = METRICS[group.metric]
     if len(lengths) > 1 and lengths[0] > 0:
@@ -23,6 +30,7 @@ def draw_scores(group: Group) -> Figure:
             chance=group.chance,
             trained_at=group.length,
             is_share=metric.is_share,
+            order=order,
         )
     points = {
         row.label: [metric.scale * value for values in scores_by_length(group, row).values() for value in values]
@@ -34,17 +42,25 @@ def draw_scores(group: Group) -> Figure:
         value_name=group.score_name + metric.label.removeprefix(metric.title),
         marks={"chance": metric.scale * group.chance},
         logarithmic=False,
+        order=order,
     )
 
 
-def draw_failing_lengths(group: Group) -> Figure:
-    """Draws a dot for the failing length of every seed of every unit."""
+def draw_failing_lengths(group: Group, order: Sequence[str] = (), limit: int = LIMIT) -> Figure:
+    """Draws a dot for the failing length of every seed of every unit.
+
+    Args:
+        group: the group.
+        order: units that have the first colours, in every figure that is drawn with them.
+        limit: the longest length at which a failure was looked for.
+    """
     return dots_by_name(
         {row.label: row.failing_lengths for row in group.rows},
         title=f"{group.label}, trained at {group.length:,}",
         value_name=f"failing length, {group.length_name}",
-        marks={f"looked for up to {LIMIT:,}": LIMIT},
+        marks={f"looked for up to {limit:,}": limit},
         logarithmic=True,
+        order=order,
     )
 
 

@@ -37,15 +37,21 @@ class Column(NamedTuple):
 
 @dataclass(frozen=True)
 class Row:
-    """The runs of one unit with the same options on one task, ordered by seed; none where they are missing."""
+    """The runs of one unit with the same options on one task, ordered by seed; none where they are missing.
+
+    A page whose rows have much in common may say with `shown` what a row is called there.
+    """
 
     unit: str
     overrides: Mapping[str, Any]
     runs: tuple[Record, ...]
+    shown: str | None = None
 
     @property
     def label(self) -> str:
         """The unit, and in brackets the options that were changed, and among how many settings they were chosen."""
+        if self.shown is not None:
+            return self.shown
         ways = {run.chosen and f"best of {run.chosen.trials} on {run.chosen.by}" for run in self.runs}
         return _label(self.unit, self.overrides, *(way for way in ways if way and len(ways) == 1))
 

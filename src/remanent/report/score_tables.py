@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from remanent._identity import UNCOUNTED
 from remanent.records.identity import options_that
+from remanent.records.record import Record
 from remanent.report.groups import Column, Group, Row, spread
 from remanent.report.tables import (
     DASH,
@@ -86,31 +87,50 @@ def table_cells(group: Group) -> tuple[list[str], list[list[Cell]]]:
     return header, rows
 
 
-def grid_commands(group: Group) -> list[str]:
+def grid_commands(group: Group, more: Sequence[str] = ()) -> list[str]:
     """The commands that make the runs of a group, one for all units that share options and seeds.
+
+    Options that were chosen among several are searched again.
+
+    Args:
+        group: the group.
+        more: words that every command ends with.
 
     Returns:
         Lines for a shell, in the order of the rows.
     """
-    seeds: dict[tuple[str, int], dict[str, set[int]]] = {}
-    uncounted = options_that(UNCOUNTED)
+    seeds: dict[tuple[tuple[str, ...], int | None], dict[str, set[int]]] = {}
     for run in group.runs:
-        overrides = {key: value for key, value in run.changed.items() if key not in uncounted}
-        threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
-        of_units = seeds.setdefault((json.dumps(overrides, sort_keys=True), threads), {})
-        of_units.setdefault(run.unit, set()).add(run.seed)
+        key = (_option_words(run), run.chosen and run.chosen.seed)
+        seeds.setdefault(key, {}).setdefault(run.unit, set()).add(run.seed)
     commands = []
-    for (overrides_text, threads), of_units in seeds.items():
+    for (options, searched), of_units in seeds.items():
         units: dict[tuple[int, ...], list[str]] = {}
         for unit, numbers in of_units.items():
             units.setdefault(tuple(sorted(numbers)), []).append(unit)
         for shared, names in units.items():
             words = ["remanent", "grid", "--task", group.recipe, "--unit", *names, "--seed", *_seed_words(shared)]
-            for key, value in json.loads(overrides_text).items():
-                words += ["--set", f"{key}={value if isinstance(value, str) else json.dumps(value)}"]
-            words += ["--threads", str(threads)] if threads != DEFAULT_THREADS else []
-            commands.append(shlex.join(words))
+            words += ["--search-seed", str(searched)] if searched not in (None, shared[0]) else []
+            commands.append(shlex.join([*words, *options, *more]))
     return commands
+
+
+def _option_words(run: Record) -> tuple[str, ...]:
+    """The options of the command that makes a run: how they were searched, where they were, and what was set."""
+    uncounted, chosen = options_that(UNCOUNTED), run.chosen
+    given = {key: value for key, value in sorted(run.changed.items()) if key not in uncounted}
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in given.items()}
+    words: list[str] = []
+    if chosen is not None:
+        texts = chosen.options | {key: text for key, text in texts.items() if key not in chosen.options}
+        words += ["--choose", chosen.by]
+        words += ["--search-steps", str(chosen.steps)] if chosen.steps != run.steps else []
+        settings = math.prod(len(text.split(",")) for text in chosen.options.values())
+        words += ["--sample", str(chosen.trials)] if settings != chosen.trials else []  # drawn, or from a range
+    for key, text in texts.items():
+        words += ["--set", f"{key}={text}"]
+    threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
+    return (*words, *(("--threads", str(threads)) if threads != DEFAULT_THREADS else ()))
 
 
 def _score(row: Row, column: Column, metric: str) -> str:

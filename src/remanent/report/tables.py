@@ -49,8 +49,13 @@ def counted(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
 
 
-def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table with its first column aligned to the left and all others to the right.
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]], *, words: int = 1) -> str:
+    """A Markdown table with its first columns, which hold words, aligned to the left and all others to the right.
+
+    Args:
+        header: a name for each column.
+        rows: the cells of each row.
+        words: how many columns hold words.
 
     >>> print(markdown_table(["unit", "error"], [["bmru", "0.01"]]))
     | unit | error |
@@ -59,7 +64,7 @@ def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """
     lines = [header, *rows]
     text = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([text[0], "|---" + "|--:" * (len(header) - 1) + "|", *text[1:]])
+    return "\n".join([text[0], "|---" * words + "|--:" * (len(header) - words) + "|", *text[1:]])
 
 
 def latex_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
