@@ -13,6 +13,7 @@ from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
 from remanent.models.row_linear import RowLinear
 from remanent.models.state import BlockState
+from remanent.ops.elementwise import SumAndNorm, add_rms_norm
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
 
 
@@ -33,6 +34,18 @@ class Letters(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Maps tokens (...) to (..., size)."""
         return (x[..., None] == torch.arange(self.size, device=x.device)).to(self.like.dtype)
+
+
+class RMSNorm(nn.RMSNorm):
+    """`torch.nn.RMSNorm` over the last axis, whose rows have the same bits alone as among many; see `add_rms_norm`."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Maps (..., size) to (..., size)."""
+        return add_rms_norm(x, None, self.weight, self.eps).normed
+
+    def of_sum(self, x: Tensor, added: Tensor) -> SumAndNorm:
+        """The sum of both, and its norm, in one pass over memory."""
+        return add_rms_norm(x, added, self.weight, self.eps)
 
 
 class MLP(nn.Module):
@@ -91,13 +104,20 @@ class Block(nn.Module):
         reset: Tensor | None = None,
         clock: Tensor | None = None,
         group: Any = None,
+        only_last: bool = False,
     ) -> tuple[Tensor, BlockState]:
-        """Runs (B, T, hidden_size), with the block's state in and out; `clock` has a clock's features (B, T, C)."""
+        """Runs (B, T, hidden_size), with the block's state in and out; `clock` has a clock's features (B, T, C).
+
+        With `only_last`, what treats each step alone after the units is left out but for the last step: the output is
+        (B, hidden_size).
+        """
         layer, window = state or BlockState()
         seen = normed = self.norm(x)
         if self.conv is not None:
             seen, window = self.conv(normed, window, reset=reset, group=group)
         y, layer = self.layer(_beside(seen, clock), layer, reset=reset, group=group)
+        if only_last:
+            x, normed, y = x[:, -1], normed[:, -1], y[:, -1]
         return self._add(x, normed, y), BlockState(layer, window)
 
     def step(
@@ -117,11 +137,21 @@ class Block(nn.Module):
             added = added * torch.sigmoid(self.gate(normed))
         drops = self.training  # in evaluation, a call of a dropout takes as long as it takes to add
         added = self.dropout(added) if drops else added
-        x = x + added if self.is_residual else added
-        if self.mlp is not None and self.mlp_norm is not None:
-            added = self.mlp(self.mlp_norm(x))
-            x = x + (self.dropout(added) if drops else added)
-        return x
+        if not self.is_residual:
+            x, added = added, None
+        if self.mlp is None or self.mlp_norm is None:
+            return x if added is None else x + added
+        x, normed = sum_and_norm(self.mlp_norm, x, added)
+        added = self.mlp(normed)
+        return x + (self.dropout(added) if drops else added)
+
+
+def sum_and_norm(norm: nn.Module, x: Tensor, added: Tensor | None) -> SumAndNorm:
+    """What is added to x, where anything is, and the norm of the sum."""
+    if added is not None and isinstance(norm, RMSNorm):
+        return norm.of_sum(x, added)
+    x = x if added is None else x + added
+    return SumAndNorm(x, norm(x))
 
 
 def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
@@ -139,7 +169,7 @@ def make_encoder(config: ModelConfig) -> nn.Module:
 def make_norm(config: ModelConfig) -> nn.Module:
     """The norm over the width that a configuration chooses."""
     if config.norm == "rms":
-        return nn.RMSNorm(config.hidden_size)
+        return RMSNorm(config.hidden_size)
     return nn.LayerNorm(config.hidden_size) if config.norm == "layer" else nn.Identity()
 
 

@@ -83,13 +83,16 @@ class SequenceModel(nn.Module):
         clock, time = self._read_clock(x, x.shape[1], state, reset, group)
         x = self.encoder(x)
         blocks = []
+        only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
         for i, block in enumerate(self.blocks):
-            x, after = block(x, state.block(i) if state else None, reset=reset, clock=clock, group=group)
+            ends = only_last and i == len(self.blocks) - 1  # with dropout, every step draws
+            before = state.block(i) if state else None
+            x, after = block(x, before, reset=reset, clock=clock, group=group, only_last=ends)
             blocks.append(after)
         if self.config.head == "mean":
             x, total, count = _mean_so_far(self.norm(x), state, reset, group)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
-        if self.config.head == "last":
+        if self.config.head == "last" and not only_last:
             x = x[:, -1] if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 

@@ -61,9 +61,9 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 def _rows_in_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """`row_linear` of rows (B, M) on a CPU, by few calls of torch: each takes as long as the product of a step."""
-    traced = torch.compiler.is_compiling()  # a traced graph must not depend on how many rows are missing now
     N = weight.shape[0]
     missing_rows, missing_columns = -x.shape[0] % TILE_ROWS, -N % TILE_COLUMNS.get(x.dtype, 16)
+    traced = torch.compiler.is_compiling() and _may_change(missing_rows)
     if traced or missing_rows:
         x = torch.constant_pad_nd(x, (0, 0, 0, missing_rows))
     if missing_columns:
@@ -75,3 +75,10 @@ def _rows_in_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     if missing_columns:
         return y[: y.shape[0] - missing_rows, :N]
     return y[: y.shape[0] - missing_rows] if traced or missing_rows else y
+
+
+def _may_change(missing_rows: int) -> bool:
+    """Whether a graph that is traced now may run with another number of rows, on which it must not depend then."""
+    from torch.fx.experimental.symbolic_shapes import statically_known_true
+
+    return not (statically_known_true(missing_rows == 0) or statically_known_true(missing_rows > 0))

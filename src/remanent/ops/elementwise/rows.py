@@ -1,0 +1,87 @@
+"""How a kernel is run on the rows of tensors, and which tensors have kernels."""
+
+import struct
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from remanent.ops.cpu import threads
+from remanent.ops.cpu.launch import usable
+from remanent.ops.operators import in_forward_mode, is_traced
+
+DTYPES = (torch.float32, torch.float64)
+"""The dtypes of the kernels."""
+ROWS = 64
+"""The rows of a task. They do not depend on the number of threads, so that sums over rows do not either."""
+SMALL = 1 << 15
+"""Elements below which a second thread costs more than it saves."""
+_PLAIN = (Tensor, torch.nn.Parameter)
+
+
+class RowArrays(NamedTuple):
+    """The arrays of the kernels of rows, each of which reads those that it needs.
+
+    Attributes:
+        x: (rows, W).
+        other: (rows, D), or None.
+        weight: (D,), or None.
+        sum: (rows, D), or None.
+        out: (rows, D); backward, what was the gradient of it.
+        factor: (rows,), or None.
+        totals: sums over the rows of a task, (tasks, D), or None.
+    """
+
+    x: Tensor
+    other: Tensor | None
+    weight: Tensor | None
+    sum: Tensor | None
+    out: Tensor
+    factor: Tensor | None = None
+    totals: Tensor | None = None
+
+
+def fits(first: Tensor, *others: Tensor | None) -> bool:
+    """Whether kernels run on these tensors here, of one dtype on a CPU, eagerly; the second has the first's shape."""
+    dtype = first.dtype
+    if dtype not in DTYPES or not first.is_cpu or first.dim() == 0 or is_traced() or not usable():
+        return False
+    for tensor in others:
+        if tensor is not None and not (tensor.is_cpu and tensor.dtype is dtype):
+            return False
+    if others[0] is not None and others[0].shape != first.shape:
+        return False
+    return not in_forward_mode((first, *others))
+
+
+def wants_gradient(*tensors: Tensor | None) -> bool:
+    """Whether a call on these tensors becomes part of a graph, or runs on tensors that have no memory of their own."""
+    graph = torch.is_grad_enabled()
+    for tensor in tensors:
+        if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad) or tensor.is_neg()):
+            return True
+    return False
+
+
+def tasks_of(x: Tensor) -> int:
+    """The number of tasks for tensors of this shape, (..., D)."""
+    return -(-(x.numel() // max(x.shape[-1], 1)) // ROWS)
+
+
+def run_rows(kernel: Callable[..., None], arrays: RowArrays, number: float = 0.0) -> None:
+    """Calls a kernel with what `row_kernels.py` describes; all arrays are contiguous."""
+    size, D = arrays.out.numel(), arrays.out.shape[-1]
+    if size == 0:
+        if arrays.totals is not None:
+            arrays.totals.zero_()
+        return
+    tasks = tasks_of(arrays.out)
+    places = [0 if array is None else array.data_ptr() for array in arrays]
+    header = bytearray(_HEADER.pack(0, tasks, size // D, D, ROWS, number, *places))
+    workers = min(torch.get_num_threads(), tasks) if size >= SMALL else 1
+    threads.run(threads.compiled(kernel, arrays.out.dtype), np.frombuffer(header, np.int64), workers)
+
+
+_HEADER = struct.Struct(f"=5qd{len(RowArrays._fields)}q")
