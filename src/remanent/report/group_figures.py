@@ -23,6 +23,7 @@ def draw_scores(group: Group) -> Figure:
             chance=group.chance,
             trained_at=group.length,
             is_share=metric.is_share,
+            examples={row.label: _examples_by_length(group, row) for row in group.rows},
         )
     points = {
         row.label: [metric.scale * value for values in scores_by_length(group, row).values() for value in values]
@@ -51,3 +52,8 @@ def draw_failing_lengths(group: Group) -> Figure:
 def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
     """The scores of a row at every length; of several tests at one length, that with the most examples."""
     return {c.length: row.scores(c) for c in group.columns if row.scores(c)}
+
+
+def _examples_by_length(group: Group, row: Row) -> dict[int, int]:
+    """Of how many examples the scores of `scores_by_length` are."""
+    return {c.length: c.examples for c in group.columns if row.scores(c)}
