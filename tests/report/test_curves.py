@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 
-from remanent.report.curves import dots_by_name, looks_of, score_against_length_with_spread
+from remanent.report.curves import FEW, dots_by_name, looks_of, score_against_length_with_spread
 from remanent.report.figures import save_figure
 
 SCORES = {
@@ -17,7 +17,7 @@ SCORES = {
 }
 
 
-def draw(is_share=False, scores=SCORES):
+def draw(is_share=False, scores=SCORES, **options):
     return score_against_length_with_spread(
         scores,
         title="t",
@@ -26,6 +26,7 @@ def draw(is_share=False, scores=SCORES):
         chance=0.5,
         trained_at=10,
         is_share=is_share,
+        **options,
     )
 
 
@@ -69,6 +70,19 @@ def test_shares_are_drawn_in_percent():
     assert list(lines["bmru"].get_ydata()) == pytest.approx([20, 20])
     assert list(lines["chance"].get_ydata()) == [50, 50]
     assert (axes.get_yscale(), axes.get_ylabel()) == ("linear", "score, %")
+
+
+def test_points_of_few_examples_are_ringed_and_the_legend_says_so():
+    assert FEW == 100
+    examples = {"bmru": {10: 512, 100: 4}, "lru": {10: 99, 100: 100}, "attention": {10: 512}}
+    (axes,) = draw(is_share=True, examples=examples).axes
+    (rings,) = [line for line in axes.get_lines() if line.get_label() == "only 4 to 99 examples"]
+    assert sorted(zip(rings.get_xdata(), rings.get_ydata(), strict=True)) == [(10, 40), (100, 20)]
+    assert (rings.get_linestyle(), rings.get_markerfacecolor()) == ("None", "none")
+    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    assert names[-3:] == ["only 4 to 99 examples", "chance", "trained at"]
+    many = draw(examples={name: dict.fromkeys(line, 512) for name, line in SCORES.items()}).axes[0]
+    assert [line.get_label() for line in many.get_lines()] == [line.get_label() for line in draw().axes[0].get_lines()]
 
 
 def test_ten_units_look_different_and_variants_share_their_colour_and_marker():

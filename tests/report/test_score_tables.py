@@ -62,7 +62,7 @@ def test_a_table_of_validation_says_so_and_has_the_same_columns():
     assert caption(group) == said
     first, *_ = csv.DictReader(io.StringIO(render([group], "csv")))
     assert (first["split"], first["examples"], float(first["mean"])) == ("validation", "512", 0.45)
-    assert "split" not in render(summarise(lines), "csv").splitlines()[0]
+    assert [line["split"] for line in csv.DictReader(render(summarise(lines), "csv").splitlines())] == ["test"] * 4
     with pytest.raises(ValueError, match="`--split` must be test where no run has a score on validation"):
         summarise([record()], split="validation")
     with pytest.raises(ValueError, match="`--split` must be one of validation, test, got 'train'"):

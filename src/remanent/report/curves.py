@@ -18,6 +18,8 @@ COLOURS = (
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<", ">", "*")
 STYLES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (6, 1, 1, 1, 1, 1)), (0, (1, 4)), (0, (8, 4)), (0, (4, 1, 1, 3)))
 """Line styles: the first for a unit by itself, the others for its rows with changed options."""
+FEW = 100
+"""A score of fewer examples than this is marked in a curve, since chance moves it by more than its band may show."""
 
 
 def score_against_length_with_spread(
@@ -30,6 +32,7 @@ def score_against_length_with_spread(
     trained_at: int,
     is_share: bool,
     order: Sequence[str] = (),
+    examples: Mapping[str, Mapping[int, int]] | None = None,
 ) -> Figure:
     """Draws mean scores over the length, a line for each name, in a band from the lowest seed to the highest.
 
@@ -45,6 +48,8 @@ def score_against_length_with_spread(
         trained_at: the length trained at, drawn dotted.
         is_share: True where the scores are shares, drawn in percent; else the axis is logarithmic.
         order: names that have the first colours, drawn or not, so that a unit has the same colour in all figures.
+        examples: for each name and each length, of how many examples each score is; a point of fewer than `FEW` has a
+            ring around it, and the legend says so. None where they are not known.
     """
     figure, axes = spines_off(4.2)
     scale = 100 if is_share else 1
@@ -63,6 +68,7 @@ def score_against_length_with_spread(
         axes.plot(places, values, label=written(name), **options)
         low, high = ([scale * pick(scores[name][length]) for length in places] for pick in (min, max))
         axes.fill_between(places, low, high, color=colour, alpha=0.13, linewidth=0)
+    rings = _ring_few(axes, means, examples or {})
     axes.set_xscale("log")
     lengths = sorted({length for line in means.values() for length in line})
     axes.set_xticks(lengths, [f"{length:,}" for length in lengths])
@@ -71,8 +77,27 @@ def score_against_length_with_spread(
     axes.set(xlabel=written(length_name), ylabel=written(score_name + (", %" if is_share else "")))
     labels.title(axes, title)
     chance_line, trained, *lines = axes.get_legend_handles_labels()[0]
-    labels.legend(axes, [*lines, chance_line, trained])
+    lines = [line for line in lines if line not in rings]
+    labels.legend(axes, [*lines, *rings, chance_line, trained])
     return figure
+
+
+def _ring_few(
+    axes: Axes, means: Mapping[str, Mapping[int, float]], examples: Mapping[str, Mapping[int, int]]
+) -> list[Any]:
+    """Draws a ring around each point of few examples; gives what stands for them in the legend, if there are any."""
+    points = [
+        (length, mean, examples[name][length])
+        for name, line in means.items()
+        for length, mean in line.items()
+        if examples.get(name, {}).get(length, FEW) < FEW
+    ]
+    if not points:
+        return []
+    lengths, scores, counts = zip(*points, strict=True)
+    said = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
+    look = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": "0.35", "linestyle": "none"}
+    return axes.plot(lengths, scores, label=f"only {said} examples", **look)
 
 
 def dots_by_name(

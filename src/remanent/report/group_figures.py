@@ -31,6 +31,7 @@ def draw_scores(group: Group, order: Sequence[str] = ()) -> Figure:
             trained_at=group.length,
             is_share=metric.is_share,
             order=order,
+            examples={row.label: _examples_by_length(group, row) for row in group.rows},
         )
     points = {
         row.label: [metric.scale * value for values in scores_by_length(group, row).values() for value in values]
@@ -67,3 +68,8 @@ def draw_failing_lengths(group: Group, order: Sequence[str] = (), limit: int = L
 def scores_by_length(group: Group, row: Row) -> dict[int, list[float]]:
     """The scores of a row at every length; of several tests at one length, that with the most examples."""
     return {c.length: row.scores(c) for c in group.columns if row.scores(c)}
+
+
+def _examples_by_length(group: Group, row: Row) -> dict[int, int]:
+    """Of how many examples the scores of `scores_by_length` are."""
+    return {c.length: c.examples for c in group.columns if row.scores(c)}

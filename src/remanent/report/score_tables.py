@@ -32,7 +32,7 @@ DEFAULT_THREADS = 1
 CSV_COLUMNS = (
     *("task", "task_set", "unit", "set", "status", "metric", "chance", "trained_length", "length", "examples"),
     *("mean", "std", "n", "best", "seeds", "failed", "failing_median", "failing_min", "failing_max"),
-    *("parameters", "steps", "seconds_train"),
+    *("parameters", "steps", "seconds_train", "split"),
 )
 
 
@@ -207,8 +207,7 @@ def _latex_cell(cell: Cell) -> str:
 def _csv(groups: Sequence[Group]) -> str:
     """A line for every row and length, with all digits, for other programs to read."""
     text = io.StringIO()
-    columns = (*CSV_COLUMNS, *["split"] * any(group.split != "test" for group in groups))
-    writer = csv.DictWriter(text, columns, lineterminator="\n", extrasaction="ignore")
+    writer = csv.DictWriter(text, CSV_COLUMNS, lineterminator="\n", extrasaction="ignore")
     writer.writeheader()
     for group in groups:
         for row in group.rows:

@@ -86,14 +86,14 @@ def _run_sections(by_unit: ByUnit) -> list[Section]:
         unit: {run.experiment.training.seed: run.proof for run in group if run.proof is not None}
         for unit, group in by_unit.items()
     }
-    shown = [
+    return [
         _scores(by_unit),
         *proof_sections(proofs),
         _learning(by_unit),
         memory_section(by_unit),
         *_confusions(by_unit),
+        _configuration(runs),
     ]
-    return [*shown, *_confusions(by_unit), _configuration(runs)]
 
 
 def _summary(by_unit: ByUnit) -> str:
