@@ -18,10 +18,11 @@ ROOT = Path(__file__).parents[1]
 BEGIN, END = "<!-- tables -->", "<!-- end of tables -->"
 FIRST = """## The first tables
 
-Made before write rates, normalised gates and convolutions were there, and kept for comparison. All units of a task had the
-options of its recipe, with thresholds that begin at 1 (`model.write_span=null`) and stay so until the first step
-(`training.write_rates=false`) where a row says "without write rates". Other options in brackets were found by hand
-(`LOG.md`), for a few units and not for all. A failure was looked for up to 1,048,576, for attention less far.
+Made before write rates, normalised gates and convolutions were there, and kept for comparison. All units of a task had
+the options of its recipe, with thresholds that begin at 1 (`model.write_span=null`) and stay so until the first step
+(`training.write_rates=false`) where a row says "without write rates"; pictures say "write rates" where it does not.
+Other options in brackets were found by hand (`LOG.md`), for a few units and not for all. A failure was looked for up to
+1,048,576, for attention less far.
 """
 
 

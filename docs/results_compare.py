@@ -8,7 +8,7 @@ from remanent.report.group_figures import scores_by_length
 from remanent.report.groups import Group, Row, Spread, spread
 from remanent.report.tables import DASH, NOT_FINITE, format_spread, markdown_table
 from remanent.tasks import METRICS
-from results_tables import options_of
+from results_tables import options_then
 
 
 class Score(NamedTuple):
@@ -73,18 +73,13 @@ def then_and_now(now: Group, then: Group | None) -> str:
         for length in lengths:
             pair = next((pair for pair in found if (pair.unit, pair.length) == (unit, length)), None)
             cells += [DASH, DASH] if pair is None else _cells(pair, now.metric)
-            options += [] if pair is None else [", ".join(options_then(pair.then.row))]
+            options += [] if pair is None else [", ".join(options_then(pair.then.row)) or "as the recipe"]
         rows.append([unit, " / ".join(dict.fromkeys(options)), *cells])
     if not rows:
         return ""
     header = [f"{when}, {length:,}" for length in lengths for when in ("then", "now")]
     name = f"Then and now{' in %' if METRICS[now.metric].is_share else ''}, the best row of each unit:"
     return f"{name}\n\n{markdown_table(['unit', 'options then', *header], rows, words=2)}"
-
-
-def options_then(row: Row) -> list[str]:
-    """The options of a first row, with its thresholds, which nothing says today."""
-    return [word for word in options_of(row) if word not in UNSAID] or ["as the recipe"]
 
 
 def worse_section(now: Sequence[Group], then: Sequence[Group]) -> str:
@@ -121,7 +116,3 @@ def _cells(pair: Pair, metric: str) -> list[str]:
     """Then and now; what is worse says so."""
     now = written(pair.now.spread, metric) + " (worse)" * is_worse(pair, metric)
     return [written(pair.then.spread, metric), now]
-
-
-UNSAID = ("gate norm none", "start zeros", "ramp 0.6", "no taps", "no write span", "no write rates")
-"""What nearly all first rows had, which their tables say."""

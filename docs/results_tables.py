@@ -93,6 +93,15 @@ def options_of(row: Row) -> list[str]:
     return words + [_said(key, value) for key, value in row.overrides.items() if key not in skipped]
 
 
+def options_then(row: Row) -> list[str]:
+    """What a first row has beside the options of its recipe and thresholds of 1, in few words."""
+    words = [word for key, word in zip((TAPS, RATE), options_of(row), strict=False) if key in row.overrides]
+    rates = not beside_the_point(row.runs[0].config) and value_of(row.runs[0], "training.write_rates")
+    skipped = {TAPS, RATE, STEPS, "model.write_span", "training.write_rates"}
+    said = [_said(key, value) for key, value in row.overrides.items() if key not in skipped]
+    return words + said + ["write rates"] * bool(rates)
+
+
 def how_chosen(row: Row) -> str:
     """How the options of a row came about where it was not as the page says: the best of four on validation."""
     chosen = row.runs[0].chosen
@@ -104,6 +113,8 @@ def section(group: Group, then_and_now: str, pictures: Path) -> tuple[str, list[
     lines = [f"## {group.label}", "", caption(group)]
     if group.has_failing_lengths:
         lines[-1] += f" It was looked for up to {FAILING_LIMIT:,}."
+    trials = sorted({run.chosen.steps for run in group.runs if run.chosen})
+    lines[-1] += f" Trials had {' or '.join(f'{steps:,}' for steps in trials)} steps." if trials else ""
     lines += ["", _table(group), "", *_absent(group, UNITS)]
     drawn = _draw(group, f"results-{slug(group.label)}", pictures, FAILING_LIMIT)
     lines += [part for text in drawn.values() for part in (text, "")]
@@ -116,7 +127,11 @@ def section_then(group: Group, pictures: Path) -> tuple[str, list[str]]:
     absent = [row.unit for row in group.rows if not row.runs]
     group = dataclasses.replace(group, rows=tuple(row for row in group.rows if row.runs))
     lines = [f"### {group.label}", "", caption(group), "", markdown_scores(group), "", *_absent(group, absent)]
-    drawn = _draw(group, f"results-first-{slug(group.label)}", pictures)
+    words = [(row, options_then(row)) for row in group.rows]
+    names = [f"{row.unit} ({', '.join(options)})" if options else row.unit for row, options in words]
+    rows = tuple(dataclasses.replace(row, shown=name) for row, name in zip(group.rows, names, strict=True))
+    short = dataclasses.replace(group, rows=rows) if len(set(names)) == len(names) else group
+    drawn = _draw(short, f"results-first-{slug(group.label)}", pictures)
     lines += [part for text in drawn.values() for part in (text, "")]
     return "\n".join([*lines, "```console", *grid_commands(group), "```", ""]), list(drawn)
 

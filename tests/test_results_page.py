@@ -98,6 +98,7 @@ def test_a_table_has_rows_in_few_words_and_names_the_units_that_were_not_run(pag
     assert [row.label for row in group.rows] == ["bmru", "bmru (8 taps, ramp 0.6, warmup 0.3)", "lru", "mine"]
     text, drawn = page["tables"].section(group, "", tmp_path)
     assert drawn == ["results-copy-first"]
+    assert "trained at 300, chance 1.0000. Trials had 200 steps.\n" in text
     assert "| bmru | 4 taps, rate 0.004 | 0.1050 ± 0.0071 | 0.2000 ± 0.0000 | 12,345 | 500 | 60 | 2 |" in text
     assert "| bmru | 8 taps, rate 0.004, ramp 0.6, warmup 0.3, given |" in text
     assert f"| mine | no taps, rate 0.004 | failed | failed | {DASH} | {DASH} | {DASH} | 0, 1 failed |" in text
@@ -131,11 +132,11 @@ def test_then_and_now_show_the_best_rows_and_what_got_worse_says_by_how_much(pag
     header = "| unit | options then | then, 300 | now, 300 | then, 3,000 | now, 3,000 |"
     assert header in text
     bmru = (
-        "| bmru | 4 taps, rate 0.006 | 0.2000 ± 0.0000 | 0.1100 ± 0.0100 | 0.2000 ± 0.0000 | 0.3000 ± 0.0000 (worse) |"
+        "| bmru | 4 taps, write rates | 0.2000 ± 0.0000 | 0.1100 ± 0.0100 | 0.2000 ± 0.0000 | 0.3000 ± 0.0000 (worse) |"
     )
     assert bmru in text
-    assert "| lru | rate 0.006 | 0.3000 ± 0.1000 | 0.3100 ± 0.0100 | 0.4000 ± 0.0000 | 0.3000 ± 0.0000 |" in text
-    assert "| gru | rate 0.006 | 0.2000 | 0.2100 (worse) | not finite | 0.2000 |" in text
+    assert "| lru | as the recipe | 0.3000 ± 0.1000 | 0.3100 ± 0.0100 | 0.4000 ± 0.0000 | 0.3000 ± 0.0000 |" in text
+    assert "| gru | as the recipe | 0.2000 | 0.2100 (worse) | not finite | 0.2000 |" in text
     assert "mru |" not in text.replace("bmru |", "")
     worse = compare.worse_section(*groups)
     assert "share 6 scores" in worse

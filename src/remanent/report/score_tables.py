@@ -101,7 +101,7 @@ def grid_commands(group: Group, more: Sequence[str] = ()) -> list[str]:
     """
     seeds: dict[tuple[tuple[str, ...], int | None], dict[str, set[int]]] = {}
     for run in group.runs:
-        key = (_option_words(run), run.chosen and run.chosen.seed)
+        key = (_option_words(run), None if run.chosen is None else run.chosen.seed)
         seeds.setdefault(key, {}).setdefault(run.unit, set()).add(run.seed)
     commands = []
     for (options, searched), of_units in seeds.items():
