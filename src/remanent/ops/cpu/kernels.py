@@ -31,6 +31,9 @@ ANY = SCOPES
 """No scope: nothing is promised."""
 BFLOAT16, FLOAT16 = types.uint16, types.int16
 """How kernels see the half types."""
+BIAS = (127 - 15) << 23
+"""By how much the exponent of a float32 is above that of an equal float16, in the bits of the first."""
+I32 = ir.IntType(32)
 
 compile_inline = numba.njit(nogil=True, error_model="numpy", forceinline=True)
 
@@ -48,31 +51,19 @@ def take(typing, header):
 @intrinsic
 def header(typing, pointer):
     """The pointer, seen as one to 64-bit integers."""
-
-    def generate(context, builder, signature, values):
-        return builder.bitcast(values[0], ir.IntType(64).as_pointer())
-
-    return types.CPointer(types.int64)(pointer), generate
+    return types.CPointer(types.int64)(pointer), _seen_otherwise
 
 
 @intrinsic
 def _bytes(typing, pointer):
     """The pointer, seen as one to bytes."""
-
-    def generate(context, builder, signature, values):
-        return builder.bitcast(values[0], ir.IntType(8).as_pointer())
-
-    return types.CPointer(types.uint8)(pointer), generate
+    return types.CPointer(types.uint8)(pointer), _seen_otherwise
 
 
 @intrinsic
 def wide(typing, pointer):
     """The pointer, seen as one to what a kernel computes in: float32 for half types, otherwise itself."""
-
-    def generate(context, builder, signature, values):
-        return builder.bitcast(values[0], context.get_value_type(signature.return_type))
-
-    return types.CPointer(_computed(pointer.dtype))(pointer), generate
+    return types.CPointer(_computed(pointer.dtype))(pointer), _seen_otherwise
 
 
 def _computed(element):
@@ -82,11 +73,11 @@ def _computed(element):
 @intrinsic
 def number(typing, bits):
     """A float64 from its bits."""
+    return types.float64(bits), _seen_otherwise
 
-    def generate(context, builder, signature, values):
-        return builder.bitcast(values[0], ir.DoubleType())
 
-    return types.float64(bits), generate
+def _seen_otherwise(context, builder, signature, values):
+    return builder.bitcast(values[0], context.get_value_type(signature.return_type))
 
 
 @intrinsic
@@ -111,7 +102,7 @@ def get(typing, values, d, scope):
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
         loaded = builder.load(builder.gep(array.data, [arguments[1]]))
         _keep_apart(builder.module, loaded, scope.literal_value)
-        return _widened(builder, values.dtype, loaded)
+        return _widened(context, builder, values.dtype, loaded)
 
     return _computed(values.dtype)(values, types.intp, scope), generate
 
@@ -122,7 +113,7 @@ def put(typing, values, d, scope, value):
 
     def generate(context, builder, signature, arguments):
         array = cgutils.create_struct_proxy(signature.args[0])(context, builder, arguments[0])
-        rounded = _rounded(builder, values.dtype, arguments[3])
+        rounded = _rounded(context, builder, values.dtype, arguments[3])
         stored = builder.store(rounded, builder.gep(array.data, [arguments[1]]))
         _keep_apart(builder.module, stored, scope.literal_value)
         return context.get_dummy_value()
@@ -130,29 +121,66 @@ def put(typing, values, d, scope, value):
     return types.void(values, types.intp, scope, _computed(values.dtype)), generate
 
 
-def _widened(builder, element, bits):
+def _widened(context, builder, element, bits):
     """A float32 from the bits of a half type; whatever is of another type, as it is."""
     if element == BFLOAT16:
-        whole = ir.IntType(32)
-        return builder.bitcast(builder.shl(builder.zext(bits, whole), whole(16)), ir.FloatType())
+        return builder.bitcast(builder.shl(builder.zext(bits, I32), I32(16)), ir.FloatType())
     if element == FLOAT16:
-        return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+        if converts_float16(context):
+            return builder.fpext(builder.bitcast(bits, ir.HalfType()), ir.FloatType())
+        return _widened_by_whole_numbers(builder, builder.zext(bits, I32))
     return bits
 
 
-def _rounded(builder, element, value):
+def _rounded(context, builder, element, value):
     """The bits of a float32 in a half type, NaN for NaN; whatever is of another type, as it is."""
     if element == BFLOAT16:
-        whole = ir.IntType(32)
-        bits = builder.bitcast(value, whole)
-        high = builder.lshr(bits, whole(16))
-        is_odd = builder.and_(high, whole(1))
-        nearest = builder.lshr(builder.add(bits, builder.add(is_odd, whole(0x7FFF))), whole(16))
+        bits = builder.bitcast(value, I32)
         is_nan = builder.fcmp_unordered("uno", value, value)
-        return builder.trunc(builder.select(is_nan, builder.or_(high, whole(0x40)), nearest), ir.IntType(16))
+        high = builder.select(is_nan, builder.or_(builder.lshr(bits, I32(16)), I32(0x40)), _shifted(builder, bits, 16))
+        return builder.trunc(high, ir.IntType(16))
     if element == FLOAT16:
-        return builder.bitcast(builder.fptrunc(value, ir.HalfType()), ir.IntType(16))
+        if converts_float16(context):
+            return builder.bitcast(builder.fptrunc(value, ir.HalfType()), ir.IntType(16))
+        return builder.trunc(_rounded_by_whole_numbers(builder, value), ir.IntType(16))
     return value
+
+
+def converts_float16(context):
+    """Whether the processor has instructions for float16; without them LLVM calls a function that is not there."""
+    triple, _, features = context.codegen().magic_tuple()
+    return triple.startswith(("aarch64", "arm64")) or "+f16c" in features
+
+
+def _shifted(builder, bits, count):
+    """A whole number without its last bits, rounded to the nearest, to even between two."""
+    is_odd = builder.and_(builder.lshr(bits, I32(count)), I32(1))
+    return builder.lshr(builder.add(bits, builder.add(is_odd, I32((1 << count - 1) - 1))), I32(count))
+
+
+def _widened_by_whole_numbers(builder, bits):
+    """A float32 from the bits of a float16: exponents have another bias, and numbers below 2^-14 none."""
+    size, exponent = builder.and_(bits, I32(0x7FFF)), builder.and_(bits, I32(0x7C00))
+    more = builder.select(builder.icmp_unsigned("==", exponent, I32(0x7C00)), I32(2 * BIAS), I32(BIAS))
+    normal = builder.add(builder.shl(size, I32(13)), more)
+    small = builder.fmul(builder.uitofp(size, ir.FloatType()), ir.FloatType()(2.0**-24))
+    is_small = builder.icmp_unsigned("==", exponent, I32(0))
+    found = builder.select(is_small, builder.bitcast(small, I32), normal)
+    sign = builder.shl(builder.and_(bits, I32(0x8000)), I32(16))
+    return builder.bitcast(builder.or_(found, sign), ir.FloatType())
+
+
+def _rounded_by_whole_numbers(builder, value):
+    """The bits of a float16 from a float32: infinity from 65,520 on; below 2^-14, the sum with 1/2 rounds."""
+    bits, half = builder.bitcast(value, I32), ir.FloatType()(0.5)
+    size, sign = builder.and_(bits, I32(0x7FFFFFFF)), builder.and_(builder.lshr(bits, I32(16)), I32(0x8000))
+    normal = builder.sub(_shifted(builder, size, 13), I32(BIAS >> 13))
+    sum_ = builder.bitcast(builder.fadd(builder.bitcast(size, ir.FloatType()), half), I32)
+    small = builder.sub(sum_, builder.bitcast(half, I32))
+    found = builder.select(builder.icmp_unsigned("<", size, I32(0x38800000)), small, normal)
+    found = builder.select(builder.icmp_unsigned(">=", size, I32(0x477FF000)), I32(0x7C00), found)
+    is_nan = builder.fcmp_unordered("uno", value, value)
+    return builder.or_(sign, builder.select(is_nan, I32(0x7E00), found))
 
 
 @intrinsic

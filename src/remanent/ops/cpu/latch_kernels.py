@@ -125,10 +125,12 @@ def adjoint_row(g, c, beta, carry, epsilon, adjoint):
 
 
 @compile_inline
-def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, of_beta, of_scale):
-    """The gradients of a step's gates; one of (own row, sum, whether it is added to the sum) for each parameter."""
-    grad_beta, sum_beta, add_beta = of_beta
-    grad_scale, sum_scale, add_scale = of_scale
+def gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, add_beta, add_scale):
+    """The gradients of a step's gates; those of threshold and size go to a row of their own, or are added to a sum."""
+    c, beta, scale = gates
+    epsilon, width = numbers
+    grad_beta, sum_beta = of_beta
+    grad_scale, sum_scale = of_scale
     real = state.dtype.type
     zero, one, two = real(0), real(1), real(2)
     slope = real(math.pi) * width
@@ -154,6 +156,20 @@ def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, of_beta
         else:
             put(grad_scale, d, 9, through_scale)
         put(state, d, 4, written if write else p)
+
+
+@compile_inline
+def any_gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, add_beta, add_scale):
+    """`gradient_row`, compiled apart for each case: stores that depend on one would be slower."""
+    if add_beta:
+        if add_scale:
+            gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, True, True)
+        else:
+            gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, True, False)
+    elif add_scale:
+        gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, False, True)
+    else:
+        gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, False, False)
 
 
 def latch_backward(args):
@@ -204,17 +220,17 @@ def latch_backward(args):
                     prefetch(row(h, args, GRAD, b, t - span, first, n))
                 if is_reset(h, args, RESET, b, t):
                     load(row(h, args, RESET_STATE, b, t, first, n), state)
-                gradient_row(
+                c, beta = row(h, args, CANDIDATE, b, t, first, n), row(h, args, THRESHOLD, b, t, first, n)
+                any_gradient_row(
+                    (c, beta, row(h, args, ALPHA, b, t, first, n)),
                     adjoint[t - t0],
-                    row(h, args, CANDIDATE, b, t, first, n),
-                    row(h, args, THRESHOLD, b, t, first, n),
-                    row(h, args, ALPHA, b, t, first, n),
                     state,
-                    epsilon,
-                    width,
+                    (epsilon, width),
                     row(h, args, GRAD_CANDIDATE, b, t, first, n),
-                    (row(h, args, GRAD_THRESHOLD, b, t, first, n), sum_beta, beta_fixed),
-                    (row(h, args, GRAD_ALPHA, b, t, first, n), sum_scale, scale_fixed),
+                    (row(h, args, GRAD_THRESHOLD, b, t, first, n), sum_beta),
+                    (row(h, args, GRAD_ALPHA, b, t, first, n), sum_scale),
+                    beta_fixed,
+                    scale_fixed,
                 )
 
 

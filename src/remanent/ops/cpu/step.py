@@ -15,6 +15,7 @@ from remanent.ops.cpu import threads
 from remanent.ops.cpu.launch import usable
 from remanent.ops.operators import is_traced
 
+
 def latch_step(gates: Tensor, alpha: Tensor | None, h: Tensor, epsilon: float) -> Tensor | None:
     """The states (B, D) after one step of a latch, in the bits of `reference.latch_step`; None where no kernel runs.
 
