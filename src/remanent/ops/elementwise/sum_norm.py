@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent.ops.elementwise.rows import DTYPES, RowArrays, fits, run_rows, tasks_of, wants_gradient
+from remanent.ops.elementwise.rows import DTYPES, RowArrays, fits, has_memory, run_rows, tasks_of, wants_gradient
 from remanent.ops.operators import define, schema_of
 
 EPS = {dtype: torch.finfo(dtype).eps for dtype in DTYPES}
@@ -53,7 +53,7 @@ def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | N
         turned = add_rms_norm(x.transpose(0, 1), None if added is None else added.transpose(0, 1), weight, eps)
         return SumAndNorm(x if added is None else turned.total.transpose(0, 1), turned.normed.transpose(0, 1))
     call = NormCall(x, added, weight, EPS[x.dtype] if eps is None else eps)
-    if wants_gradient(x, added, weight):
+    if wants_gradient(x, added, weight) or not has_memory(x, added, weight):
         total, normed, _ = _operator(*call)
         return SumAndNorm(x if added is None else total, normed)
     x = x.contiguous()
