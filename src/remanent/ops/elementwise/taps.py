@@ -11,7 +11,7 @@ from torch import Tensor
 
 from remanent.ops.cpu import threads
 from remanent.ops.elementwise.rows import ROWS, SMALL, fits, has_memory
-from remanent.ops.operators import in_transforms
+from remanent.ops.operators import in_forward_mode, is_traced
 
 
 def weighted_taps(inputs: Tensor, weight: Tensor) -> Tensor:
@@ -30,7 +30,7 @@ def weighted_taps(inputs: Tensor, weight: Tensor) -> Tensor:
     >>> weighted_taps(torch.tensor([[[1.0], [2.0], [3.0]]]), torch.tensor([[10.0, 1.0]])).flatten().tolist()
     [12.0, 23.0]
     """
-    if torch.compiler.is_compiling() or in_transforms():
+    if is_traced() or in_forward_mode((inputs, weight)):
         return weighted_sum(_steps(inputs, weight), weight)
     return _WeightedTaps.apply(inputs, weight)  # type: ignore[no-untyped-call, no-any-return]
 
