@@ -57,6 +57,29 @@ def test_a_bmru_model_gives_the_same_bits_at_any_cut(dtype, size):
     assert torch.equal(torch.cat(parts, 1), whole)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"unit": "bmru+lru", "gate": True, "conv_size": 3}, {"mlp": "none"}, {"dropout": 0.3, "num_layers": 1}],
+    ids=str,
+)
+def test_a_head_that_reads_the_last_step_gives_what_it_would_give_at_every_step(options):
+    model = make(torch.float32, hidden_size=16, **options).train()
+    twin = make(torch.float32, hidden_size=16, head="every", **options).train()
+    twin.load_state_dict(model.state_dict())
+    x = inputs(model, 5, 33).requires_grad_()
+    torch.manual_seed(0)
+    y, state = model(x)
+    torch.manual_seed(0)  # a dropout draws for the steps that are not read, too
+    every, after = twin(x)
+    assert torch.equal(y, every[:, -1])
+    for units, expected in zip(state.layers, after.layers, strict=True):
+        assert all(map(torch.equal, units, expected))
+    grads = torch.autograd.grad(y.square().sum(), [x, *model.parameters()])
+    expected = torch.autograd.grad(every[:, -1].square().sum(), [x, *twin.parameters()])
+    for actual, right in zip(grads, expected, strict=True):
+        torch.testing.assert_close(actual, right, rtol=1e-4, atol=1e-6)
+
+
 @pytest.mark.parametrize("options", VARIANTS)
 def test_reset_starts_a_new_sequence(options):
     model = make(**options)

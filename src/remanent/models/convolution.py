@@ -1,6 +1,5 @@
 """A short causal convolution over time, each channel alone, with the interface of a unit: its window is its state."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -10,7 +9,7 @@ from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.models._shards import window_before
-from remanent.ops.operators import in_transforms
+from remanent.ops.elementwise import weighted_sum, weighted_taps
 from remanent.units import Recurrence, RecurrentUnit
 from remanent.units._checks import check_state
 from remanent.units.recurrence import Params
@@ -81,13 +80,12 @@ class ConvRecurrence(Recurrence):
             window = F.pad(window_before(window[:, 1:], tail, cut, T, group), (0, 0, 1, 0))
         inputs = torch.cat([window, x], dim=1)
         last = _last_window(inputs, episodes, lengths, self.taps).flatten(1)
-        if episodes is None and not (torch.compiler.is_compiling() or in_transforms()):
-            return _Convolution.apply(inputs[:, 1:], p["weight"].squeeze(1)), last  # type: ignore[no-untyped-call]
+        if episodes is None:
+            return weighted_taps(inputs[:, 1:], p["weight"].squeeze(1)), last
         steps = [inputs[:, start : start + T] for start in range(1, self.taps + 1)]
-        if episodes is not None:
-            now = torch.arange(T, device=x.device).expand(x.shape[0], T)
-            steps = [episodes.cut(step, now, self.taps - 1 - i) for i, step in enumerate(steps)]
-        return _weighted_sum(steps, p["weight"].squeeze(1)), last
+        now = torch.arange(T, device=x.device).expand(x.shape[0], T)
+        steps = [episodes.cut(step, now, self.taps - 1 - i) for i, step in enumerate(steps)]
+        return weighted_sum(steps, p["weight"].squeeze(1)), last
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""
@@ -95,7 +93,7 @@ class ConvRecurrence(Recurrence):
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
         """The weighted sum of the window."""
-        return _weighted_sum(states.chunk(self.taps, dim=-1), p["weight"].squeeze(1))
+        return weighted_sum(states.chunk(self.taps, dim=-1), p["weight"].squeeze(1))
 
 
 class CausalConv1d(RecurrentUnit):
@@ -169,40 +167,6 @@ class CausalConv1d(RecurrentUnit):
     def _write_state(self, h: Tensor, batched: bool) -> Tensor:
         window = h[0].unflatten(1, (self.recurrence.taps, -1))[:, 1:]
         return window.transpose(0, 1).contiguous() if batched else window[0]
-
-
-class _Convolution(torch.autograd.Function):
-    """The weighted sum (B, T, D) of each K steps of inputs (B, T + K - 1, D), without the copies of autograd."""
-
-    @staticmethod
-    def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
-        ctx.save_for_backward(inputs, weight)
-        return _weighted_sum(_steps(inputs, weight), weight)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, Tensor]:
-        inputs, weight = ctx.saved_tensors
-        around = F.pad(grad, (0, 0, weight.shape[1] - 1, weight.shape[1] - 1))
-        of_inputs = _Convolution.apply(around, weight.flip(1))  # type: ignore[no-untyped-call]
-        return of_inputs, torch.stack([(grad * step).sum((0, 1)) for step in _steps(inputs, weight)], dim=1)
-
-
-def _steps(inputs: Tensor, weight: Tensor) -> list[Tensor]:
-    """For each step of the window, the oldest first, the inputs that the outputs find there."""
-    K = weight.shape[1]
-    return [inputs[:, start : inputs.shape[1] - K + 1 + start] for start in range(K)]
-
-
-def _weighted_sum(steps: Sequence[Tensor], weight: Tensor) -> Tensor:
-    """The sum of inputs (..., D), the oldest first, each times a column of the weight (D, K): the present one first.
-
-    Products and sums are operations of their own, which round alike wherever in a tensor a number lies.
-    """
-    weights = weight.unbind(1)
-    total = steps[-1] * weights[-1]
-    for step, factor in zip(reversed(steps[:-1]), reversed(weights[:-1]), strict=True):
-        total = total.add_(step * factor)  # a product keeps its factors for the backward pass, not itself
-    return total
 
 
 class _Episodes(NamedTuple):

@@ -28,8 +28,8 @@ from remanent.training.pace.running_score import batch_score
 from remanent.training.pace.schedules import rate_share
 from remanent.training.pace.settling import Settling
 from remanent.training.steps.averaging import AverageWeights
-from remanent.training.steps.capabilities import compiled
 from remanent.training.steps.carrying import CarriedStates
+from remanent.training.steps.compiling import compiled
 from remanent.units import RecurrentUnit
 
 

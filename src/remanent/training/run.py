@@ -51,6 +51,7 @@ from remanent.training.folder import (
 from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.pace.stopping import StopEarly
 from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
+from remanent.training.steps.compiling import SayCompilation
 from remanent.training.steps.ending import ending_weights
 from remanent.training.surroundings import surroundings
 from remanent.training.tensorboard import Board, ShowMemory
@@ -250,6 +251,8 @@ def _callbacks(
     if config.patience is not None:
         callbacks.append(StopEarly(experiment.task, config.patience))
     callbacks.append(writer)
+    if first and progress and config.compile:
+        callbacks.append(SayCompilation())
     if first and progress:
         callbacks.append(ProgressBar(f"{experiment.task.name} {experiment.model.unit}", config))
     return callbacks

@@ -6,15 +6,16 @@ import json
 import pytest
 import torch
 
-from cases import exhaustive
+from cases import exhaustive, rarely
 from helpers import compiles
 from remanent import ModelConfig, SequenceModel
 from remanent.distributed.ranks import Part, Ranks
 from remanent.records.configuration import Experiment, fitting
 from remanent.tasks import Parity
 from remanent.training import Launch, TrainingConfig, start_run
+from remanent.training.experiment import ExperimentModule
 from remanent.training.sharing import check_fit
-from remanent.training.steps import capabilities
+from remanent.training.steps import compiling
 from remanent.units import UNITS
 
 TASK = Parity(steps=9)
@@ -24,7 +25,8 @@ TRAINING = TrainingConfig(
 
 
 def experiment(unit="bmru", options=None, **training):
-    model = ModelConfig(**fitting(TASK), unit=unit, hidden_size=8, num_layers=1, **(options or {}))
+    sizes = {"hidden_size": 8, "num_layers": 1} | (options or {})
+    model = ModelConfig(**fitting(TASK), unit=unit, **sizes)
     return Experiment(TASK, model, dataclasses.replace(TRAINING, **training))
 
 
@@ -32,6 +34,34 @@ def losses(asked, folder):
     start_run(asked, folder, progress=False)
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [line["loss"] for line in lines if "loss" in line]
+
+
+@compiles
+@pytest.mark.parametrize(
+    ("unit", "backend"),
+    [
+        ("bmru", "aot_eager"),
+        *(rarely(unit, "aot_eager") for unit in (*UNITS, "bmru+lru", "attention") if unit != "bmru"),
+        *(rarely(unit, "inductor") for unit in ("bmru", "lru", "min_gru", "mru", "gru")),
+    ],
+)
+def test_a_compiled_step_has_the_loss_and_the_gradients_of_the_plain_one(unit, backend, monkeypatch):
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    module = ExperimentModule(experiment(unit, {"conv_size": 3, "num_layers": 2, "hidden_size": 16}, compile=True))
+    x, target = TASK.batch(8, torch.Generator().manual_seed(0))
+    found = []
+    for run in (module.compiled, module.model):
+        module.model.zero_grad()
+        loss = TASK.loss(run(x)[0], target)
+        loss.backward()
+        found.append((loss.detach(), [p.grad for p in module.model.parameters()]))
+    (loss, grads), (expected, right) = found
+    torch.testing.assert_close(loss, expected, rtol=1e-5, atol=1e-6)
+    largest = max(grad.abs().max() for grad in right if grad is not None)
+    for (name, _), one, other in zip(module.model.named_parameters(), grads, right, strict=True):
+        assert (one is None) == (other is None), name
+        if one is not None:
+            assert (one - other).abs().max() <= 1e-4 * largest, name
 
 
 COMPILED = [
@@ -45,7 +75,7 @@ COMPILED = [
 @pytest.mark.parametrize(("unit", "backend"), COMPILED)
 def test_a_compiled_training_is_that_of_the_plain_model(unit, backend, tmp_path, monkeypatch):
     torch.compiler.reset()
-    monkeypatch.setattr(capabilities, "BACKEND", backend)
+    monkeypatch.setattr(compiling, "BACKEND", backend)
     found = losses(experiment(unit, compile=True), tmp_path / "compiled")
     assert found == pytest.approx(losses(experiment(unit), tmp_path / "plain"), rel=1e-3)
 

@@ -2,11 +2,13 @@
 
 import dataclasses
 import json
+import re
 import signal
 
 import pytest
 
 from cases import exhaustive
+from helpers import compiles
 from remanent import ModelConfig
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.identity import identity
@@ -68,9 +70,20 @@ def start_and_interrupt(asked, folder, patched, step):
     start_run(asked, folder, progress=False)
 
 
+@exhaustive
+@compiles
+def test_a_run_that_is_compiled_to_machine_code_resumes_to_the_same_bits(tmp_path, monkeypatch, capfd):
+    start_run(experiment(compile=True), tmp_path / "whole")
+    assert re.search(r"the first step took [0-9.]+ s, nearly all", capfd.readouterr().err)
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="after step 8 of"):
+        start_and_interrupt(experiment(compile=True), tmp_path / "cut", patched, 7)
+    resume_run(tmp_path / "cut", progress=False)
+    assert weights(tmp_path / "cut") == weights(tmp_path / "whole")
+
+
 @pytest.mark.parametrize("case", CASES)
 def test_a_run_that_is_interrupted_resumes_to_the_same_bits(case, tmp_path, monkeypatch):
-    monkeypatch.setattr("remanent.training.steps.capabilities.BACKEND", "eager")  # without C++, which takes long
+    monkeypatch.setattr("remanent.training.steps.compiling.BACKEND", "eager")  # without C++, which takes long
     asked = experiment(**OPTIONS[case])
     start_run(asked, tmp_path / "whole", progress=False)
     with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt, match="after step 8 of"):

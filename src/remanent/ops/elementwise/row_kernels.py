@@ -8,7 +8,6 @@ of a few rows after another, until none is left.
 
 import math
 
-from llvmlite import ir
 from numba import carray
 from numba.extending import intrinsic
 
@@ -43,7 +42,10 @@ def has(h, array):
 
 
 def norm_forward(args):
-    """SUM from X and OTHER, OUT from SUM and WEIGHT, and the FACTOR of each row where that is asked for; without OTHER, SUM is X."""
+    """SUM of X and OTHER, its norm OUT, and the FACTOR of each row where that is asked for.
+
+    Without OTHER, the norm is that of X.
+    """
     h = header(args)
     D = h[WIDTH]
     weight = line(h, args, WEIGHT, 0, D)
@@ -70,7 +72,7 @@ def norm_forward(args):
 
 
 def norm_backward(args):
-    """SUM, the gradient of the sum X, from that of the norm, OUT, and that of the sum itself, OTHER; TOTALS of WEIGHT."""
+    """SUM, the gradient of X, from that of its norm, OUT, and what else reaches it, OTHER; TOTALS of WEIGHT."""
     h = header(args)
     D = h[WIDTH]
     weight = line(h, args, WEIGHT, 0, D)

@@ -57,12 +57,15 @@ def fits(first: Tensor, *others: Tensor | None) -> bool:
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:
-    """Whether a call on these tensors becomes part of a graph, or runs on tensors that have no memory of their own."""
-    graph = torch.is_grad_enabled()
-    for tensor in tensors:
-        if tensor is not None and (type(tensor) not in _PLAIN or (graph and tensor.requires_grad) or tensor.is_neg()):
-            return True
-    return False
+    """Whether a call on these tensors becomes part of a graph."""
+    return torch.is_grad_enabled() and any(tensor is not None and tensor.requires_grad for tensor in tensors)
+
+
+def has_memory(*tensors: Tensor | None) -> bool:
+    """Whether all values lie in memory as they are, and nothing else watches what is done to them."""
+    if torch._C._len_torch_dispatch_stack() > 0:
+        return False
+    return not any(v is not None and (type(v) not in _PLAIN or v.is_neg()) for v in tensors)
 
 
 def tasks_of(x: Tensor) -> int:

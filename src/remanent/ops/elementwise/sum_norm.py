@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent.ops.elementwise.rows import DTYPES, RowArrays, fits, run_rows, tasks_of, wants_gradient
+from remanent.ops.elementwise.rows import DTYPES, RowArrays, fits, has_memory, run_rows, tasks_of, wants_gradient
 from remanent.ops.operators import define, schema_of
 
 EPS = {dtype: torch.finfo(dtype).eps for dtype in DTYPES}
@@ -26,7 +26,7 @@ class SumAndNorm(NamedTuple):
 
 
 def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | None = None) -> SumAndNorm:
-    r"""Residual sum and its norm: $s = x + a$ and $w \odot s / \sqrt{\overline{s^2} + \mathrm{eps}}$, over the last axis.
+    r"""Residual sum and its norm over the last axis: $s = x + a$ and $w \odot s / \sqrt{\overline{s^2} + e}$.
 
     On a CPU, float32 and float64 take one pass over memory forward and one backward, and a row alone has the bits that
     it has among many. Other dtypes and devices, and traced graphs, take the operations of torch.
@@ -35,7 +35,8 @@ def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | N
         x: (..., D).
         added: $a$, of the shape of `x`; zeros if None, and the sum is then `x` itself.
         weight: $w$, (D,).
-        eps: what is added to the mean square, at least 0; if None, the distance from 1 to the next number of the dtype.
+        eps: $e$, what is added to the mean square, at least 0; if None, the distance from 1 to the next number of the
+            dtype.
 
     Returns:
         The sum and its norm.
@@ -52,7 +53,7 @@ def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | N
         turned = add_rms_norm(x.transpose(0, 1), None if added is None else added.transpose(0, 1), weight, eps)
         return SumAndNorm(x if added is None else turned.total.transpose(0, 1), turned.normed.transpose(0, 1))
     call = NormCall(x, added, weight, EPS[x.dtype] if eps is None else eps)
-    if wants_gradient(x, added, weight):
+    if wants_gradient(x, added, weight) or not has_memory(x, added, weight):
         total, normed, _ = _operator(*call)
         return SumAndNorm(x if added is None else total, normed)
     x = x.contiguous()
@@ -156,7 +157,9 @@ def _composed(call: NormAdjoint, eps: float) -> tuple[Tensor, Tensor]:
 
 
 def _refuse(ctx: Any, *grads: Tensor) -> None:
-    raise NotImplementedError("the backward operator of `add_rms_norm` has no gradient; make the graph when it is called")
+    raise NotImplementedError(
+        "the backward operator of `add_rms_norm` has no gradient; make the graph when it is called"
+    )
 
 
 _operator = define(

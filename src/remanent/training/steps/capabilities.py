@@ -1,29 +1,14 @@
-"""What the options of a step ask of the machine and the processes, and the compiled model."""
+"""What the options of a step ask of the machine and the processes."""
 
 import os
 import shutil
 import sys
-from collections.abc import Callable
-from typing import Any
 
 import torch
 
 from remanent.distributed.ranks import Ranks
-from remanent.models import SequenceModel
 from remanent.records.training_config import TrainingConfig
-
-BACKEND = "inductor"
-"""The backend of `torch.compile`."""
-
-
-def compiled(model: SequenceModel) -> Callable[..., Any]:
-    """The model's forward pass, compiled for each shape alone: a graph for any shape would depend on the first ones.
-
-    What this process has compiled before is forgotten, since torch compiles a function only for a few models, and runs
-    it as it is for more.
-    """
-    torch.compiler.reset()
-    return torch.compile(model.forward, dynamic=False, backend=BACKEND)
+from remanent.training.steps import compiling
 
 
 def check_capabilities(config: TrainingConfig, ranks: Ranks) -> None:
@@ -42,7 +27,7 @@ def check_capabilities(config: TrainingConfig, ranks: Ranks) -> None:
         if ranks.time.size > 1:
             raise ValueError(f"`training.compile` must be False with `time_shards`, got True with {ranks.time.size}")
         found = os.environ.get("CXX", "clang++" if sys.platform == "darwin" else "g++")
-        if launch.accelerator == "cpu" and BACKEND == "inductor" and shutil.which(found) is None:
+        if launch.accelerator == "cpu" and compiling.BACKEND == "inductor" and shutil.which(found) is None:
             raise ValueError(f"`training.compile` must be False without the C++ compiler {found}, got True")
     if config.precision == "16-mixed" and launch.accelerator == "cpu":
         raise ValueError("`training.precision` must be 32-true or bf16-mixed on the CPU, got 16-mixed")
