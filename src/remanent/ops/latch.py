@@ -6,6 +6,7 @@ from typing import Any
 import torch  # noqa: F401 (for the examples)
 from torch import Tensor
 
+from remanent._allocator import empty_result
 from remanent._options import check_range
 from remanent.ops import operators, portable, reference
 from remanent.ops.arguments import (
@@ -236,7 +237,7 @@ def _latch_scan_backward(grad: Tensor, starts: Tensor, *arguments: Any) -> Latch
 def _room_backward(grad: Tensor, starts: Tensor, *arguments: Any) -> LatchAdjoints:
     call = LatchCall(*arguments)
     B, _, D = grad.shape
-    threshold, alpha = (call.gates.new_empty(0 if v is None else v.shape) for v in (call.threshold, call.alpha))
+    threshold, alpha = (empty_result(call.gates, (0,) if v is None else v.shape) for v in (call.threshold, call.alpha))
     h0 = call.gates.new_empty(B, D)
     reset_state = call.gates.new_empty((D,) if call.reset_state is None else call.reset_state.shape)
     return LatchAdjoints(operators.empty_sequence(call.gates, call.gates.shape[2]), threshold, alpha, h0, reset_state)

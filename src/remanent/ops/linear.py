@@ -5,6 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from remanent._allocator import empty_result
 from remanent.ops import operators, portable, reference
 from remanent.ops.arguments import (
     COMPLEX_DTYPES,
@@ -128,7 +129,7 @@ def _room_backward(*arguments: Any) -> LinearGradients:
     call = LinearAdjointCall(*arguments)
     B, _, D = call.grad.shape
     start = (D,) if call.reset_state is None else call.reset_state.shape
-    decay, h0, reset_state = (call.grad.new_empty(shape) for shape in (call.decay.shape, (B, D), start))
+    decay, h0, reset_state = (empty_result(call.grad, shape) for shape in (call.decay.shape, (B, D), start))
     return LinearGradients(decay, operators.empty_sequence(call.states, D), h0, reset_state)
 
 

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor
 from torch.autograd import forward_ad
 
+from remanent._allocator import empty_result
+
 Groups = Callable[[tuple[Any, ...]], tuple[dict[int, int], dict[int, int]]]
 """From an operator's arguments to {argument: groups} and {result: groups} of tensors whose last axis is several D."""
 _TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", int: "SymInt", str: "str"}
@@ -79,7 +81,7 @@ def empty_sequence(like: Tensor, width: int) -> Tensor:
     """Allocates an output buffer, (B, T, width), in the memory order of `like` (B, T, any): batch or time first."""
     B, T, _ = like.shape
     time_first = like.stride(0) < like.stride(1)
-    return like.new_empty_strided((B, T, width), (width, B * width, 1) if time_first else (T * width, width, 1))
+    return empty_result(like, (B, T, width), (width, B * width, 1) if time_first else (T * width, width, 1))
 
 
 def no_groups(args: tuple[Any, ...]) -> tuple[dict[int, int], dict[int, int]]:
