@@ -12,7 +12,7 @@ from numba import carray
 from numba.extending import intrinsic
 
 from remanent.ops.cpu.kernels import _at, compile_inline, get, header, number, put, take
-from remanent.ops.elementwise.rows import RowArrays
+from remanent.ops.elementwise.by_row import RowArrays
 
 TICKET, TASKS, ROWS, WIDTH, BLOCK, NUMBER = range(6)
 """The places of the header's numbers."""

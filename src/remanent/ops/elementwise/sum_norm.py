@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent.ops.elementwise.rows import DTYPES, RowArrays, fits, has_memory, run_rows, tasks_of, wants_gradient
+from remanent.ops.elementwise.by_row import DTYPES, RowArrays, fits, has_memory, run_rows, tasks_of, wants_gradient
 from remanent.ops.operators import define, schema_of
 
 EPS = {dtype: torch.finfo(dtype).eps for dtype in DTYPES}

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remanent.ops.cpu import threads
-from remanent.ops.elementwise.rows import ROWS, SMALL, fits, has_memory
+from remanent.ops.elementwise.by_row import ROWS, SMALL, fits, has_memory
 from remanent.ops.operators import in_forward_mode, is_traced
 
 
