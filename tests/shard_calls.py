@@ -6,7 +6,8 @@ import torch.distributed as dist
 import model_cases
 import unit_cases
 from remanent import SequenceModel
-from remanent.ops import latch_scan, latch_scan_joint, linear_scan, transition_scan
+from remanent.ops import latch, latch_scan, latch_scan_joint, linear_scan, transition_scan
+from remanent.ops.arguments import Backend
 from remanent.ops.collectives import observe_collectives, place_in, sum_of_all
 
 SEQUENCES = ("candidate", "threshold", "alpha", "gates", "decay", "value", "logits", "reset", "reset_state")
@@ -67,6 +68,27 @@ def bytes_sent(rank, size, scan, inputs, options, cuts):
         forward = len(sent)
         states.sum().backward()
     return sent[:forward], sent[forward:]
+
+
+def runs_of_the_kernels(rank, size, inputs, options, cuts):
+    """How often the latch's kernels run over a shard in both passes, forward and backward."""
+    before, counts = latch.BACKENDS["cpu"], [0, 0]
+
+    def counted(i, run):
+        def call(*arguments):
+            counts[i] += 1
+            return run(*arguments)
+
+        return call
+
+    backward, cpu_backward = counted(1, before.backward), latch.cpu.latch_backward
+    latch.BACKENDS["cpu"] = Backend(counted(0, before.forward), backward)
+    latch.cpu.latch_backward = backward
+    try:
+        run_share(rank, size, "latch", inputs, options, torch.ones_like(inputs["candidate"]), cuts)
+    finally:
+        latch.BACKENDS["cpu"], latch.cpu.latch_backward = before, cpu_backward
+    return counts
 
 
 def model_bytes(rank, size, config, batch, steps):

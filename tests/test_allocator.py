@@ -149,7 +149,8 @@ def test_a_forked_child_has_memory_of_its_own(kept):
         os._exit(0 if mine.data_ptr() == place and bool((mine == 1).all() and (theirs == 2).all()) else 1)
     parent = empty_result(LIKE, (4, 6)).fill_(3)
     assert os.waitpid(child, 0)[1] == 0
-    assert bool((y == 7).all()) and bool((parent == 3).all())
+    assert bool((y == 7).all())
+    assert bool((parent == 3).all())
 
 
 def test_what_is_kept_is_bounded_and_of_the_last_sizes(kept, monkeypatch):

@@ -52,7 +52,9 @@ def empty_result(like: Tensor, shape: Sequence[int], strides: Sequence[int] | No
     array = block[:]
     weakref.finalize(array, _give_back, block).atexit = False
     storage = torch.from_numpy(array).untyped_storage()  # holds the array, which nothing else does
-    return torch.empty(0, dtype=like.dtype).set_(storage, 0, tuple(shape), _strides(shape) if strides is None else strides)
+    return torch.empty(0, dtype=like.dtype).set_(
+        storage, 0, tuple(shape), _strides(shape) if strides is None else strides
+    )
 
 
 def reuse_freed_memory() -> bool:
@@ -91,7 +93,7 @@ def _strides(shape: Sequence[int]) -> tuple[int, ...]:
 
 
 def _rounded(size: int) -> int:
-    """A size that is up to an eighth larger, so that results of about one size share blocks; pages beyond stay unused."""
+    """A size up to an eighth larger, so that results of about one size share blocks; the rest is not touched."""
     step = 1 << max(0, size.bit_length() - 4)
     return -(-size // step) * step
 

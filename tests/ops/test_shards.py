@@ -154,6 +154,28 @@ def test_what_is_sent_does_not_depend_on_time(crew):
             assert backward == [B * D * 4]
 
 
+def test_the_kernels_of_a_latch_run_once(crew):
+    """With `epsilon` 0; otherwise a first time from zero, but for the first shard forward and the last one backward."""
+    size = len(crew.pipes)
+    inputs = latch_inputs(broadcast=False, reset=False)
+    cuts = CUTS[size][0]
+    assert crew.run(shard_calls.runs_of_the_kernels, inputs, {"backend": "cpu"}, cuts) == [[1, 1]] * size
+    twice = crew.run(shard_calls.runs_of_the_kernels, inputs, {"backend": "cpu", "epsilon": 0.5}, cuts)
+    assert twice == [[1 + (rank > 0), 1 + (rank < size - 1)] for rank in range(size)]
+
+
+def test_channels_that_hold_through_shards(crew):
+    """Channels that are written never, once, at the cuts alone, and always: what passes through a shard is exact."""
+    candidate, threshold = torch.zeros(B, T, 5, dtype=torch.float64), torch.ones(B, T, 5, dtype=torch.float64)
+    candidate[:, 1, 1] = -2.0
+    for cut in {c for cuts in CUTS[len(crew.pipes)] for c in cuts if c < T}:
+        candidate[:, cut, 2], candidate[:, cut - 1, 3] = 2.0, -2.0
+    candidate[:, :, 4] = 3 * draw(B, T).sign()
+    h0 = torch.tensor([-0.0, 1.0, 3.0, -2.0, 0.5], dtype=torch.float64).expand(B, 5)
+    inputs = {"candidate": candidate, "threshold": threshold, "alpha": draw(B, T, 5), "h0": h0}
+    check(crew, "latch", inputs, {"backend": "cpu"}, 1e-12, exact=True)
+
+
 def test_what_does_not_fit_together_raises_on_every_process(crew):
     size = len(crew.pipes)
     good = latch_inputs(broadcast=True, reset=False)

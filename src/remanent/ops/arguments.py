@@ -1,7 +1,7 @@
 """What the scans take and give back, as named tuples, and the dtypes that they accept and compute in."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -110,6 +110,17 @@ class LatchAdjoints(NamedTuple):
     alpha: Tensor
     h0: Tensor
     reset_state: Tensor
+
+    def by_argument(self, call: LatchCall) -> Any:
+        """The gradients of all arguments, a named tuple: None where there is none; that of `h0` in any case."""
+        nothing: Any = LatchCall(*(None,) * len(LatchCall._fields))  # type: ignore[arg-type]
+        return nothing._replace(
+            gates=self.gates,
+            threshold=None if call.threshold is None else self.threshold,
+            alpha=None if call.alpha is None else self.alpha,
+            h0=self.h0,
+            reset_state=None if call.reset_state is None else self.reset_state,
+        )
 
 
 class LinearCall(NamedTuple):

@@ -31,7 +31,7 @@ from remanent.ops.checks import (
 from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announced
 from remanent.ops.cpu import latch as cpu
 from remanent.ops.gpu import scans as gpu
-from remanent.ops.shards import ShardedScan, by_autograd, latch_kept, sharded
+from remanent.ops.shards import ShardedScan, by_autograd, latch_ahead, latch_kept, sharded
 
 BACKENDS: dict[str, Backend | None] = {
     "reference": None,
@@ -85,8 +85,9 @@ def latch_scan(
 
     With a `group`, each process passes any number of time steps of its own, and gets their states. With `epsilon` 0
     they have the bits of one process that has all steps; otherwise they are equal up to rounding. `h0` is the state
-    before the first step of all, and only the first process reads it. The scan runs twice, and each process sends
-    every other one 2 B D numbers forward and B D backward, whatever T is, and 8 numbers that must agree everywhere.
+    before the first step of all, and only the first process reads it. The scan runs twice, but once on the CPU with
+    `epsilon` 0, and each process sends every other one 2 B D numbers forward and B D backward, whatever T is, and 8
+    numbers that must agree everywhere.
     All processes must call the scan, and its backward pass, in the same order. The gradients of what all processes
     share (`h0`, and `threshold`, `alpha` and `reset_state` of shape (D,)) come in parts: add them up.
 
@@ -222,7 +223,7 @@ def _room(*arguments: Any) -> tuple[Tensor, Tensor]:
     return operators.empty_sequence(call.gates, D), call.gates.new_empty(B, T // SPAN + 2, D)
 
 
-def _latch_scan_backward(grad: Tensor, starts: Tensor, *arguments: Any) -> LatchAdjoints:
+def _latch_scan_backward(grad: Tensor, starts: Tensor, *arguments: Any, after: Tensor | None = None) -> LatchAdjoints:
     call = LatchCall(*arguments)
     backend = BACKENDS[fastest(call.backend, call.gates)]
     assert backend is not None
@@ -230,7 +231,8 @@ def _latch_scan_backward(grad: Tensor, starts: Tensor, *arguments: Any) -> Latch
     threshold = None if call.threshold is None else found.threshold
     alpha = None if call.alpha is None else found.alpha
     grads = LatchGradients(StoredGates(found.gates, threshold, alpha).split(), found.h0, found.reset_state)
-    backend.backward(grad, starts, call.stored().split(), call.initial(), call.epsilon.item(), call.width, grads)
+    given = (grad, starts, call.stored().split(), call.initial(), call.epsilon.item(), call.width, grads)
+    backend.backward(*given) if after is None else cpu.latch_backward(*given, after)
     return found
 
 
@@ -255,15 +257,7 @@ def _backward(ctx: Any, grad: Tensor, grad_starts: Tensor) -> Any:
 
 
 def _gradients(grad: Tensor, starts: Tensor, call: LatchCall) -> Any:
-    """The gradients of all arguments but None where there is none; that of `h0` in any case."""
-    found = LatchAdjoints(*_adjoint(grad, starts, *call))
-    return operators.no_gradients(LatchCall)._replace(
-        gates=found.gates,
-        threshold=None if call.threshold is None else found.threshold,
-        alpha=None if call.alpha is None else found.alpha,
-        h0=found.h0,
-        reset_state=None if call.reset_state is None else found.reset_state,
-    )
+    return LatchAdjoints(*_adjoint(grad, starts, *call)).by_argument(call)
 
 
 def _groups(arguments: tuple[Any, ...]) -> tuple[dict[int, int], dict[int, int]]:
@@ -297,4 +291,8 @@ def _adjoint_shard(grad: Tensor, starts: Tensor, call: LatchCall) -> Any:
     return by_autograd(_run, grad, call) if call.backend == "reference" else _gradients(grad, starts, call)
 
 
-_SHARDED = ShardedScan(_scan_shard, latch_kept, _adjoint_shard)
+def _adjoint_after(grad: Tensor, starts: Tensor, call: LatchCall, after: Tensor) -> Any:
+    return _latch_scan_backward(grad, starts, *call, after=after).by_argument(call)
+
+
+_SHARDED = ShardedScan(_scan_shard, latch_kept, _adjoint_shard, latch_ahead(_adjoint_after))

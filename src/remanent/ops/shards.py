@@ -9,11 +9,29 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from remanent.ops.arguments import LatchCall, LinearCall, compute_dtype
+from remanent.ops.checks import fastest
 from remanent.ops.collectives import Agreement, Place, gather
+from remanent.ops.cpu import latch as cpu
 from remanent.ops.operators import no_gradients, save_call, saved_call
 
 CHUNK = 4096
 """Steps at a time from which the factor of a shard is computed, so that its memory does not grow with time."""
+
+
+class Ahead(NamedTuple):
+    """What tells how the steps of one process change a state, and a gradient, before the scan runs.
+
+    Attributes:
+        fits: from the scan's arguments to whether it can tell.
+        ends: from the scan's arguments to the factor (B, D), and the last state of a scan from zero.
+        passed: from the gradient of the states and the scan's arguments to the gradient that the steps pass back.
+        adjoint: `ShardedScan.adjoint` with one more argument, the gradient that later steps pass back, (B, D).
+    """
+
+    fits: Callable[[Any], bool]
+    ends: Callable[[Any], tuple[Tensor, Tensor]]
+    passed: Callable[[Tensor, Any], Tensor]
+    adjoint: Callable[[Tensor, Tensor, Any, Tensor], Any]
 
 
 class ShardedScan(NamedTuple):
@@ -25,11 +43,17 @@ class ShardedScan(NamedTuple):
             first step.
         adjoint: from the gradient of the states, what `run` gave beside them, and the scan's arguments to the
             gradients of the arguments, of which `h0` has one in any case.
+        ahead: what saves the first of two runs, where there is such a way.
     """
 
     run: Callable[[Any], tuple[Tensor, Tensor]]
     kept: Callable[[Any], Tensor]
     adjoint: Callable[[Tensor, Tensor, Any], Any]
+    ahead: Ahead | None = None
+
+    def looks_ahead(self, call: Any) -> bool:
+        """Whether one run is enough for these arguments."""
+        return self.ahead is not None and self.ahead.fits(call)
 
 
 def sharded(scan: ShardedScan, place: Place, agreement: Agreement, call: Any, like: Tensor) -> Tensor:
@@ -68,6 +92,26 @@ def by_autograd(run: Callable[[Any], Tensor], grad: Tensor, call: Any) -> Any:
     return no_gradients(type(call))._replace(**dict(zip(wanted, grads, strict=True)))
 
 
+def latch_ahead(adjoint: Callable[[Tensor, Tensor, Any, Tensor], Any]) -> Ahead:
+    """With epsilon 0 a latch's last state is that of its last write, which is found from the end within few steps.
+
+    Args:
+        adjoint: what `Ahead.adjoint` is.
+    """
+
+    def fits(call: LatchCall) -> bool:
+        return fastest(call.backend, call.gates) == "cpu" and call.epsilon.item() == 0
+
+    def ends(call: LatchCall) -> tuple[Tensor, Tensor]:
+        left, is_left = cpu.latch_ends(call.stored().split(), call.initial())
+        return 1 - is_left, left
+
+    def passed(grad: Tensor, call: LatchCall) -> Tensor:
+        return cpu.latch_passed(grad, call.stored().split(), call.initial())
+
+    return Ahead(fits, ends, passed, adjoint)
+
+
 def latch_kept(call: LatchCall) -> Tensor:
     """The factor of a latch: epsilon to the power of the number of writes; 0 after a reset."""
     candidate, threshold, _ = call.stored().split()
@@ -91,10 +135,11 @@ def linear_kept(call: LinearCall) -> Tensor:
 
 
 class _Sharded(torch.autograd.Function):
-    """Scans from zero, gathers the effect of every shard on a state, and scans from the state that results.
+    """Gathers the effect of every shard on a state, and scans from the state that results.
 
-    Only the first process starts from `h0`. The backward pass does the same from the end: the adjoint of a shard is
-    linear in the gradient that the next shard passes to it, with the same factor.
+    The effect is told ahead, or by a scan from zero; only the first process starts from `h0`. The backward pass does
+    the same from the end: the adjoint of a shard is linear in the gradient that the next shard passes to it, with the
+    same factor.
     """
 
     @staticmethod
@@ -113,18 +158,22 @@ class _Sharded(torch.autograd.Function):
         start, residual = call.h0 if place.rank == 0 else None, states.new_empty(0)
         kept = states.new_ones(B, D, dtype=dtype)
         last = states.new_zeros(B, D) if start is None else start
-        if T > 0:
+        has_run = T > 0 and not scan.looks_ahead(call)
+        if has_run:
             states, residual = scan.run(call._replace(h0=start))
             kept, last = scan.kept(call).to(dtype), states[:, -1]
+        elif T > 0 and place.rank < place.size - 1:  # nobody is after the last
+            kept, left = scan.ahead.ends(call)  # type: ignore[union-attr]
+            last = _through(kept, last, left)
         agreement.check()
-        all_kept, all_last = gather(place, torch.stack([kept, last.to(dtype)])).unbind(1)
+        all_kept, all_last = gather(place, torch.stack([kept.to(dtype), last.to(dtype)])).unbind(1)
         if place.rank > 0:
             start = all_last[0]
             for before in range(1, place.rank):
                 start = _through(all_kept[before], start, all_last[before])
             start = start.to(states.dtype)
-            if T > 0:
-                states, residual = scan.run(call._replace(h0=start))
+        if T > 0 and (place.rank > 0 or not has_run):
+            states, residual = scan.run(call._replace(h0=start))
         ctx.scan, ctx.place, ctx.has_h0 = scan, place, call.h0 is not None
         save_call(ctx, call._replace(h0=start), all_kept, residual)
         return states
@@ -133,24 +182,27 @@ class _Sharded(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         call, kept, residual = saved_call(ctx)
-        grads = call._make(torch.zeros_like(v) if _has_gradient(v) else None for v in call)
-        grads = grads._replace(h0=torch.zeros_like(kept[0]))
-        if grad.shape[1] > 0:
-            grads = ctx.scan.adjoint(grad, residual, call)
-        shares, after = gather(ctx.place, grads.h0.to(kept.dtype)), torch.zeros_like(kept[0])
-        for later in range(ctx.place.size - 1, ctx.place.rank, -1):
+        scan, place, T, after = ctx.scan, ctx.place, grad.shape[1], torch.zeros_like(kept[0])
+        looks_ahead, passed = T > 0 and scan.looks_ahead(call), after
+        if looks_ahead:
+            passed = scan.ahead.passed(grad, call) if place.rank > 0 else after  # nobody is before the first
+        elif T > 0:
+            grads = scan.adjoint(grad, residual, call)
+            passed = grads.h0
+        shares = gather(place, passed.to(kept.dtype))
+        for later in range(place.size - 1, place.rank, -1):
             after = _through(kept[later].conj(), after, shares[later])
-        if ctx.place.rank == ctx.place.size - 1:
-            pass
-        elif grad.shape[1] > 0:
+        if looks_ahead:
+            grads = scan.ahead.adjoint(grad, residual, call, after)
+        elif T == 0:
+            grads = call._make(torch.zeros_like(v) if _has_gradient(v) else None for v in call)._replace(h0=after)
+        elif place.rank < place.size - 1:
             grad = grad.clone()
             grad[:, -1] += after.to(grad.dtype)
-            grads = ctx.scan.adjoint(grad, residual, call)
-        else:
-            grads = grads._replace(h0=after)
+            grads = scan.adjoint(grad, residual, call)
         of_h0 = None
         if ctx.has_h0:
-            of_h0 = grads.h0.to(grad.dtype) if ctx.place.rank == 0 else torch.zeros_like(grads.h0, dtype=grad.dtype)
+            of_h0 = grads.h0.to(grad.dtype) if place.rank == 0 else torch.zeros_like(grads.h0, dtype=grad.dtype)
         return *(None,) * 5, *grads._replace(h0=of_h0)
 
 

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from remanent.ops.arguments import Gates, InitialStates, LatchGradients
+from remanent.ops.arguments import Gates, InitialStates, LatchGradients, compute_dtype
 from remanent.ops.cpu.arrays import LatchArrays
 from remanent.ops.cpu.cut import Cut, chain, make_cut
 from remanent.ops.cpu.launch import (
@@ -41,15 +41,19 @@ def latch_backward(
     epsilon: float,
     width: float,
     grads: LatchGradients,
+    after: Tensor | None = None,
 ) -> None:
     """Fills the gradients of the latch from that of its states.
 
-    The states are computed again from `starts`, (B, T // SPAN + 2, D), one for each span of time.
+    The states are computed again from `starts`, (B, T // SPAN + 2, D), one for each span of time. Steps after the last
+    one pass back `after`, (B, D), or nothing.
     """
     cut = _cut(gates, epsilon)
     given = _given(gates, initial)._replace(start=readable(starts), grad=readable(grad))
     fresh = given.reset_state
     carry = room(fresh, cut.B, 1, cut.D).zero_()
+    if after is not None:
+        carry += after[:, None]
     if cut.pieces > 1:
         passed, is_open = (room(fresh, cut.B, cut.pieces - 1, cut.D) for _ in range(2))
         later = LatchArrays._make(cut.after_first(v) for v in given)
@@ -68,6 +72,34 @@ def latch_backward(
     deliver(given.grad_alpha, grads.gates.alpha)
     grads.h0.copy_(carry[:, 0])
     deliver(given.grad_reset_state, grads.reset_state)
+
+
+def latch_ends(gates: Gates, initial: InitialStates) -> tuple[Tensor, Tensor]:
+    """The last state that the steps set with epsilon 0, and whether they set one, 1 or 0; both (B, D).
+
+    It reads from the last step back to the one by which every channel has been set.
+    """
+    given = _given(gates, initial)
+    left, is_left = (given.reset_state.new_empty(*gates.candidate[:, :1].shape) for _ in range(2))
+    run(_kernels().latch_carry, _whole(gates), given._replace(left=left, is_left=is_left))
+    return left[:, 0], is_left[:, 0]
+
+
+def latch_passed(grad: Tensor, gates: Gates, initial: InitialStates) -> Tensor:
+    """The gradient that the steps pass back with epsilon 0 to the state before them, from their own states, (B, D).
+
+    It reads from the first step on to the one by which every channel has been set.
+    """
+    given, dtype = _given(gates, initial), compute_dtype(grad.dtype)
+    passed, is_open = (grad.new_empty(grad[:, :1].shape, dtype=dtype) for _ in range(2))
+    given = given._replace(grad=readable(grad), passed=passed, is_open=is_open)
+    run(_kernels().latch_adjoint_carry, _whole(gates), given)
+    return passed[:, 0]
+
+
+def _whole(gates: Gates) -> Cut:
+    """Time in one piece: the channels of a piece are mostly set within a few steps."""
+    return make_cut(gates.candidate.shape, pieces_a_thread=0)
 
 
 def _cut(gates: Gates, epsilon: float) -> Cut:
