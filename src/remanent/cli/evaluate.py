@@ -46,7 +46,6 @@ def run(options: Any) -> int:
     """Runs the command."""
     import torch
     from rich.console import Console
-    from rich.markup import escape
     from rich.table import Table
 
     from remanent.review.pruned import load_model
@@ -58,14 +57,14 @@ def run(options: Any) -> int:
     task = experiment.task
     title = METRICS[task.metric].title
     count = task.split_size(options.split) if options.examples is None else options.examples
-    of = f"{escape(str(options.run))}: {count:,} examples of the {options.split} split"
-    table = Table(task.length_name, title, title=of)
+    table = Table(task.length_name, title)
     for length, score in _scores(options, model, task, count):
         if options.json:
             line = {"run": str(options.run), "split": options.split, "examples": count, "length": length}
             print(to_json({**line, task.metric: score}), flush=True)
         table.add_row(f"{length:,}", f"{score:.4f}")
     if not options.json:
+        print(f"{options.run}: {count:,} examples of the {options.split} split")
         Console().print(table)
     if options.failing_limit is not None:
         found = failing_length(model, task, limit=options.failing_limit)
