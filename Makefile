@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constr
 # two processes; one that is done takes tests from the other, which may wait for long ones
 SHARED := -n 2 --dist worksteal
 
-.PHONY: demo test test-all matrix gpu docs lint clean
+.PHONY: demo test test-all matrix gpu docs lint release clean
 
 demo: $(SMALL)
 	@$(BIN)/remanent demo
@@ -40,6 +40,12 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# An sdist and a wheel in dist/, once everything that a release needs is there
+release: $(SMALL)
+	$(PYTHON) tests/release.py
+	$(BIN)/python -m pip install --quiet build
+	$(BIN)/python -m build
+
 $(SMALL): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "remanent needs Python 3.11 or later: make PYTHON=python3.11 ...")'
 	@echo "Installing torch and what training needs into $(VENV), once: 1.4 GB, a minute or two ..."
@@ -54,4 +60,4 @@ $(READY): $(SMALL)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) .matrix
+	rm -rf $(VENV) .matrix dist

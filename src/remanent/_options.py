@@ -1,5 +1,6 @@
 """Checks of plain options: whole numbers, ranges, choices; an error names the option, the rule and the value."""
 
+import difflib
 import math
 from collections.abc import Collection
 
@@ -40,9 +41,19 @@ def check_text(name: str, value: str | None) -> None:
         raise TypeError(f"`{name}` must be a str or None, got {value!r}")
 
 
+def listed(choices: Collection[str], value: object) -> str:
+    """The choices, those whose names are near to a value first.
+
+    >>> listed(["lru", "gru", "bmru"], "bmrux")
+    'bmru, lru, gru'
+    """
+    near = difflib.get_close_matches(value, choices) if isinstance(value, str) else []
+    return ", ".join([*near, *(name for name in choices if name not in near)])
+
+
 def check_choice(name: str, value: str, choices: Collection[str]) -> None:
     """Raises unless an option is one of its choices."""
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a str, one of {', '.join(choices)}, got {value!r}")
     if value not in choices:
-        raise ValueError(f"`{name}` must be one of {', '.join(choices)}, got {value!r}")
+        raise ValueError(f"`{name}` must be one of {listed(choices, value)}, got {value!r}")

@@ -1,6 +1,7 @@
 """Modules that are not the library's own, the user's and those of extras, and how messages speak of them."""
 
 import importlib
+import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping
@@ -10,15 +11,18 @@ from pathlib import Path
 _given: list[str] = []
 """The names that the last call of `import_modules` was given, which a suggested command repeats."""
 
+_MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 EXTRAS: Mapping[str, tuple[str, ...]] = {
     "train": (
         *("pytorch_lightning", "jsonargparse", "torchmetrics", "tensorboard", "rich", "matplotlib", "jinja2", "PIL"),
-        *("sklearn", "pooch", "safetensors", "filelock", "fsspec", "yaml"),
+        *("sklearn", "pooch", "safetensors", "filelock", "fsspec", "yaml", "shtab"),
     ),
     "cluster": ("ray",),
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "gpu": ("triton",),
     "automata": ("automata",),
+    "wandb": ("wandb",),
+    "mlflow": ("mlflow",),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""
@@ -71,6 +75,25 @@ def suggested(*words: str) -> str:
     """
     imports = [word for name in _given for word in ("--import", name)]
     return f"`{shlex.join(['remanent', *imports, *words])}`"
+
+
+def imported() -> list[str]:
+    """The names of the modules that this process was given, which a run notes."""
+    return list(_given)
+
+
+def begun_with(names: object) -> str:
+    """The end of an error about a run: the modules that it was begun with and this process was not given.
+
+    They are named, and never imported because a file in a folder says so; what is no name of a module is left out.
+
+    >>> begun_with(["my_units", "rm -rf /"])
+    '; the run was begun with `remanent --import my_units ...`'
+    """
+    listed = names if isinstance(names, list) else []
+    found = [name for name in listed if isinstance(name, str) and _MODULE.fullmatch(name)]
+    missing = [word for name in found if name not in _given for word in ("--import", name)]
+    return f"; the run was begun with `{shlex.join(['remanent', *missing])} ...`" if missing else ""
 
 
 def import_hint(kind: str) -> str:

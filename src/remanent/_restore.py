@@ -36,6 +36,12 @@ def threads_set(count: int) -> Iterator[None]:
         yield
 
 
+def threads_allowed(wanted: int) -> int:
+    """The threads to compute with: so many as are wanted, and no more than OMP_NUM_THREADS allows, where it is set."""
+    allowed = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # a list has a number for each depth
+    return min(wanted, int(allowed)) if allowed.isdecimal() and int(allowed) > 0 else wanted
+
+
 @contextmanager
 def variable_kept(name: str) -> Iterator[None]:
     """Gives an environment variable back as it was, or removes it again."""

@@ -1,9 +1,9 @@
-"""Lines on stderr, and the exception that ends a command on SIGTERM."""
+"""Lines and bars on stderr, and the exception that ends a command on SIGTERM."""
 
 import codecs
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 PLAIN = {"±": "+/-", "\u2013": "-", "\u2014": "-", "\u2026": "...", "\u00d7": "x", "\u2265": ">=", "\u2264": "<="}
@@ -55,3 +55,33 @@ def write_line(text: str) -> None:
     """Writes a line in one piece, so that lines of several processes do not mix; `print` writes its end separately."""
     sys.stderr.write(f"{text}\n")
     sys.stderr.flush()
+
+
+@contextmanager
+def progress_bar(total: float, *, lines: bool = True) -> Iterator[Callable[[float, str], None]]:
+    """A bar on stderr within the context, where that is a terminal; elsewhere a line for each new note.
+
+    Gives a function of what is done so far, in [0, `total`], and of a note about what is done now.
+
+    Args:
+        total: what there is to do, above 0.
+        lines: whether notes become lines where there is no terminal.
+    """
+    if not sys.stderr.isatty():
+        said: list[str] = []
+
+        def say(done: float, note: str) -> None:
+            if lines and note not in said[-1:]:
+                said.append(note)
+                write_line(f"remanent: {note}")
+
+        yield say
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    note = TextColumn("{task.description}", markup=False)
+    columns = (BarColumn(bar_width=16), TaskProgressColumn(), TimeRemainingColumn(), note)
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done, note: progress.update(task, completed=done, description=note)

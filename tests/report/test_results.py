@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from remanent._files import without_locks
 from remanent.report.results import find_results, read_results
 from result_records import record, write
 
@@ -92,3 +93,12 @@ def test_a_file_of_another_kind_is_passed_over_where_found_and_refused_where_nam
         read_results([tmp_path / "list.jsonl"])
     with pytest.raises(FileNotFoundError, match=r"`FILE` must be a file or the folder of a run, got .*absent"):
         read_results([tmp_path / "absent.jsonl"])
+
+
+def test_the_locks_that_earlier_versions_left_beside_runs_are_passed_over(tmp_path):
+    path = write(tmp_path / "grid.jsonl", [record()])
+    for name in ("grid.jsonl.lock", "copy-first-bmru-0.lock"):
+        (tmp_path / name).touch()
+    found, notes = read_results(sorted(tmp_path.iterdir()))  # as a shell gives *
+    assert ([line.seed for line in found], notes) == ([0], [])
+    assert without_locks([path, tmp_path / "a.lock"]) == [path, tmp_path / "a.lock"]  # no file of this name

@@ -4,12 +4,14 @@ import argparse
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version
 from types import ModuleType
 from typing import Any, NamedTuple
 
 from remanent._allocator import reuse_freed_memory
 from remanent._launched import launched
+from remanent._options import check_choice
 from remanent._plugins import extra_hint, import_modules
 from remanent._restore import threads_kept
 from remanent._terminal import Terminated, writable_output, write_line
@@ -57,6 +59,12 @@ COMMANDS = {
     "table": Command(table, "show results of grids and runs as tables"),
 }
 
+COMPLETION = "--print-completion"
+"""The option that prints a script for a shell."""
+SHELLS = ("bash", "zsh", "fish")
+"""The shells that it knows."""
+COMPLETED = "copy-first"
+"""The recipe whose options of `train` are completed; other recipes have other options of their task."""
 LONGEST = 8192
 """The most characters of one argument, which deep brackets in it must not reach: the parser in C has no limit."""
 
@@ -102,16 +110,11 @@ def _show_warning(message: Warning | str, category: type[Warning], *others: Any)
 def _main(arguments: list[str]) -> int:
     given = list(arguments)
     modules, arguments = _take_imports(arguments)
-    parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
-    parser.add_argument(
-        "--import", metavar="MODULE", help="your module that registers units, tasks, metrics or recipes"
-    )
-    commands = parser.add_subcommands(dest="command")
-    for name, command in COMMANDS.items():
-        asked = name in arguments  # the parsers of the others would import all of training
-        commands.add_subcommand(
-            name, command.module.parser(arguments) if asked else make_parser(command.help), help=command.help
-        )
+    if arguments and arguments[0].partition("=")[0] == COMPLETION:
+        print(_completion([*arguments[0].split("=")[1:], *arguments[1:]]))
+        return 0
+    # the parsers of the other commands would import all of training
+    parser = _parser({name: arguments for name in COMMANDS if name in arguments})
     if (longest := max(map(len, arguments), default=0)) > LONGEST:
         raise ValueError(f"an argument must have at most {LONGEST} characters, got {longest}")
     options = parser.parse_args(arguments)
@@ -124,15 +127,49 @@ def _main(arguments: list[str]) -> int:
     return command.module.run(chosen)
 
 
+def _parser(asked: Mapping[str, list[str]]) -> Any:
+    """The parser of all commands; of those that are asked for whole, from these arguments, of the others their line."""
+    parser = make_parser(DESCRIPTION, prog="remanent", version=version("remanent"))
+    parser.add_argument(
+        "--import", metavar="MODULE", help="your module that registers units, tasks, metrics or recipes; anywhere"
+    )
+    parser.add_argument(
+        COMPLETION, metavar="SHELL", help=f"print what completes commands and options: {', '.join(SHELLS)}"
+    )
+    commands = parser.add_subcommands(dest="command")
+    for name, command in COMMANDS.items():
+        own = command.module.parser(asked[name]) if name in asked else make_parser(command.help)
+        commands.add_subcommand(name, own, help=command.help)
+    return parser
+
+
+def _completion(words: list[str]) -> str:
+    """The script that lets a shell complete commands, options and files."""
+    check_choice(COMPLETION, words[0] if words else "", SHELLS)
+    import shtab
+
+    parser = _parser({name: ["train", COMPLETED] if name == "train" else [name] for name in COMMANDS})
+    commands = next(action for action in parser._actions if action.dest == "command")
+    for each in (parser, *commands.choices.values()):
+        for action in each._actions:
+            if action.choices is None and action.nargs != 0:
+                action.complete = shtab.FILE  # type: ignore[attr-defined]
+    return shtab.complete(parser, shell=words[0])
+
+
 def _take_imports(arguments: list[str]) -> tuple[list[str], list[str]]:
-    """Imports the modules that are named before the command; returns their names, and the other arguments."""
+    """Imports the modules that are named anywhere among the arguments; returns their names, and the other arguments."""
     modules: list[str] = []
-    while arguments and arguments[0].partition("=")[0] == "--import":
-        option, *arguments = arguments
-        if option == "--import":
-            option, arguments = f"--import={''.join(arguments[:1])}", arguments[1:]
-        if not (name := option.partition("=")[2]):
+    others: list[str] = []
+    words = iter(arguments)
+    for word in words:
+        option, equals, name = word.partition("=")
+        if option != "--import":
+            others.append(word)
+            continue
+        name = name if equals else next(words, "")
+        if not name:
             raise ValueError("`--import` must be given a module's name, got none")
         modules.append(name)
     import_modules(modules)
-    return modules, arguments
+    return modules, others

@@ -1,6 +1,7 @@
 """Helpers that the commands share: a parser that raises errors, and tasks that read from the user's folder."""
 
 import dataclasses
+import functools
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -25,8 +26,33 @@ def make_parser(description: str, prog: str | None = None, version: str | None =
 
     set_loader(VALUES, _read_values, (YamlError,))
     return ArgumentParser(
-        prog=prog, description=description, version=version, exit_on_error=False, allow_abbrev=False, parser_mode=VALUES
+        prog=prog,
+        description=description,
+        version=version,
+        exit_on_error=False,
+        allow_abbrev=False,
+        parser_mode=VALUES,
+        formatter_class=_help_formatter(),
     )
+
+
+@functools.cache
+def _help_formatter() -> Any:
+    """The class that writes help: without the type of a path, and without a default that the help says in words."""
+    from jsonargparse import DefaultHelpFormatter
+
+    class PlainHelp(DefaultHelpFormatter):
+        def _get_help_string(self, action: Any) -> str:
+            text, said = super()._get_help_string(action), action.help or ""
+            if not said or not text.startswith(f"{said} ("):
+                return text
+            parts = text.removeprefix(f"{said} (").removesuffix(")").split(", ")
+            is_path = "Path" in str(getattr(action, "_typehint", action.type))
+            parts = [part for part in parts if not (is_path and part.startswith("type:"))]
+            parts = [part for part in parts if not ("(default:" in said and part.startswith("default:"))]
+            return f"{said} ({', '.join(parts)})" if parts else said
+
+    return PlainHelp
 
 
 def check_numbers(arguments: list[str], options: Any) -> None:

@@ -1,9 +1,12 @@
 """`remanent evaluate`: scores a finished run at any length."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from remanent._files import to_json
+from remanent._restore import threads_allowed
+from remanent._terminal import progress_bar
 from remanent.cli._shared import make_parser
 
 
@@ -47,30 +50,48 @@ def run(options: Any) -> int:
 
     from remanent.review.pruned import load_model
     from remanent.tasks import METRICS
-    from remanent.training import evaluate, failing_length
+    from remanent.training import failing_length
 
     experiment, model = load_model(options.run, data_dir=options.data_dir)
-    torch.set_num_threads(experiment.training.threads)
+    torch.set_num_threads(threads_allowed(experiment.training.threads))
     task = experiment.task
-    table = Table(task.length_name, METRICS[task.metric].title)
-    for length in options.length or [task.length]:
-        score = evaluate(
-            model,
-            task,
-            length=length,
-            split=options.split,
-            examples=options.examples,
-            batch_size=options.batch_size,
-        )
+    title = METRICS[task.metric].title
+    count = task.split_size(options.split) if options.examples is None else options.examples
+    table = Table(task.length_name, title)
+    for length, score in _scores(options, model, task, count):
         if options.json:
-            examples = options.examples or task.split_size(options.split)
-            line = {"run": str(options.run), "split": options.split, "examples": examples, "length": length}
+            line = {"run": str(options.run), "split": options.split, "examples": count, "length": length}
             print(to_json({**line, task.metric: score}), flush=True)
         table.add_row(f"{length:,}", f"{score:.4f}")
     if not options.json:
+        print(f"{options.run}: {count:,} examples of the {options.split} split")
         Console().print(table)
     if options.failing_limit is not None:
         found = failing_length(model, task, limit=options.failing_limit)
         line = {"run": str(options.run), "failing_length": found, "limit": options.failing_limit}
         print(to_json(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
     return 0
+
+
+def _scores(options: Any, model: Any, task: Any, count: int) -> Iterator[tuple[int, float]]:
+    """Each length with its score, one after the other, while a bar counts the examples by their length."""
+    from remanent.training import evaluate
+
+    lengths = list(dict.fromkeys(options.length or [task.length]))
+    total = count * sum(max(1, length) for length in lengths)
+    before = 0
+    with progress_bar(max(1, total), lines=not options.json) as show:
+        for length in lengths:
+            note, cost = f"scoring {length:,} {task.length_name}", max(1, length)
+            show(before, note)
+            score = evaluate(
+                model,
+                task,
+                length=length,
+                split=options.split,
+                examples=options.examples,
+                batch_size=options.batch_size,
+                done=lambda examples, note=note, cost=cost, before=before: show(before + examples * cost, note),  # type: ignore[misc]
+            )
+            before += count * cost
+            yield length, score

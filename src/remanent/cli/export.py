@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from remanent._terminal import progress_bar
 from remanent.cli._shared import make_parser
 
 
@@ -47,7 +48,10 @@ def run(options: Any) -> int:
 def _write_onnx(options: Any, model: Any, folder: Path) -> None:
     from remanent.export import export_onnx
 
-    _print_checks(folder, export_onnx(model, folder, name=options.name))
+    with progress_bar(1) as show:
+        show(0, "tracing the model, and comparing its graphs with torch")
+        checks = export_onnx(model, folder, name=options.name)
+    _print_checks(folder, checks)
 
 
 def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
@@ -59,12 +63,16 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
     from remanent.tasks import METRICS
     from remanent.training import evaluate
 
-    scores = []
+    scores: list[tuple[str, float]] = []
     if options.weights != "float32":
         task.split_size("test")  # raises where data are missing, before anything is written
-    module = export_c(model, folder, name=options.name, weights=options.weights)
-    if options.weights != "float32":
-        scores = [("float32", evaluate(model, task)), (options.weights, evaluate(module.model, task))]
+    with progress_bar(3) as show:
+        show(0, "writing C, and comparing it with torch")
+        module = export_c(model, folder, name=options.name, weights=options.weights)
+        if options.weights != "float32":
+            for i, (weights, scored) in enumerate((("float32", model), (options.weights, module.model)), 1):
+                show(i, f"scoring the model of {weights} on the test split")
+                scores.append((weights, evaluate(scored, task)))
     if module.check is None:
         said = f"{folder} holds {' and '.join(module.sources)}, not compared: there is no C compiler."
         Console().print(said, markup=False)

@@ -1,10 +1,10 @@
 """`remanent report`: one HTML page about runs, for example for a colleague."""
 
-import sys
 from pathlib import Path
 from typing import Any
 
 from remanent._files import without_locks
+from remanent._terminal import progress_bar, write_line
 from remanent.cli._shared import make_parser
 
 
@@ -33,14 +33,17 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent.review.pages import write_report
 
-    write_report(
-        without_locks(options.runs),
-        options.out,
-        results=options.results,
-        split=options.split,
-        data_dir=options.data_dir,
-        said=lambda text: print(f"remanent: {text}", file=sys.stderr),
-    )
+    runs = without_locks(options.runs)
+    with progress_bar(len(runs) + 1) as show:
+        write_report(
+            runs,
+            options.out,
+            results=options.results,
+            split=options.split,
+            data_dir=options.data_dir,
+            said=lambda text: write_line(f"remanent: {text}"),
+            began=lambda number, folder: show(number, f"measuring {folder}"),
+        )
     size = f"{options.out.stat().st_size / 1e6:.1f} MB"
     print(f"{options.out} holds the report, with scores of the {options.split} split ({size}).")
     return 0

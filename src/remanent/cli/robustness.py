@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import new_folder, to_json, write_json
+from remanent._restore import threads_allowed
 from remanent.cli._shared import make_parser
 
 
@@ -59,7 +60,7 @@ def run(options: Any) -> int:
         raise FileExistsError(f"`--out` must not exist yet, got {folder}; choose another folder")
     if not folder.parent.is_dir():
         raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {folder}")
-    torch.set_num_threads(experiment.training.threads)
+    torch.set_num_threads(threads_allowed(experiment.training.threads))
     with new_folder(folder) as staged:
         measured = robustness(
             model,

@@ -1,17 +1,22 @@
 """`remanent train`: trains a recipe in a new folder, or resumes an interrupted run."""
 
+import argparse
 import dataclasses
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from remanent._launched import launched
+from remanent._options import listed
 from remanent._plugins import import_hint, suggested
+from remanent._restore import threads_allowed
 from remanent.cli._shared import make_parser, with_data
 
 if TYPE_CHECKING:
     from remanent.distributed import Launch
     from remanent.training import Experiment
 
+OF_RUN = {"task.name": str, "model.input_size": int, "model.output_size": int}
+"""What the `config.json` of a run holds and no flag changes: it must be what the recipe gives."""
 LAUNCHED = ("devices", "strategy", "time_shards", "accelerator", "timeout")
 """The options that say by how many processes, and on what device, a run is trained."""
 
@@ -46,9 +51,18 @@ def run(options: Any) -> int:
 
     before = options.recipe is None and is_finished(folder)
     if options.recipe is None:
-        resume_run(folder, progress=not options.quiet, launch=placed, data_dir=data_dir)
+        resume_run(
+            folder,
+            progress=not options.quiet,
+            launch=placed,
+            data_dir=data_dir,
+            threads=options.threads,
+            logger=options.logger,
+        )
     else:
-        start_run(experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe)
+        start_run(
+            experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe, logger=options.logger
+        )
     if place is None or place.rank == 0:
         record_run(folder, data_dir=data_dir)
         end = "was finished already, and nothing was trained" if before else "is finished"
@@ -84,13 +98,25 @@ def _experiment(options: Any) -> "Experiment":
         f"{table}.{key}": value
         for table in ("task", "model", "training")
         for key, value in options[table].as_dict().items()
-        if value != getattr(getattr(base, table), key)
+        if f"{table}.{key}" not in OF_RUN and value != getattr(getattr(base, table), key)
     }
+    _check_of_run(options, "task.name", base.task.name)
     unit, seed = options.model.unit, options.training.seed
     threads = overrides.pop("training.threads", base.training.threads)
     for key in options_that(OWN_COLUMN):
         overrides.pop(key, None)
-    return experiment_for(options.recipe, unit, seed, overrides, threads=threads, data_dir=options.data_dir)
+    made = experiment_for(options.recipe, unit, seed, overrides, threads=threads, data_dir=options.data_dir)
+    _check_of_run(options, "model.input_size", made.model.input_size)
+    _check_of_run(options, "model.output_size", made.model.output_size)
+    return made
+
+
+def _check_of_run(options: Any, key: str, made: Any) -> None:
+    """Raises where the configuration of a run says something else than the recipe gives."""
+    if options[key] not in (None, made):
+        raise ValueError(
+            f"`{key}` of `--config` must be {made!r}, as the recipe {options.recipe} has it, got {options[key]!r}"
+        )
 
 
 def _recipe_in(arguments: list[str]) -> str | None:
@@ -104,7 +130,7 @@ def _recipe_in(arguments: list[str]) -> str | None:
     if len(arguments) < 2:
         raise ValueError("`train` must be given a RECIPE or --resume RUN, got neither; see `remanent list`")
     if arguments[1] not in RECIPES:
-        rule = f"`RECIPE` must be one of {', '.join(RECIPES)}, right after `train`"
+        rule = f"`RECIPE` must be one of {listed(RECIPES, arguments[1])}, right after `train`"
         raise ValueError(f"{rule}, got {arguments[1]!r}{import_hint('recipe')}")
     return arguments[1]
 
@@ -121,6 +147,8 @@ def _parser(recipe: str | None) -> Any:
     )
     parser.add_argument("--data-dir", type=str | None, default=None, help="the folder that holds the data")
     parser.add_argument("--quiet", action="store_true", help="draw no progress bar")
+    where = "where metrics go beside metrics.jsonl: tensorboard, csv, wandb, mlflow or none"
+    parser.add_argument("--logger", type=str, default="tensorboard", help=where)
     parser.add_argument(
         "--devices",
         type=int | None,
@@ -141,10 +169,15 @@ def _parser(recipe: str | None) -> Any:
         parser.add_argument(
             "--resume", type=Path, metavar="RUN", help="the folder of an interrupted run, which is resumed"
         )
+        parser.add_argument(
+            "--threads", type=int | None, default=None, help="torch threads from here on (default: as it was begun)"
+        )
         parser.add_argument("recipe", nargs="?", help=f"one of {', '.join(RECIPES)}, without --resume")
         return parser
     parser.add_argument("recipe", help=f"one of {', '.join(RECIPES)}")
-    parser.add_argument("--config", action="config", help="a YAML file with tables task, model, training")
+    parser.add_argument(
+        "--config", action="config", help="a YAML file with tables task, model, training, or the config.json of a run"
+    )
     experiment = RECIPES[recipe]()
     for name, cls in (("task", type(experiment.task)), ("model", ModelConfig), ("training", TrainingConfig)):
         skipped = set(fitting(experiment.task)) - {"head", "encoder"} if name == "model" else set()
@@ -152,5 +185,9 @@ def _parser(recipe: str | None) -> Any:
         values = {
             key: value for key, value in dataclasses.asdict(getattr(experiment, name)).items() if key not in skipped
         }
+        if name == "training":
+            values["threads"] = threads_allowed(values["threads"])
         parser.set_defaults({f"{name}.{key}": value for key, value in values.items()})
+    for key, kind in OF_RUN.items():
+        parser.add_argument(f"--{key}", type=kind | None, default=None, help=argparse.SUPPRESS)
     return parser

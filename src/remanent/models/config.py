@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from remanent._identity import OF_LATCHES, OWN_COLUMN, added
-from remanent._options import check_at_least, check_bool, check_choice, check_range
+from remanent._options import check_at_least, check_bool, check_choice, check_range, listed
 from remanent._plugins import import_hint
 from remanent.models.clock import CLOCKS, LARGEST_TABLE
 from remanent.models.hybrid import JOINS
@@ -188,7 +188,7 @@ class ModelConfig:
     def _check_layers(self) -> None:
         for name in self.unit.replace(",", "+").split("+"):
             if name not in (*UNITS, "attention"):
-                known = ", ".join((*UNITS, "attention"))
+                known = listed((*UNITS, "attention"), name)
                 hint = import_hint("unit") if name else ""
                 raise ValueError(f"`unit` must be made of {known}, joined by '+' and ',', got {self.unit!r}{hint}")
         kinds = self.unit.count(",") + 1

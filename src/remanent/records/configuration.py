@@ -8,6 +8,7 @@ from typing import Any
 
 from remanent._files import from_dict
 from remanent._identity import BY_CONTENT, fields_that, with_before
+from remanent._options import listed
 from remanent._plugins import import_hint
 from remanent.models import ModelConfig
 from remanent.records.training_config import TrainingConfig
@@ -126,7 +127,7 @@ class Experiment:
         task = dict(values["task"])
         name = task.pop("name", None)
         if not isinstance(name, str) or name not in TASKS:
-            known = ", ".join(TASKS)
+            known = listed(TASKS, name)
             raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
         if data_dir is not None:
             task |= moved_files(TASKS[name], task, data_dir)

@@ -8,6 +8,9 @@ from typing import Any, NamedTuple
 from remanent._files import lock_of
 from remanent._json import parse_json
 
+AS_BYTES = getattr(os, "O_BINARY", 0)
+"""Keeps Windows from writing line ends of its own."""
+
 
 class Line(NamedTuple):
     """A whole line of a file: its number, counted from 1, and the object that it holds."""
@@ -76,10 +79,10 @@ def append_line(path: Path, value: dict[str, Any]) -> Path | None:
     line = encode_line(value)
     with FileLock(lock_of(path)):
         aside = _set_aside(path)
-        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        handle = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT | AS_BYTES, 0o644)
         try:
             size = os.fstat(handle).st_size
-            if size and os.pread(handle, 1, size - 1) != b"\n":
+            if size and _last_byte(path) != b"\n":
                 line = b"\n" + line
             if os.write(handle, line) < len(line):
                 os.ftruncate(handle, size)
@@ -123,6 +126,13 @@ def parse_line(line: bytes) -> dict[str, Any] | None:
     except ValueError:
         return None
     return value if isinstance(value, dict) else None
+
+
+def _last_byte(path: Path) -> bytes:
+    """The last byte of a file that has one."""
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read(1)
 
 
 def _set_aside(path: Path) -> Path | None:

@@ -96,8 +96,8 @@ def _ring_few(
         return []
     lengths, scores, counts = zip(*points, strict=True)
     said = f"{min(counts)}" if min(counts) == max(counts) else f"{min(counts)} to {max(counts)}"
-    look = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": "0.35", "linestyle": "none"}
-    return axes.plot(lengths, scores, label=f"only {said} examples", **look)
+    look: dict[str, Any] = {"marker": "o", "markersize": 11, "markerfacecolor": "none", "markeredgecolor": "0.35"}
+    return axes.plot(lengths, scores, linestyle="none", label=f"only {said} examples", **look)
 
 
 def dots_by_name(

@@ -30,6 +30,7 @@ def write_report(
     split: str = "test",
     data_dir: str | None = None,
     said: Callable[[str], None] = lambda text: None,
+    began: Callable[[int, Path], None] = lambda number, folder: None,
 ) -> None:
     """Writes one self-contained HTML file about finished runs of one task, and about results files of grids.
 
@@ -39,7 +40,8 @@ def write_report(
         results: files that `remanent grid` wrote; each task in them has a section of its own.
         split: whose scores the tables and figures of `results` show: "test", or "validation" at the length trained at.
         data_dir: the folder that holds the runs' data now; None for the places that their configurations name.
-        said: a function that is called with a line about what is done next.
+        said: a function that is called with a line about each record that is left out.
+        began: a function that is called before each run is measured, with its number, from 0, and its folder.
 
     Raises:
         FileExistsError: `out` exists.
@@ -63,8 +65,8 @@ def write_report(
         )
     groups = summarise(records, split=split) if records else []
     measured = []
-    for folder in runs:
-        said(f"measuring {folder}")
+    for number, folder in enumerate(runs):
+        began(number, folder)
         measured.append(measure_run(folder, data_dir))
     by_unit = by_way(measured)
     sections = _run_sections(by_unit) if measured else []

@@ -21,8 +21,9 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, Record, append_record, read_records
 from remanent.sweep.storage import SECONDS, Storage
-from remanent.training.folder import METRICS_FILE, FolderInUseError, note_resumed, read_experiment, training_seconds
+from remanent.training.folder import METRICS_FILE, FolderInUseError, read_experiment
 from remanent.training.outcome import LengthTest, failed, grid_tests, plain_record, scored, trained
+from remanent.training.seconds import note_resumed, training_seconds
 from remanent.training.variants import Variant
 
 CLAIMED = 75

@@ -30,6 +30,7 @@ def evaluate(
     examples: int | None = None,
     batch_size: int = 64,
     noise: Callable[[Tensor], Tensor] | None = None,
+    done: Callable[[int], None] | None = None,
 ) -> float:
     """Scores a model by its task's metric over a split, at any length.
 
@@ -43,6 +44,7 @@ def evaluate(
             with `length`.
         noise: a function that each chunk of inputs, (B, T, M) or tokens (B, T), passes through before the model reads
             it, padding included; chunks come batch by batch, in order of time. None for inputs as they are.
+        done: a function that is called after each batch, with the number of examples that are scored so far.
 
     Returns:
         The score, by `METRICS[task.metric]`; NaN if an answer of the model is NaN.
@@ -69,6 +71,8 @@ def evaluate(
                     tallies.append(metric.tally(output, target))
             values, weights = (part.double() for part in metric.finish(torch.stack(tallies).sum(0)))
             total += torch.stack([(values * weights).sum(), weights.expand_as(values).sum()]).cpu()
+            if done is not None:
+                done(stop)
     return float(total[0] / total[1])
 
 

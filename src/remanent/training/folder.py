@@ -1,16 +1,14 @@
 """What the folder of a run holds: the names of its files, how it begins, is locked, and is read."""
 
 import dataclasses
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from remanent._files import new_folder, read_json, remove_partial, write_json, write_whole
-from remanent._json import is_number
 from remanent._machine import versions
-from remanent._plugins import suggested
+from remanent._plugins import begun_with, imported, suggested
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
 from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
@@ -29,10 +27,6 @@ RATES_FILE = "write_rates.json"
 """The write rates of each layer of latches before the first step, found, asked for and set; only if they were set."""
 CHECKPOINTS_FOLDER = "checkpoints"
 """The last checkpoints and the best one, with their index."""
-TENSORBOARD_FOLDER = "tensorboard"
-"""The events for TensorBoard."""
-RESUMED_FILE = "resumed.json"
-"""How long the run had trained when it was last resumed, and when that was; only if it was resumed."""
 PRUNED_FILE = "pruned.json"
 """In the folder of a model that was pruned from a run: what was kept, and the configuration of that run."""
 
@@ -66,6 +60,7 @@ def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str
         write_json(staged / EXPERIMENT_FILE, config)
         began = {"run": identity(config), "seed": experiment.training.seed}
         began |= {} if recipe is None else {"recipe": recipe}
+        began |= {"imports": imported()} if imported() else {}
         write_json(staged / VERSIONS_FILE, {**began, **versions(), **_processes(ranks)})
 
 
@@ -124,7 +119,11 @@ def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
             where = "give the folder of that run, or this one to evaluate, chip or export"
             raise FileNotFoundError(f"{rule}, which holds a model that was pruned from one; {where}")
         raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
-    return Experiment.from_dict(read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE), data_dir=data_dir)
+    values, where = read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE)
+    try:
+        return Experiment.from_dict(values, where, data_dir=data_dir)
+    except ValueError as error:
+        raise ValueError(f"{error}{begun_with(_noted(folder, 'imports'))}") from None
 
 
 def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experiment, SequenceModel]:
@@ -243,11 +242,16 @@ def _metrics(folder: Path) -> list[tuple[bytes, int]]:
 
 def _noted_identity(folder: Path) -> str | None:
     """The identity of the run that was begun in a folder; None if an earlier version began it, without checkpoints."""
-    noted = read_json(folder / VERSIONS_FILE).get("run") if (folder / VERSIONS_FILE).is_file() else None
+    noted = _noted(folder, "run")
     index = folder / CHECKPOINTS_FOLDER / INDEX
     if noted is None and index.is_file():
         noted = read_json(index).get("run")
     return noted if isinstance(noted, str) else None
+
+
+def _noted(folder: Path, name: str) -> Any:
+    """What a run's folder notes of its beginning under a name; None if it notes nothing."""
+    return read_json(folder / VERSIONS_FILE).get(name) if (folder / VERSIONS_FILE).is_file() else None
 
 
 def _check_model(folder: Path, experiment: Experiment, model: SequenceModel) -> None:
@@ -257,36 +261,6 @@ def _check_model(folder: Path, experiment: Experiment, model: SequenceModel) -> 
         if name != "epsilon" and value != asked[name]:
             rule = f"{folder / CONFIG_FILE} must have the `{name}` of {EXPERIMENT_FILE}, {asked[name]!r}"
             raise ValueError(f"{rule}, got {value!r}")
-
-
-def note_resumed(folder: Path, seconds: float | None = None) -> None:
-    """Notes that the run is resumed now.
-
-    Args:
-        folder: the folder of the run.
-        seconds: how long the run has trained so far; None for the time that its files say.
-    """
-    so_far = training_seconds(folder, METRICS_FILE) if seconds is None else seconds
-    write_json(folder / RESUMED_FILE, {"seconds": so_far, "began": time.time()})
-
-
-def training_seconds(folder: Path, last: str) -> float:
-    """The seconds of training until a file of the run's folder was last written.
-
-    Raises:
-        ValueError: the note of the last resume is corrupt.
-    """
-    note = {"seconds": 0.0, "began": (folder / EXPERIMENT_FILE).stat().st_mtime}
-    path = folder / RESUMED_FILE
-    if path.exists():
-        found = read_json(path)
-        for name in note:
-            if not is_number(found.get(name)):
-                raise ValueError(f"{path} must hold the number `{name}`, got {found.get(name)!r}")
-            note[name] = found[name]
-    if not (folder / last).exists():
-        return note["seconds"]
-    return round(note["seconds"] + max(0.0, (folder / last).stat().st_mtime - note["began"]), 2)
 
 
 def steps_taken(folder: Path) -> int:

@@ -16,7 +16,8 @@ from remanent.records.configuration import Experiment
 from remanent.records.identity import identity
 from remanent.records.record import RECORD_FILE, LengthScore, Record, Seconds, Versions, encode_record, read_records
 from remanent.training.evaluate import evaluate, failing_length
-from remanent.training.folder import VERSIONS_FILE, load_run, owned, steps_taken, training_seconds
+from remanent.training.folder import VERSIONS_FILE, load_run, owned, steps_taken
+from remanent.training.seconds import training_seconds
 from remanent.training.variants import Variant, variant_of
 
 FACTORS = (1, 10, 100, 1000)

@@ -36,25 +36,25 @@ from remanent.training.folder import (
     CHECKPOINTS_FOLDER,
     METRICS_FILE,
     RATES_FILE,
-    TENSORBOARD_FOLDER,
     begin_folder,
     check_nothing_lost,
     check_unchanged,
     cut_metrics,
     is_finished,
     load_run,
-    note_resumed,
     owned,
     read_experiment,
     write_model,
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
+from remanent.training.loggers import StepsAsTaken, check_logger, make_logger
 from remanent.training.pace.stopping import StopEarly
+from remanent.training.seconds import note_resumed
 from remanent.training.sharing import KnownRanks, RunTrainer, check_fit, check_same, losses_named, place, rank_known
 from remanent.training.steps.compiling import SayCompilation
 from remanent.training.steps.ending import ending_weights
-from remanent.training.surroundings import surroundings
-from remanent.training.tensorboard import Board, ShowMemory
+from remanent.training.surroundings import surroundings, with_threads
+from remanent.training.tensorboard import ShowMemory
 
 
 def start_run(
@@ -65,6 +65,7 @@ def start_run(
     launch: Launch | None = None,
     after_checkpoint: Callable[[], None] | None = None,
     recipe: str | None = None,
+    logger: str = "tensorboard",
 ) -> SequenceModel:
     """Trains from the first step, in a folder that must not exist yet.
 
@@ -81,6 +82,7 @@ def start_run(
         launch: the processes and devices that share the work; None for one process on the CPU.
         after_checkpoint: called on the first process after each checkpoint is written.
         recipe: the name of the recipe that the configuration was made from, noted in `versions.json`.
+        logger: where metrics go beside `metrics.jsonl`, one of "tensorboard", "csv", "wandb", "mlflow" and "none".
 
     Returns:
         The trained model, on every process.
@@ -96,6 +98,7 @@ def start_run(
         RuntimeError: another process was lost, or trains in this folder.
     """
     folder = Path(folder)
+    check_logger(logger)
     with joined(launch or Launch()) as ranks, generators_kept(), ExitStack() as held:
         ranks.all_do(lambda: check_fit(experiment, ranks))  # reads the data's size: missing files are found here
         check_same(experiment.to_dict(), ranks)
@@ -104,7 +107,7 @@ def start_run(
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         if ranks.first_does(lambda: is_finished(folder)):  # another process has resumed it since the folder was made
             return SequenceModel.load(folder).eval()
-        return _fit(experiment, folder, progress, ranks, after_checkpoint)
+        return _fit(experiment, folder, progress, ranks, after_checkpoint, logger=logger)
 
 
 def resume_run(
@@ -114,6 +117,8 @@ def resume_run(
     launch: Launch | None = None,
     after_checkpoint: Callable[[], None] | None = None,
     data_dir: str | None = None,
+    threads: int | None = None,
+    logger: str = "tensorboard",
 ) -> SequenceModel:
     """Resumes an interrupted run from its last checkpoint; it ends in the same weights, bit for bit.
 
@@ -125,6 +130,9 @@ def resume_run(
         launch: the processes and devices that share the work; None for one process on the CPU.
         after_checkpoint: called on the first process after each checkpoint is written.
         data_dir: the folder that holds the data now; None for the place that the configuration names.
+        threads: the number of torch threads from here on, in [1, 1024]; None for the configuration's. With another
+            number, sums are rounded in another order, which a warning says.
+        logger: where metrics go from here on, beside `metrics.jsonl`: one of those of `start_run`.
 
     Returns:
         The trained model, on every process; a run that is finished already is loaded.
@@ -140,15 +148,20 @@ def resume_run(
         RuntimeError: another process was lost, or trains in this folder.
     """
     folder = Path(folder)
+    check_logger(logger)
     with joined(launch or Launch()) as ranks, generators_kept(), ExitStack() as held:
-        experiment = ranks.all_do(lambda: read_experiment(folder, data_dir))
+        experiment = ranks.all_do(
+            lambda: with_threads(read_experiment(folder, data_dir), threads, said=ranks.rank == 0)
+        )
         ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does(lambda: is_finished(folder)):
             return load_run(folder, data_dir=data_dir)[1].eval()
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         if ranks.first_does(lambda: is_finished(folder)):  # its owner has finished it since the first look
             return load_run(folder, data_dir=data_dir)[1].eval()
-        return _fit(experiment, folder, progress, ranks, after_checkpoint, resumed=True, data_dir=data_dir)
+        return _fit(
+            experiment, folder, progress, ranks, after_checkpoint, logger=logger, resumed=True, data_dir=data_dir
+        )
 
 
 def _fit(
@@ -158,6 +171,7 @@ def _fit(
     ranks: Ranks,
     after_checkpoint: Callable[[], None] | None,
     *,
+    logger: str,
     resumed: bool = False,
     data_dir: str | None = None,
 ) -> SequenceModel:
@@ -181,7 +195,7 @@ def _fit(
             plugins=[io, KnownRanks(ranks)],
             default_root_dir=os.devnull,  # where Lightning finds no checkpoint that a job of SLURM has left
             **_steps(config),
-            logger=Board(folder / TENSORBOARD_FOLDER, step),
+            logger=make_logger(logger, folder, step),
             callbacks=_callbacks(module, folder, progress, heartbeat, writer),
             use_distributed_sampler=False,
             enable_checkpointing=False,
@@ -240,7 +254,7 @@ def _callbacks(
     """
     experiment, ranks = module.experiment, module.ranks
     config, first = experiment.training, ranks.rank == 0
-    callbacks: list[pl.Callback] = [AdvanceHeartbeat(heartbeat), module.lengths, module.settling]
+    callbacks: list[pl.Callback] = [StepsAsTaken(), AdvanceHeartbeat(heartbeat), module.lengths, module.settling]
     if first and ranks.launch.strategy != "fsdp":
         callbacks.append(ShowMemory(experiment))
     if first:

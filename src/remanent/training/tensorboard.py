@@ -77,28 +77,34 @@ class ShowMemory(StepCallback):
             return
         from remanent.report.figures import hysteresis_loop, trajectory
 
-        model, board, step = module.model, trainer.logger.experiment, trainer.global_step  # type: ignore[union-attr]
-        raster = first_raster(model, self._inputs(module))
-        picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
-        board.add_figure("states", picture, step)
+        model, step = module.model, trainer.global_step
+        board = trainer.logger.experiment if isinstance(trainer.logger, Board) else None  # others take numbers alone
+        if board is not None:
+            raster = first_raster(model, self._inputs(module))
+            picture = trajectory(raster.inputs.cpu(), raster.states.cpu(), title=f"{raster.name}, step {step}")
+            board.add_figure("states", picture, step)
+        scalars: dict[str, float] = {}
         heads = head_maps(model)
         if heads:
             module.memory, module.looked_at = {**module.memory, "head_maps": heads}, step
             for unit, maps in heads.items():
-                board.add_scalar(f"head_maps/{unit}/fewest", min(maps), step)
-                board.add_scalar(f"head_maps/{unit}/median", statistics.median(maps), step)
-        if not has_latches(model):
-            return
-        writes = self._count(trainer, module)
-        by_layer = {f"write_rate/{layer}": rate for layer, rate in module.memory["write_rates"].items()}
-        for name, value in (module.memory | by_layer).items():
-            if not isinstance(value, dict):
-                board.add_scalar(name, value, step)
-        loop = first_loop(model, writes)
-        if loop is not None:
-            title = f"{loop.name}, step {step}"
-            curve = (loop.candidate.cpu(), loop.state.cpu())
-            board.add_figure("loop", hysteresis_loop(*curve, threshold=loop.threshold, title=title), step)
+                scalars[f"head_maps/{unit}/fewest"] = min(maps)
+                scalars[f"head_maps/{unit}/median"] = statistics.median(maps)
+        if has_latches(model):
+            writes = self._count(trainer, module)
+            by_layer = {f"write_rate/{layer}": rate for layer, rate in module.memory["write_rates"].items()}
+            scalars |= {k: v for k, v in (module.memory | by_layer).items() if not isinstance(v, dict)}
+            loop = first_loop(model, writes) if board is not None else None
+            if board is not None and loop is not None:
+                title = f"{loop.name}, step {step}"
+                curve = (loop.candidate.cpu(), loop.state.cpu())
+                board.add_figure("loop", hysteresis_loop(*curve, threshold=loop.threshold, title=title), step)
+        if trainer.logger is not None:
+            for name, value in scalars.items():
+                if board is not None:
+                    board.add_scalar(name, value, step)
+                else:
+                    trainer.logger.log_metrics({name: value}, step)
 
     def _inputs(self, module: Any) -> torch.Tensor:
         if self.inputs is None:
