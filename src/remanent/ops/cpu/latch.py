@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from remanent.ops.arguments import Gates, InitialStates, LatchGradients, compute_dtype
+from remanent.ops.arguments import Gates, InitialStates, LatchGradients
 from remanent.ops.cpu.arrays import LatchArrays
 from remanent.ops.cpu.cut import Cut, chain, make_cut
 from remanent.ops.cpu.launch import (
@@ -80,7 +80,7 @@ def latch_ends(gates: Gates, initial: InitialStates) -> tuple[Tensor, Tensor]:
     It reads from the last step back to the one by which every channel has been set.
     """
     given = _given(gates, initial)
-    left, is_left = (given.reset_state.new_empty(*gates.candidate[:, :1].shape) for _ in range(2))
+    left, is_left = (given.reset_state.new_empty(gates.candidate[:, :1].shape) for _ in range(2))
     run(_kernels().latch_carry, _whole(gates), given._replace(left=left, is_left=is_left))
     return left[:, 0], is_left[:, 0]
 
@@ -90,8 +90,8 @@ def latch_passed(grad: Tensor, gates: Gates, initial: InitialStates) -> Tensor:
 
     It reads from the first step on to the one by which every channel has been set.
     """
-    given, dtype = _given(gates, initial), compute_dtype(grad.dtype)
-    passed, is_open = (grad.new_empty(grad[:, :1].shape, dtype=dtype) for _ in range(2))
+    given = _given(gates, initial)
+    passed, is_open = (room(grad, *grad[:, :1].shape) for _ in range(2))
     given = given._replace(grad=readable(grad), passed=passed, is_open=is_open)
     run(_kernels().latch_adjoint_carry, _whole(gates), given)
     return passed[:, 0]
