@@ -15,7 +15,6 @@ from remanent.ops.cpu import threads
 from remanent.ops.cpu.launch import usable
 from remanent.ops.operators import is_traced
 
-
 FULL = (torch.float32, torch.float64)
 """The dtypes of the kernels that read no half types."""
 
