@@ -119,6 +119,9 @@ def linear_backward(args):
                     prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
                     prefetch(row(h, args, STATES, b, t - AHEAD, first, n))
                     prefetch(row(h, args, GRAD_VALUE, b, t - AHEAD, first, n))
+                    if not fixed:
+                        prefetch(row(h, args, DECAY, b, t - AHEAD, first, n))
+                        prefetch(row(h, args, GRAD_DECAY, b, t - AHEAD, first, n))
                 g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
                 grad_value = row(h, args, GRAD_VALUE, b, t, first, n)
                 grad_decay = row(h, args, GRAD_DECAY, b, t, first, n)

@@ -15,6 +15,9 @@ from remanent.ops.cpu import threads
 from remanent.ops.cpu.launch import usable
 from remanent.ops.operators import is_traced
 
+FULL = (torch.float32, torch.float64)
+"""The dtypes of the kernels that read no half types."""
+
 
 def latch_step(gates: Tensor, alpha: Tensor | None, h: Tensor, epsilon: float) -> Tensor | None:
     """The states (B, D) after one step of a latch, in the bits of `reference.latch_step`; None where no kernel runs.
@@ -25,7 +28,8 @@ def latch_step(gates: Tensor, alpha: Tensor | None, h: Tensor, epsilon: float) -
         h: the states before, (B, D).
         epsilon: how much of the old state a write keeps.
     """
-    if not (runs(gates, h) if alpha is None else runs(gates, h, alpha)) or gates.dim() != 2 or h.dim() != 2:
+    given = (gates, h) if alpha is None else (gates, h, alpha)
+    if not runs(*given, dtypes=REAL_DTYPES) or gates.dim() != 2 or h.dim() != 2:
         return None
     B, D = h.shape
     parts = 3 if alpha is None else 2
@@ -54,7 +58,7 @@ def transition_step(logits: Tensor, h: Tensor, sizes: HeadSizes) -> Tensor | Non
         h: the states before, (B, D); a row of zeros is the start.
         sizes: K and R.
     """
-    if not runs(logits, h) or logits.dim() != 2 or h.dim() != 2:
+    if not runs(logits, h, dtypes=REAL_DTYPES) or logits.dim() != 2 or h.dim() != 2:
         return None
     (rows, width), (B, D) = logits.shape, h.shape
     heads = sizes.heads(width)
@@ -66,10 +70,10 @@ def transition_step(logits: Tensor, h: Tensor, sizes: HeadSizes) -> Tensor | Non
     return out if is_right else None
 
 
-def runs(*tensors: Tensor) -> bool:
-    """Whether a kernel can read these tensors, of one dtype, and nothing but their values matters."""
+def runs(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = FULL) -> bool:
+    """Whether a kernel of these dtypes can read tensors, of one dtype, and nothing but their values matters."""
     dtype, graph = tensors[0].dtype, torch.is_grad_enabled()
-    if dtype not in REAL_DTYPES or forward_ad._current_level >= 0 or is_traced() or not usable():
+    if dtype not in dtypes or forward_ad._current_level >= 0 or is_traced() or not usable():
         return False
     for tensor in tensors:
         if not (
