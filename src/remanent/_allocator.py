@@ -85,7 +85,8 @@ def _may_be_kept(like: Tensor, shape: Sequence[int]) -> bool:
         return False
     if like.itemsize * math.prod(shape) < LEAST:
         return False
-    return not (torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory)
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # a property of the module
+    return not (fills and torch.are_deterministic_algorithms_enabled())
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
