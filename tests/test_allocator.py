@@ -72,6 +72,8 @@ def test_a_result_gets_the_memory_of_one_that_was_freed(kept):
     third = empty_result(LIKE.double(), (2, 4), (1, 2))
     assert (third.data_ptr(), third.dtype, third.stride()) == (place, torch.float64, (1, 2))
     assert third._base is None  # a result, not a view of another tensor
+    with torch.device("meta"):  # not the device of the tensor that it is for
+        assert empty_result(LIKE, (2, 3)).device.type == "cpu"
 
 
 HOLDERS = {

@@ -52,9 +52,8 @@ def empty_result(like: Tensor, shape: Sequence[int], strides: Sequence[int] | No
     array = block[:]
     weakref.finalize(array, _give_back, block).atexit = False
     storage = torch.from_numpy(array).untyped_storage()  # holds the array, which nothing else does
-    return torch.empty(0, dtype=like.dtype).set_(
-        storage, 0, tuple(shape), _strides(shape) if strides is None else strides
-    )
+    strides = _strides(shape) if strides is None else strides
+    return like.new_empty(0).set_(storage, 0, tuple(shape), tuple(strides))
 
 
 def reuse_freed_memory() -> bool:
@@ -62,10 +61,11 @@ def reuse_freed_memory() -> bool:
 
     By default, glibc returns large blocks to the system as they are freed, and the first access to each new page
     costs a page fault, so that filling a tensor of tens of MB takes several times as long as writing to memory in use,
-    in every operation of torch. After the call, the process no longer shrinks: it keeps the memory of its peak (up to
-    2 GiB at the end of its memory), and its peak may be half as high again: a small object between two blocks can make
-    either too short for the next tensor of its size. Call it before the first large tensor, as the commands
-    `remanent train`, `evaluate` and `demo` do. It affects the whole process and cannot be undone.
+    in every operation of torch; only large results of this library keep theirs. After the call, the process no longer
+    shrinks: it keeps the memory of its peak (up to 2 GiB at the end of its memory), and its peak may be half as high
+    again: a small object between two blocks can make either too short for the next tensor of its size. Call it before
+    the first large tensor, as the commands `remanent train`, `evaluate` and `demo` do. It affects the whole process and
+    cannot be undone.
 
     Returns:
         Whether it took effect; False without glibc.
@@ -85,7 +85,8 @@ def _may_be_kept(like: Tensor, shape: Sequence[int]) -> bool:
         return False
     if like.itemsize * math.prod(shape) < LEAST:
         return False
-    return not (torch.are_deterministic_algorithms_enabled() and torch.utils.deterministic.fill_uninitialized_memory)
+    fills = torch.utils.deterministic.fill_uninitialized_memory  # type: ignore[attr-defined] # a property of the module
+    return not (fills and torch.are_deterministic_algorithms_enabled())
 
 
 def _strides(shape: Sequence[int]) -> tuple[int, ...]:
