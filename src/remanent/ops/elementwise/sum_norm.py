@@ -114,7 +114,8 @@ def _room(*arguments: Any) -> NormResults:
 def _add_rms_norm_backward(*arguments: Any) -> tuple[Tensor, Tensor]:
     from remanent.ops.elementwise.row_kernels import norm_backward
 
-    call = NormAdjoint(*(None if value is None else value.contiguous() for value in arguments))
+    dense: list[Any] = [None if value is None else value.contiguous() for value in arguments]
+    call = NormAdjoint(*dense)
     grad, grad_weight = _room_backward(*arguments)
     sums = call.total.new_empty(tasks_of(call.total), call.total.shape[-1])
     arrays = RowArrays(call.total, call.grad_total, call.weight, grad, call.grad_normed, call.factor, sums)
