@@ -53,19 +53,24 @@ def _latch(
     return states, states[:, :0]  # the second is for a backward pass
 
 
-def _linear(decay: Tensor, value: Tensor, h0: Tensor, reset: None, *rest: Any) -> Tensor:
+def _linear(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor,
+    reset: None,
+    reset_state: None,
+    backend: str,
+    pairs: bool = False,
+) -> Tensor:
     assert reset is None
-    a, v, h = (_parts(tensor) for tensor in (decay, value, h0))
-    step = _rotate if value.is_complex() else _fade
+    given = decay, value, h0
+    if not pairs:
+        a, v, h = ((tensor,) for tensor in given)
+    else:  # real and imaginary part, each a tensor of its own
+        a, v, h = (tuple(part.clone() for part in t.unflatten(-1, (-1, 2)).unbind(-1)) for t in given)
+    step = _rotate if pairs else _fade
     states = _scan(step, h, v, a) if decay.dim() == 1 else _scan(step, h, (*v, *a))
-    return torch.view_as_complex(torch.stack(states, dim=-1)) if value.is_complex() else states[0]
-
-
-def _parts(value: Tensor) -> tuple[Tensor, ...]:
-    """The real and imaginary part, each a tensor of its own, or a real tensor."""
-    if not value.is_complex():
-        return (value,)
-    return tuple(part.clone() for part in torch.view_as_real(value).unbind(-1))
+    return torch.stack(states, dim=-1).flatten(-2) if pairs else states[0]
 
 
 def _fade(h: tuple[Tensor], added: tuple[Tensor, ...], *decay: Tensor) -> tuple[Tensor]:

@@ -113,7 +113,7 @@ class LatchAdjoints(NamedTuple):
 
 
 class LinearCall(NamedTuple):
-    """The arguments of the operator of the linear scan, in its order."""
+    """The arguments of the operator of the linear scan, in its order; with `pairs`, complex ones are pairs."""
 
     decay: Tensor
     value: Tensor
@@ -121,6 +121,7 @@ class LinearCall(NamedTuple):
     reset: Tensor | None
     reset_state: Tensor | None
     backend: str
+    pairs: bool = False
 
     def initial(self) -> InitialStates:
         """The states that the scan starts from."""
@@ -137,6 +138,7 @@ class LinearAdjointCall(NamedTuple):
     reset: Tensor | None
     reset_state: Tensor | None
     backend: str
+    pairs: bool = False
 
 
 class HeadSizes(NamedTuple):

@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from remanent.ops import linear_scan, linear_step
+from remanent.ops.pairs.views import as_complex, as_pairs
 from remanent.units._checks import check_gates
 from remanent.units.recurrence import Params, ScanRecurrence
 
@@ -14,6 +15,8 @@ class LinearRecurrence(ScanRecurrence):
 
     shares_time: ClassVar[bool] = True
     scan_kind: ClassVar[str | None] = "linear"
+    in_pairs: ClassVar[bool] = False
+    """Whether gates and states are complex numbers, which the scan takes as pairs of real ones."""
 
     @property
     def why_endless(self) -> str | None:
@@ -32,9 +35,17 @@ class LinearRecurrence(ScanRecurrence):
         """See `ScanRecurrence`."""
         check_gates(self, gates, 2, "two tensors, the factor of the state and what is added")
         decay, value = gates
-        return linear_scan(decay, value, h, reset=reset, reset_state=start, group=group)
+        return linear_scan(decay, value, h, reset=reset, reset_state=start, pairs=self.in_pairs, group=group)
+
+    def to_scan(self, h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        return as_pairs(h) if self.in_pairs else h
+
+    def from_scan(self, states: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        return as_complex(states) if self.in_pairs else states
 
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """See `ScanRecurrence`."""
-        decay, value = gates
+        decay, value = (self.from_scan(gate) for gate in gates)
         return linear_step(decay, value, h)
