@@ -8,6 +8,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, StoredGates
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.gated.gated import composed
 from remanent.ops.heads.matrices import mixed
 
 
@@ -19,6 +20,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return {
         torch.ops.remanent.latch_scan.default: _latch,
         torch.ops.remanent.linear_scan.default: _linear,
+        torch.ops.remanent.gated_scan.default: _gated,
         torch.ops.remanent.feedback_scan.default: _feedback,
         torch.ops.remanent.transition_scan.default: _transition,
         torch.ops.aten.select.int: _select,
@@ -71,6 +73,21 @@ def _linear(
     step = _rotate if pairs else _fade
     states = _scan(step, h, v, a) if decay.dim() == 1 else _scan(step, h, (*v, *a))
     return torch.stack(states, dim=-1).flatten(-2) if pairs else states[0]
+
+
+def _gated(
+    gates: Tensor,
+    low: Tensor | None,
+    high: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor,
+    reset: None,
+    reset_state: None,
+    cell: str,
+    width: float,
+) -> Tensor:
+    given = tuple(v for v in (gates, low, high, alpha) if v is not None)
+    return _linear(*composed(given, cell, width), h0, reset, reset_state, "auto")
 
 
 def _fade(h: tuple[Tensor], added: tuple[Tensor, ...], *decay: Tensor) -> tuple[Tensor]:

@@ -1,10 +1,12 @@
-"""A recurrence that is linear in its state, as a scan of factors and of what is added."""
+"""Recurrences that are linear in their state, as scans of factors and of what is added, or of gates that make both."""
 
 from typing import Any, ClassVar
 
 from torch import Tensor
 
 from remanent.ops import linear_scan, linear_step
+from remanent.ops.arguments import InitialStates
+from remanent.ops.gated.gated import gated_scan, gated_step
 from remanent.ops.pairs.views import as_complex, as_pairs
 from remanent.units._checks import check_gates
 from remanent.units.recurrence import Params, ScanRecurrence
@@ -49,3 +51,27 @@ class LinearRecurrence(ScanRecurrence):
         """See `ScanRecurrence`."""
         decay, value = (self.from_scan(gate) for gate in gates)
         return linear_step(decay, value, h)
+
+
+class GatedRecurrence(LinearRecurrence):
+    """A linear recurrence whose gates, as `ops.gated` takes them, become factor and addition within the scan."""
+
+    cell: ClassVar[str]
+    """How its gates are read, a key of `ops.gated.gate_arguments.CELLS`."""
+    width: float = 1.0
+
+    def scan(
+        self,
+        p: Params,
+        gates: tuple[Tensor, ...],
+        h: Tensor,
+        reset: Tensor | None,
+        start: Tensor | None,
+        group: Any = None,
+    ) -> Tensor:
+        """See `ScanRecurrence`."""
+        return gated_scan(gates, InitialStates(h, reset, start), cell=self.cell, width=self.width, group=group)
+
+    def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
+        """See `ScanRecurrence`."""
+        return gated_step(gates, h, cell=self.cell, width=self.width)
