@@ -113,6 +113,48 @@ def test_opcheck(backend, dtype, reset):
     torch.library.opcheck(torch.ops.remanent.linear_scan.default, args)
 
 
+def paired(inputs):
+    return {k: torch.view_as_real(v).flatten(-2) if v.is_complex() else v for k, v in inputs.items()} | {"pairs": True}
+
+
+@pytest.mark.parametrize("backend", RUNS)
+@pytest.mark.parametrize("reset", [False, "each"])
+def test_pairs_of_real_numbers_give_the_bits_of_complex_ones(backend, reset):
+    for T, broadcast in ((1, True), (65, False), (130, True)):
+        inputs = case(T, torch.complex64, reset=reset, broadcast=broadcast)
+        leaves = {k: v.requires_grad_(v.is_complex()) for k, v in inputs.items()}
+        expected, found = (linear_scan(**given, backend=backend) for given in (leaves, paired(leaves)))
+        assert torch.equal(found, torch.view_as_real(expected).flatten(-2))
+        wanted = [v for v in leaves.values() if v.is_complex()]
+        weight = torch.randn(found.shape)
+        grads = torch.autograd.grad((found * weight).sum(), wanted)
+        others = torch.autograd.grad((torch.view_as_real(expected).flatten(-2) * weight).sum(), wanted)
+        assert all(torch.equal(grad, other) for grad, other in zip(grads, others, strict=True))
+
+
+def test_pairs_that_lie_anywhere_are_read():
+    inputs = paired(case(9, torch.complex64, reset=True))
+    expected = linear_scan(**inputs)
+    room = torch.empty(3, 9, 13)
+    room[..., 1:11] = inputs["value"]
+    assert torch.equal(linear_scan(**inputs | {"value": room[..., 1:11]}), expected)
+
+
+@pytest.mark.parametrize("reset", [False, "each"])
+def test_pairs_are_an_operator_with_two_derivatives(reset):
+    inputs = paired(case(9, torch.complex128, reset=reset, B=2, D=2))
+    args = [inputs.get(k) for k in ("decay", "value", "h0", "reset", "reset_state")]
+    leaves = [v.requires_grad_() if v is not None and v.dtype != torch.bool else v for v in args]
+    torch.library.opcheck(torch.ops.remanent.linear_scan.default, (*leaves, "cpu", True))
+    wanted = [v for v in leaves if v is not None and v.requires_grad]
+
+    def scan(decay, value, h0, start=None):
+        return linear_scan(decay, value, h0, reset=inputs.get("reset"), reset_state=start, pairs=True)
+
+    assert torch.autograd.gradcheck(scan, wanted)
+    assert torch.autograd.gradgradcheck(scan, wanted)
+
+
 @pytest.mark.parametrize("backend", ["reference", "cpu"])
 def test_chunks_of_a_sequential_backend_equal_the_whole(backend):
     inputs = case(100, torch.complex64)
@@ -142,6 +184,8 @@ def test_nothing_crosses_a_reset(backend):
     [
         ({"value": torch.zeros(4, 3)}, ValueError, r"`value` must have shape \(B, T, D\), got \(4, 3\)"),
         ({"value": torch.zeros(2, 0, 3)}, ValueError, "at least one time step, got T=0"),
+        ({"pairs": True}, ValueError, r"with an even D with `pairs`, got \(2, 4, 3\)"),
+        ({"pairs": 1}, TypeError, "`pairs` must be a bool, got 1"),
         (
             {"decay": torch.ones(2)},
             ValueError,

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from remanent.ops.arguments import HeadSizes, StoredGates
 from remanent.ops.feedback_cells import CELLS, feed
+from remanent.ops.gated.gated import composed
 from remanent.ops.heads.matrices import mixed
 
 
@@ -19,6 +20,7 @@ def decompositions() -> dict[Any, Callable[..., Any]]:
     return {
         torch.ops.remanent.latch_scan.default: _latch,
         torch.ops.remanent.linear_scan.default: _linear,
+        torch.ops.remanent.gated_scan.default: _gated,
         torch.ops.remanent.feedback_scan.default: _feedback,
         torch.ops.remanent.transition_scan.default: _transition,
         torch.ops.aten.select.int: _select,
@@ -53,19 +55,39 @@ def _latch(
     return states, states[:, :0]  # the second is for a backward pass
 
 
-def _linear(decay: Tensor, value: Tensor, h0: Tensor, reset: None, *rest: Any) -> Tensor:
+def _linear(
+    decay: Tensor,
+    value: Tensor,
+    h0: Tensor,
+    reset: None,
+    reset_state: None,
+    backend: str,
+    pairs: bool = False,
+) -> Tensor:
     assert reset is None
-    a, v, h = (_parts(tensor) for tensor in (decay, value, h0))
-    step = _rotate if value.is_complex() else _fade
+    given = decay, value, h0
+    if not pairs:
+        a, v, h = ((tensor,) for tensor in given)
+    else:  # real and imaginary part, each a tensor of its own
+        a, v, h = (tuple(part.clone() for part in t.unflatten(-1, (-1, 2)).unbind(-1)) for t in given)
+    step = _rotate if pairs else _fade
     states = _scan(step, h, v, a) if decay.dim() == 1 else _scan(step, h, (*v, *a))
-    return torch.view_as_complex(torch.stack(states, dim=-1)) if value.is_complex() else states[0]
+    return torch.stack(states, dim=-1).flatten(-2) if pairs else states[0]
 
 
-def _parts(value: Tensor) -> tuple[Tensor, ...]:
-    """The real and imaginary part, each a tensor of its own, or a real tensor."""
-    if not value.is_complex():
-        return (value,)
-    return tuple(part.clone() for part in torch.view_as_real(value).unbind(-1))
+def _gated(
+    gates: Tensor,
+    low: Tensor | None,
+    high: Tensor | None,
+    alpha: Tensor | None,
+    h0: Tensor,
+    reset: None,
+    reset_state: None,
+    cell: str,
+    width: float,
+) -> Tensor:
+    given = tuple(v for v in (gates, low, high, alpha) if v is not None)
+    return _linear(*composed(given, cell, width), h0, reset, reset_state, "auto")
 
 
 def _fade(h: tuple[Tensor], added: tuple[Tensor, ...], *decay: Tensor) -> tuple[Tensor]:

@@ -124,7 +124,7 @@ class LatchAdjoints(NamedTuple):
 
 
 class LinearCall(NamedTuple):
-    """The arguments of the operator of the linear scan, in its order."""
+    """The arguments of the operator of the linear scan, in its order; with `pairs`, complex ones are pairs."""
 
     decay: Tensor
     value: Tensor
@@ -132,6 +132,7 @@ class LinearCall(NamedTuple):
     reset: Tensor | None
     reset_state: Tensor | None
     backend: str
+    pairs: bool = False
 
     def initial(self) -> InitialStates:
         """The states that the scan starts from."""
@@ -148,6 +149,7 @@ class LinearAdjointCall(NamedTuple):
     reset: Tensor | None
     reset_state: Tensor | None
     backend: str
+    pairs: bool = False
 
 
 class HeadSizes(NamedTuple):

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from remanent._allocator import empty_result
+from remanent._options import check_bool
 from remanent.ops import operators, portable, reference
 from remanent.ops.arguments import (
     COMPLEX_DTYPES,
@@ -20,6 +21,7 @@ from remanent.ops.checks import check_backend, check_companion, check_initial, c
 from remanent.ops.collectives import DTYPES, Agreement, place_in, refusal_announced
 from remanent.ops.cpu import linear as cpu
 from remanent.ops.gpu import scans as gpu
+from remanent.ops.pairs.views import PAIR_DTYPES, as_complex, as_pairs, complex_call, paired_call
 from remanent.ops.portable import previous_states
 from remanent.ops.shards import ShardedScan, by_autograd, linear_kept, sharded
 
@@ -39,6 +41,7 @@ def linear_scan(
     *,
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
+    pairs: bool = False,
     backend: str = "auto",
     group: Any = None,
 ) -> Tensor:
@@ -50,6 +53,9 @@ def linear_scan(
         h0: the state before the first step, (B, D); zeros if None.
         reset: bool (B, T): where true, the state is replaced by `reset_state` before that step.
         reset_state: (D,), or (B, T, D) with a state for each step, of which those at resets are read; zeros if None.
+        pairs: whether the tensors, of float32 or float64, hold complex numbers: a channel's real part and beside it its
+            imaginary part, so that D is twice the number of channels. The scan gives the bits of that of complex
+            tensors, which a compiler does not fuse with what is around it.
         backend: "reference" (time loop, which alone has a forward-mode derivative), "portable" (plain PyTorch, any
             device), "cpu" (Numba), "gpu" (Triton), or "auto" for the fastest that runs on the device and has the
             derivatives that are taken.
@@ -73,30 +79,46 @@ def linear_scan(
     >>> linear_scan(torch.tensor([0.5]), torch.ones(1, 3, 1)).flatten().tolist()
     [1.0, 1.5, 1.75]
     """
-    call = LinearCall(decay, value, h0, reset, reset_state, backend)
+    call = LinearCall(decay, value, h0, reset, reset_state, backend, pairs)
     if group is None:
         _check(call)
         return _run(call)
     with refusal_announced(group):
         _check(call, may_be_empty=True)
-    B, _, D = value.shape
     place = place_in(group, value.device)
-    agreement = Agreement(place, {"kind of scan": 1, "B": B, "D": D, "dtype": DTYPES.index(value.dtype)})
-    return sharded(_SHARDED, place, agreement, call, torch.empty_like(value.detach()))
+    complex_or_real = _unpaired(call)
+    B, _, D = complex_or_real.value.shape
+    values = {"kind of scan": 1, "B": B, "D": D, "dtype": DTYPES.index(complex_or_real.value.dtype)}
+    states = torch.empty_like(complex_or_real.value.detach())
+    states = sharded(_SHARDED, place, Agreement(place, values), complex_or_real, states)
+    return as_pairs(states) if pairs else states
 
 
 def _check(call: LinearCall, *, may_be_empty: bool = False) -> None:
-    B, T, D = check_sequence("value", call.value, REAL_DTYPES + COMPLEX_DTYPES, may_be_empty=may_be_empty)
+    check_bool("pairs", call.pairs)
+    dtypes = PAIR_DTYPES if call.pairs else REAL_DTYPES + COMPLEX_DTYPES
+    B, T, D = check_sequence("value", call.value, dtypes, may_be_empty=may_be_empty)
+    if call.pairs and D % 2:
+        raise ValueError(
+            f"`value` must have shape (B, T, D) with an even D with `pairs`, got {tuple(call.value.shape)}"
+        )
     check_companion("decay", call.decay, call.value, {f"(B={B}, T={T}, D={D})": (B, T, D), f"(D={D},)": (D,)})
     check_initial(call.initial(), call.value)
     check_backend(call.backend, BACKENDS, call.value)
+
+
+def _unpaired(call: Any) -> Any:
+    """The arguments of one of the operators, with complex numbers in place of pairs."""
+    return complex_call(call)._replace(pairs=False) if call.pairs else call
 
 
 def _run(call: LinearCall) -> Tensor:
     in_loop = call.backend == "auto" and operators.in_forward_mode(call)  # the operator has no forward-mode derivative
     if call.backend != "reference" and not in_loop:
         return _scan(*call)
-    return reference.linear_scan(call.decay, call.value, call.h0, reset=call.reset, reset_state=call.reset_state)
+    decay, value, h0, reset, start, *_ = _unpaired(call)
+    states = reference.linear_scan(decay, value, h0, reset=reset, reset_state=start)
+    return as_pairs(states) if call.pairs else states
 
 
 def _linear_scan(*arguments: Any) -> Tensor:
@@ -104,7 +126,8 @@ def _linear_scan(*arguments: Any) -> Tensor:
     backend = BACKENDS[fastest(call.backend, call.value)]
     assert backend is not None
     states = _room(*arguments)
-    backend.forward(call.decay, call.value, call.initial(), states)
+    given = _unpaired(call)
+    backend.forward(given.decay, given.value, given.initial(), as_complex(states) if call.pairs else states)
     return states
 
 
@@ -119,8 +142,9 @@ def _linear_scan_backward(*arguments: Any) -> LinearGradients:
     backend = BACKENDS[fastest(call.backend, call.grad)]
     assert backend is not None
     grads = _room_backward(*arguments)
-    initial = InitialStates(call.h0, call.reset, call.reset_state)
-    backend.backward(call.grad, call.states, call.decay, initial, grads)
+    given = _unpaired(call)
+    initial = InitialStates(given.h0, given.reset, given.reset_state)
+    backend.backward(given.grad, given.states, given.decay, initial, complex_call(grads) if call.pairs else grads)
     return grads
 
 
@@ -146,7 +170,7 @@ def _backward(ctx: Any, grad: Tensor) -> Any:
 
 def _gradients(grad: Tensor, states: Tensor, call: LinearCall) -> Any:
     """The gradients of all arguments but None where there is none; that of `h0` in any case."""
-    backward = LinearAdjointCall(grad, states, call.decay, *call.initial(), call.backend)
+    backward = LinearAdjointCall(grad, states, call.decay, *call.initial(), call.backend, call.pairs)
     found = LinearGradients(*_adjoint(*backward))
     return operators.no_gradients(LinearCall)._replace(
         decay=found.decay,
@@ -162,9 +186,14 @@ def _save_adjoint(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
 
 
 def _double_backward(ctx: Any, *tangents: Tensor) -> Any:
-    """The adjoint runs back in time, so its own backward pass is a scan forward in time."""
     call, adjoint = operators.saved_call(ctx)
-    tangent = LinearGradients(*(t.resolve_conj() for t in tangents))
+    if not call.pairs:
+        return _tangents(call, adjoint, LinearGradients(*(t.resolve_conj() for t in tangents)))
+    return paired_call(_tangents(_unpaired(call), as_complex(adjoint), complex_call(LinearGradients(*tangents))))
+
+
+def _tangents(call: LinearAdjointCall, adjoint: Tensor, tangent: LinearGradients) -> Any:
+    """The adjoint runs back in time, so its own backward pass is a scan forward in time."""
     initial = InitialStates(call.h0, call.reset, call.reset_state)
     start = InitialStates(tangent.h0, call.reset, None if call.reset is None else tangent.reset_state)
     previous = previous_states(call.states, initial)

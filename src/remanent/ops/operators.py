@@ -11,7 +11,7 @@ from remanent._allocator import empty_result
 
 Groups = Callable[[tuple[Any, ...]], tuple[dict[int, int], dict[int, int]]]
 """From an operator's arguments to {argument: groups} and {result: groups} of tensors whose last axis is several D."""
-_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", int: "SymInt", str: "str"}
+_TYPES = {Tensor: "Tensor", Tensor | None: "Tensor?", float: "float", int: "SymInt", bool: "bool", str: "str"}
 """How a schema writes the types of arguments."""
 
 
@@ -19,12 +19,14 @@ def schema_of(call: type[tuple[Any, ...]]) -> str:
     """The arguments of an operator as a schema writes them.
 
     Args:
-        call: a named tuple of the arguments in their order.
+        call: a named tuple of the arguments in their order, whose defaults are those of the operator.
 
     Returns:
-        Type and name of each argument, separated by commas.
+        Type and name of each argument, with its default, separated by commas.
     """
-    return ", ".join(f"{_TYPES[kind]} {name}" for name, kind in get_type_hints(call).items())
+    defaults: dict[str, Any] = call._field_defaults  # type: ignore[attr-defined]
+    given = {name: f"={value}" for name, value in defaults.items()}
+    return ", ".join(f"{_TYPES[kind]} {name}{given.get(name, '')}" for name, kind in get_type_hints(call).items())
 
 
 def define(name: str, schema: str, function: Callable[..., Any], fake: Callable[..., Any]) -> Any:

@@ -3,12 +3,15 @@
 import math
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from remanent._options import check_range
 from remanent.ops import row_linear
+from remanent.ops.pairs.rotation_step import rotation_step
+from remanent.ops.pairs.views import as_pairs
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
 from remanent.units.linear_recurrence import LinearRecurrence
@@ -18,10 +21,11 @@ from remanent.units.step_data import StepData
 
 @dataclass(eq=False)
 class LRURecurrence(LinearRecurrence):
-    """A complex linear recurrence between two linear maps, which read and write complex numbers as pairs."""
+    """A complex linear recurrence between two linear maps, all in real arithmetic: complex numbers are pairs."""
 
     r_min: float = 0.9
     r_max: float = 0.999
+    in_pairs: ClassVar[bool] = True
     config_fields = MappingProxyType({"r_min": "r_min", "r_max": "r_max"})
 
     def __post_init__(self) -> None:
@@ -57,35 +61,44 @@ class LRURecurrence(LinearRecurrence):
         return torch.complex128 if dtype == torch.float64 else torch.complex64
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor of the state, and what is added to it."""
+        """The factor of the state, and what is added to it, as pairs."""
         dtype = _real_dtype(p["weight_ih"])
         gamma = p["gamma_log"].to(dtype).exp()
         weight = gamma.to(p["weight_ih"].dtype)[:, None] * p["weight_ih"].unflatten(0, (2, -1))
-        pairs = row_linear(x, weight.transpose(0, 1).flatten(0, 1)).to(dtype).unflatten(-1, (-1, 2))
-        return self.eigenvalues(p), torch.view_as_complex(pairs)
+        return self.eigenvalues(p).flatten(), row_linear(x, weight.transpose(0, 1).flatten(0, 1)).to(dtype)
 
     def eigenvalues(self, p: Params) -> Tensor:
-        r"""What a step keeps of the state, $\lambda$, (D,)."""
+        r"""What a step keeps of the state, $\lambda$, as pairs (D, 2)."""
         nu, theta = (p[name].to(_real_dtype(p["weight_ih"])).exp() for name in ("nu_log", "theta_log"))
-        return torch.polar((-nu).exp(), theta)
+        radius = (-nu).exp()
+        if not torch.compiler.is_compiling():
+            return torch.view_as_real(torch.polar(radius, theta))
+        wide = theta.double()  # torch's own cosine of float32 rounds otherwise than `polar`
+        return torch.stack([radius * wide.cos().to(nu.dtype), radius * wide.sin().to(nu.dtype)], dim=1)
+
+    def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
+        r"""See `Recurrence`; of one step, $\gamma$ scales what is added, which is smaller than the weights."""
+        dtype = _real_dtype(p["weight_ih"])
+        factor, gamma = self.eigenvalues(p), p["gamma_log"].to(dtype).exp()
+        return rotation_step(factor, gamma, row_linear(x, p["weight_ih"]).to(dtype), h)
 
     def readout(self, p: Params, states: Tensor, x: Tensor) -> Tensor:
-        """The real part of a linear map of the states, plus one of the input."""
+        """The real part of a linear map of the states, complex or as pairs, plus one of the input."""
+        pairs = as_pairs(states) if states.is_complex() else states
         real_rows, imaginary_rows = p["weight_ho"].chunk(2)
-        pairs = torch.view_as_real(states).flatten(-2).to(p["weight_ho"].dtype)
-        read = row_linear(pairs, torch.stack([real_rows, -imaginary_rows], dim=2).flatten(1))
-        return read + row_linear(x, p["weight_skip"])
+        weight = torch.stack([real_rows, -imaginary_rows], dim=2).flatten(1)
+        return row_linear(pairs.to(weight.dtype), weight) + row_linear(x, p["weight_skip"])
 
     def frozen(self, p: Params) -> "FrozenLRURecurrence":
         """With the eigenvalues as numbers: another library rounds exponentials differently, which would add up."""
-        return FrozenLRURecurrence(self.r_min, self.r_max, torch.view_as_real(self.eigenvalues(p).detach()))
+        return FrozenLRURecurrence(self.r_min, self.r_max, self.eigenvalues(p).detach())
 
     def step_data(self, p: Params) -> StepData | None:
         r"""A rotation by $\lambda$; $\gamma$ is a factor of the gates' weights."""
         D = p["weight_skip"].shape[0]
         real, imaginary = p["weight_ho"].chunk(2)
         values = {
-            "eigenvalues": torch.view_as_real(self.eigenvalues(p)).T,
+            "eigenvalues": self.eigenvalues(p).T,
             "read_real": real,
             "read_imaginary": -imaginary,
             "read_input": p["weight_skip"],
@@ -102,7 +115,7 @@ class FrozenLRURecurrence(LRURecurrence):
 
     def eigenvalues(self, p: Params) -> Tensor:
         """See `LRURecurrence`."""
-        return torch.view_as_complex(self.pairs)
+        return self.pairs
 
 
 def _real_dtype(weight: Tensor) -> torch.dtype:

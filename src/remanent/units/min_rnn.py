@@ -5,20 +5,19 @@ from types import MappingProxyType
 from typing import ClassVar
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from remanent._options import check_choice
 from remanent.ops import row_linear
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
-from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.linear_recurrence import GatedRecurrence
 from remanent.units.recurrence import INITIAL_STATES, Params, StateIsOutput, gate_shapes, learned_shapes, uniform_
 from remanent.units.step_data import StepData
 
 
 @dataclass(eq=False)
-class MinRecurrence(LinearRecurrence, StateIsOutput):
+class MinRecurrence(GatedRecurrence, StateIsOutput):
     """A linear recurrence whose factor is a gate in (0, 1)."""
 
     initial_state: str = "zeros"
@@ -27,6 +26,10 @@ class MinRecurrence(LinearRecurrence, StateIsOutput):
 
     def __post_init__(self) -> None:
         check_choice("initial_state", self.initial_state, self.initial_states)
+
+    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
+        """The candidate and the gates, side by side, before any function of them."""
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
 
     def initialise(self, p: Params) -> None:
         """Weights and biases as `torch.nn.Linear` draws them, the initial state at zero."""
@@ -38,14 +41,11 @@ class MinRecurrence(LinearRecurrence, StateIsOutput):
 class MinGRURecurrence(MinRecurrence):
     """One gate between the old state and the candidate."""
 
+    cell: ClassVar[str] = "min_gru"
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         return gate_shapes(2, M, D, bias) | learned_shapes(self.initial_state, D)
-
-    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor of the state, and what is added to it."""
-        candidate, update = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(2, dim=-1)
-        return torch.sigmoid(-update), torch.sigmoid(update) * candidate
 
     def step_data(self, p: Params) -> StepData | None:
         """A step towards the candidate."""
@@ -56,15 +56,11 @@ class MinGRURecurrence(MinRecurrence):
 class MinLSTMRecurrence(MinRecurrence):
     """Two gates, normalised to sum to one."""
 
+    cell: ClassVar[str] = "min_lstm"
+
     def shapes(self, M: int, D: int, bias: bool) -> dict[str, tuple[int, ...]]:
         """See `Recurrence`."""
         return gate_shapes(3, M, D, bias) | learned_shapes(self.initial_state, D)
-
-    def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor of the state, and what is added; f / (f + i) by logarithms, since both may be tiny."""
-        candidate, forget, write = row_linear(x, p["weight_ih"], p.get("bias_ih")).chunk(3, dim=-1)
-        balance = F.logsigmoid(forget) - F.logsigmoid(write)
-        return torch.sigmoid(balance), torch.sigmoid(-balance) * candidate
 
 
 class MinGRU(RecurrentUnit):

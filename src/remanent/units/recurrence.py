@@ -85,8 +85,8 @@ class Recurrence(ABC):
     def why_endless(self) -> str | None:
         """Why few different inputs may lead through endlessly many states, as in "whose state is a sum"; else None.
 
-        With None, a unit that reads tokens is a finite automaton. That is so by default where `finite_states` is true;
-        a unit whose states copy or code its inputs may declare it as well.
+        With None, as where `finite_states` is true, a unit that reads tokens is a finite automaton. A unit whose states
+        copy or code its inputs may declare it as well.
         """
         return None if self.finite_states else "which does not declare that its states are finitely many"
 
@@ -156,11 +156,8 @@ class Recurrence(ABC):
     def observed(self, p: Params, x: Tensor, real: Tensor | None, group: Any = None) -> Params:
         """The parameters with which inputs (B, T, M) run in training: with statistics of these inputs, if it keeps any.
 
-        Args:
-            p: the parameters and buffers, of which the buffers take the statistics in.
-            x: the inputs.
-            real: which steps are not padding, bool (B, T); None for all.
-            group: the processes that hold a part of the time each.
+        The buffers in `p` take the statistics in, over the steps that are `real`, bool (B, T), not padding; over all if
+        None. The processes of a `group` hold a part of the time each.
         """
         return p
 
@@ -192,10 +189,9 @@ class Recurrence(ABC):
         return None
 
     def frozen(self, p: Params) -> "Recurrence":
-        """The same equations for these parameters alone, with what the parameters determine stored as numbers.
+        """The same equations with what these parameters determine stored as numbers; itself if that is nothing.
 
-        An export needs it, since another library may round an exponential differently. By default the recurrence
-        itself, for equations that have nothing to store.
+        An export needs it, since another library may round an exponential differently.
         """
         return self
 
@@ -222,15 +218,22 @@ class ScanRecurrence(Recurrence):
         start: Tensor | None,
         group: Any = None,
     ) -> Tensor:
-        """The states after every step, (B, T, W); where `reset` (B, T) is true, from `start`.
+        """The states after every step, (B, T, W); of this process's steps with a `group`, if the unit `shares_time`.
 
-        `start` is (W,), (B, T, W) where each reset leads to a state of its own, or None for zeros. With a `group`,
-        which only units with `shares_time` are given, the states are those of this process's steps.
+        Where `reset` (B, T) is true, from `start`: (W,), (B, T, W) with a state for each step, or None for zeros.
         """
 
     @abstractmethod
     def one_step(self, p: Params, gates: tuple[Tensor, ...], h: Tensor) -> Tensor:
         """The state (B, W) after one step, by the same arithmetic as the scan."""
+
+    def to_scan(self, h: Tensor) -> Tensor:
+        """States (..., W) in the form in which the scan takes and gives them, and `readout` reads them."""
+        return h
+
+    def from_scan(self, states: Tensor) -> Tensor:
+        """States as a user has them, from the form of `to_scan`."""
+        return states
 
     def run(
         self,
@@ -245,25 +248,22 @@ class ScanRecurrence(Recurrence):
     ) -> tuple[Tensor, Tensor]:
         """See `Recurrence`; of a shard without a step, the state is `h`."""
         start = None if reset is None else self.start(p) if reset_state is None else reset_state
-        states = self.scan(p, self.gates(p, x), h, reset, start, group)
-        last = h if group is not None and states.shape[1] == 0 else last_state(states, h, lengths)
-        return self.readout(p, states, x), last
+        first, start = self.to_scan(h), None if start is None else self.to_scan(start)
+        states = self.scan(p, self.gates(p, x), first, reset, start, group)
+        last = first if group is not None and states.shape[1] == 0 else last_state(states, first, lengths)
+        return self.readout(p, states, x), self.from_scan(last)
 
     def run_laid(
         self, p: Params, x: Tensor, h: Tensor, reset: Tensor, start: Tensor | None, last: Tensor
     ) -> tuple[Tensor, Tensor]:
         """Sequences that lie one after another in rows (K, T, M): outputs (K, T, D), and the states after some steps.
 
-        Args:
-            p: the parameters.
-            x: the inputs.
-            h: any states, (K, W), which are not read, since every row begins with a reset.
-            reset: bool (K, T), true at the first step of every sequence.
-            start: the states after resets, (W,) or (K, T, W); zeros if None.
-            last: the steps after which the state is returned, (B,), counted through all rows.
+        Every row begins with a reset, so that `h` (K, W) is not read. `start` has the states after resets, (W,) or
+        (K, T, W); zeros if None. `last` has the steps, counted through all rows, whose state is returned, (B,).
         """
-        states = self.scan(p, self.gates(p, x), h, reset, start)
-        return self.readout(p, states, x), states.flatten(0, 1).index_select(0, last)
+        start = None if start is None else self.to_scan(start)
+        states = self.scan(p, self.gates(p, x), self.to_scan(h), reset, start)
+        return self.readout(p, states, x), self.from_scan(states.flatten(0, 1).index_select(0, last))
 
     def advance(self, p: Params, x: Tensor, h: Tensor) -> Tensor:
         """See `Recurrence`."""

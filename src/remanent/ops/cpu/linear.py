@@ -19,10 +19,13 @@ from remanent.ops.cpu.launch import (
     run,
     writable,
 )
+from remanent.ops.pairs import rotation
 
 
 def linear_forward(decay: Tensor, value: Tensor, initial: InitialStates, states: Tensor) -> None:
     """Fills the states of the linear recurrence, (B, T, D)."""
+    if value.is_complex():
+        return rotation.forward(decay, value, initial, states)
     value, cut = readable(value), make_cut(value.shape, pieces_a_thread=1)
     start, fresh = first_state(initial.h0, value).to(compute_dtype(value.dtype)), restart_state(initial, value)
     given = LinearArrays(readable(decay), start, initial.reset, fresh, value=value)
@@ -34,12 +37,15 @@ def linear_forward(decay: Tensor, value: Tensor, initial: InitialStates, states:
     out = writable(states)
     run(_kernels().linear_forward, cut, given._replace(start=start, states=out))
     deliver(out, states)
+    return None
 
 
 def linear_backward(
     grad: Tensor, states: Tensor, decay: Tensor, initial: InitialStates, grads: LinearGradients
 ) -> None:
     """Fills the gradients of the linear recurrence from its states and their gradient."""
+    if grad.is_complex():
+        return rotation.backward(grad, states, decay, initial, grads)
     grad, cut = readable(grad), make_cut(grad.shape, pieces_a_thread=1)
     start, fresh = first_state(initial.h0, grad), restart_state(initial, grad)
     given = LinearArrays(readable(decay), start, initial.reset, fresh, grad=grad)
@@ -64,6 +70,7 @@ def linear_backward(
     deliver(given.grad_value, grads.value)
     grads.h0.copy_(carry[:, 0])
     deliver(given.grad_reset_state, grads.reset_state)
+    return None
 
 
 def _kernels() -> ModuleType:

@@ -92,17 +92,17 @@ def runs(*tensors: Tensor, dtypes: tuple[torch.dtype, ...] = FULL) -> bool:
 def _latch_step(dtype: torch.dtype) -> Callable[..., Any]:
     from remanent.ops.cpu import step_kernels
 
-    return _compiled(step_kernels.latch_step, dtype, None, "p" * 4 + "n" * 5 + "x")
+    return compiled(step_kernels.latch_step, dtype, None, "p" * 4 + "n" * 5 + "x")
 
 
 @functools.cache
 def _transition_step(dtype: torch.dtype) -> Callable[..., Any]:
     from remanent.ops.cpu import step_kernels
 
-    return _compiled(step_kernels.transition_step, dtype, ctypes.c_int64, "p" * 3 + "n" * 6)
+    return compiled(step_kernels.transition_step, dtype, ctypes.c_int64, "p" * 3 + "n" * 6)
 
 
-def _compiled(kernel: Callable[..., Any], dtype: torch.dtype, result: Any, arguments: str) -> Callable[..., Any]:
+def compiled(kernel: Callable[..., Any], dtype: torch.dtype, result: Any, arguments: str) -> Callable[..., Any]:
     """A kernel as a function of arguments of these kinds: p an address of an array, n an int, x a float."""
     import numba
 

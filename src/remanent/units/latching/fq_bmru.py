@@ -9,7 +9,8 @@ from torch import Tensor
 
 from remanent._options import check_choice, check_range
 from remanent._rates import band
-from remanent.ops import row_linear, write_gate
+from remanent.ops import row_linear
+from remanent.ops.gated.gated import composed
 from remanent.ops.normalisation import projected_moments
 from remanent.units.base import RecurrentUnit
 from remanent.units.cell import make_cell
@@ -33,7 +34,7 @@ from remanent.units.latching.write_span import (
     later_span,
     span_bands,
 )
-from remanent.units.linear_recurrence import LinearRecurrence
+from remanent.units.linear_recurrence import GatedRecurrence
 from remanent.units.recurrence import INITIAL_STATES, Params, StateIsOutput, gate_shapes, learned_shapes
 from remanent.units.step_data import StepData
 
@@ -42,9 +43,10 @@ LOW, WIDTH = 0.5, 2.0
 
 
 @dataclass(eq=False)
-class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
+class FQBMRURecurrence(GatedRecurrence, StateIsOutput):
     """Set high, set low, or hold. With factors of exactly 0 and 1, a linear scan rounds nothing."""
 
+    cell: ClassVar[str] = "between"
     width: float = 1.0
     initial_state: str = "zeros"
     gate_norm: str = "none"
@@ -117,16 +119,12 @@ class FQBMRURecurrence(LinearRecurrence, StateIsOutput):
             self._set_bands(p, self.write_span, NORMAL)
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
-        """The factor of the state, 0 or 1, and what is added to it, 0 or alpha."""
-        candidate = self._candidate(p, x).relu()
-        low, high = _band(p)
-        set_low = write_gate(low, candidate, self.width)
-        set_high = write_gate(candidate, high, self.width)
-        return (1 - set_low) * (1 - set_high), set_high * p["alpha"].abs()
+        """The candidate, the thresholds between which the state is held, and the size of a high state."""
+        return (self._candidate(p, x), *_band(p), p["alpha"].abs())
 
     def writes(self, p: Params, x: Tensor) -> Tensor | None:
         """See `Recurrence`."""
-        return self.gates(p, x)[0] == 0
+        return composed(self.gates(p, x), self.cell)[0] == 0
 
     def set_write_rates(self, p: Params, x: Tensor, rates: Tensor) -> None:
         """Puts the band around the candidate's median, and the low end of it at `LOW`, above the zeros of the ReLU."""
