@@ -24,6 +24,7 @@ DOCS = Path(__file__).parents[1] / "docs"
 TEXT = (DOCS / "units.md").read_text()
 TASKS_TEXT = (DOCS / "tasks.md").read_text()
 EXPORT_TEXT = (DOCS / "export.md").read_text()
+SPEED_TEXT = (DOCS / "speed.md").read_text()
 SCALING_TEXT = (DOCS / "scaling.md").read_text()
 TRAINING_TEXT = (DOCS / "training.md").read_text()
 NAMES = (*UNITS, "attention")
@@ -316,6 +317,15 @@ def test_the_glossary_is_in_order_and_has_the_terms_of_the_other_pages():
     assert terms == sorted(terms, key=str.lower)
     needed = ["annealing", "candidate", "clock", "epsilon", "latch", "hold", "horizon", "threshold", "write", "vaa"]
     assert {*needed, "failing length", "surrogate gradient"} <= {term.lower() for term in terms}
+
+
+@pytest.mark.skipif(not (DOCS.parent / "results").is_dir(), reason="the results are not here")
+def test_the_tables_of_training_steps_are_what_the_results_give(tmp_path, monkeypatch):
+    page = tmp_path / "speed.md"
+    page.write_text(SPEED_TEXT)
+    monkeypatch.setattr("sys.argv", ["draw_speed.py", "--page", str(page)])
+    load("draw_speed").main()
+    assert page.read_text() == SPEED_TEXT, "run `python docs/draw_speed.py`"
 
 
 @pytest.mark.skipif(not (DOCS.parent / "results").is_dir(), reason="the results are not here")

@@ -45,6 +45,7 @@ RATES = "training.learning_rate=0.01,0.02"
 LONG = (
     "bench --threads 2 --allocator reuse --out bench",
     "bench step --threads 1 --out bench-step",
+    "bench model --threads 2 --allocator reuse --out bench-model",
     "train digits --training.compile true --training.precision bf16-mixed",
     "train copy-first --devices 4",
     "train copy-first --devices 4 --strategy fsdp",

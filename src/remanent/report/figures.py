@@ -23,7 +23,7 @@ def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str
     Args:
         series: for each name, the cost at each size.
         title: the title of the figure.
-        x_name: the name of the size; the axis suits powers of two.
+        x_name: the name of the size; the axis suits powers of two, and says other sizes in full.
         y_name: the name of the cost, with its unit.
     """
     figure, axes = _figure()
@@ -33,7 +33,9 @@ def growth(series: Mapping[str, Mapping[int, float]], *, title: str, x_name: str
         points = series[name]
         axes.plot(list(points), list(points.values()), marker=marker, markersize=5, label=written(name), color=colour)
     axes.set_xscale("log", base=2)
-    axes.set_xticks(sorted({size for points in series.values() for size in points}))
+    sizes = sorted({size for points in series.values() for size in points})
+    powers = all(size & (size - 1) == 0 for size in sizes)  # others would be written as multiples of powers
+    axes.set_xticks(sizes, None if powers else [f"{size:,}" for size in sizes])
     costs = [cost for points in series.values() for cost in points.values()]
     axes.set_yscale("log")
     axes.set_ylim(min(costs) / 2, max(costs) * 2)

@@ -28,7 +28,7 @@ UNITS = ("bmru", "lru", "bmru+lru", "min_gru", "fq_bmru", "alpha_bmru", "mru")
 """The units of our models; the first is that with which other packages are compared."""
 DRAWN = ("bmru", "lru", *OTHER_MODELS)
 """The cases that are drawn."""
-LONGEST = 60.0
+LONGEST = 30.0
 """The seconds after which a case is not repeated: a loop over 65,536 steps takes many."""
 COMPILER, QUICK_COMPILER = "inductor", "eager"
 """The backend of `torch.compile`, and that of a quick trial, which traces models but needs no C++ compiler."""
