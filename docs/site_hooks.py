@@ -11,8 +11,8 @@ from mkdocs.structure.files import File
 ROOT = Path(__file__).parents[1]
 PARTS = ROOT / "src" / "remanent" / "report" / "page_parts"
 LATCH = "<!-- latch -->"
-BENCH = "results/bench"
-"""Where the pictures of speed.md lie, which the page shows from there on GitHub too."""
+BENCH = "bench", "bench-model"
+"""The folders of results with the pictures of speed.md, which the page shows from there on GitHub too."""
 CONTRIBUTING = "<!-- CONTRIBUTING.md -->"
 INLINE = re.compile(r'<span class="arithmatex">\\\((.*?)\\\)</span>', re.DOTALL)
 DISPLAYED = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.DOTALL)
@@ -20,8 +20,9 @@ DISPLAYED = re.compile(r'<div class="arithmatex">\s*\\\[(.*?)\\\]\s*</div>', re.
 
 def on_files(files: Any, config: Any) -> Any:
     """Adds the pictures that lie beside their numbers."""
-    for path in sorted((ROOT / BENCH).glob("*.png")):
-        files.append(File.generated(config, f"pictures/bench/{path.name}", abs_src_path=str(path)))
+    for folder in BENCH:
+        for path in sorted((ROOT / "results" / folder).glob("*.png")):
+            files.append(File.generated(config, f"pictures/{folder}/{path.name}", abs_src_path=str(path)))
     return files
 
 
@@ -30,7 +31,9 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if CONTRIBUTING in markdown:
         text = (ROOT / "CONTRIBUTING.md").read_text().replace("](docs/", "](")
         markdown = markdown.replace(CONTRIBUTING, text)
-    return markdown.replace(f"](../{BENCH}/", "](pictures/bench/")
+    for folder in BENCH:
+        markdown = markdown.replace(f"](../results/{folder}/", f"](pictures/{folder}/")
+    return markdown
 
 
 def on_page_content(content: str, page: Any, config: Any, files: Any) -> str:

@@ -46,3 +46,8 @@ def test_growth_is_logarithmic_and_lists_the_dearest_first():
     assert [line.get_label() for line in axes.get_lines()] == list(reversed(names))
     assert list(axes.get_lines()[0].get_ydata()) == [1.0, 7.0]
     assert (axes.get_xscale(), axes.get_yscale()) == ("log", "log")
+
+
+def test_growth_writes_sizes_that_are_no_powers_of_two_in_full():
+    figure = growth({"a": {300: 1.0, 4096: 2.0}}, title="t", x_name="x", y_name="y")
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["300", "4,096"]
