@@ -37,8 +37,8 @@ class RecurrentUnit(StackedLayers):
         checkpoint: whether training keeps only the inputs and outputs of each layer, and computes the rest again in
             the backward pass; no bit changes. Without it, autograd keeps, beside the inputs (B, T, M) of a
             layer, for each element (B, T, D) in float32: 8.06 bytes for a BMRU or CMRU (candidate, threshold, a state
-            in 64 steps), 12.06 for an AlphaCMRU, 8 for an LRU (the complex states); on a CPU 8 for an FQBMRU, 12 for a MinGRU and
-            16 for a MinLSTM (gates and states); and more for the others.
+            in 64 steps), 12.06 for an AlphaCMRU, 8 for an LRU (the complex states), on a CPU 8 for an FQBMRU, 12 for
+            a MinGRU and 16 for a MinLSTM (gates and states), and more for the others.
 
     Attributes:
         statistics_group: the process group over whose inputs a layer that keeps statistics, as with
