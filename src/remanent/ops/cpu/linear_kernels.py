@@ -1,6 +1,5 @@
 """The linear scan's kernels, real and complex, in the form that `kernels.py` describes."""
 
-import numpy as np
 
 from remanent.ops.cpu.arrays import LinearArrays
 from remanent.ops.cpu.kernels import (
@@ -79,8 +78,8 @@ def linear_carry(args):
 def gradient_row(g, a, previous, carry, grad_value, grad_decay, sum_decay, add):
     for d in range(g.shape[0]):
         total = get(g, d, 0) + get(carry, d, 1)
-        through_decay = total * np.conj(get(previous, d, 2))
-        put(carry, d, 1, total * np.conj(get(a, d, 3)))
+        through_decay = total * get(previous, d, 2)
+        put(carry, d, 1, total * get(a, d, 3))
         put(grad_value, d, 4, total)
         if add:
             put(sum_decay, d, 5, get(sum_decay, d, 5) + through_decay)
@@ -146,7 +145,7 @@ def linear_adjoint_carry(args):
         for t in range(end - 1, begin - 1, -1):
             g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
             for d in range(n):
-                rate = np.conj(get(a, d, 1))
+                rate = get(a, d, 1)
                 put(passed, d, 0, rate * (get(passed, d, 0) + get(g, d, 2)))
                 put(factor, d, 3, rate * get(factor, d, 3))
             if is_reset(h, args, RESET, b, t):
