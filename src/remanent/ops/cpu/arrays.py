@@ -4,6 +4,10 @@ Numba compiles a kernel again when the kernel's own file has changed. After a ch
 Numba keeps, `src/remanent/ops/cpu/__pycache__/*.nb?`: otherwise old machine code reads the wrong arrays.
 
 A span is 64 steps of time (`SPAN`). A piece is a longer run of steps, which one thread computes.
+
+Of a scan in a half type, all arrays are in that type but those that stay with the kernels, which are in float32: the
+sums for each span, and what passes between pieces (`carry`, `passed`, `is_open`; of the linear scan also `left`, `kept`
+and, forward, `start`).
 """
 
 from typing import NamedTuple

@@ -4,7 +4,7 @@ from types import ModuleType
 
 from torch import Tensor
 
-from remanent.ops.arguments import Gates, InitialStates, LatchGradients, compute_dtype
+from remanent.ops.arguments import Gates, InitialStates, LatchGradients
 from remanent.ops.cpu.arrays import LatchArrays
 from remanent.ops.cpu.cut import Cut, chain, make_cut
 from remanent.ops.cpu.launch import (
@@ -14,6 +14,7 @@ from remanent.ops.cpu.launch import (
     readable,
     reset_gradient_buffer,
     restart_state,
+    room,
     run,
     writable,
 )
@@ -50,11 +51,11 @@ def latch_backward(
     cut = _cut(gates, epsilon)
     given = _given(gates, initial)._replace(start=readable(starts), grad=readable(grad))
     fresh = given.reset_state
-    carry = fresh.new_zeros(cut.B, 1, cut.D)
+    carry = room(fresh, cut.B, 1, cut.D).zero_()
     if after is not None:
         carry += after[:, None]
     if cut.pieces > 1:
-        passed, is_open = (fresh.new_empty(cut.B, cut.pieces - 1, cut.D) for _ in range(2))
+        passed, is_open = (room(fresh, cut.B, cut.pieces - 1, cut.D) for _ in range(2))
         later = LatchArrays._make(cut.after_first(v) for v in given)
         run(_kernels().latch_adjoint_carry, cut.without_first(), later._replace(passed=passed, is_open=is_open))
         carry = chain(carry, passed.flip(1), is_open.flip(1) != 0, add=True).flip(1)
@@ -89,9 +90,8 @@ def latch_passed(grad: Tensor, gates: Gates, initial: InitialStates) -> Tensor:
 
     It reads from the first step on to the one by which every channel has been set.
     """
-    given, dtype = _given(gates, initial), compute_dtype(grad.dtype)
-    passed, is_open = (grad.new_empty(grad[:, :1].shape, dtype=dtype) for _ in range(2))
-    given = given._replace(grad=readable(grad), passed=passed, is_open=is_open)
+    passed, is_open = (room(grad, *grad[:, :1].shape) for _ in range(2))
+    given = _given(gates, initial)._replace(grad=readable(grad), passed=passed, is_open=is_open)
     run(_kernels().latch_adjoint_carry, _whole(gates), given)
     return passed[:, 0]
 

@@ -6,10 +6,9 @@ last of which may be shorter. The backward pass works on one span at a time, so 
 
 import math
 
-import numpy as np
-
 from remanent.ops.cpu.arrays import LatchArrays
 from remanent.ops.cpu.kernels import (
+    ANY,
     EPSILON,
     SINK,
     SPAN,
@@ -20,13 +19,18 @@ from remanent.ops.cpu.kernels import (
     header,
     is_fixed,
     is_reset,
+    load,
     number,
+    pass_to_reset,
     prefetch,
     put,
     row,
+    scratch,
     split_task,
     take,
     touch,
+    typed,
+    wide,
 )
 
 (
@@ -36,18 +40,21 @@ from remanent.ops.cpu.kernels import (
 
 
 @compile_inline
-def latch_row(c, beta, scale, previous, epsilon, h):
-    zero = c.dtype.type(0)
-    if epsilon == zero:
-        for d in range(c.shape[0]):
-            held = previous[d]  # loaded whether needed or not: a conditional load stops vectorisation
-            written = scale[d] if c[d] >= zero else -scale[d]
-            h[d] = written if abs(c[d]) >= abs(beta[d]) else held
-    else:
-        for d in range(c.shape[0]):
-            held = previous[d]
-            written = (scale[d] if c[d] >= zero else -scale[d]) + epsilon * held
-            h[d] = written if abs(c[d]) >= abs(beta[d]) else held
+def latch_value(c, beta, scale, held, epsilon):
+    """The state after a step; one that is held has been loaded in any case, since a choice stops vectorisation."""
+    zero = epsilon - epsilon
+    written = scale if c >= zero else -scale
+    if epsilon != zero:
+        written = written + epsilon * held
+    return written if abs(c) >= abs(beta) else held
+
+
+@compile_inline
+def latch_row(c, beta, scale, state, epsilon, h):
+    for d in range(c.shape[0]):
+        value = latch_value(get(c, d, 0), get(beta, d, 1), get(scale, d, 2), get(state, d, 3), epsilon)
+        put(state, d, 3, value)
+        put(h, d, 4, value)
 
 
 def latch_forward(args):
@@ -58,19 +65,17 @@ def latch_forward(args):
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        previous = row(h, args, START, b, piece, first, n)
-        epsilon = previous.dtype.type(number(h[EPSILON]))
-        total = previous.dtype.type(0)
+        state = scratch(args, n)
+        load(row(h, args, START, b, piece, first, n), state)
+        epsilon, total = typed(state, number(h[EPSILON])), typed(state, 0)
         for t in range(begin, end):
             c = row(h, args, CANDIDATE, b, t, first, n)
             beta = row(h, args, THRESHOLD, b, t, first, n)
             states = row(h, args, STATES, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
-                previous = row(h, args, RESET_STATE, b, t, first, n)
-            total += touch(c)
-            total += touch(beta)
-            latch_row(c, beta, row(h, args, ALPHA, b, t, first, n), previous, epsilon, states)
-            previous = states
+                load(row(h, args, RESET_STATE, b, t, first, n), state)
+            total = touch(beta, touch(c, total))
+            latch_row(c, beta, row(h, args, ALPHA, b, t, first, n), state, epsilon, states)
         h[SINK] = total != total
 
 
@@ -83,10 +88,11 @@ def latch_carry(args):
             return
         b, first, n, piece, begin, end = split_task(h, task)
         state, known = row(h, args, LEFT, b, piece, first, n), row(h, args, IS_LEFT, b, piece, first, n)
-        zero, one = state.dtype.type(0), state.dtype.type(1)
+        zero, one = typed(state, 0), typed(state, 1)
+        fresh = scratch(args, n)
         for d in range(n):
-            state[d] = zero
-            known[d] = zero
+            put(state, d, ANY, zero)
+            put(known, d, ANY, zero)
         missing = n
         t = end - 1
         while t >= begin and missing > 0:
@@ -94,21 +100,23 @@ def latch_carry(args):
             beta = row(h, args, THRESHOLD, b, t, first, n)
             scale = row(h, args, ALPHA, b, t, first, n)
             cut = is_reset(h, args, RESET, b, t)
-            fresh = row(h, args, RESET_STATE, b, t, first, n) if cut else state
+            if cut:
+                load(row(h, args, RESET_STATE, b, t, first, n), fresh)
             missing = 0
             for d in range(n):
-                write = abs(c[d]) >= abs(beta[d])
-                value = (scale[d] if c[d] >= zero else -scale[d]) if write else fresh[d]
-                found = known[d] == zero and (write or cut)
-                state[d] = value if found else state[d]
-                known[d] = one if found else known[d]
-                missing += 1 if known[d] == zero else 0
+                value, size, own, old = get(c, d, 0), get(scale, d, 2), get(state, d, 3), get(known, d, 4)
+                write = abs(value) >= abs(get(beta, d, 1))
+                set_to = (size if value >= zero else -size) if write else fresh[d]
+                found = old == zero and (write or cut)
+                put(state, d, 3, set_to if found else own)
+                put(known, d, 4, one if found else old)
+                missing += 1 if old == zero and not found else 0
             t -= 1
 
 
 @compile_inline
 def adjoint_row(g, c, beta, carry, epsilon, adjoint):
-    zero = c.dtype.type(0)
+    zero = typed(carry, 0)
     for d in range(c.shape[0]):
         total = get(g, d, 0) + get(carry, d, 1)
         write = abs(get(c, d, 2)) >= abs(get(beta, d, 3))
@@ -117,8 +125,13 @@ def adjoint_row(g, c, beta, carry, epsilon, adjoint):
 
 
 @compile_inline
-def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, grad_beta, add_beta, grad_scale, add_scale):
-    real = c.dtype.type
+def gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, add_beta, add_scale):
+    """The gradients of a step's gates; those of threshold and size go to a row of their own, or are added to a sum."""
+    c, beta, scale = gates
+    epsilon, width = numbers
+    grad_beta, sum_beta = of_beta
+    grad_scale, sum_scale = of_scale
+    real = state.dtype.type
     zero, one, two = real(0), real(1), real(2)
     slope = real(math.pi) * width
     for d in range(c.shape[0]):
@@ -134,9 +147,29 @@ def gradient_row(adjoint, c, beta, scale, state, epsilon, width, grad_c, grad_be
         beta_sign = math.copysign(one, bd) if bd != zero else zero
         through_beta, through_scale = -through_gate * beta_sign, a * sign if write else zero
         put(grad_c, d, 5, through_gate * candidate_sign + (through_sign if write else zero))
-        put(grad_beta, d, 6, get(grad_beta, d, 6) + through_beta if add_beta else through_beta)
-        put(grad_scale, d, 7, get(grad_scale, d, 7) + through_scale if add_scale else through_scale)
+        if add_beta:
+            put(sum_beta, d, 6, get(sum_beta, d, 6) + through_beta)
+        else:
+            put(grad_beta, d, 7, through_beta)
+        if add_scale:
+            put(sum_scale, d, 8, get(sum_scale, d, 8) + through_scale)
+        else:
+            put(grad_scale, d, 9, through_scale)
         put(state, d, 4, written if write else p)
+
+
+@compile_inline
+def any_gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, add_beta, add_scale):
+    """`gradient_row`, compiled apart for each case: stores that depend on one would be slower."""
+    if add_beta:
+        if add_scale:
+            gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, True, True)
+        else:
+            gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, True, False)
+    elif add_scale:
+        gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, False, True)
+    else:
+        gradient_row(gates, adjoint, state, numbers, grad_c, of_beta, of_scale, False, False)
 
 
 def latch_backward(args):
@@ -148,29 +181,29 @@ def latch_backward(args):
     them and the adjoints the gradients of candidate, threshold and alpha. Gradients of parameters, (D,), are summed
     within each span.
     """
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        carry = row(h, args, CARRY, b, piece, first, n)
-        dtype, real, zero = carry.dtype, carry.dtype.type, carry.dtype.type(0)
+        carry = row(h, full, CARRY, b, piece, first, n)
+        real, zero = carry.dtype.type, typed(carry, 0)
         epsilon, width = real(number(h[EPSILON])), real(number(h[WIDTH]))
         beta_fixed, scale_fixed, fresh_fixed = is_fixed(h, THRESHOLD), is_fixed(h, ALPHA), is_fixed(h, RESET_STATE)
         span = h[SPAN]
-        adjoint, state = np.empty((span, n), dtype), np.empty(n, dtype)
+        adjoint, state = scratch(args, span * n).reshape(span, n), scratch(args, n)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
-            start = row(h, args, START, b, j, first, n)
-            for d in range(n):
-                state[d] = start[d]
+            load(row(h, args, START, b, j, first, n), state)
+            sum_fresh = row(h, full, GRAD_RESET_STATE, b, j, first, n)
+            sum_beta, sum_scale = row(h, full, GRAD_THRESHOLD, b, j, first, n), row(h, full, GRAD_ALPHA, b, j, first, n)
             if fresh_fixed:
-                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
+                sum_fresh[:] = zero
             if beta_fixed:
-                row(h, args, GRAD_THRESHOLD, b, j, first, n)[:] = zero
+                sum_beta[:] = zero
             if scale_fixed:
-                row(h, args, GRAD_ALPHA, b, j, first, n)[:] = zero
+                sum_scale[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
                 g = row(h, args, GRAD, b, t, first, n)
                 c, beta = row(h, args, CANDIDATE, b, t, first, n), row(h, args, THRESHOLD, b, t, first, n)
@@ -179,31 +212,24 @@ def latch_backward(args):
                     prefetch(row(h, args, GRAD_THRESHOLD, b, t0 + t1 - 1 - t, first, n))
                 adjoint_row(g, c, beta, carry, epsilon, adjoint[t - t0])
                 if is_reset(h, args, RESET, b, t):
-                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
-                    for d in range(n):
-                        grad_fresh[d] += carry[d]
-                        carry[d] = zero
+                    pass_to_reset(carry, sum_fresh, row(h, args, GRAD_RESET_STATE, b, t, first, n), fresh_fixed)
             for t in range(t0, t1):
                 if t - span >= begin:
                     prefetch(row(h, args, CANDIDATE, b, t - span, first, n))
                     prefetch(row(h, args, THRESHOLD, b, t - span, first, n))
                     prefetch(row(h, args, GRAD, b, t - span, first, n))
                 if is_reset(h, args, RESET, b, t):
-                    fresh = row(h, args, RESET_STATE, b, t, first, n)
-                    for d in range(n):
-                        state[d] = fresh[d]
-                gradient_row(
+                    load(row(h, args, RESET_STATE, b, t, first, n), state)
+                c, beta = row(h, args, CANDIDATE, b, t, first, n), row(h, args, THRESHOLD, b, t, first, n)
+                any_gradient_row(
+                    (c, beta, row(h, args, ALPHA, b, t, first, n)),
                     adjoint[t - t0],
-                    row(h, args, CANDIDATE, b, t, first, n),
-                    row(h, args, THRESHOLD, b, t, first, n),
-                    row(h, args, ALPHA, b, t, first, n),
                     state,
-                    epsilon,
-                    width,
+                    (epsilon, width),
                     row(h, args, GRAD_CANDIDATE, b, t, first, n),
-                    row(h, args, GRAD_THRESHOLD, b, j if beta_fixed else t, first, n),
+                    (row(h, args, GRAD_THRESHOLD, b, t, first, n), sum_beta),
+                    (row(h, args, GRAD_ALPHA, b, t, first, n), sum_scale),
                     beta_fixed,
-                    row(h, args, GRAD_ALPHA, b, j if scale_fixed else t, first, n),
                     scale_fixed,
                 )
 
@@ -214,13 +240,13 @@ def latch_adjoint_carry(args):
     PASSED is the gradient that reaches the state before the piece from the piece's own steps. IS_OPEN is 1 where the
     piece neither writes nor resets a channel, so that the gradient of later pieces passes through it, else 0.
     """
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        passed, open_ = row(h, args, PASSED, b, piece, first, n), row(h, args, IS_OPEN, b, piece, first, n)
+        passed, open_ = row(h, full, PASSED, b, piece, first, n), row(h, full, IS_OPEN, b, piece, first, n)
         zero, one = passed.dtype.type(0), passed.dtype.type(1)
         for d in range(n):
             passed[d] = zero
@@ -234,7 +260,9 @@ def latch_adjoint_carry(args):
             cut = is_reset(h, args, RESET, b, t)
             left = 0
             for d in range(n):
-                open_[d] = zero if cut or abs(c[d]) >= abs(beta[d]) else open_[d]
-                passed[d] += g[d] if open_[d] != zero else zero
-                left += 1 if open_[d] != zero else 0
+                write = abs(get(c, d, 0)) >= abs(get(beta, d, 1))
+                is_open = zero if cut or write else get(open_, d, 2)
+                put(open_, d, 2, is_open)
+                put(passed, d, 3, get(passed, d, 3) + (get(g, d, 4) if is_open != zero else zero))
+                left += 1 if is_open != zero else 0
             t += 1

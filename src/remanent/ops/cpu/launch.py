@@ -52,13 +52,13 @@ def run(
     for array in arrays:
         numbers += (0, 0, 0) if array is None else _layout(array)
     arguments = np.array([*numbers, *sizes], dtype=np.int64)
-    compiled = threads.compiled(kernel, arrays.start.dtype)
+    compiled = threads.compiled(kernel, arrays[0].dtype)
     threads.run(compiled, arguments, min(cut.workers, max(cut.tasks, 1)))
 
 
 def readable(value: Tensor) -> Tensor:
-    """The tensor as a kernel can read it: in the dtype of the computation, its last axis contiguous."""
-    value = value.detach().to(compute_dtype(value.dtype))  # torch has resolved conjugates and negatives already
+    """The tensor as a kernel can read it: its last axis contiguous."""
+    value = value.detach()  # torch has resolved conjugates and negatives already
     return value if value.stride(-1) == 1 or value.shape[-1] <= 1 else value.contiguous()
 
 
@@ -73,18 +73,20 @@ def restart_state(initial: InitialStates, like: Tensor) -> Tensor:
     return like.new_zeros(like.shape[2]) if initial.reset_state is None else readable(initial.reset_state)
 
 
+def room(like: Tensor, *shape: int) -> Tensor:
+    """Memory for numbers that stay with the kernels, in the dtype that they compute in."""
+    return like.new_empty(shape, dtype=compute_dtype(like.dtype))
+
+
 def writable(wanted: Tensor) -> Tensor:
-    """Where a kernel writes: the tensor itself, or a buffer in the dtype of the computation."""
-    dtype = compute_dtype(wanted.dtype)
-    fits = wanted.dtype == dtype and (wanted.stride(-1) == 1 or wanted.shape[-1] <= 1)
-    return wanted if fits else torch.empty(wanted.shape, dtype=dtype)
+    """Where a kernel writes: the tensor itself, or a buffer whose last axis is contiguous."""
+    fits = wanted.stride(-1) == 1 or wanted.shape[-1] <= 1
+    return wanted if fits else torch.empty(wanted.shape, dtype=wanted.dtype)
 
 
 def gradient_buffer(grad: Tensor, cut: Cut) -> Tensor:
     """Where a kernel writes a gradient; that of a parameter (D,) is a sum for each span of time."""
-    if grad.dim() > 1:
-        return writable(grad)
-    return grad.new_empty((cut.B, cut.spans, cut.D), dtype=compute_dtype(grad.dtype))
+    return writable(grad) if grad.dim() > 1 else room(grad, cut.B, cut.spans, cut.D)
 
 
 def reset_gradient_buffer(grad: Tensor, cut: Cut) -> Tensor:

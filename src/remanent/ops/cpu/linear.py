@@ -5,7 +5,7 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from remanent.ops.arguments import InitialStates, LinearGradients
+from remanent.ops.arguments import InitialStates, LinearGradients, compute_dtype
 from remanent.ops.cpu.arrays import LinearArrays
 from remanent.ops.cpu.cut import decayed_chain, make_cut
 from remanent.ops.cpu.launch import (
@@ -15,6 +15,7 @@ from remanent.ops.cpu.launch import (
     readable,
     reset_gradient_buffer,
     restart_state,
+    room,
     run,
     writable,
 )
@@ -23,11 +24,11 @@ from remanent.ops.cpu.launch import (
 def linear_forward(decay: Tensor, value: Tensor, initial: InitialStates, states: Tensor) -> None:
     """Fills the states of the linear recurrence, (B, T, D)."""
     value, cut = readable(value), make_cut(value.shape, pieces_a_thread=1)
-    start, fresh = first_state(initial.h0, value), restart_state(initial, value)
+    start, fresh = first_state(initial.h0, value).to(compute_dtype(value.dtype)), restart_state(initial, value)
     given = LinearArrays(readable(decay), start, initial.reset, fresh, value=value)
     if cut.pieces > 1:
         fine, share = cut.without_last().finer()
-        left, kept = (fresh.new_empty(fine.B, fine.pieces, fine.D) for _ in range(2))
+        left, kept = (room(fresh, fine.B, fine.pieces, fine.D) for _ in range(2))
         run(_kernels().linear_carry, fine, given._replace(left=left, kept=kept))
         start = decayed_chain(start, left, kept, fine.any_reset(initial.reset))[:, ::share]
     out = writable(states)
@@ -42,10 +43,10 @@ def linear_backward(
     grad, cut = readable(grad), make_cut(grad.shape, pieces_a_thread=1)
     start, fresh = first_state(initial.h0, grad), restart_state(initial, grad)
     given = LinearArrays(readable(decay), start, initial.reset, fresh, grad=grad)
-    carry = fresh.new_zeros(cut.B, 1, cut.D)
+    carry = room(fresh, cut.B, 1, cut.D).zero_()
     if cut.pieces > 1:
         fine, share = cut.without_first().finer()
-        passed, kept = (fresh.new_empty(fine.B, fine.pieces, fine.D) for _ in range(2))
+        passed, kept = (room(fresh, fine.B, fine.pieces, fine.D) for _ in range(2))
         later = LinearArrays._make(cut.after_first(v) for v in given)
         run(_kernels().linear_adjoint_carry, fine, later._replace(passed=passed, kept=kept))
         links = (passed.flip(1), kept.flip(1), fine.any_reset(later.reset).flip(1))

@@ -11,11 +11,15 @@ from remanent.ops.cpu.kernels import (
     header,
     is_fixed,
     is_reset,
+    load,
+    pass_to_reset,
     prefetch,
     put,
     row,
+    scratch,
     split_task,
     take,
+    wide,
 )
 
 AHEAD = 8
@@ -28,32 +32,34 @@ AHEAD = 8
 
 def linear_forward(args):
     """States from DECAY, VALUE, the START of every piece, RESET and RESET_STATE."""
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        previous = row(h, args, START, b, piece, first, n)
+        state = scratch(args, n)
+        load(row(h, full, START, b, piece, first, n), state)
         for t in range(begin, end):
             a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
             states = row(h, args, STATES, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
-                previous = row(h, args, RESET_STATE, b, t, first, n)
+                load(row(h, args, RESET_STATE, b, t, first, n), state)
             for d in range(n):
-                states[d] = a[d] * previous[d] + v[d]
-            previous = states
+                value = get(a, d, 0) * get(state, d, 1) + get(v, d, 2)
+                put(state, d, 1, value)
+                put(states, d, 3, value)
 
 
 def linear_carry(args):
     """Computes the last state of each piece started from zero (LEFT), and its factor on the state before (KEPT)."""
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        state, factor = row(h, args, LEFT, b, piece, first, n), row(h, args, KEPT, b, piece, first, n)
+        state, factor = row(h, full, LEFT, b, piece, first, n), row(h, full, KEPT, b, piece, first, n)
         zero, one = state.dtype.type(0), state.dtype.type(1)
         for d in range(n):
             state[d] = zero
@@ -61,9 +67,8 @@ def linear_carry(args):
         for t in range(begin, end):
             a, v = row(h, args, DECAY, b, t, first, n), row(h, args, VALUE, b, t, first, n)
             if is_reset(h, args, RESET, b, t):
-                fresh = row(h, args, RESET_STATE, b, t, first, n)
+                load(row(h, args, RESET_STATE, b, t, first, n), state)
                 for d in range(n):
-                    state[d] = fresh[d]
                     factor[d] = zero
             for d in range(n):
                 put(state, d, 0, get(a, d, 1) * get(state, d, 0) + get(v, d, 2))
@@ -71,32 +76,37 @@ def linear_carry(args):
 
 
 @compile_inline
-def gradient_row(g, a, previous, carry, grad_value, grad_decay, add):
+def gradient_row(g, a, previous, carry, grad_value, grad_decay, sum_decay, add):
     for d in range(g.shape[0]):
         total = get(g, d, 0) + get(carry, d, 1)
         through_decay = total * np.conj(get(previous, d, 2))
         put(carry, d, 1, total * np.conj(get(a, d, 3)))
         put(grad_value, d, 4, total)
-        put(grad_decay, d, 5, get(grad_decay, d, 5) + through_decay if add else through_decay)
+        if add:
+            put(sum_decay, d, 5, get(sum_decay, d, 5) + through_decay)
+        else:
+            put(grad_decay, d, 6, through_decay)
 
 
 def linear_backward(args):
     """Computes all gradients, from the last step to the first; sums those of parameters, (D,), in each span."""
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        carry = row(h, args, CARRY, b, piece, first, n)
+        carry = row(h, full, CARRY, b, piece, first, n)
         zero, span = carry.dtype.type(0), h[SPAN]
         fixed, fresh_fixed = is_fixed(h, DECAY), is_fixed(h, RESET_STATE)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
+            sum_fresh = row(h, full, GRAD_RESET_STATE, b, j, first, n)
+            sum_decay = row(h, full, GRAD_DECAY, b, j, first, n)
             if fresh_fixed:
-                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
+                sum_fresh[:] = zero
             if fixed:
-                row(h, args, GRAD_DECAY, b, j, first, n)[:] = zero
+                sum_decay[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
                 cut = is_reset(h, args, RESET, b, t)
                 if cut:
@@ -109,26 +119,26 @@ def linear_backward(args):
                     prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
                     prefetch(row(h, args, STATES, b, t - AHEAD, first, n))
                     prefetch(row(h, args, GRAD_VALUE, b, t - AHEAD, first, n))
+                    if not fixed:
+                        prefetch(row(h, args, DECAY, b, t - AHEAD, first, n))
+                        prefetch(row(h, args, GRAD_DECAY, b, t - AHEAD, first, n))
                 g, a = row(h, args, GRAD, b, t, first, n), row(h, args, DECAY, b, t, first, n)
                 grad_value = row(h, args, GRAD_VALUE, b, t, first, n)
-                grad_decay = row(h, args, GRAD_DECAY, b, j if fixed else t, first, n)
-                gradient_row(g, a, previous, carry, grad_value, grad_decay, fixed)
+                grad_decay = row(h, args, GRAD_DECAY, b, t, first, n)
+                gradient_row(g, a, previous, carry, grad_value, grad_decay, sum_decay, fixed)
                 if cut:
-                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
-                    for d in range(n):
-                        grad_fresh[d] += carry[d]
-                        carry[d] = zero
+                    pass_to_reset(carry, sum_fresh, row(h, args, GRAD_RESET_STATE, b, t, first, n), fresh_fixed)
 
 
 def linear_adjoint_carry(args):
     """What each piece passes back in time by itself, and the factor on what comes after it."""
-    h = header(args)
+    h, full = header(args), wide(args)
     while True:
         task = take(h)
         if task >= h[TASKS]:
             return
         b, first, n, piece, begin, end = split_task(h, task)
-        passed, factor = row(h, args, PASSED, b, piece, first, n), row(h, args, KEPT, b, piece, first, n)
+        passed, factor = row(h, full, PASSED, b, piece, first, n), row(h, full, KEPT, b, piece, first, n)
         zero, one = passed.dtype.type(0), passed.dtype.type(1)
         for d in range(n):
             passed[d] = zero

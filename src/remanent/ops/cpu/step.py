@@ -10,13 +10,10 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.nn import Parameter
 
-from remanent.ops.arguments import HeadSizes
+from remanent.ops.arguments import REAL_DTYPES, HeadSizes, compute_dtype
 from remanent.ops.cpu import threads
 from remanent.ops.cpu.launch import usable
 from remanent.ops.operators import is_traced
-
-DTYPES = (torch.float32, torch.float64)
-"""The dtypes of the kernels."""
 
 
 def latch_step(gates: Tensor, alpha: Tensor | None, h: Tensor, epsilon: float) -> Tensor | None:
@@ -33,6 +30,8 @@ def latch_step(gates: Tensor, alpha: Tensor | None, h: Tensor, epsilon: float) -
     B, D = h.shape
     parts = 3 if alpha is None else 2
     if gates.shape != (B, parts * D) or (alpha is not None and alpha.shape != (D,)):
+        return None
+    if epsilon != 0 and h.dtype != compute_dtype(h.dtype):  # the reference rounds the product and the sum
         return None
     out = torch.empty_like(h, memory_format=torch.contiguous_format)
     place, apart = gates.data_ptr(), gates.stride(0)
@@ -70,7 +69,7 @@ def transition_step(logits: Tensor, h: Tensor, sizes: HeadSizes) -> Tensor | Non
 def runs(*tensors: Tensor) -> bool:
     """Whether a kernel can read these tensors, of one dtype, and nothing but their values matters."""
     dtype, graph = tensors[0].dtype, torch.is_grad_enabled()
-    if dtype not in DTYPES or forward_ad._current_level >= 0 or is_traced() or not usable():
+    if dtype not in REAL_DTYPES or forward_ad._current_level >= 0 or is_traced() or not usable():
         return False
     for tensor in tensors:
         if not (
@@ -103,7 +102,7 @@ def _compiled(kernel: Callable[..., Any], dtype: torch.dtype, result: Any, argum
     """A kernel as a function of arguments of these kinds: p an address of an array, n an int, x a float."""
     import numba
 
-    pointer = numba.types.CPointer(numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype))  # type: ignore[no-untyped-call]
+    pointer = threads.element_pointer(dtype)
     made = numba.void if result is None else numba.int64
     kinds = {"p": pointer, "n": numba.int64, "x": numba.float64}
     code = threads.compile_function(kernel, made(*(kinds[kind] for kind in arguments)))  # type: ignore[no-untyped-call]

@@ -5,7 +5,8 @@ A row is a sequence; its gates lie side by side, in the order of `latch_scan_joi
 
 from numba import carray
 
-from remanent.ops.cpu.latch_kernels import latch_row
+from remanent.ops.cpu.kernels import ANY, get, put, typed
+from remanent.ops.cpu.latch_kernels import latch_value
 from remanent.ops.cpu.transition_kernels import best_of
 
 
@@ -17,13 +18,12 @@ def latch_step(gates, alpha, h, out, rows, channels, gates_apart, sizes_apart, s
     joint = carray(gates, (rows * gates_apart,))
     sizes = carray(alpha, (max(rows * sizes_apart, channels),))
     before, after = carray(h, (rows * states_apart,)), carray(out, (rows * channels,))
-    share = after.dtype.type(epsilon)
+    share = typed(after, epsilon)
     for b in range(rows):
-        c = joint[b * gates_apart : b * gates_apart + channels]
-        beta = joint[b * gates_apart + channels : b * gates_apart + 2 * channels]
-        scale = sizes[b * sizes_apart : b * sizes_apart + channels]
-        held = before[b * states_apart : b * states_apart + channels]
-        latch_row(c, beta, scale, held, share, after[b * channels : (b + 1) * channels])
+        for d in range(channels):
+            c, beta = get(joint, b * gates_apart + d, 0), get(joint, b * gates_apart + channels + d, 0)
+            size, held = get(sizes, b * sizes_apart + d, 0), get(before, b * states_apart + d, 0)
+            put(after, b * channels + d, 1, latch_value(c, beta, size, held, share))
 
 
 def transition_step(logits, h, out, rows, heads, tracers, states, logits_apart, states_apart):
@@ -34,17 +34,17 @@ def transition_step(logits, h, out, rows, heads, tracers, states, logits_apart, 
     width = heads * tracers * states
     x, before = carray(logits, (rows * logits_apart,)), carray(h, (rows * states_apart,))
     after = carray(out, (rows * width,))
-    zero, one = after.dtype.type(0), after.dtype.type(1)
+    zero, one = typed(after, 0), typed(after, 1)
     for i in range(rows * width):
-        after[i] = zero
+        put(after, i, ANY, zero)
     for b in range(rows):
         starts = True
         for i in range(width):
-            starts = starts and before[b * states_apart + i] == zero
+            starts = starts and get(before, b * states_apart + i, ANY) == zero
         for tracer in range(heads * tracers):
             place, ones = tracer % states, 1 if starts else 0
             for j in range(states):
-                value = before[b * states_apart + tracer * states + j]
+                value = get(before, b * states_apart + tracer * states + j, ANY)
                 if value == one:
                     place = j
                     ones += 1
@@ -53,5 +53,5 @@ def transition_step(logits, h, out, rows, heads, tracers, states, logits_apart, 
             if ones != 1:
                 return 0
             begin = b * logits_apart + (tracer // tracers * states + place) * states
-            after[b * width + tracer * states + best_of(x, begin, states)] = one
+            put(after, b * width + tracer * states + best_of(x, begin, states), ANY, one)
     return 1

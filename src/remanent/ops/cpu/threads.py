@@ -65,9 +65,19 @@ def compiled(function: Callable[..., None], dtype: torch.dtype) -> Kernel:
     """The kernel for arrays of a dtype: compiled at its first use on a machine, and read from disk from then on."""
     import numba
 
-    element = numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
-    signature = numba.void(numba.types.CPointer(element))  # type: ignore[no-untyped-call]
+    signature = numba.void(element_pointer(dtype))  # type: ignore[no-untyped-call]
     return Kernel(compile_function(function, signature))
+
+
+def element_pointer(dtype: torch.dtype) -> Any:
+    """The type of the address of an array, as kernels see its dtype."""
+    import numba
+
+    from remanent.ops.cpu import kernels
+
+    half = {torch.bfloat16: kernels.BFLOAT16, torch.float16: kernels.FLOAT16}
+    element = half[dtype] if dtype in half else numba.from_dtype(torch.empty(0, dtype=dtype).numpy().dtype)
+    return numba.types.CPointer(element)  # type: ignore[no-untyped-call]
 
 
 def compile_function(function: Callable[..., None], signature: Any) -> Any:

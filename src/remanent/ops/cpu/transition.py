@@ -17,6 +17,7 @@ from remanent.ops.cpu.launch import (
     readable,
     reset_gradient_buffer,
     restart_state,
+    room,
     run,
     writable,
 )
@@ -46,7 +47,7 @@ def transition_backward(
     cut = _cut(logits, sizes)
     wide = replace(cut, D=states.shape[2])
     given = _given(logits, initial, states)
-    carry = given.start.new_zeros(cut.B, 1, wide.D)
+    carry = room(given.start, cut.B, 1, wide.D).zero_()
     given = given._replace(
         states=readable(states),
         grad=readable(grad),

@@ -15,11 +15,16 @@ from remanent.ops.cpu.kernels import (
     header,
     is_fixed,
     is_reset,
+    load,
     number,
+    pass_to_reset,
     put,
     row,
+    scratch,
     split_task,
     take,
+    typed,
+    wide,
 )
 
 (
@@ -51,14 +56,14 @@ def best_of(x, begin, K):
 @compile_inline
 def soften(x, begin, K, place, weights):
     """The softmax of K numbers, of which the one at `place` is the largest; a NaN has no weight."""
-    top, zero = get(x, begin + place, X), x.dtype.type(0)
+    top, zero = get(x, begin + place, X), typed(x, 0)
     total = zero
     for m in range(K):
         value = get(x, begin + m, X)
-        weight = x.dtype.type(math.exp(value - top)) if value == value else zero
+        weight = weights.dtype.type(math.exp(value - top)) if value == value else zero
         put(weights, m, WEIGHTS, weight)
         total += weight
-    factor = x.dtype.type(1) / total
+    factor = typed(x, 1) / total
     for m in range(K):
         put(weights, m, WEIGHTS, get(weights, m, WEIGHTS) * factor)
 
@@ -100,7 +105,7 @@ def fill_any_table(x, K, base, table):
 
 @compile_inline
 def write_one_hot(y, K, base, places):
-    zero, one = y.dtype.type(0), y.dtype.type(1)
+    zero, one = typed(y, 0), typed(y, 1)
     for i in range(places.shape[0]):
         place = get(places, i, PLACES) - get(base, i, BASE)
         for m in range(K):
@@ -152,8 +157,8 @@ def transition_follow(args):
 
 @compile_inline
 def head_mix(x, previous, weights, y, k, K, R, epsilon):
-    """The states of a head, added to those in y; those before are of the same array, and have its scope."""
-    one = x.dtype.type(1)
+    """The states of a head, added to those in y."""
+    one = typed(x, 1)
     for j in range(K):
         at = (k * K + j) * K
         place = best_of(x, at, K)
@@ -163,7 +168,7 @@ def head_mix(x, previous, weights, y, k, K, R, epsilon):
             put(weights, m, WEIGHTS, share + (one - epsilon) if m == place else share)
         for r in range(R):
             to = (k * R + r) * K
-            share = get(previous, to + j, RESULT)
+            share = get(previous, to + j, PREVIOUS)
             for m in range(K):
                 put(y, to + m, RESULT, get(y, to + m, RESULT) + share * get(weights, m, WEIGHTS))
 
@@ -177,31 +182,33 @@ def transition_mix(args):
         if task >= h[TASKS]:
             return
         b, first, n, _, begin, end = split_task(h, task)
-        previous = row(h, args, START, b, 0, first * R * K, n * R * K)
-        zero = previous.dtype.type(0)
-        epsilon = previous.dtype.type(number(h[EPSILON]))
-        weights = np.empty(K, previous.dtype)
+        at, width = first * R * K, n * R * K
+        weights, previous, mixed = scratch(args, K), scratch(args, width), scratch(args, width)
+        zero, epsilon = typed(weights, 0), typed(weights, number(h[EPSILON]))
+        load(row(h, args, START, b, 0, at, width), previous)
         for t in range(begin, end):
             if is_reset(h, args, RESET, b, t):
-                previous = row(h, args, RESET_STATE, b, t, first * R * K, n * R * K)
+                load(row(h, args, RESET_STATE, b, t, at, width), previous)
             x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
-            y = row(h, args, STATES, b, t, first * R * K, n * R * K)
-            for i in range(n * R * K):
-                y[i] = zero
+            for i in range(width):
+                mixed[i] = zero
             for k in range(n):
                 if K == 4:
-                    head_mix(x, previous, weights, y, k, 4, R, epsilon)
+                    head_mix(x, previous, weights, mixed, k, 4, R, epsilon)
                 elif K == 5:
-                    head_mix(x, previous, weights, y, k, 5, R, epsilon)
+                    head_mix(x, previous, weights, mixed, k, 5, R, epsilon)
                 else:
-                    head_mix(x, previous, weights, y, k, K, R, epsilon)
-            previous = y
+                    head_mix(x, previous, weights, mixed, k, K, R, epsilon)
+            y = row(h, args, STATES, b, t, at, width)
+            for i in range(width):
+                put(previous, i, PREVIOUS, get(mixed, i, RESULT))
+                put(y, i, OUT, get(mixed, i, RESULT))
 
 
 @compile_inline
 def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
     """The gradient of a head's logits from its adjoint (R K); puts what passes back in time into `carry`."""
-    zero, one = x.dtype.type(0), x.dtype.type(1)
+    zero, one = typed(x, 0), typed(x, 1)
     for j in range(K):
         at = (k * K + j) * K
         place = best_of(x, at, K)
@@ -234,7 +241,7 @@ def head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon):
 
 def transition_backward(args):
     """Computes all gradients, from the last step to the first; sums that of a reset's state (D,) in each span."""
-    h = header(args)
+    h, full = header(args), wide(args)
     K, R = h[STATES_OF_HEAD], h[STATES_OF_HEAD + 1]
     while True:
         task = take(h)
@@ -242,14 +249,15 @@ def transition_backward(args):
             return
         b, first, n, _, begin, end = split_task(h, task)
         at, width, span = first * R * K, n * R * K, h[SPAN]
-        carry = row(h, args, CARRY, b, 0, at, width)
+        carry = row(h, full, CARRY, b, 0, at, width)
         zero = carry.dtype.type(0)
         epsilon = carry.dtype.type(number(h[EPSILON]))
-        adjoint, weights, d = np.empty(R * K, carry.dtype), np.empty(K, carry.dtype), np.empty(K, carry.dtype)
+        adjoint, weights, d = scratch(args, R * K), scratch(args, K), scratch(args, K)
         fixed = is_fixed(h, RESET_STATE)
         for t in range(end - 1, begin - 1, -1):
+            total = row(h, full, GRAD_RESET_STATE, b, t // span, at, width)
             if fixed and (t == end - 1 or (t + 1) % span == 0):
-                row(h, args, GRAD_RESET_STATE, b, t // span, at, width)[:] = zero
+                total[:] = zero
             cut = is_reset(h, args, RESET, b, t)
             if cut:
                 previous = row(h, args, RESET_STATE, b, t, at, width)
@@ -270,7 +278,4 @@ def transition_backward(args):
                 else:
                     head_back(x, previous, carry, adjoint, weights, d, out, k, K, R, epsilon)
             if cut:
-                fresh = row(h, args, GRAD_RESET_STATE, b, t // span if fixed else t, at, width)
-                for i in range(width):
-                    fresh[i] += carry[i]
-                    carry[i] = zero
+                pass_to_reset(carry, total, row(h, args, GRAD_RESET_STATE, b, t, at, width), fixed)
