@@ -90,9 +90,8 @@ def latch_passed(grad: Tensor, gates: Gates, initial: InitialStates) -> Tensor:
 
     It reads from the first step on to the one by which every channel has been set.
     """
-    given = _given(gates, initial)
     passed, is_open = (room(grad, *grad[:, :1].shape) for _ in range(2))
-    given = given._replace(grad=readable(grad), passed=passed, is_open=is_open)
+    given = _given(gates, initial)._replace(grad=readable(grad), passed=passed, is_open=is_open)
     run(_kernels().latch_adjoint_carry, _whole(gates), given)
     return passed[:, 0]
 

@@ -37,6 +37,10 @@ from remanent.ops.cpu.kernels import (
     CANDIDATE, THRESHOLD, ALPHA, START, RESET, RESET_STATE, STATES, LEFT, IS_LEFT,
     GRAD, CARRY, PASSED, IS_OPEN, GRAD_CANDIDATE, GRAD_THRESHOLD, GRAD_ALPHA, GRAD_RESET_STATE,
 ) = range(len(LatchArrays._fields))  # fmt: skip
+LOOK = 16
+"""Steps after which `latch_carry` looks whether a channel is missing: a count in its loop stops vectorisation."""
+EARLY = 8
+"""Steps by which it asks for rows, which it reads in reverse order."""
 
 
 @compile_inline
@@ -93,25 +97,30 @@ def latch_carry(args):
         for d in range(n):
             put(state, d, ANY, zero)
             put(known, d, ANY, zero)
-        missing = n
-        t = end - 1
-        while t >= begin and missing > 0:
-            c = row(h, args, CANDIDATE, b, t, first, n)
-            beta = row(h, args, THRESHOLD, b, t, first, n)
-            scale = row(h, args, ALPHA, b, t, first, n)
-            cut = is_reset(h, args, RESET, b, t)
-            if cut:
-                load(row(h, args, RESET_STATE, b, t, first, n), fresh)
-            missing = 0
+        t, missing = end - 1, True
+        while t >= begin and missing:
+            stop = max(begin - 1, t - LOOK)
+            while t > stop:
+                c = row(h, args, CANDIDATE, b, t, first, n)
+                beta = row(h, args, THRESHOLD, b, t, first, n)
+                scale = row(h, args, ALPHA, b, t, first, n)
+                prefetch(row(h, args, CANDIDATE, b, max(begin, t - EARLY), first, n))
+                prefetch(row(h, args, THRESHOLD, b, max(begin, t - EARLY), first, n))
+                for d in range(n):
+                    value, size, own, old = get(c, d, 0), get(scale, d, 2), get(state, d, 3), get(known, d, 4)
+                    write = abs(value) >= abs(get(beta, d, 1))
+                    set_to = size if value >= zero else -size
+                    put(state, d, 3, set_to if write and old == zero else own)
+                    put(known, d, 4, one if write else old)
+                if is_reset(h, args, RESET, b, t):
+                    load(row(h, args, RESET_STATE, b, t, first, n), fresh)
+                    for d in range(n):
+                        put(state, d, ANY, get(state, d, ANY) if get(known, d, ANY) != zero else fresh[d])
+                        put(known, d, ANY, one)
+                t -= 1
+            missing = False
             for d in range(n):
-                value, size, own, old = get(c, d, 0), get(scale, d, 2), get(state, d, 3), get(known, d, 4)
-                write = abs(value) >= abs(get(beta, d, 1))
-                set_to = (size if value >= zero else -size) if write else fresh[d]
-                found = old == zero and (write or cut)
-                put(state, d, 3, set_to if found else own)
-                put(known, d, 4, one if found else old)
-                missing += 1 if old == zero and not found else 0
-            t -= 1
+                missing = missing or get(known, d, ANY) == zero
 
 
 @compile_inline
