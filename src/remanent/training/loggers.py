@@ -44,7 +44,7 @@ class CsvLogger(Logger):
         """Empty: a folder holds one run."""
         return ""
 
-    def log_hyperparams(self, params: Any, *args: Any, **options: Any) -> None:
+    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
         """Nothing: `config.json` has the configuration."""
 
     @rank_zero_only
@@ -90,7 +90,7 @@ class ServiceLogger(Logger):
         """Empty: a folder holds one run."""
         return ""
 
-    def log_hyperparams(self, params: Any, *args: Any, **options: Any) -> None:
+    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
         """Nothing: the functions of the service send the configuration as they begin."""
 
     @rank_zero_only
