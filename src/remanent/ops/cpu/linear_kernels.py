@@ -1,6 +1,5 @@
 """The linear scan's kernels, real and complex, in the form that `kernels.py` describes."""
 
-
 from remanent.ops.cpu.arrays import LinearArrays
 from remanent.ops.cpu.kernels import (
     SPAN,
