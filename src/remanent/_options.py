@@ -41,13 +41,19 @@ def check_text(name: str, value: str | None) -> None:
         raise TypeError(f"`{name}` must be a str or None, got {value!r}")
 
 
-def listed(choices: Collection[str], value: object) -> str:
-    """The choices, those whose names are near to a value first.
+FEW = 5
+"""The most choices that are read at a glance, in their own order."""
 
+
+def listed(choices: Collection[str], value: object) -> str:
+    """The choices; where they are many, those whose names are near to a value first.
+
+    >>> listed(["lru", "gru", "bmru", "cmru", "lstm", "brc"], "bmrux")
+    'bmru, cmru, lru, gru, lstm, brc'
     >>> listed(["lru", "gru", "bmru"], "bmrux")
-    'bmru, lru, gru'
+    'lru, gru, bmru'
     """
-    near = difflib.get_close_matches(value, choices) if isinstance(value, str) else []
+    near = difflib.get_close_matches(value, choices) if isinstance(value, str) and len(choices) > FEW else []
     return ", ".join([*near, *(name for name in choices if name not in near)])
 
 

@@ -9,6 +9,7 @@ from cases import crossed
 from helpers import assert_close
 from remanent.ops import linear_scan
 from remanent.ops.linear import BACKENDS
+from remanent.ops.reference import linear_scan as time_loop
 
 FAST = ["portable", "cpu"]
 RUNS = ["reference", *FAST]
@@ -135,6 +136,7 @@ def test_pairs_of_real_numbers_give_the_bits_of_complex_ones(backend, reset):
 def test_pairs_that_lie_anywhere_are_read():
     inputs = paired(case(9, torch.complex64, reset=True))
     expected = linear_scan(**inputs)
+    assert torch.equal(time_loop(**inputs), linear_scan(**inputs, backend="reference"))
     room = torch.empty(3, 9, 13)
     room[..., 1:11] = inputs["value"]
     assert torch.equal(linear_scan(**inputs | {"value": room[..., 1:11]}), expected)

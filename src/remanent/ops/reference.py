@@ -179,8 +179,13 @@ def linear_scan(
     *,
     reset: Tensor | None = None,
     reset_state: Tensor | None = None,
+    pairs: bool = False,
 ) -> Tensor:
     """The linear scan as `linear_step` from the first step to the last; the arguments are not checked."""
+    if pairs:
+        start, restart = (v if v is None else _complex(v) for v in (h0, reset_state))
+        found = linear_scan(_complex(decay), _complex(value), start, reset=reset, reset_state=restart)
+        return torch.view_as_real(found).flatten(-2)
     B, T, D = value.shape
     dtype, compute = value.dtype, compute_dtype(value.dtype)
     decay, value = (v.to(compute).expand(B, T, D) for v in (decay, value))
@@ -192,6 +197,11 @@ def linear_scan(
         h = linear_step(decay[:, t], value[:, t], h)
         states.append(h)
     return torch.stack(states, dim=1).to(dtype)
+
+
+def _complex(pairs: Tensor) -> Tensor:
+    """A channel's real part and beside it its imaginary part, (..., 2 D), as complex numbers (..., D)."""
+    return torch.view_as_complex(pairs.unflatten(-1, (-1, 2)).contiguous())
 
 
 def feedback_scan(
