@@ -42,7 +42,7 @@ def losses(asked, folder):
     [
         ("bmru", "aot_eager"),
         *(rarely(unit, "aot_eager") for unit in (*UNITS, "bmru+lru", "attention") if unit != "bmru"),
-        *(rarely(unit, "inductor") for unit in ("bmru", "lru", "min_gru", "mru", "gru")),
+        *(rarely(unit, "inductor") for unit in ("bmru", "lru")),
     ],
 )
 def test_a_compiled_step_has_the_loss_and_the_gradients_of_the_plain_one(unit, backend, monkeypatch):
