@@ -21,7 +21,32 @@ PROJECT = "remanent"
 """The name of the project, or of the experiment, under which a service shows the runs."""
 
 
-class CsvLogger(Logger):
+class RunLogger(Logger):
+    """What all loggers of a run's folder share: its name, and no versions.
+
+    Args:
+        folder: the folder of the run.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.folder = folder
+
+    @property
+    def name(self) -> str:
+        """The name of the folder, by which a service shows the run."""
+        return self.folder.name
+
+    @property
+    def version(self) -> str:
+        """Empty: a folder holds one run."""
+        return ""
+
+    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
+        """Nothing: `config.json` has the configuration, which services get as a run begins there."""
+
+
+class CsvLogger(RunLogger):
     """Appends a line for each number to `metrics.csv`; what was written of steps that are done again is dropped.
 
     Args:
@@ -30,22 +55,9 @@ class CsvLogger(Logger):
     """
 
     def __init__(self, folder: Path, step: int) -> None:
-        super().__init__()
+        super().__init__(folder)
         self.path, self.step = folder / CSV_FILE, step
         self.begun = False
-
-    @property
-    def name(self) -> str:
-        """What the metrics are of."""
-        return self.path.parent.name
-
-    @property
-    def version(self) -> str:
-        """Empty: a folder holds one run."""
-        return ""
-
-    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
-        """Nothing: `config.json` has the configuration."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
@@ -62,7 +74,7 @@ class CsvLogger(Logger):
         self.begun = True
 
 
-class ServiceLogger(Logger):
+class ServiceLogger(RunLogger):
     """Sends the metrics to a service, by a function that its own package gives.
 
     Args:
@@ -76,22 +88,9 @@ class ServiceLogger(Logger):
         folder: Path,
         begin: Callable[[Path], tuple[Callable[[dict[str, float], int], Any], Callable[[bool], Any]]],
     ) -> None:
-        super().__init__()
-        self.folder, self.begin = folder, begin
+        super().__init__(folder)
+        self.begin = begin
         self.sent: tuple[Any, Any] | None = None
-
-    @property
-    def name(self) -> str:
-        """What the service calls the run."""
-        return self.folder.name
-
-    @property
-    def version(self) -> str:
-        """Empty: a folder holds one run."""
-        return ""
-
-    def log_hyperparams(self, params: Any) -> None:  # type: ignore[override]
-        """Nothing: the functions of the service send the configuration as they begin."""
 
     @rank_zero_only
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:

@@ -1,7 +1,7 @@
 """The arrays of the CPU kernels: each kernel gets all arrays of its scan, in the order here, and uses those it needs.
 
 Numba compiles a kernel again when the kernel's own file has changed. After a change of the order here, delete what
-Numba keeps, `src/remanent/ops/cpu/__pycache__/*.nb?`: otherwise old machine code reads the wrong arrays.
+Numba keeps, `remanent/numba` in the user's cache: otherwise old machine code reads the wrong arrays.
 
 A span is 64 steps of time (`SPAN`). A piece is a longer run of steps, which one thread computes.
 

@@ -1,4 +1,4 @@
-"""The linear scan's kernels, real and complex, in the form that `kernels.py` describes."""
+"""The real linear scan's kernels, in the form that `kernels.py` describes; `ops/pairs` has the complex one's."""
 
 from remanent.ops.cpu.arrays import LinearArrays
 from remanent.ops.cpu.kernels import (

@@ -13,6 +13,7 @@ from remanent.ops.cpu.kernels import (
     is_fixed,
     is_reset,
     number,
+    pass_to_reset,
     prefetch,
     put,
     row,
@@ -147,8 +148,9 @@ def gated_backward(args):
         fixed, fresh_fixed = is_fixed(h, SECOND), is_fixed(h, RESET_STATE)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
+            sum_fresh = row(h, args, GRAD_RESET_STATE, b, j, first, n)
             if fresh_fixed:
-                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
+                sum_fresh[:] = zero
             if fixed:
                 row(h, args, GRAD_SECOND, b, j, first, n)[:] = zero
                 row(h, args, GRAD_THIRD, b, j, first, n)[:] = zero
@@ -181,7 +183,4 @@ def gated_backward(args):
                     sums = grad_second, grad_third, row(h, args, GRAD_FOURTH, b, j, first, n)
                     between_gradients(g, c, second, third, alpha, previous, carry, width, grad_c, *sums)
                 if cut:
-                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
-                    for d in range(n):
-                        grad_fresh[d] += carry[d]
-                        carry[d] = zero
+                    pass_to_reset(carry, sum_fresh, row(h, args, GRAD_RESET_STATE, b, t, first, n), fresh_fixed)

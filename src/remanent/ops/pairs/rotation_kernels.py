@@ -15,6 +15,7 @@ from remanent.ops.cpu.kernels import (
     header,
     is_fixed,
     is_reset,
+    pass_to_reset,
     prefetch,
     put,
     row,
@@ -118,8 +119,9 @@ def rotation_backward(args):
         fixed, fresh_fixed = is_fixed(h, DECAY), is_fixed(h, RESET_STATE)
         for j in range((end - 1) // span, begin // span - 1, -1):
             t0, t1 = j * span, min(end, j * span + span)
+            sum_fresh = row(h, args, GRAD_RESET_STATE, b, j, first, n)
             if fresh_fixed:
-                row(h, args, GRAD_RESET_STATE, b, j, first, n)[:] = zero
+                sum_fresh[:] = zero
             if fixed:
                 row(h, args, GRAD_DECAY, b, j, first, n)[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
@@ -139,10 +141,7 @@ def rotation_backward(args):
                 grad_decay = row(h, args, GRAD_DECAY, b, j if fixed else t, first, n)
                 gradient_row(g, a, previous, carry, grad_value, grad_decay, fixed)
                 if cut:
-                    grad_fresh = row(h, args, GRAD_RESET_STATE, b, j if fresh_fixed else t, first, n)
-                    for d in range(n):
-                        grad_fresh[d] += carry[d]
-                        carry[d] = zero
+                    pass_to_reset(carry, sum_fresh, row(h, args, GRAD_RESET_STATE, b, t, first, n), fresh_fixed)
 
 
 def rotation_adjoint_carry(args):
