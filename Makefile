@@ -22,9 +22,10 @@ test: $(READY)
 gpu:
 	PYTHONPATH=src $(PYTHON) -m remanent.bench.gpu
 
-# What `make test` leaves out: the longest tests, and whole products of options of which it runs a part.
+# What `make test` leaves out: the longest tests, and whole products of options of which it runs a part; with PART=2/3,
+# the second third of these.
 test-all: $(READY)
-	$(BIN)/python -m pytest $(SHARED) -m exhaustive
+	$(BIN)/python -m pytest $(SHARED) -m exhaustive $(if $(PART),--part $(PART))
 
 # The oldest, the pinned and the newest torch, on the oldest and the newest Python that is here, each in an environment of
 # its own: `make matrix TESTS="tests/units -k compiles"` runs some tests, `PAIRS="--torch newest"` some of the versions.

@@ -7,6 +7,7 @@ import sys
 import pytest
 import torch
 
+from cases import exhaustive
 from remanent.bench import SECTIONS, packed, peers, run_bench
 from remanent.bench.passes import positive_inputs
 from remanent.bench.timing import Case, add_ratios, measure, time_in_turn
@@ -164,6 +165,7 @@ def test_quick_sections_write_their_numbers_and_print_a_table(tmp_path, capsys):
     }
 
 
+@exhaustive
 def test_quick_growth_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr("remanent.bench.length.CASES", ("latch_scan", "nn.GRU", "mambapy pscan"))
     monkeypatch.setattr("remanent.bench.length.LONGEST", 1e-9)

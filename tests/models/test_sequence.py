@@ -449,7 +449,7 @@ def test_autocast_runs_a_model(options):
 @pytest.mark.parametrize(
     ("unit", "backend"),
     [
-        ("lru+bmru", "aot_eager"),
+        rarely("lru+bmru", "aot_eager"),
         ("attention", "aot_eager"),
         rarely("lru+bmru", "inductor"),
         rarely("bmru", "inductor"),

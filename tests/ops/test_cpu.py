@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cases import crossed
+from cases import crossed, exhaustive
 from helpers import assert_close
 from remanent.ops import latch_scan, latch_scan_joint, linear_scan
 from remanent.ops.cpu import cut
@@ -269,6 +269,7 @@ def test_without_numba_scans_are_portable_with_one_warning(cause):
     assert done.stderr.count("take the slower portable backend") == 1
 
 
+@exhaustive
 def test_kernels_are_compiled_once_for_all_processes_and_shapes(tmp_path):
     code = (
         "import torch\n"
