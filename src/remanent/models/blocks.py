@@ -11,7 +11,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
-from remanent.models.row_linear import RowLinear
+from remanent.models.row_linear import EntryLinear, RowLinear
 from remanent.models.state import BlockState
 from remanent.ops.elementwise import SumAndNorm, add_rms_norm
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
@@ -162,7 +162,7 @@ def make_encoder(config: ModelConfig) -> nn.Module:
     """The encoder that a configuration chooses."""
     if config.encoder == "table":
         return Letters(config.input_size)
-    kind = nn.Embedding if config.encoder == "embedding" else RowLinear
+    kind = nn.Embedding if config.encoder == "embedding" else EntryLinear
     return kind(config.input_size, config.hidden_size)
 
 
