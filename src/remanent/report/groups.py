@@ -169,7 +169,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *, split: str = "test") -> list[Group]:
-    """Gathers records into a group for every recipe and every setting of its task.
+    """Gathers records into a group for every recipe and every setting of its task, whether changed or the recipe's own.
 
     Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
     without changed options come first. A unit that some record has as a recipe has it, and none of a group, is missing
@@ -198,13 +198,41 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *
             raise ValueError(f"`--split` {rule}, got {split}")
     named = dict.fromkeys(record.unit for record in records)
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.recipe, _key(_split(record.changed)[0])), []).append(record)
-    asked = [key for key in groups if not recipes or key[0] in recipes]
-    asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
     expected = {record.unit for record in records if not _split(record.set)[1]}
-    return [dataclasses.replace(_group(groups[key], units, expected), split=split) for key in asked]
+    groups = []
+    for recipe in (name for name in known if not recipes or name in recipes):
+        tables = _tables([record for record in records if record.recipe == recipe])
+        groups += [_group(table, units, expected) for table in sorted(tables, key=lambda table: bool(table.overrides))]
+    return [dataclasses.replace(group, split=split) for group in groups]
+
+
+class _Table(NamedTuple):
+    """The records of one recipe with the same task, and the options of the task that say which."""
+
+    overrides: dict[str, Any]
+    records: list[Record]
+
+
+def _tables(records: list[Record]) -> list[_Table]:
+    """The records of one recipe, apart by each option of the task that any of them changes.
+
+    An option says which table it is unless it is what the recipe has by itself. Where a recipe had another value of it
+    in another version, none is.
+    """
+    changes = [_split(record.changed)[0] for record in records]
+    options, found = sorted({key for change in changes for key in change}), []
+    for record, change in zip(records, changes, strict=True):
+        task = with_defaults(record.config)["task"] if options else {}
+        found.append({key: change[key] if key in change else task.get(key.removeprefix("task.")) for key in options})
+    tables: dict[str, _Table] = {}
+    for record, values in zip(records, found, strict=True):
+        tables.setdefault(_key(values), _Table(values, [])).records.append(record)
+    for key in options:
+        own = {json.dumps(values[key]) for values, change in zip(found, changes, strict=True) if key not in change}
+        for table in tables.values():
+            if own == {json.dumps(table.overrides[key])}:
+                del table.overrides[key]
+    return list(tables.values())
 
 
 def _validated(record: Record) -> Record:
@@ -213,8 +241,9 @@ def _validated(record: Record) -> Record:
     return dataclasses.replace(record, tests=tests, failing_length=None)
 
 
-def _group(records: list[Record], units: Sequence[str], expected: Collection[str]) -> Group:
-    first, overrides = records[0], _split(records[0].changed)[0]
+def _group(table: _Table, units: Sequence[str], expected: Collection[str]) -> Group:
+    overrides, records = table
+    first = records[0]
     name = _label(first.recipe, overrides)
     for field in ("metric", "chance", "length_name", "length"):
         values = list(dict.fromkeys(getattr(record, field) for record in records))
