@@ -8,15 +8,15 @@ from remanent.ops import row_linear
 class RowLinear(nn.Linear):
     """`torch.nn.Linear` whose rows have the same bits alone as among many; see `ops.row_linear`."""
 
-    decides = False
-    """Whether all gates depend on the result, which under autocast, too, is in the dtype of the weight."""
+    exact = False
+    """Whether, under autocast too, the result is in the dtype of the weight, without rounding to a half type."""
 
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., in_features) to (..., out_features)."""
-        return row_linear(x, self.weight, self.bias, decides=self.decides)
+        return row_linear(x, self.weight, self.bias, exact=self.exact)
 
 
-class EntryLinear(RowLinear):
-    """The linear layer at a model's entry, whose result every gate of the model sees."""
+class ExactLinear(RowLinear):
+    """The linear layer where inputs enter a model, where it reads states, and where it answers."""
 
-    decides = True
+    exact = True

@@ -33,7 +33,7 @@ def plain_products() -> Iterator[None]:
         _context.plain = before
 
 
-def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, decides: bool = False) -> Tensor:
+def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Tensor:
     r"""Linear map $y = x W^\top + b$, the same bits for a row alone as among many.
 
     Matrix libraries change the order of a sum with the number of rows and at the edges of the result.
@@ -45,9 +45,9 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, decides
         x: the rows, (..., M).
         weight: $W$, (N, M).
         bias: $b$, (N,); zeros if None.
-        decides: whether what a unit decides depends on the result, as on the gates of a latch. Rounded to a half type
-            they would set where they should hold, so that under autocast, too, the product is then in the dtype of the
-            weight; products for its gradients are in the half type.
+        exact: whether under autocast, too, the product is in the dtype of the weight; those for its gradients are in
+            the half type. It is for what is compared, as the gates of a latch, which rounded would set where they
+            should hold, and for states that are sums, of which eight bits do not hold a single write.
 
     Returns:
         The rows $y$, (..., N), in the dtype of the weight.
@@ -56,10 +56,10 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, decides
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
-    if decides and torch.is_autocast_enabled(x.device.type):
+    if exact and torch.is_autocast_enabled(x.device.type):
         if in_forward_mode((x, weight, bias)):
             return _in_dtype_of_weight(x, weight, bias)
-        return _Deciding.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
+        return _ExactProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
     if getattr(_context, "plain", False) or not x.is_cpu:
         return F.linear(x, weight, bias).to(weight.dtype)
     if x.dim() == 2:
@@ -74,7 +74,7 @@ def _in_dtype_of_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tenso
         return row_linear(x.to(weight.dtype), weight, bias)
 
 
-class _Deciding(torch.autograd.Function):
+class _ExactProduct(torch.autograd.Function):
     """A product under autocast as it is without, whose gradients are products in the half type."""
 
     generate_vmap_rule = True
