@@ -12,6 +12,7 @@ from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent._options import check_choice
 from remanent.records.identity import options_that, with_defaults
 from remanent.records.record import Record
+from remanent.report.task_tables import Table, key_of, split_changes, tables_of
 from remanent.tasks.base import SPLITS
 from remanent.tasks.metrics import METRICS
 
@@ -198,41 +199,12 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *
             raise ValueError(f"`--split` {rule}, got {split}")
     named = dict.fromkeys(record.unit for record in records)
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
-    expected = {record.unit for record in records if not _split(record.set)[1]}
+    expected = {record.unit for record in records if not split_changes(record.set)[1]}
     groups = []
     for recipe in (name for name in known if not recipes or name in recipes):
-        tables = _tables([record for record in records if record.recipe == recipe])
+        tables = tables_of([record for record in records if record.recipe == recipe])
         groups += [_group(table, units, expected) for table in sorted(tables, key=lambda table: bool(table.overrides))]
     return [dataclasses.replace(group, split=split) for group in groups]
-
-
-class _Table(NamedTuple):
-    """The records of one recipe with the same task, and the options of the task that say which."""
-
-    overrides: dict[str, Any]
-    records: list[Record]
-
-
-def _tables(records: list[Record]) -> list[_Table]:
-    """The records of one recipe, apart by each option of the task that any of them changes.
-
-    An option says which table it is unless it is what the recipe has by itself. Where a recipe had another value of it
-    in another version, none is.
-    """
-    changes = [_split(record.changed)[0] for record in records]
-    options, found = sorted({key for change in changes for key in change}), []
-    for record, change in zip(records, changes, strict=True):
-        task = with_defaults(record.config)["task"] if options else {}
-        found.append({key: change[key] if key in change else task.get(key.removeprefix("task.")) for key in options})
-    tables: dict[str, _Table] = {}
-    for record, values in zip(records, found, strict=True):
-        tables.setdefault(_key(values), _Table(values, [])).records.append(record)
-    for key in options:
-        own = {json.dumps(values[key]) for values, change in zip(found, changes, strict=True) if key not in change}
-        for table in tables.values():
-            if own == {json.dumps(table.overrides[key])}:
-                del table.overrides[key]
-    return list(tables.values())
 
 
 def _validated(record: Record) -> Record:
@@ -241,7 +213,7 @@ def _validated(record: Record) -> Record:
     return dataclasses.replace(record, tests=tests, failing_length=None)
 
 
-def _group(table: _Table, units: Sequence[str], expected: Collection[str]) -> Group:
+def _group(table: Table, units: Sequence[str], expected: Collection[str]) -> Group:
     overrides, records = table
     first = records[0]
     name = _label(first.recipe, overrides)
@@ -252,10 +224,10 @@ def _group(table: _Table, units: Sequence[str], expected: Collection[str]) -> Gr
     _check_same(records, name, ("task",))
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        rows.setdefault((record.unit, _key(_split(record.changed)[1])), []).append(record)
+        rows.setdefault((record.unit, key_of(split_changes(record.changed)[1])), []).append(record)
     made = []
     for runs in rows.values():
-        row = Row(runs[0].unit, _split(runs[0].changed)[1], tuple(sorted(runs, key=lambda run: run.seed)))
+        row = Row(runs[0].unit, split_changes(runs[0].changed)[1], tuple(sorted(runs, key=lambda run: run.seed)))
         _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
         made.append(row)
     there = {row.unit for row in made}
@@ -283,18 +255,6 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
                 raise ValueError(
                     f"the records of {name} must share one configuration, got `{table}.{key}` of {' and '.join(values)}"
                 )
-
-
-def _split(changed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The changed options that make another group, those of the task, and those that make another row."""
-    hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    shown = {key: value for key, value in sorted(changed.items()) if key not in hidden}
-    task = {key: value for key, value in shown.items() if key.startswith("task.")}
-    return task, {key: value for key, value in shown.items() if key not in task}
-
-
-def _key(overrides: Mapping[str, Any]) -> str:
-    return json.dumps(overrides, sort_keys=True)
 
 
 def _label(name: str, overrides: Mapping[str, Any], *more: str) -> str:
