@@ -31,7 +31,7 @@ from remanent.ops.cpu.kernels import (
     typed,
     wide,
 )
-from remanent.ops.cpu.resets import pass_to_reset
+from remanent.ops.cpu.reset_kernels import pass_to_reset
 
 (
     CANDIDATE, THRESHOLD, ALPHA, START, RESET, RESET_STATE, STATES, LEFT, IS_LEFT,

@@ -25,7 +25,7 @@ from remanent.ops.cpu.kernels import (
     typed,
     wide,
 )
-from remanent.ops.cpu.resets import pass_to_reset, row_before
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 
 (
     LOGITS, START, RESET, RESET_STATE, STATES, GRAD, CARRY, GRAD_LOGITS, GRAD_RESET_STATE

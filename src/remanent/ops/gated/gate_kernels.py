@@ -19,7 +19,7 @@ from remanent.ops.cpu.kernels import (
     split_task,
     take,
 )
-from remanent.ops.cpu.resets import pass_to_reset, row_before
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 from remanent.ops.gated.exponential_kernels import both_shares, constant, falling
 from remanent.ops.gated.gate_arguments import GatedArrays
 

@@ -21,7 +21,7 @@ from remanent.ops.cpu.kernels import (
     split_task,
     take,
 )
-from remanent.ops.cpu.resets import pass_to_reset, row_before
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 
 AHEAD = 8
 """Steps before a row is used at which it is asked for."""
