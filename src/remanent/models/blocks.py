@@ -11,7 +11,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
-from remanent.models.row_linear import RowLinear
+from remanent.models.row_linear import ExactLinear, RowLinear
 from remanent.models.state import BlockState
 from remanent.ops.elementwise import SumAndNorm, add_rms_norm
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
@@ -90,7 +90,7 @@ class Block(nn.Module):
         units = [_make_unit(name, width, config, reads_letters) for name, width in zip(names, widths, strict=True)]
         self.layer = Hybrid(units, join=config.join)
         self.gate = RowLinear(size, size) if gates else None
-        self.project = RowLinear(widths[0] if config.join == "sum" else sum(widths), size)
+        self.project = ExactLinear(widths[0] if config.join == "sum" else sum(widths), size)
         self.is_residual = not reads_letters
         self.mlp_norm = make_norm(config) if config.mlp != "none" else None
         self.mlp = MLP(size, round(size * config.mlp_ratio) or 1, config.mlp) if config.mlp != "none" else None
@@ -162,7 +162,7 @@ def make_encoder(config: ModelConfig) -> nn.Module:
     """The encoder that a configuration chooses."""
     if config.encoder == "table":
         return Letters(config.input_size)
-    kind = nn.Embedding if config.encoder == "embedding" else RowLinear
+    kind = nn.Embedding if config.encoder == "embedding" else ExactLinear
     return kind(config.input_size, config.hidden_size)
 
 

@@ -13,7 +13,7 @@ from remanent.models.blocks import Block, make_encoder, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.inputs import check_input, check_state, fits_model
-from remanent.models.row_linear import RowLinear
+from remanent.models.row_linear import ExactLinear, RowLinear
 from remanent.models.saved import read_model, write_saved
 from remanent.models.session import Session
 from remanent.models.state import ModelState
@@ -47,7 +47,7 @@ class SequenceModel(nn.Module):
             Block(config, names, reads_letters=table and i == 0) for i, names in enumerate(config.layers)
         )
         self.norm = make_norm(config)
-        self.head = RowLinear(config.hidden_size, config.output_size)
+        self.head: RowLinear = ExactLinear(config.hidden_size, config.output_size)
 
     def forward(
         self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None, group: Any = None
