@@ -10,7 +10,7 @@ from remanent._files import replace_between, write_whole
 from remanent.report.groups import summarise
 from results_ablation import ablation_section
 from results_compare import then_and_now, worse_section
-from results_goals import goals_section
+from results_goals import Firsts, goals_section, read_firsts
 from results_published import published_section
 from results_tables import Evidence, budget, made_by, read_evidence, section, section_then, tables_of
 
@@ -38,20 +38,20 @@ def main() -> None:
     for note in notes:
         print(note)
     pictures = options.page.parent / "pictures"
-    content, drawn = page_content(evidence, pictures)
+    content, drawn = page_content(evidence, pictures, read_firsts(options.results / "first_examples.jsonl"))
     for path in pictures.glob("results-*.svg"):
         if path.stem not in drawn:
             path.unlink()  # of a table that is no more
     write_whole(options.page, replace_between(text, BEGIN, END, content, options.page).encode())
 
 
-def page_content(evidence: Evidence, pictures: Path) -> tuple[str, list[str]]:
+def page_content(evidence: Evidence, pictures: Path, firsts: Firsts) -> tuple[str, list[str]]:
     """The generated part of the page, and the names of the pictures, which are written."""
     now, then = tables_of(evidence.now), summarise(evidence.then) if evidence.then else []
     before = {group.label: group for group in then}
     parts = [
         f"{budget(evidence)}\n",
-        goals_section(now, then, evidence.small),
+        goals_section(now, then, evidence.small, firsts),
         worse_section(now, then),
     ]
     drawn: list[str] = []

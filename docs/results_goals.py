@@ -1,8 +1,11 @@
 """What was asked of the tables of now, and what they reached."""
 
 import dataclasses
+import json
 import math
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from remanent.records.record import Record
@@ -29,13 +32,26 @@ class Goal(NamedTuple):
     verdict: str
 
 
-def goals_section(now: Sequence[Group], then: Sequence[Group], small: Sequence[Record]) -> str:
+Firsts = Mapping[tuple[str, int], float]
+"""The score at the trained length of the first so many examples alone, by the name of a run's folder and their number."""
+
+
+def read_firsts(path: Path) -> Firsts:
+    """The lines of `remanent evaluate RUN --length TRAINED --examples N --json` in a file that may not be there."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+    return {(line["run"], line["examples"]): line["accuracy"] for line in lines}
+
+
+def goals_section(
+    now: Sequence[Group], then: Sequence[Group], small: Sequence[Record], firsts: Firsts | None = None
+) -> str:
     """The heading, and a table of all goals."""
+    firsts = firsts or {}
     by_label = {group.label: group for group in now}
     goals = [
-        _holding(by_label.get("permuted-digits"), "permuted digits", 0.95, 13_600),
+        _holding(by_label.get("permuted-digits"), "permuted digits", 0.95, 13_600, firsts),
         _unit(_budgeted(by_label.get("permuted-mnist")), "permuted MNIST, 800 steps of 64, BMRU", 0.60, "bmru"),
-        _holding(_budgeted(by_label.get("permuted-mnist")), "permuted MNIST, 800 steps of 64", 0.85, 216_000),
+        _holding(_budgeted(by_label.get("permuted-mnist")), "permuted MNIST, 800 steps of 64", 0.85, 216_000, firsts),
         _long([group for group in now if group.recipe.startswith("permuted-mnist")]),
         _unit(by_label.get("pathfinder (task.size=12)"), "Pathfinder, 12 x 12", 0.80, None),
         *(_new_task(name, by_label.get(name)) for name in NEW_TASKS),
@@ -44,19 +60,20 @@ def goals_section(now: Sequence[Group], then: Sequence[Group], small: Sequence[R
     ]
     said = (
         "The goals were set before the trainings began. A score holds at a length if it is at most a point below that "
-        "at the trained length; longer sequences are tested on fewer examples, so that a point there is little."
+        "at the trained length. Longer sequences are tested on fewer examples: where `results/first_examples.jsonl` has the "
+        "score of the same ones at the trained length, it is compared with that."
     )
     table = markdown_table(["asked", "reached", ""], [list(goal) for goal in goals], words=3)
     return "\n".join(["## What was asked, and what was reached", "", said, "", table, ""])
 
 
-def _holding(group: Group | None, name: str, bar: float, length: int) -> Goal:
+def _holding(group: Group | None, name: str, bar: float, length: int, firsts: Firsts) -> Goal:
     """The best unit reaches a score at the trained length, and holds it at another."""
     asked = f"{name}: {100 * bar:.0f} %, which holds at {length:,} {group.length_name if group else 'empty steps'}"
     rows = _scored(group, group.length) if group else []
     if group is None or not rows:
         return Goal(asked, NOT_YET, "")
-    holding = [row for row in rows if _holds(group, row, length)]
+    holding = [row for row in rows if _holds(group, row, length, firsts)]
     enough = [row for row in holding if _mean(group, row, group.length) >= bar]
     best = _best(group, enough or holding or rows)
     reached = _pair_of_scores(group, best, length)
@@ -147,8 +164,23 @@ def _mean(group: Group, row: Row, length: int) -> float:
     return mean if math.isfinite(mean) else -math.inf
 
 
-def _holds(group: Group, row: Row, length: int) -> bool:
-    return row in _scored(group, length) and _mean(group, row, length) >= _mean(group, row, group.length) - POINT
+def _holds(group: Group, row: Row, length: int, firsts: Firsts) -> bool:
+    """Whether a row's runs score there what they score at the trained length, on the same examples where that is known."""
+    if row not in _scored(group, length):
+        return False
+    before = [_trained_score(run, group.length, length, firsts) for run in row.done]
+    if any(score is None for score in before):
+        return _mean(group, row, length) >= _mean(group, row, group.length) - POINT
+    return _mean(group, row, length) >= statistics.mean(score for score in before if score is not None) - POINT
+
+
+def _trained_score(run: Record, trained: int, length: int, firsts: Firsts) -> float | None:
+    """The score at the trained length of the examples that were tested at another."""
+    counts = {test.length: test.examples for test in run.tests}
+    if counts.get(length) == counts.get(trained):
+        return next((test.score for test in run.tests if test.length == trained), None)
+    folder = f"{run.recipe}-{run.unit}-{run.seed}-{run.id[:8]}"
+    return firsts.get((folder, counts.get(length, 0)))
 
 
 def _best(group: Group, rows: Sequence[Row]) -> Row:

@@ -1,6 +1,7 @@
 """Goals, ingredients and published figures on the page of results follow from the records."""
 
 import dataclasses
+import json
 import math
 import re
 
@@ -34,9 +35,20 @@ def tables(page, lines):
 def test_a_goal_to_hold_is_reached_within_a_point(page, scores, reached, verdict):
     lines = [share("permuted-digits", unit, 0, values, 136) for unit, values in scores.items()]
     group = tables(page, lines)[0] if lines else None
-    goal = page["goals"]._holding(group, "permuted digits", 0.95, 13_600)
+    goal = page["goals"]._holding(group, "permuted digits", 0.95, 13_600, {})
     assert goal.asked == "permuted digits: 95 %, which holds at 13,600 empty steps"
     assert goal.reached.startswith(reached)
+    assert goal.verdict == verdict
+
+
+@pytest.mark.parametrize(("on_the_same", "verdict"), [(0.87, "reached"), (0.89, "**missed**"), (None, "**missed**")])
+def test_fewer_examples_are_compared_with_the_same_ones_at_the_trained_length(page, tmp_path, on_the_same, verdict):
+    line = share("permuted-digits", "bmru", 0, (0.96, 0.87), 136)  # 16 examples at the longer length
+    group, file = tables(page, [line])[0], tmp_path / "first_examples.jsonl"
+    if on_the_same is not None:
+        name = f"permuted-digits-bmru-0-{line.id[:8]}"
+        file.write_text(json.dumps({"run": name, "length": 136, "examples": 16, "accuracy": on_the_same}) + "\n")
+    goal = page["goals"]._holding(group, "permuted digits", 0.95, 13_600, page["goals"].read_firsts(file))
     assert goal.verdict == verdict
 
 
