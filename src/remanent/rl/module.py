@@ -30,7 +30,7 @@ class MissingKeyError(KeyError, ValueError):
         return str(self.args[0])
 
 
-class RecurrentModule(TensorDictModuleBase):
+class RecurrentModule(TensorDictModuleBase):  # type: ignore[misc]
     r"""A unit or a model with the contract of TorchRL's `GRUModule` and `LSTMModule`.
 
     A call reads an observation, the state and `is_init` from a tensordict, and writes an output and the next state.
