@@ -118,7 +118,8 @@ class RecurrentModule(TensorDictModuleBase):  # type: ignore[misc]
         """The transform with which an environment carries the state from step to step, at zeros after a reset.
 
         Collectors append it, and `InitTracker`, to an environment on their own if they are given
-        `auto_register_policy_transforms=True`. Zeros stand for the unit's own initial state, whatever that is.
+        `auto_register_policy_transforms=True`. Zeros stand for the unit's own initial state, whatever that is. Without
+        it, what an episode left would lie where the next one begins, and a replay would go on from it.
 
         Raises:
             ValueError: a key of the next state is not ("next", key) for the state's key.
