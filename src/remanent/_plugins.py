@@ -23,6 +23,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "automata": ("automata",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "rl": ("torchrl", "tensordict", "gymnasium"),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""
