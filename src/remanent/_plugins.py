@@ -21,6 +21,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "gpu": ("triton",),
     "automata": ("automata",),
+    "rl": ("torchrl", "tensordict", "gymnasium"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),

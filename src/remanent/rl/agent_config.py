@@ -19,7 +19,9 @@ from remanent.rl.environments import ENVIRONMENTS, Environment
 
 ALGORITHMS = ("ppo", "dqn")
 """How an agent may learn: `AgentConfig.algorithm`."""
-TABLES = ("task", "model", "agent")
+AGENT = "agent"
+"""The table that the configuration of an agent's run has, and no other."""
+TABLES = ("task", "model", AGENT)
 """The tables of a configuration; the environment is its task."""
 
 
@@ -255,3 +257,7 @@ def read_agent(path: Path) -> AgentExperiment:
     return AgentExperiment.from_dict(read_json(path), str(path))
 
 
+def is_agent(folder: Path) -> bool:
+    """Whether a folder holds the run of an agent, as its configuration says."""
+    path = folder / "config.json"
+    return path.is_file() and AGENT in read_json(path)

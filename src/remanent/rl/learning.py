@@ -7,12 +7,13 @@ import torch
 from tensordict import TensorDict
 from tensordict.nn import ProbabilisticTensorDictModule, ProbabilisticTensorDictSequential, TensorDictModule
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map_only
 from torchrl.modules import QValueActor
 from torchrl.objectives import ClipPPOLoss, DQNLoss
 from torchrl.objectives.value.functional import vec_generalized_advantage_estimate
 
 from remanent.models import ModelState, SequenceModel
-from remanent.models.state import batch_axis, take_state
+from remanent.models.state import HEAD_PARTS
 from remanent.rl.agent_config import AgentExperiment
 from remanent.rl.rollout import Choose, Window, exploring, sampled
 
@@ -122,7 +123,7 @@ class DqnLearner:
         self.target.load_state_dict(model.state_dict())
         values = TensorDictModule(_Part(slice(None)), in_keys=["output"], out_keys=["action_value"])
         actor = QValueActor(values, in_keys=["output"], action_space="categorical")
-        self.loss = DQNLoss(actor, action_space="categorical", loss_function="smooth_l1", delay_value=True)
+        self.loss = DQNLoss(actor, action_space="categorical", loss_function="smooth_l1", delay_value=False)
         self.loss.make_value_estimator(gamma=self.config.gamma)
         self.kept: list[dict[str, Tensor]] = []
         self.updates = 0
@@ -189,10 +190,9 @@ def pick(state: ModelState | None, rows: Tensor) -> ModelState | None:
     """The states of some episodes of a batch."""
     if state is None:
         return None
-    named = {name: part.index_select(batch_axis(name), rows) for name, part in state.named().items()}
-    size = len(rows)
-    like = state.narrowed(size) if hasattr(state, "narrowed") else state
-    return take_state(named, like)
+    layers, windows = tree_map_only(Tensor, lambda part: part.index_select(1, rows), (state.layers, state.windows))
+    head = {name: getattr(state, name) for name in HEAD_PARTS}
+    return ModelState(layers, **{k: None if v is None else v[rows] for k, v in head.items()}, windows=windows)
 
 
 LEARNERS: dict[str, type[PpoLearner] | type[DqnLearner]] = {"ppo": PpoLearner, "dqn": DqnLearner}

@@ -3,11 +3,11 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from remanent.models import ModelState, SequenceModel
+from remanent.models.state import take_state
 from remanent.rl.environments.episodes import Episodes
 
 Choose = Callable[[Tensor], Tensor]
@@ -20,11 +20,13 @@ class Place(NamedTuple):
     Attributes:
         observation: what it sees, (B, M).
         is_init: bool (B,), whether this is the first step of its episode.
+        returns: float64 (B,), the sum of the rewards of its episode so far.
         state: of the model; None at the start.
     """
 
     observation: Tensor
     is_init: Tensor
+    returns: Tensor
     state: ModelState | None = None
 
 
@@ -42,7 +44,7 @@ class Window(NamedTuple):
         truncated: bool (B, T), where one was cut off.
         state: of the model before the first step; None at the start.
         scores: float64 of the episodes that ended, in the order of their ends.
-        returns: float64, the sums of their rewards within the window, for episodes that began in it.
+        returns: the sums of their rewards, in the same order.
     """
 
     observation: Tensor
@@ -61,7 +63,7 @@ class Window(NamedTuple):
 def first_place(episodes: Episodes) -> Place:
     """The beginnings of the next episodes."""
     seen = torch.from_numpy(episodes.begin())
-    return Place(seen, torch.ones(len(seen), dtype=torch.bool))
+    return Place(seen, torch.ones(len(seen), dtype=torch.bool), torch.zeros(len(seen), dtype=torch.float64))
 
 
 @torch.no_grad()
@@ -83,8 +85,8 @@ def roll_out(model: SequenceModel, episodes: Episodes, place: Place, choose: Cho
         The window, and where the agent is after it.
     """
     rows: list[tuple[Tensor, ...]] = []
-    before, (seen, is_init, state) = place.state, place
-    scores, returns, total = [], [], np.where(place.is_init.numpy(), 0.0, np.nan)
+    seen, is_init, _, state = place
+    scores, returns, total = [], [], place.returns.numpy().copy()
     after: dict[int, Tensor] = {}
     for t in range(steps):
         output, state = model.step(seen, state, reset=is_init)
@@ -99,7 +101,7 @@ def roll_out(model: SequenceModel, episodes: Episodes, place: Place, choose: Cho
         seen, is_init = last, torch.from_numpy(step.ended)
         if step.ended.any():
             scores += step.score[step.ended].tolist()
-            returns += [value for value in total[step.ended].tolist() if not np.isnan(value)]
+            returns += total[step.ended].tolist()
             total[step.ended] = 0.0
             seen = torch.from_numpy(episodes.begin(step.ended))
     observation, inits, action, output, reward, terminated, truncated = (
@@ -110,9 +112,9 @@ def roll_out(model: SequenceModel, episodes: Episodes, place: Place, choose: Cho
         cut = truncated[:, t] if t < steps - 1 else torch.ones_like(truncated[:, t])
         next_output[:, t] = torch.where(cut[:, None], value, next_output[:, t])
     window = Window(
-        observation, inits, action, output, next_output, reward, terminated, truncated, before, scores, returns
+        observation, inits, action, output, next_output, reward, terminated, truncated, place.state, scores, returns
     )
-    return window, Place(seen, is_init, state)
+    return window, Place(seen, is_init, torch.from_numpy(total), state)
 
 
 def greedy(num_actions: int) -> Choose:
@@ -144,4 +146,17 @@ def exploring(num_actions: int, probability: float, generator: torch.Generator) 
 def plain_place(place: Place) -> dict[str, Any]:
     """A place as tensors by name, as a checkpoint holds them."""
     named = None if place.state is None else place.state.named()
-    return {"observation": place.observation, "is_init": place.is_init, "state": named}
+    return {**place._asdict(), "state": named}
+
+
+@torch.no_grad()
+def read_place(values: dict[str, Any], model: SequenceModel) -> Place:
+    """The place that `plain_place` gave as plain values.
+
+    Raises:
+        ValueError: its state is not one of this model.
+    """
+    named, place = values["state"], Place(**{**values, "state": None})
+    if named is None:
+        return place
+    return place._replace(state=take_state(dict(named), model.step(place.observation)[1]))

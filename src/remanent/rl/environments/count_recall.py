@@ -71,7 +71,7 @@ class CountRecall(ArrayEnvironment):
         order = uniform(keys[:, None], 0, places).argsort(axis=1, kind="stable") % self.kinds
         zeros = np.zeros(len(keys), np.int64)
         counts = one_hot(order[:, 0], self.kinds).astype(np.int64)
-        return {"key": keys, "turn": zeros, "right": zeros, "order": order, "counts": counts}
+        return {"key": keys.view(np.int64), "turn": zeros, "right": zeros, "order": order, "counts": counts}
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """The card and the kind that is asked for, (B, 2 kinds)."""

@@ -31,7 +31,7 @@ def mixed(*parts: Keys | NDArray[np.int64] | int) -> Keys:
     return state
 
 
-def uniform(keys: Keys, *place: NDArray[np.int64] | int) -> NDArray[np.float64]:
+def uniform(keys: Keys | NDArray[np.int64], *place: NDArray[np.int64] | int) -> NDArray[np.float64]:
     """A number in [0, 1) for each key.
 
     Args:
@@ -44,6 +44,8 @@ def uniform(keys: Keys, *place: NDArray[np.int64] | int) -> NDArray[np.float64]:
     return (mixed(keys, *place) >> np.uint64(11)) * 2.0**-53
 
 
-def choice(keys: Keys, choices: int | NDArray[np.int64], *place: NDArray[np.int64] | int) -> NDArray[np.int64]:
+def choice(
+    keys: Keys | NDArray[np.int64], choices: int | NDArray[np.int64], *place: NDArray[np.int64] | int
+) -> NDArray[np.int64]:
     """One of so many choices, from 0, for each key; `place` is that of `uniform`."""
     return (uniform(keys, *place) * choices).astype(np.int64)

@@ -12,7 +12,7 @@ from remanent._options import check_at_least
 from remanent.rl.environments.draws import Keys, mixed
 
 State = dict[str, NDArray[Any]]
-"""Where the episodes of a batch are: arrays by name, all with an entry for each episode."""
+"""Where the episodes of a batch are: arrays of types that torch has, by name, with an entry for each episode."""
 
 
 class Moved(NamedTuple):
@@ -69,6 +69,16 @@ class Environment(ABC):
     """The option that `length` is, which an evaluation changes; None where the length is fixed."""
     largest_seen: ClassVar[float] = 1.0
     """No number that an agent sees is farther from 0."""
+
+    @property
+    def label(self) -> str:
+        """What tables call the environment."""
+        return self.name
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The options that are part of what the environment is called, by name."""
+        return {}
 
     @property
     @abstractmethod

@@ -51,6 +51,16 @@ class GymId(Environment):
         _sizes(self.id)
 
     @property
+    def label(self) -> str:
+        """The id."""
+        return self.id
+
+    @property
+    def named(self) -> dict[str, Any]:
+        """The id."""
+        return {"id": self.id}
+
+    @property
     def observation_size(self) -> int:
         """The numbers of a flattened observation."""
         return _sizes(self.id)[0]

@@ -65,7 +65,7 @@ class RepeatFirst(ArrayEnvironment):
     def draw(self, keys: Keys) -> State:
         """The key of each episode, from which its cards follow, and the suit of its first card."""
         zeros = np.zeros(len(keys), np.int64)
-        return {"key": keys, "turn": zeros, "first": choice(keys, self.suits, 0), "right": zeros}
+        return {"key": keys.view(np.int64), "turn": zeros, "first": choice(keys, self.suits, 0), "right": zeros}
 
     def observe(self, state: State) -> NDArray[np.float32]:
         """The suit of the present card, (B, suits)."""
