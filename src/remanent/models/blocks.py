@@ -102,6 +102,7 @@ class Block(nn.Module):
         state: BlockState | None = None,
         *,
         reset: Tensor | None = None,
+        reset_state: BlockState | None = None,
         clock: Tensor | None = None,
         group: Any = None,
         only_last: bool = False,
@@ -111,25 +112,36 @@ class Block(nn.Module):
         With `only_last`, what treats each step alone after the units is left out but for the last step: the output is
         (B, hidden_size).
         """
-        layer, window = state or BlockState()
+        (layer, window), (start, start_window) = state or BlockState(), reset_state or BlockState()
         seen = normed = self.norm(x)
         if self.conv is not None:
-            seen, window = self.conv(normed, window, reset=reset, group=group)
-        y, layer = self.layer(_beside(seen, clock), layer, reset=reset, group=group)
+            seen, window = self.conv(normed, window, reset=reset, reset_state=start_window, group=group)
+        y, layer = self.layer(_beside(seen, clock), layer, reset=reset, reset_state=start, group=group)
         if only_last:
             x, normed, y = x[:, -1], normed[:, -1], y[:, -1]
         return self._add(x, normed, y), BlockState(layer, window)
 
     def step(
-        self, x_t: Tensor, state: BlockState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
+        self,
+        x_t: Tensor,
+        state: BlockState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: BlockState | None = None,
+        clock: Tensor | None = None,
     ) -> tuple[Tensor, BlockState]:
         """Runs one step, (B, hidden_size); `clock` has a clock's features (B, C)."""
-        layer, window = state or BlockState()
+        (layer, window), (start, start_window) = state or BlockState(), reset_state or BlockState()
         seen = normed = self.norm(x_t)
         if self.conv is not None:
-            seen, window = self.conv.step(normed, window, reset=reset)  # type: ignore[assignment]
-        y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset)
+            seen, window = self.conv.step(normed, window, reset=reset, reset_state=start_window)  # type: ignore[assignment]
+        y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset, reset_state=start)
         return self._add(x_t, normed, y), BlockState(layer, window)
+
+    def initial_state(self, batch_size: int) -> BlockState:
+        """The block's own state at the start of B sequences."""
+        layer = tuple(unit.initial_state(batch_size) for unit in self.layer.units)  # type: ignore[operator]
+        return BlockState(layer, None if self.conv is None else self.conv.initial_state(batch_size))  # type: ignore[arg-type]
 
     def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         added = self.project(y)

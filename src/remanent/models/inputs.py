@@ -70,22 +70,47 @@ def fits_model(model: Checked, state: Any) -> bool:
     return [len(layer) for layer in state.layers] == _units(model)
 
 
-def check_state(model: Checked, state: ModelState | None, x: Tensor) -> None:
-    """Raises unless a state has the parts of a model's own, for a batch of its inputs (B, ...)."""
+def check_state(
+    model: Checked, state: ModelState | None, x: Tensor, *, name: str = "state", steps: tuple[int, ...] = ()
+) -> None:
+    """Raises unless a state has the parts of a model's own, for a batch of its inputs (B, ...).
+
+    Args:
+        model: a `SequenceModel`.
+        state: the state.
+        x: the inputs.
+        name: the argument's name.
+        steps: (T,) for states of every step, which have an axis for time after that of the batch.
+    """
     if state is None:
         return
     if not isinstance(state, ModelState):
-        raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
+        raise TypeError(f"`{name}` must be a ModelState, got {type(state).__name__}")
     units, found = _units(model), [len(layer) for layer in state.layers]
     if found != units:
-        raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
+        raise ValueError(f"`{name}` must have a state for each unit, {units} in the blocks, got {found}")
     windows, given = sum(block.conv is not None for block in model.blocks), len(state.windows or ())
     if given != windows:
-        raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
-    B, mean = x.shape[0], model.config.head == "mean"
-    check_head_part("total", state.total, "a mean over the steps", (B, model.config.hidden_size) if mean else None, x)
-    check_head_part("steps", state.steps, "a mean over the steps", (B, 1) if mean else None, x)
-    check_head_part("time", state.time, "a clock", None if model.clock is None else (B,), x)
+        raise ValueError(f"`{name}` must have {windows} windows, one for each convolution of the model, got {given}")
+    rows, mean = (x.shape[0], *steps), model.config.head == "mean"
+    shapes = {
+        "total": ("a mean over the steps", (*rows, model.config.hidden_size) if mean else None),
+        "steps": ("a mean over the steps", (*rows, 1) if mean else None),
+        "time": ("a clock", None if model.clock is None else rows),
+    }
+    for part, (what, shape) in shapes.items():
+        check_head_part(f"{name}.{part}", getattr(state, part), what, shape, x)
+
+
+def check_reset_state(model: Any, reset_state: ModelState | None, reset: Tensor | None, x: Tensor) -> None:
+    """Raises unless states after resets are a model's own, for resets that fit inputs (B, T, ...) or (B, ...)."""
+    if reset_state is None:
+        return
+    if reset is None:
+        raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+    if model.attends:
+        raise ValueError("`reset_state` must be None for a model with attention, whose state grows, got one")
+    check_state(model, reset_state, x, name="reset_state", steps=tuple(reset.shape[1:]))
 
 
 def _units(model: Checked) -> list[int]:

@@ -1,6 +1,7 @@
 """The sequence model: an encoder, a stack of blocks, a head; run whole, in chunks, or step by step."""
 
 import dataclasses
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,11 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, make_encoder, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.inputs import check_input, check_state, fits_model
+from remanent.models.inputs import check_input, check_reset_state, check_state, fits_model
 from remanent.models.row_linear import RowLinear
 from remanent.models.saved import read_model, write_saved
 from remanent.models.session import Session
-from remanent.models.state import ModelState
+from remanent.models.state import BlockState, ModelState, head_of_one_step, mean_so_far
 from remanent.ops.checks import check_reset
 from remanent.ops.collectives import refusal_announced
 from remanent.units import Recurrence, RecurrentUnit
@@ -50,7 +51,13 @@ class SequenceModel(nn.Module):
         self.head = RowLinear(config.hidden_size, config.output_size)
 
     def forward(
-        self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None, group: Any = None
+        self,
+        x: Tensor,
+        state: ModelState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: ModelState | None = None,
+        group: Any = None,
     ) -> tuple[Tensor, ModelState]:
         """Runs a sequence, or one chunk of it.
 
@@ -58,6 +65,9 @@ class SequenceModel(nn.Module):
             x: inputs, (B, T, input_size); or tokens (B, T), int64.
             state: what the chunk before returned; None at the start.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            reset_state: the states that resets lead to, of the form of `state` with an axis of T after that of the
+                batch in every tensor: (1, B, T, D) for a unit. What stands at a step with a reset replaces the state
+                before that step, and the rest is not read. The model's own start if None. Not for attention.
             group: the processes that hold a part of the time each, in the order of their ranks: a
                 `torch.distributed` process group, or a mesh of one dimension. `x` and `reset` are then this
                 process's steps, of which there may be none, and `state` is that before the first step of all.
@@ -73,31 +83,37 @@ class SequenceModel(nn.Module):
             ValueError: a shape or device does not fit; the message names the argument.
             TypeError: a dtype does not fit.
         """
-        if group is None:
-            check_input(self, "x", x, ("B", "T"))
+        with nullcontext() if group is None else refusal_announced(group):
+            if group is not None and self.attends:
+                raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
+            check_input(self, "x", x, ("B", "T"), empty=group is not None)
             check_state(self, state, x)
             check_reset(reset, None, x if x.dim() == 3 else x[..., None])
-        else:
-            with refusal_announced(group):
-                self._check_shard(x, state, reset)
-        clock, time = self._read_clock(x, x.shape[1], state, reset, group)
+            check_reset_state(self, reset_state, reset, x)
+        clock, time = self._read_clock(x, x.shape[1], state, reset, reset_state, group)
         x = self.encoder(x)
         blocks = []
         only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
         for i, block in enumerate(self.blocks):
             ends = only_last and i == len(self.blocks) - 1  # with dropout, every step draws
-            before = state.block(i) if state else None
-            x, after = block(x, before, reset=reset, clock=clock, group=group, only_last=ends)
+            before, start = _of_block(i, state), _of_block(i, reset_state)
+            options = {"reset": reset, "reset_state": start, "clock": clock, "group": group, "only_last": ends}
+            x, after = block(x, before, **options)
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x), state, reset, group)
+            x, total, count = mean_so_far(self.norm(x), state, reset, reset_state, group)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         if self.config.head == "last" and not only_last:
             x = x[:, -1] if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def step(
-        self, x_t: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
+        self,
+        x_t: Tensor,
+        state: ModelState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: ModelState | None = None,
     ) -> tuple[Tensor, ModelState]:
         """Runs one step, at the same cost at any time; with attention, at one that grows with time.
 
@@ -105,6 +121,8 @@ class SequenceModel(nn.Module):
             x_t: one input for each sequence, (B, input_size); or tokens (B,), int64.
             state: what the step before returned; None at the start.
             reset: bool (B,): where true, a new sequence starts at this step.
+            reset_state: the state that takes the place of `state` where `reset` is true, of its form; the model's own
+                start if None. Not for attention.
 
         Returns:
             The output after this step, (B, output_size), and the state that continues the sequence.
@@ -119,23 +137,50 @@ class SequenceModel(nn.Module):
             check_state(self, state, x_t)
         if reset is not None:
             check_step_reset(reset, x_t if x_t.dim() == 2 else x_t[:, None])
-        return self.advance(x_t, state, reset)
+        check_reset_state(self, reset_state, reset, x_t)
+        return self.advance(x_t, state, reset, reset_state)
 
-    def advance(self, x_t: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, ModelState]:
-        """`step` of what is checked: an input that `check_input` accepts, and a state of the model's own."""
+    def advance(
+        self, x_t: Tensor, state: ModelState | None, reset: Tensor | None, reset_state: ModelState | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """`step` of what is checked: an input that `check_input` accepts, and states of the model's own."""
         cuts = None if reset is None else reset[:, None]
-        features, time = self._read_clock(x_t, 1, state, cuts)
+        starts = head_of_one_step(reset_state)
+        features, time = self._read_clock(x_t, 1, state, cuts, starts)
         clock = None if features is None else features[:, 0]
         x = self.encoder(x_t)
         blocks = []
         for i, block in enumerate(self.blocks):
-            before = state.block(i) if state else None
-            x, after = block.step(x, before, reset=reset, clock=clock)  # type: ignore[operator]
+            before, start = _of_block(i, state), _of_block(i, reset_state)
+            x, after = block.step(x, before, reset=reset, reset_state=start, clock=clock)  # type: ignore[operator]
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x)[:, None], state, cuts)
+            x, total, count = mean_so_far(self.norm(x)[:, None], state, cuts, starts)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
+
+    def initial_state(self, batch_size: int) -> ModelState:
+        """The model's own state at the start of a sequence: what the state None stands for.
+
+        Args:
+            batch_size: B, at least 0.
+
+        Raises:
+            ValueError: the model has attention, whose state at the start holds nothing.
+        """
+        if self.attends:
+            raise ValueError("`initial_state` must be called on a model without attention, got one with attention")
+        H, weight, mean = self.config.hidden_size, self.head.weight, self.config.head == "mean"
+        blocks = [block.initial_state(batch_size) for block in self.blocks]  # type: ignore[operator]
+        total, steps = (weight.new_zeros(batch_size, n, dtype=torch.float64) if mean else None for n in (H, 1))
+        time = None if self.clock is None else weight.new_zeros(batch_size, dtype=torch.int64)
+        return ModelState.of(blocks, total=total, steps=steps, time=time)
+
+    @property
+    def starts_at_zeros(self) -> bool:
+        """Whether every unit's own initial state is zeros, whatever the parameters are."""
+        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+        return all(unit.starts_at_zeros for unit in units)
 
     def stream(self, batch_size: int = 1, *, engine: str = "torch") -> Session:
         """A session that holds the state of endless streams, `batch_size` of them: see `Session`.
@@ -225,45 +270,21 @@ class SequenceModel(nn.Module):
         return [(recurrence, option) for recurrence in self.recurrences if (option := recurrence.annealed_option)]
 
     def _read_clock(
-        self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None, group: Any = None
+        self,
+        x: Tensor,
+        steps: int,
+        state: ModelState | None,
+        reset: Tensor | None,
+        reset_state: ModelState | None,
+        group: Any = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.clock is None:
             return None, None
+        time, start = (given.time if given else None for given in (state, reset_state))
         if group is not None:
-            return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
-        return self.clock(x.shape[0], steps, state.time if state else None, reset=reset, device=x.device)
-
-    def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None) -> None:
-        if self.attends:
-            raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
-        check_input(self, "x", x, ("B", "T"), empty=True)
-        check_state(self, state, x)
-        check_reset(reset, None, x if x.dim() == 3 else x[..., None])
+            return _shards.read_clock(self.clock, x, time, reset, start, group)
+        return self.clock(x.shape[0], steps, time, reset=reset, reset_time=start, device=x.device)
 
 
-def _mean_so_far(
-    x: Tensor, state: ModelState | None, reset: Tensor | None, group: Any = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over the steps since the last start, with the sum and the count that continue it.
-
-    They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
-    longer than a smaller type can count. Shards are added up each alone, and then together.
-    """
-    B, T, _ = x.shape
-    wide = x.to(torch.float64, copy=True)
-    count = wide.new_full((B, 1), T)
-    carries = torch.ones_like(count, dtype=torch.bool)
-    if reset is not None:
-        after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
-        wide = torch.where(after[..., None], wide, 0)
-        count = after.sum(1, keepdim=True).double()
-        carries = ~reset.any(1, keepdim=True)
-    before = (state.total, state.steps) if state else (None, None)
-    if group is not None:
-        total, count = _shards.mean_of_all(wide.sum(1), count, carries, before, group)
-        return (total / count).to(x.dtype), total, count
-    if before[0] is not None and before[1] is not None:
-        wide[:, 0] += torch.where(carries, before[0], 0)
-        count = count + torch.where(carries, before[1], 0)
-    total = wide.cumsum(1)[:, -1]
-    return (total / count).to(x.dtype), total, count
+def _of_block(i: int, state: ModelState | None) -> BlockState | None:
+    return state.block(i) if state else None
