@@ -66,7 +66,7 @@ class AgentConfig:
     """
 
     algorithm: str = "ppo"
-    frames: int = 500_000
+    frames: int = 250_000
     episodes: int = 64
     window: int = 64
     epochs: int = 4
