@@ -216,7 +216,10 @@ def test_the_configuration_comes_back_from_plain_values():
             lambda: AgentExperiment.from_dict({"task": {"name": "x"}, "model": {}, "agent": {}}),
             "`task.name` must be one of t-maze, tree-maze, repeat-first, count-recall, gym, got 'x'",
         ),
-        (lambda: score_agent(SequenceModel(ModelConfig(4, 5, head="every")), TMaze(), episodes=0), "`episodes` must be"),
+        (
+            lambda: score_agent(SequenceModel(ModelConfig(4, 5, head="every")), TMaze(), episodes=0),
+            "`episodes` must be",
+        ),
     ],
 )
 def test_bad_input(make, said):

@@ -1,4 +1,4 @@
-"""Environments: the same seed gives the same episode in every batch, what is right is rewarded, gymnasium accepts them."""
+"""Environments: a seed gives the same episodes in every batch, what is right is rewarded, gymnasium accepts them."""
 
 import dataclasses
 

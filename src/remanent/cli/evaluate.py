@@ -14,7 +14,8 @@ from remanent.cli._shared import make_parser
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser(
-        "Scores a finished run at any length, that of an agent in 200 episodes; long sequences are read in chunks, and the state is carried over."
+        "Scores a finished run at any length, that of an agent in 200 episodes; long sequences are read in chunks, and "
+        "the state is carried over."
     )
     parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument(

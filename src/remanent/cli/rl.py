@@ -151,7 +151,9 @@ def _parser(name: str | None) -> Any:
     from remanent.rl.agent_record import TESTED
     from remanent.rl.environments import ENVIRONMENTS
 
-    parser = make_parser("Trains agents in an environment and tests their memory. `remanent rl TASK --help` shows more.")
+    parser = make_parser(
+        "Trains agents in an environment and tests their memory. `remanent rl TASK --help` shows more."
+    )
     parser.usage = f"remanent rl {name or 'TASK'} [options]" + ("" if name else " | --resume RUN [options]")
     parser.add_argument("--quiet", action="store_true", help="draw no progress bar")
     where = "where metrics go beside metrics.jsonl: tensorboard, csv, wandb, mlflow or none"

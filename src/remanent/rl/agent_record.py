@@ -93,7 +93,9 @@ def record_agent(folder: str | Path, *, factors: Sequence[int] = TESTED, episode
     if path.exists():
         return read_records(path).records[0]
     experiment, model = load_agent(folder)
-    record = _scored(experiment, model, lengths_tested(experiment.environment, factors, attends=model.attends), episodes)
+    record = _scored(
+        experiment, model, lengths_tested(experiment.environment, factors, attends=model.attends), episodes
+    )
     seconds = Seconds(training_seconds(folder, CONFIG_FILE), record.seconds.test if record.seconds else 0.0)
     record = dataclasses.replace(record, seconds=seconds)
     with owned(folder):
@@ -138,7 +140,9 @@ def _changed(experiment: AgentExperiment) -> dict[str, Any]:
     hidden = {f"agent.{name}" for name in fields_that(AgentConfig, [UNCOUNTED, OWN_COLUMN])}
     sizes = {f"model.{name}" for name in ("input_size", "output_size")}  # which follow from the other tables
     before, now = plain.to_dict(), experiment.to_dict()
-    changed = {f"{table}.{key}": value for table in now for key, value in now[table].items() if before[table][key] != value}
+    changed = {
+        f"{table}.{key}": value for table in now for key, value in now[table].items() if before[table][key] != value
+    }
     return {key: value for key, value in changed.items() if key not in hidden | sizes}
 
 

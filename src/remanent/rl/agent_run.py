@@ -1,4 +1,4 @@
-"""The run of an agent: one folder from configuration to weights, which can be interrupted and resumes to the same bits."""
+"""The run of an agent: one folder from configuration to weights, which is resumed to the same bits."""
 
 import signal
 import threading

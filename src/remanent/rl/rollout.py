@@ -67,7 +67,9 @@ def first_place(episodes: Episodes) -> Place:
 
 
 @torch.no_grad()
-def roll_out(model: SequenceModel, episodes: Episodes, place: Place, choose: Choose, steps: int) -> tuple[Window, Place]:
+def roll_out(
+    model: SequenceModel, episodes: Episodes, place: Place, choose: Choose, steps: int
+) -> tuple[Window, Place]:
     """Acts for so many steps in all episodes, each of which begins again where it ends.
 
     TorchRL's collectors do the same, but what they carry from one batch to the next, the last observations and hidden

@@ -107,7 +107,7 @@ class GymEpisodes(Episodes):
         return {"numbers": self.numbers, "steps": self.steps, "taken": [list(each) for each in self.taken]}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Takes the actions of the episodes again; an environment that is not a function of its seed goes another way."""
+        """Takes the actions again; an environment that is not a function of its seed goes another way."""
         self.numbers = np.array(state["numbers"])
         self._begin(np.ones(len(self.seeds), bool))
         for i, actions in enumerate(state["taken"]):
