@@ -14,10 +14,10 @@ from remanent.records.record import RECORD_FILE, read_records
 from remanent.rl.agent_config import AgentConfig, AgentExperiment, agent_experiment, is_agent
 from remanent.rl.agent_record import run_agent
 from remanent.rl.agent_run import load_agent, resume_agent, start_agent
-from remanent.rl.agent_scores import score_agent
+from remanent.rl.agent_scores import _Acting, score_agent
 from remanent.rl.agent_training import AgentTraining
 from remanent.rl.environments import GymId, RepeatFirst, TMaze
-from remanent.rl.rollout import first_place, greedy, roll_out, sampled
+from remanent.rl.rollout import Place, first_place, greedy, roll_out, sampled
 
 TINY = AgentConfig(frames=4 * 6 * 3, episodes=4, window=6, epochs=1, batches=2, checkpoint_every=1, kept_windows=2)
 SMALL = {"hidden_size": 8}
@@ -115,6 +115,23 @@ def test_the_score_is_of_the_best_actions_and_leaves_the_model_as_it_was():
     steps = []
     score_agent(model, TMaze(length=3), length=30, episodes=2, done=steps.append)
     assert steps[-1] == 89
+
+
+@pytest.mark.parametrize("unit", ["bmru", "lstm"])
+def test_a_step_that_repeats_the_one_before_is_not_computed_again_and_changes_nothing(unit, monkeypatch):
+    training = AgentTraining(experiment(unit))
+    training.finish()
+    model, asked, step = training.model.eval(), [], training.model.step
+    monkeypatch.setattr(model, "step", lambda *given, **more: asked.append(1) or step(*given, **more))
+    acting, state = _Acting(model), None
+    for t in range(40):
+        seen = torch.eye(4)[[0, 1] if t in (0, 20) else [2, 2]]
+        place = Place(seen, torch.tensor([t == 0, t in (0, 30)]), torch.zeros(2), state)
+        output, state = acting.step(place)
+        expected, after = step(place.observation, place.state, reset=place.is_init)
+        assert torch.equal(output, expected)
+        assert all(torch.equal(part, after.named()[name]) for name, part in state.named().items())
+    assert len(asked) < 20 if unit == "bmru" else len(asked) == 40
 
 
 def test_attention_is_scored_up_to_a_hundred_times_the_length():

@@ -39,8 +39,8 @@ def run(options: Any) -> int:
         folders = [options.out or Path("runs") / name for name in runs]
     for experiment, folder in zip(runs.values(), folders, strict=True):
         if folder.exists() and len(runs) == 1 and options.results is None:
-            how = suggested("rl", "--resume", str(folder))
-            raise FileExistsError(f"the run's folder must not exist yet, got {folder}; resume it with {how}")
+            resumes = suggested("rl", "--resume", str(folder))
+            raise FileExistsError(f"the run's folder must not exist yet, got {folder}; resume it with {resumes}")
         run_agent(experiment, folder, results=options.results, factors=options.tests, **how)
         _said(folder)
     return 0

@@ -192,13 +192,12 @@ class AgentExperiment:
         if not isinstance(name, str) or name not in ENVIRONMENTS:
             known = listed(ENVIRONMENTS, name)
             raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}")
-        kinds = (ENVIRONMENTS[name], ModelConfig, AgentConfig)
-        tables = (task, values["model"], values["agent"])
-        made = [
-            from_dict(kind, with_before(kind, table), f"{where}: {key}")  # type: ignore[type-var]
-            for key, kind, table in zip(TABLES, kinds, tables, strict=True)
-        ]
-        return cls(*made)  # type: ignore[arg-type]
+        kind: Any = ENVIRONMENTS[name]
+        return cls(
+            from_dict(kind, with_before(kind, task), f"{where}: task"),
+            from_dict(ModelConfig, with_before(ModelConfig, values["model"]), f"{where}: model"),
+            from_dict(AgentConfig, with_before(AgentConfig, values["agent"]), f"{where}: agent"),
+        )
 
     @property
     def identity(self) -> str:

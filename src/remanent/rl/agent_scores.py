@@ -1,13 +1,14 @@
 """Scores of an agent: its best actions in episodes that run side by side, at any length of the environment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from remanent._options import check_at_least
 from remanent.analysis._probe import evaluating
-from remanent.models import SequenceModel
+from remanent.models import ModelState, SequenceModel
 from remanent.rl.environments import Environment
 from remanent.rl.rollout import Place, first_place, greedy
 from remanent.tasks.base import check_split, derive_seed
@@ -61,10 +62,10 @@ def score_agent(
         raise ValueError(f"{rule}, {ATTENTION_FACTOR * environment.length}, got {world.length}")
     running = world.episodes([derive_seed("episodes", environment.name, split, i) for i in range(episodes)])
     choose, scores = greedy(environment.num_actions), np.full(episodes, np.nan)
-    place, steps = first_place(running), 0
+    place, steps, acting = first_place(running), 0, _Acting(model)
     with evaluating(model):
         while np.isnan(scores).any():
-            output, state = model.step(place.observation, place.state, reset=place.is_init)
+            output, state = acting.step(place)
             found = running.step(choose(output).numpy())
             first = found.ended & np.isnan(scores)
             scores[first] = found.score[first]
@@ -76,7 +77,37 @@ def score_agent(
     return float(scores.mean())
 
 
-def lengths_tested(environment: Environment, factors: tuple[int, ...] | list[int], *, attends: bool) -> list[int]:
+class _Acting:
+    """Steps of a model; one that repeats the step before, as of latches in a corridor, is not computed again.
+
+    Args:
+        model: of the agent.
+    """
+
+    def __init__(self, model: SequenceModel) -> None:
+        self.model = model
+        self.before: Place | None = None
+        self.found: tuple[Tensor, ModelState] | None = None
+
+    def step(self, place: Place) -> tuple[Tensor, ModelState]:
+        """The output at a place, and the state after it."""
+        if self.found is None or self.before is None or not _same(place, self.before):
+            self.found = self.model.step(place.observation, place.state, reset=place.is_init)
+        self.before = place
+        return self.found
+
+
+def _same(one: Place, other: Place) -> bool:
+    """Whether a model gives the same bits at both places."""
+    if one.state is None or other.state is None or one.is_init.any() or other.is_init.any():
+        return False
+    if not torch.equal(one.observation, other.observation):
+        return False
+    first, second = one.state.named(), other.state.named()
+    return first.keys() == second.keys() and all(torch.equal(part, second[name]) for name, part in first.items())
+
+
+def lengths_tested(environment: Environment, factors: Sequence[int], *, attends: bool) -> list[int]:
     """The lengths at these multiples of the environment's; only its own where that is fixed.
 
     >>> from remanent.rl.environments import CountRecall, TMaze

@@ -41,7 +41,7 @@ def uniform(keys: Keys | NDArray[np.int64], *place: NDArray[np.int64] | int) -> 
     >>> bool((uniform(mixed(np.arange(1000)), 0).mean() - 0.5) ** 2 < 1e-3)
     True
     """
-    return (mixed(keys, *place) >> np.uint64(11)) * 2.0**-53
+    return (mixed(keys, *place) >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
 def choice(

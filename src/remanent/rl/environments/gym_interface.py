@@ -124,7 +124,7 @@ class GymVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any
         return seen, found.reward, found.terminated, found.truncated, info
 
 
-def spaces(environment: Environment) -> tuple[Box, Discrete]:
+def spaces(environment: Environment) -> tuple[Any, Any]:
     """The spaces of observations and actions of an environment, as gymnasium describes them."""
     bound, size = environment.largest_seen, environment.observation_size
     return Box(-bound, bound, (size,), np.float32), Discrete(environment.num_actions)
