@@ -4,7 +4,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 from remanent.models import ModelState, SequenceModel
 from remanent.models.state import batch_axis
@@ -39,13 +39,11 @@ class StateForm(NamedTuple):
 
     Attributes:
         parts: its tensors.
-        spec: how they lie in the state.
-        holds: for each place in it, whether there is a tensor; None lies in the others.
+        frame: a state with True in place of each tensor, and False in place of None.
     """
 
     parts: tuple[Part, ...]
-    spec: TreeSpec
-    holds: tuple[bool, ...]
+    frame: Any
 
     @classmethod
     def of(cls, memory: Memory) -> "StateForm":
@@ -58,12 +56,11 @@ class StateForm(NamedTuple):
             named = [(ending, 1) for ending in endings]
         else:
             named = [("", 1)]
-        leaves, spec = tree_flatten(state)
         parts = []
-        for (ending, axis), tensor in zip(named, _tensors(leaves), strict=True):
+        for (ending, axis), tensor in zip(named, _tensors(state), strict=True):
             row = _as_real(tensor.movedim(axis, 0))[0]
             parts.append(Part(ending, axis, tuple(row.shape), row.dtype, tensor.is_complex()))
-        return cls(tuple(parts), spec, tuple(leaf is not None for leaf in leaves))
+        return cls(tuple(parts), tree_map(lambda leaf: leaf is not None, state))
 
     def read(self, tensors: list[Tensor]) -> Any:
         """The state of B sequences, from tensors (B, ...)."""
@@ -78,12 +75,12 @@ class StateForm(NamedTuple):
 
     def write(self, state: Any) -> list[Tensor]:
         """Tensors (B, ...) from the state of B sequences."""
-        tensors = _tensors(tree_flatten(state)[0])
-        return [_as_real(value.movedim(part.axis, 0)) for part, value in zip(self.parts, tensors, strict=True)]
+        tensors = zip(self.parts, _tensors(state), strict=True)
+        return [_as_real(value.movedim(part.axis, 0)) for part, value in tensors]
 
     def _state(self, tensors: list[Tensor]) -> Any:
-        left = iter(tensors)
-        return tree_unflatten([next(left) if held else None for held in self.holds], self.spec)
+        left, (held, spec) = iter(tensors), tree_flatten(self.frame)
+        return tree_unflatten([next(left) if holds else None for holds in held], spec)
 
 
 def own_where_zeros(form: StateForm, tensors: list[Tensor], memory: Memory) -> list[Tensor]:
@@ -98,8 +95,8 @@ def own_where_zeros(form: StateForm, tensors: list[Tensor], memory: Memory) -> l
     ]
 
 
-def _tensors(leaves: list[Any]) -> list[Tensor]:
-    return [leaf for leaf in leaves if leaf is not None]
+def _tensors(state: Any) -> list[Tensor]:
+    return [leaf for leaf in tree_flatten(state)[0] if leaf is not None]
 
 
 def _as_real(value: Tensor) -> Tensor:
