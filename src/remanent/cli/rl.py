@@ -8,7 +8,7 @@ from typing import Any
 
 from remanent._files import to_json
 from remanent._options import listed
-from remanent._plugins import suggested
+from remanent._plugins import import_hint, suggested
 from remanent._restore import threads_allowed
 from remanent._terminal import progress_bar
 from remanent.cli._shared import make_parser
@@ -141,7 +141,7 @@ def _environment_in(arguments: list[str]) -> str | None:
     if name not in ENVIRONMENTS and not ID.fullmatch(name):
         known = listed(ENVIRONMENTS, name)
         rule = f"`TASK` must be one of {known}, or an id of gymnasium such as CartPole-v1, right after `rl`"
-        raise ValueError(f"{rule}, got {name!r}")
+        raise ValueError(f"{rule}, got {name!r}{import_hint('task')}")
     return name
 
 

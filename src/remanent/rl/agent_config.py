@@ -11,6 +11,7 @@ from typing import Any
 from remanent._files import from_dict, read_json
 from remanent._identity import OWN_COLUMN, UNCOUNTED, fields_that, plain_values, with_before
 from remanent._options import check_at_least, check_bool, check_choice, check_range, listed
+from remanent._plugins import import_hint
 from remanent.models import ModelConfig
 from remanent.records.configuration import suiting
 from remanent.records.identity import beside_the_point
@@ -191,7 +192,7 @@ class AgentExperiment:
         name = task.pop("name", None)
         if not isinstance(name, str) or name not in ENVIRONMENTS:
             known = listed(ENVIRONMENTS, name)
-            raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}")
+            raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
         kind: Any = ENVIRONMENTS[name]
         return cls(
             from_dict(kind, with_before(kind, task), f"{where}: task"),

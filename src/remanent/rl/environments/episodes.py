@@ -120,7 +120,7 @@ class Environment(ABC):
             ValueError: the length is fixed, or `length` is out of its range.
         """
         if self.length_option is None:
-            raise ValueError(f"`length` must not be given for {self.name}, whose length is fixed, got {length}")
+            raise ValueError(f"`length` must not be given for {self.label}, whose length is fixed, got {length}")
         return dataclasses.replace(self, **{self.length_option: length})  # type: ignore[type-var]
 
 
