@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import signal
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ import torch
 pytest.importorskip("torchrl", reason="needs the extra rl")
 
 from remanent import ModelConfig, SequenceModel
+from remanent._terminal import Terminated
 from remanent.cli import main
 from remanent.records.record import RECORD_FILE, read_records
 from remanent.rl.agent_config import AgentConfig, AgentExperiment, agent_experiment, is_agent
@@ -42,6 +44,7 @@ def killed_after(count):
     return after_checkpoint
 
 
+ACT = AgentTraining._act
 QUIET = {"progress": False, "logger": "none"}
 
 
@@ -65,6 +68,23 @@ def test_a_run_that_is_killed_resumes_to_the_same_weights(unit, environment, alg
     assert lines[0] == lines[1]
     assert [json.loads(line)["step"] for line in lines[0].splitlines() if "loss" in line] == [0, 1, 2]
     assert whole.epsilon in (None, 0.0)
+
+
+@pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
+def test_a_signal_ends_a_run_after_its_update_with_a_checkpoint(number, error, tmp_path):
+    made = experiment("gru", checkpoint_every=2)
+    training = AgentTraining(made)
+    before = signal.getsignal(number)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(AgentTraining, "_act", lambda self, draws: signal.raise_signal(number) or ACT(self, draws))
+        with pytest.raises(error, match="after update 1 of 3; resume it with `remanent rl --resume"):
+            start_agent(made, tmp_path / "run", **QUIET)
+    assert signal.getsignal(number) == before
+    assert [path.name for path in sorted((tmp_path / "run" / "checkpoints").glob("*.ckpt"))] == ["step-1.ckpt"]
+    resumed = resume_agent(tmp_path / "run", **QUIET)
+    for _ in range(3):
+        training.update()
+    assert torch.equal(resumed.head.weight, training.model.head.weight)
 
 
 def test_a_run_makes_other_weights_with_another_seed(tmp_path):

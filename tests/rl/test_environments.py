@@ -7,6 +7,7 @@ import pytest
 
 pytest.importorskip("gymnasium", reason="needs the extra rl")
 
+import gymnasium
 from gymnasium.utils.env_checker import check_env
 
 from remanent.rl.environments import ENVIRONMENTS, CountRecall, GymId, RepeatFirst, TMaze, TreeMaze
@@ -86,6 +87,14 @@ def test_gymnasium_accepts_one_episode_and_a_batch(name, recwarn):
         np.testing.assert_array_equal(seen[2], row[0])
     said = [str(w.message) for w in recwarn if "obs" in str(w.message)]
     assert [text for text in said if name != "gym" or "infinity" not in text] == []  # CartPole's own have no bound
+
+
+def test_gymnasium_makes_them_by_their_ids():
+    one = gymnasium.make("remanent/t-maze-v0", options={"length": 7})
+    many = gymnasium.make_vec("remanent/t-maze-v0", num_envs=3, options={"length": 7})
+    assert one.unwrapped.environment == many.unwrapped.environment == TMaze(length=7)
+    np.testing.assert_array_equal(many.reset(seed=4)[0][1], one.reset(seed=5)[0])
+    assert many.step(np.zeros(3, int))[0].shape == (3, 4)
 
 
 def test_the_way_through_the_t_maze():
@@ -188,8 +197,6 @@ def test_bad_input(make, said):
 
 
 def test_images_are_rejected():
-    import gymnasium
-
     class Picture(gymnasium.Env):
         observation_space = gymnasium.spaces.Box(0, 255, (8, 8, 3), np.uint8)
         action_space = gymnasium.spaces.Discrete(2)

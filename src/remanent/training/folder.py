@@ -121,7 +121,7 @@ def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
         raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
     values, where = read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE)
     if "agent" in values:
-        raise ValueError(f"{folder} must hold a run of `remanent train`, got one of `remanent rl`, which resumes it")
+        raise ValueError(f"{folder} must hold a run of `remanent train`, got one of `remanent rl`")
     try:
         return Experiment.from_dict(values, where, data_dir=data_dir)
     except ValueError as error:

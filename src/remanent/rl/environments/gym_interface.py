@@ -1,5 +1,6 @@
 """Our environments in gymnasium's interface: one episode at a time, or a whole batch as one vector environment."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -10,7 +11,8 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from remanent._options import check_at_least
-from remanent.rl.environments.episodes import Environment, Episodes
+from remanent.rl.environments import ENVIRONMENTS
+from remanent.rl.environments.episodes import ArrayEnvironment, Environment, Episodes
 
 SEEDS = 2**31
 """The number of seeds from which one is drawn where none is given."""
@@ -122,6 +124,41 @@ class GymVectorEnv(VectorEnv[NDArray[np.float32], NDArray[np.int64], NDArray[Any
             info = {"final_obs": last, "_final_obs": ended, "final_info": scores, "_final_info": ended}
             seen = self.episodes.begin(ended)
         return seen, found.reward, found.terminated, found.truncated, info
+
+
+def make_one(name: str, options: Mapping[str, Any] | None = None, render_mode: str | None = None) -> GymEnv:
+    """What `gymnasium.make("remanent/t-maze-v0", options={"length": 100})` gives, once this module is imported.
+
+    Args:
+        name: in `ENVIRONMENTS`, which the id gives.
+        options: of the environment, by name.
+        render_mode: nothing is drawn, so it must be None.
+    """
+    return GymEnv(ENVIRONMENTS[name](**(options or {})), render_mode)
+
+
+def make_many(
+    name: str, num_envs: int = 1, options: Mapping[str, Any] | None = None, render_mode: str | None = None
+) -> GymVectorEnv:
+    """What `gymnasium.make_vec` gives of the same ids.
+
+    Args:
+        name: in `ENVIRONMENTS`, which the id gives.
+        num_envs: B, the number of episodes, at least 1.
+        options: of the environment, by name.
+        render_mode: nothing is drawn, so it must be None.
+    """
+    return GymVectorEnv(ENVIRONMENTS[name](**(options or {})), num_envs, render_mode)
+
+
+for _name, _kind in ENVIRONMENTS.items():
+    if issubclass(_kind, ArrayEnvironment):  # others are known to gymnasium already
+        gymnasium.register(
+            f"remanent/{_name}-v0",
+            entry_point=f"{__name__}:make_one",
+            vector_entry_point=f"{__name__}:make_many",
+            kwargs={"name": _name},
+        )
 
 
 def spaces(environment: Environment) -> tuple[Any, Any]:
