@@ -85,8 +85,9 @@ def head_of_one_step(state: ModelState | None) -> ModelState | None:
     """A state whose parts besides those of the blocks have an axis of one step after that of the batch."""
     if state is None:
         return None
-    parts = {name: getattr(state, name) for name in HEAD_PARTS}
-    return state._replace(**{name: None if part is None else part[:, None] for name, part in parts.items()})
+    parts = (state.total, state.steps, state.time)
+    total, steps, time = (None if part is None else part[:, None] for part in parts)
+    return state._replace(total=total, steps=steps, time=time)
 
 
 def mean_so_far(

@@ -30,7 +30,7 @@ class MissingKeyError(KeyError, ValueError):
         return str(self.args[0])
 
 
-class RecurrentModule(TensorDictModuleBase):
+class RecurrentModule(TensorDictModuleBase):  # type: ignore[misc]
     r"""A unit or a model with the contract of TorchRL's `GRUModule` and `LSTMModule`.
 
     A call reads an observation, the state and `is_init` from a tensordict, and writes an output and the next state.
@@ -118,7 +118,8 @@ class RecurrentModule(TensorDictModuleBase):
         """The transform with which an environment carries the state from step to step, at zeros after a reset.
 
         Collectors append it, and `InitTracker`, to an environment on their own if they are given
-        `auto_register_policy_transforms=True`. Zeros stand for the unit's own initial state, whatever that is.
+        `auto_register_policy_transforms=True`. Zeros stand for the unit's own initial state, whatever that is. Without
+        it, what an episode left would lie where the next one begins, and a replay would go on from it.
 
         Raises:
             ValueError: a key of the next state is not ("next", key) for the state's key.

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -21,8 +22,11 @@ RESETS = 0.03
 UNITS = (BMRU, MinGRU, LRU, GRU, LSTM)
 """The units that are timed within a `RecurrentModule`."""
 PEERS = ("GRUModule", "LSTMModule")
-"""The modules of TorchRL that are timed, each as it is by default, and with its scan."""
-KEYS = {"in_key": "observation", "out_key": "embed"}
+"""The modules of TorchRL that are timed."""
+BACKENDS = {"": "pad", " scan": "scan"}
+"""Their ways through a row: the ending of the case's name to the backend, of which the first is the default."""
+KEYS: dict[str, Any] = {"in_key": "observation", "out_key": "embed"}
+"""What every module reads and writes."""
 
 
 def time_replay(settings: Settings) -> list[Row]:
@@ -34,12 +38,12 @@ def time_replay(settings: Settings) -> list[Row]:
     rows: list[Row] = []
     for B, T, M, D in QUICK_SHAPES if settings.quick else SHAPES:
         makers: dict[str, Callable[[], Any]] = {make.__name__: partial(_ours, make, M, D) for make in UNITS}
-        for name in PEERS:
-            makers |= {name: partial(_peer, name, M, D, "pad"), f"{name} scan": partial(_peer, name, M, D, "scan")}
+        for name, (ending, backend) in product(PEERS, BACKENDS.items()):
+            makers[name + ending] = partial(_peer, name, M, D, backend)
         cases = []
         for name, make in makers.items():
             try:
-                cases.append(Case(name, _replay(make(), B, T, M)))
+                cases.append(Case(name, _replay(make, B, T, M)))
             except Exception as error:
                 cases.append(Case(name, None, reason(error)))
         group = measure("replay", {"B": B, "T": T, "M": M, "D": D}, cases, settings.repeats)
@@ -63,11 +67,12 @@ def _peer(name: str, M: int, D: int, backend: str) -> Any:
     return getattr(modules, name)(M, D, recurrent_backend=backend, **KEYS)
 
 
-def _replay(module: Any, B: int, T: int, M: int) -> Run:
+def _replay(make: Callable[[], Any], B: int, T: int, M: int) -> Run:
     """A run of both passes, from states that are zeros, as at the starts of episodes."""
     from tensordict import TensorDict
     from torchrl.modules import set_recurrent_mode
 
+    module = make()
     draw = torch.Generator().manual_seed(0)
     data = {
         "observation": torch.randn(B, T, M, generator=draw),
