@@ -10,6 +10,7 @@ pytest.importorskip("torchrl", reason="needs torchrl, of the extra `rl`")
 from tensordict import TensorDict
 from tensordict.nn import TensorDictModule, TensorDictSequential
 from torchrl.data import LazyTensorStorage, SliceSampler, TensorDictReplayBuffer
+from torchrl.envs import BurnInTransform
 from torchrl.modules import GRUModule, LSTMModule, set_recurrent_mode
 from torchrl.modules.utils import get_primers_from_module
 
@@ -61,6 +62,16 @@ def test_slices_of_a_replay_buffer_begin_with_their_stored_states(kind):
     starts = sample["is_init"][:, 0]
     assert any(sample[key][starts].any() for key in module.state_keys)  # some slices begin within episodes
     assert_same(replay(module, sample)["embed"], sample["embed"], kind)
+
+
+@pytest.mark.parametrize("kind", ["bmru", "lstm"])
+def test_a_burn_in_leaves_the_state_that_a_replay_goes_on_from(kind):
+    module = make(kind, default_recurrent_mode=True)
+    data = data_of(kind, 3, 20, resets=0)
+    with set_recurrent_mode(False):
+        rolled = roll(module, data)
+    burnt = BurnInTransform([module], burn_in=8)(rolled.clone())
+    assert_same(replay(module, burnt)["embed"], replay(module, data)["embed"][:, 8:], kind)
 
 
 @pytest.mark.parametrize("name", PEERS)

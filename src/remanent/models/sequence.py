@@ -178,9 +178,8 @@ class SequenceModel(nn.Module):
 
     @property
     def starts_at_zeros(self) -> bool:
-        """Whether every unit's own initial state is zeros, whatever the parameters are."""
-        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
-        return all(unit.starts_at_zeros for unit in units)
+        """Whether every recurrent unit's own initial state is zeros, whatever the parameters are."""
+        return all(unit.starts_at_zeros for unit in self._recurrent_units())
 
     def stream(self, batch_size: int = 1, *, engine: str = "torch") -> Session:
         """A session that holds the state of endless streams, `batch_size` of them: see `Session`.
@@ -201,8 +200,7 @@ class SequenceModel(nn.Module):
     @property
     def recurrences(self) -> list[Recurrence]:
         """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
-        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
-        return [unit.recurrence for unit in units if isinstance(unit, RecurrentUnit)]
+        return [unit.recurrence for unit in self._recurrent_units()]
 
     @property
     def shares_time(self) -> bool:
@@ -264,6 +262,10 @@ class SequenceModel(nn.Module):
         model = read_model(Path(folder), cls)
         assert isinstance(model, cls)
         return model
+
+    def _recurrent_units(self) -> list[RecurrentUnit]:
+        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+        return [unit for unit in units if isinstance(unit, RecurrentUnit)]
 
     def _annealed(self) -> list[tuple[Recurrence, str]]:
         """Every recurrence that training can anneal, with the name of the option."""
