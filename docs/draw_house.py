@@ -42,7 +42,7 @@ PARTS = {
     "sweep": Part(1.5, 5, ("grids, jobs, workers,", "storage")),
     "review": Part(2.5, 5, ("scores and pages of", "finished runs")),
     "export": Part(0, 4, ("ONNX, C99,", "the emulated chip")),
-    "rl": Part(1, 6, ("modules of TorchRL", "for agents")),
+    "rl": Part(1, 6, ("agents: modules, worlds", "and their training")),
     "bench": Part(0, 5, ("speed and memory", "beside other packages")),
     "demo": Part(2, 6, ("two small grids", "with a page each")),
     "cli": Part(0, 6, ("parses and calls;", "one command per file")),

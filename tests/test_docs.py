@@ -79,6 +79,8 @@ def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
     text = page.read_text()
     if "onnxruntime" in text:
         pytest.importorskip("onnxscript", reason="needs the extra onnx")
+    if "torchrl" in text:
+        pytest.importorskip("torchrl", reason="needs the extra rl")
     names = {"__name__": "docs_md", "folder": tmp_path}
     before = [set(registry) for registry in REGISTRIES]
     try:

@@ -21,9 +21,9 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "gpu": ("triton",),
     "automata": ("automata",),
+    "rl": ("torchrl", "tensordict", "gymnasium"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
-    "rl": ("torchrl", "tensordict", "gymnasium"),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""

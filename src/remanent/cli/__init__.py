@@ -25,6 +25,7 @@ from remanent.cli import (
     listing,
     report,
     reproduce,
+    rl,
     robustness,
     table,
     train,
@@ -45,6 +46,7 @@ class Command(NamedTuple):
 
 COMMANDS = {
     "train": Command(train, "train a recipe, or resume a run", trains=True),
+    "rl": Command(rl, "train agents in environments that ask for a memory, or resume one", trains=True),
     "evaluate": Command(evaluate, "score a run at any length", trains=True),
     "robustness": Command(robustness, "score a run under noise and with weights of few bits", trains=True),
     "verify": Command(verify, "prove that a run is right at every length, or find a word on which it fails"),

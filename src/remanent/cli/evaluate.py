@@ -7,13 +7,15 @@ from typing import Any
 from remanent._files import to_json
 from remanent._restore import threads_allowed
 from remanent._terminal import progress_bar
+from remanent.cli import rl
 from remanent.cli._shared import make_parser
 
 
 def parser(arguments: list[str]) -> Any:
     """The command's parser."""
     parser = make_parser(
-        "Scores a finished run at any length; long sequences are read in chunks, and the state is carried over."
+        "Scores a finished run at any length, that of an agent in 200 episodes; long sequences are read in chunks, and "
+        "the state is carried over."
     )
     parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument(
@@ -44,6 +46,10 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
+    from remanent.rl.agent_config import is_agent
+
+    if is_agent(options.run):
+        return rl.evaluate(options)
     import torch
     from rich.console import Console
     from rich.table import Table

@@ -79,6 +79,11 @@ def _bits(output: Tensor, target: Tensor) -> Tensor:
     return torch.stack([bits, (target != IGNORED).reshape(len(target), -1).sum(1).double()], dim=1)
 
 
+def _outcomes(output: Tensor, target: Tensor) -> Tensor:
+    """What each episode of an agent has scored; there is nothing to compare it with."""
+    return torch.stack([output, torch.ones_like(output)], dim=1).double()
+
+
 def _mean(tally: Tensor) -> tuple[Tensor, Tensor]:
     return tally[:, 0] / tally[:, 1].clamp(min=1), tally[:, 1]
 
@@ -97,6 +102,8 @@ METRICS: dict[str, Metric] = {
     "accuracy": Metric(_right_answers, _mean, 1.0, "accuracy", digits=1),
     "sequence_accuracy": Metric(_right_answers, _all_right, 1.0, "sequences right at every step", digits=1),
     "vote_accuracy": Metric(_votes, _majority, 1.0, "accuracy by majority vote over frames", digits=1),
+    "success": Metric(_outcomes, _mean, 1.0, "episodes that succeed", digits=1),
+    "return": Metric(_outcomes, _mean, math.inf, "return of an episode", digits=3),
     "bits": Metric(_bits, _mean, 0.0, "bits per character", digits=3),
 }
 """Name to metric. A task names its own; tables, figures and pages write its scores as it says here."""

@@ -120,10 +120,12 @@ def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
             raise FileNotFoundError(f"{rule}, which holds a model that was pruned from one; {where}")
         raise FileNotFoundError(f"{rule}, which holds a saved model; read it in Python with `SequenceModel.load`")
     values, where = read_json(folder / EXPERIMENT_FILE), str(folder / EXPERIMENT_FILE)
+    if "agent" in values:
+        raise ValueError(f"{folder} must hold a run of `remanent train`, got one of `remanent rl`")
     try:
         return Experiment.from_dict(values, where, data_dir=data_dir)
     except ValueError as error:
-        raise ValueError(f"{error}{begun_with(_noted(folder, 'imports'))}") from None
+        raise ValueError(f"{error}{begun_with(noted(folder, 'imports'))}") from None
 
 
 def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experiment, SequenceModel]:
@@ -167,6 +169,11 @@ def check_unchanged(folder: Path, experiment: Experiment) -> None:
         f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {noted}, got {found}: "
         f"the file{text} has changed since"
     )
+
+
+def noted(folder: Path, name: str) -> Any:
+    """What a run's folder notes of its beginning under a name; None if it notes nothing."""
+    return read_json(folder / VERSIONS_FILE).get(name) if (folder / VERSIONS_FILE).is_file() else None
 
 
 def last_step(folder: Path) -> int | None:
@@ -242,16 +249,11 @@ def _metrics(folder: Path) -> list[tuple[bytes, int]]:
 
 def _noted_identity(folder: Path) -> str | None:
     """The identity of the run that was begun in a folder; None if an earlier version began it, without checkpoints."""
-    noted = _noted(folder, "run")
+    found = noted(folder, "run")
     index = folder / CHECKPOINTS_FOLDER / INDEX
-    if noted is None and index.is_file():
-        noted = read_json(index).get("run")
-    return noted if isinstance(noted, str) else None
-
-
-def _noted(folder: Path, name: str) -> Any:
-    """What a run's folder notes of its beginning under a name; None if it notes nothing."""
-    return read_json(folder / VERSIONS_FILE).get(name) if (folder / VERSIONS_FILE).is_file() else None
+    if found is None and index.is_file():
+        found = read_json(index).get("run")
+    return found if isinstance(found, str) else None
 
 
 def _check_model(folder: Path, experiment: Experiment, model: SequenceModel) -> None:
