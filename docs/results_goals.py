@@ -33,7 +33,7 @@ class Goal(NamedTuple):
 
 
 Firsts = Mapping[tuple[str, int], float]
-"""The score at the trained length of the first so many examples alone, by the name of a run's folder and their number."""
+"""The score at the trained length of the first examples alone, by the name of a run's folder and their number."""
 
 
 def read_firsts(path: Path) -> Firsts:
@@ -60,8 +60,8 @@ def goals_section(
     ]
     said = (
         "The goals were set before the trainings began. A score holds at a length if it is at most a point below that "
-        "at the trained length. Longer sequences are tested on fewer examples: where `results/first_examples.jsonl` has the "
-        "score of the same ones at the trained length, it is compared with that."
+        "at the trained length. Longer sequences are tested on fewer examples: where `results/first_examples.jsonl` has "
+        "the score of the same ones at the trained length, it is compared with that."
     )
     table = markdown_table(["asked", "reached", ""], [list(goal) for goal in goals], words=3)
     return "\n".join(["## What was asked, and what was reached", "", said, "", table, ""])
@@ -165,7 +165,7 @@ def _mean(group: Group, row: Row, length: int) -> float:
 
 
 def _holds(group: Group, row: Row, length: int, firsts: Firsts) -> bool:
-    """Whether a row's runs score there what they score at the trained length, on the same examples where that is known."""
+    """Whether a row's runs score what they do at the trained length, of the same examples where that is known."""
     if row not in _scored(group, length):
         return False
     before = [_trained_score(run, group.length, length, firsts) for run in row.done]
