@@ -60,8 +60,8 @@ def goals_section(
     ]
     said = (
         "The goals were set before the trainings began. A score holds at a length if it is at most a point below that "
-        "at the trained length. Longer sequences are tested on fewer examples: where `results/first_examples.jsonl` has "
-        "the score of the same ones at the trained length, it is compared with that."
+        "at the trained length. Longer sequences are tested on fewer examples: where "
+        "`results/first_examples.jsonl` has the score of the same ones at the trained length, it is compared with that."
     )
     table = markdown_table(["asked", "reached", ""], [list(goal) for goal in goals], words=3)
     return "\n".join(["## What was asked, and what was reached", "", said, "", table, ""])
