@@ -35,10 +35,10 @@ def one_folder(tmp_path_factory):
 @pytest.fixture
 def forgotten():
     """What this process remembers of compilers and libraries is as at its start."""
-    _native.load_native.cache_clear()
+    _native.load_library.cache_clear()
     _native._warn_once.cache_clear()
     yield
-    _native.load_native.cache_clear()
+    _native.load_library.cache_clear()
     _native._warn_once.cache_clear()
 
 
@@ -143,7 +143,7 @@ def test_without_a_compiler_it_says_so_once_and_is_torch(monkeypatch, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.stream(engine="native")
-    _native.load_native.cache_clear()
+    _native.load_library.cache_clear()
     monkeypatch.setattr(_native, "find_compiler", lambda: shutil.which("false"))
     with pytest.warns(UserWarning, match="false does not make a library that loads"):
         model.stream(engine="native")
@@ -156,7 +156,7 @@ def test_a_library_is_compiled_once_and_read_from_a_folder_of_its_own(monkeypatc
     monkeypatch.setattr(_native, "run_command", lambda *given: commands.append(given) or run_command(*given))
 
     def answer(number):
-        _native.load_native.cache_clear()
+        _native.load_library.cache_clear()
         return _native.load_library(text(number)).model_answer()
 
     def text(number):
