@@ -1,7 +1,6 @@
 """ONNX: one graph for whole sequences and one for a step, compared with torch before anything is written."""
 
 import contextlib
-import copy
 import io
 import logging
 import re
@@ -22,12 +21,11 @@ from remanent._files import write_whole
 from remanent._machine import processor_name
 from remanent._plugins import naming_extra
 from remanent.export._compare import Check, difference, inputs, judge
-from remanent.export._fold import fold_statistics
+from remanent.export._fold import frozen
 from remanent.export._native import StepTime, check_new
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
-from remanent.units import RecurrentUnit
 
 TRACED = (2, 9)
 """The values of B and T with which a graph is traced."""
@@ -85,7 +83,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         files.append(folder / f"{name}-step.onnx")
     for file in files:
         check_new(file)
-    model = _frozen(model)
+    model = frozen(model)
     graphs = [_trace(_Whole(model))]
     checks = [_compare_whole(model, graphs[0], files[0].name)]  # a graph that differs is found before the next is made
     if not model.attends:
@@ -111,7 +109,7 @@ def step_runner(model: SequenceModel, x_t: Tensor, *, threads: int = 1) -> Calla
     import onnxruntime as _runtime  # noqa: F401
     import onnxscript as _script  # noqa: F401
 
-    model = _frozen(model)
+    model = frozen(model)
     session = _session(_trace(_Step(model)), threads)
     with torch.no_grad():
         _, state = model.step(x_t)
@@ -132,15 +130,6 @@ def time_graph(path: str | Path) -> StepTime:
     feed = _filled(session, 1, 0)
     rounds = timeit.repeat(lambda: session.run(None, feed), number=50, repeat=5)
     return StepTime(min(rounds) / 50, f"onnxruntime {onnxruntime.__version__}", processor_name())
-
-
-def _frozen(model: SequenceModel) -> SequenceModel:
-    """A copy whose recurrences hold as numbers what their parameters determine, with statistics folded into weights."""
-    model = fold_statistics(copy.deepcopy(model).eval())
-    for unit in model.modules():
-        if isinstance(unit, RecurrentUnit):
-            unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))
-    return model
 
 
 class _Whole(nn.Module):
