@@ -60,6 +60,24 @@ def test_every_page_is_in_the_site_and_its_equations_are_drawn(site):
     assert not [page for page in (site / "api").rglob("*.html") if "blockquote" in page.read_text()]
 
 
+def test_what_the_site_adds_needs_no_generator(monkeypatch):
+    """Python-Markdown alone, with the extensions that the site has, gives the page: equations, marks, notebooks."""
+    markdown = pytest.importorskip("markdown", reason="needs the extra docs")
+    pytest.importorskip("latex2mathml", reason="needs the extra docs")
+    monkeypatch.syspath_prepend(str(ROOT / "docs"))
+    page = "A $x^2$ and\n\n$$y_t$$\n\n<!-- latch -->\n\n<!-- CONTRIBUTING.md -->\n\n<!-- notebook exact-stream -->\n"
+    options = {"pymdownx.arithmatex": {"generic": True}}
+    extensions = ["site_markdown", "md_in_html", "pymdownx.superfences", "pymdownx.arithmatex"]
+    text = markdown.markdown(page, extensions=extensions, extension_configs=options)
+    assert text.count("<math") == 2
+    assert "data-latch" in text
+    assert "The architecture</h2>" in text
+    assert "A stream with exact state</h1>" in text
+    assert "of 32 channels changed" in text
+    assert "arithmatex" not in text
+    assert "<!--" not in re.sub(r"<style>.*?</style>|<script>.*?</script>", "", text, flags=re.DOTALL)
+
+
 def test_pictures_of_pages_are_vectors_that_fit_a_screen():
     shown = {
         (path.parent / target).resolve()

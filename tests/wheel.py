@@ -1,4 +1,4 @@
-"""Builds the sdist and the wheel, and runs the README's first example and the demonstration from the wheel alone.
+"""Builds sdist and wheel; runs the README's first example, an export and the demonstration from the wheel alone.
 
 `make wheel-test` calls it. The wheel is installed in an empty environment outside of the project; what it depends on is
 read from the environment that runs this file, since to install torch again would take minutes.
@@ -17,6 +17,16 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
+BEYOND = """
+from remanent import ModelConfig, SequenceModel
+from remanent.export import export_c
+
+SequenceModel(ModelConfig(3, 2)).save("saved")
+module = export_c(SequenceModel.load("saved"), "exported")  # compared with torch where there is a compiler
+import remanent
+print(remanent.__file__, remanent.__version__)
+"""
+"""What follows the README's example: a model is saved, loaded and exported."""
 OF_WHEEL = ("remanent/py.typed", "remanent/export/c_parts/common.c", "remanent/report/page_parts/latch.js")
 OF_SDIST = ("pyproject.toml", "src/remanent/__init__.py", "tests/conftest.py", "docs/index.md", "constraints.txt")
 """Some files without which one of the two is of no use."""
@@ -33,7 +43,7 @@ def main() -> int:
         environment = install(wheel, place / "environment")
         scripts = environment / ("Scripts" if os.name == "nt" else "bin")
         (block,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)[:1]
-        (place / "first.py").write_text(f"{block}\nimport remanent\nprint(remanent.__file__, remanent.__version__)\n")
+        (place / "first.py").write_text(block + BEYOND, encoding="utf-8")
         file, version = run([str(scripts / "python"), "first.py"], place).split()
         assert Path(file).is_relative_to(environment), f"the wheel must be imported, got {file}"
         assert f"-{version}-" in wheel.name, f"the version must be that of {wheel.name}, got {version}"

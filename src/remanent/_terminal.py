@@ -1,6 +1,7 @@
 """Lines and bars on stderr and in notebooks, and the exception that ends a command on SIGTERM."""
 
 import codecs
+import importlib
 import io
 import signal
 import sys
@@ -114,14 +115,13 @@ class CellBar:
 
     def show(self, *, now: bool = False) -> None:
         """Draws the bars as they are; unless `now`, not if this was done a moment ago."""
-        from IPython.display import display
-
         if not now and time.monotonic() - self._shown < INTERVAL:
             return
         self._shown = time.monotonic()
         data = {"text/plain": self._text()}
         if self._handle is None:
-            self._handle = display(data, raw=True, display_id=True)
+            display: Any = importlib.import_module("IPython.display")
+            self._handle = display.display(data, raw=True, display_id=True)
         else:
             self._handle.update(data, raw=True)
 

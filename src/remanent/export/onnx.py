@@ -163,7 +163,7 @@ class _Step(nn.Module):
         self.outputs = ("y", *(f"{name}.next" for name in states))
         self.example = {"x": x[:, 0], "reset": torch.zeros(B, dtype=torch.bool), "states": tuple(states.values())}
         axes = tuple({_batch_axis(name): batch} for name in states)
-        self.axes = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
+        self.axes: dict[str, Any] = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
 
     def forward(self, x: Tensor, reset: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         leaves, spec = tree_flatten(self.form)
@@ -243,7 +243,7 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
 
 def _filled(session: Any, B: int, value: float) -> dict[str, np.ndarray]:
     """Inputs by name for B streams: a value where they are floating, else zeros."""
-    feed = {}
+    feed: dict[str, np.ndarray] = {}
     for i in session.get_inputs():
         shape, dtype = [size if isinstance(size, int) else B for size in i.shape], TYPES[i.type]
         feed[i.name] = np.full(shape, value if np.issubdtype(dtype, np.floating) else 0, dtype)
