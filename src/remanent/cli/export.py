@@ -88,6 +88,8 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
         Console().print(said, markup=False)
     else:
         _print_checks(folder, [module.check])
+        if options.format == "arduino":
+            Console().print(f"{options.name}.zip is that module as a library for Arduino's IDE.", markup=False)
     print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")
     if task.class_names:
         print(f"{options.name}_classify gives the name of a class: {', '.join(task.class_names)}.")
