@@ -36,7 +36,7 @@ matrix:
 	$(PYTHON) tests/matrix.py $(PAIRS) -- $(TESTS)
 
 docs: $(READY)
-	PYTHONPATH=docs NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	PYTHONPATH=docs NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "site/index.html is the start"
 
 lint: $(READY)

@@ -32,7 +32,7 @@ LINES = [
 def site(tmp_path_factory):
     pytest.importorskip("mkdocs", reason="needs the extra docs")
     out = tmp_path_factory.mktemp("site")
-    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(out)]
+    words = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", str(out)]
     path = os.pathsep.join([str(ROOT / "docs"), *filter(None, [os.environ.get("PYTHONPATH")])])
     quiet = os.environ | {"PYTHONPATH": path, "NO_MKDOCS_2_WARNING": "1"}  # of what the theme says about its successor
     done = subprocess.run(words, cwd=ROOT, env=quiet, capture_output=True, text=True, timeout=300)
