@@ -12,9 +12,9 @@ import torch
 from remanent._files import write_whole
 from remanent._options import check_choice
 from remanent.export._blocks import write_model
+from remanent.export._classify import check_class_names, write_classify
 from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._fold import fold_states, in_bytes, step_data
-from remanent.export._labels import check_class_names, write_classify
 from remanent.export._native import StepTime, check_new, find_compiler, run_native, time_native
 from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
