@@ -80,7 +80,7 @@ def test_a_page_gets_everything_between_its_marks_alone(page, tmp_path, monkeypa
 
 def test_a_page_of_no_records_says_so(page, tmp_path):
     evidence, notes = page["tables"].read_evidence(tmp_path)
-    content, drawn = page["results"].page_content(evidence, tmp_path)
+    content, drawn = page["results"].page_content(evidence, tmp_path, {})
     assert (notes, drawn) == ([], [])
     for said in ("No runs yet.", "No task was run both then and now yet.", "| not run yet |", "Not run yet."):
         assert said in content
