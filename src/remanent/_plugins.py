@@ -23,6 +23,8 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "automata": ("automata",),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "hub": ("huggingface_hub",),
+    "parquet": ("pyarrow",),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""

@@ -97,6 +97,22 @@ class Clock(nn.Module):
             since = torch.where(last >= 0, index - last, since)
         return table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
 
+    def time_after(self, lengths: Tensor, time: Tensor | None, reset: Tensor | None) -> Tensor:
+        """The steps since the start after the last real step of each sequence, int64 (B,), at most S.
+
+        Args:
+            lengths: how many steps are real, (B,).
+            time: as `forward` takes it.
+            reset: bool (B, T), false in the padding.
+        """
+        since = lengths if time is None else time + lengths
+        if reset is not None:
+            after = lengths - (
+                reset.shape[1] - 1 - reset.flip(1).long().argmax(1)
+            )  # the last reset, where there is one
+            since = torch.where(reset.any(1), after, since)
+        return since.clamp(max=self.span)
+
     def table_on(self, device: torch.device) -> Tensor:
         """The table, which is on this device from then on: weights may come to a device without a call of `to`."""
         if self.table.device != device:

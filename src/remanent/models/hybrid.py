@@ -23,7 +23,7 @@ class Hybrid(nn.Module):
     hybrid has both, and is still one parallel scan per unit. One unit alone is the plain case.
 
     Args:
-        units: batch-first units of one direction and one `input_size`.
+        units: batch-first units of one `input_size`, all of one direction or all bidirectional.
         join: "concatenate", or "sum" for units of one `hidden_size`.
 
     Raises:
@@ -41,8 +41,8 @@ class Hybrid(nn.Module):
         for unit in units:
             if isinstance(unit, RecurrentUnit) and not unit.batch_first:
                 raise ValueError(f"`units` must be batch-first, got {unit}")
-            if isinstance(unit, RecurrentUnit) and unit.bidirectional:
-                raise ValueError(f"`units` must have one direction, got {unit}")
+        if len({isinstance(unit, RecurrentUnit) and unit.bidirectional for unit in units}) > 1:
+            raise ValueError(f"`units` must all have one direction or all have two, got {[*units]}")
         if len({unit.input_size for unit in units}) != 1:
             raise ValueError(f"`units` must have one input size, got {[unit.input_size for unit in units]}")
         if join == "sum" and len({unit.hidden_size for unit in units}) != 1:
@@ -51,14 +51,22 @@ class Hybrid(nn.Module):
         self.join = join
 
     def forward(
-        self, x: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None, group: Any = None
+        self,
+        x: Tensor,
+        state: LayerState | None = None,
+        *,
+        reset: Tensor | None = None,
+        group: Any = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Runs (B, T, M) to (B, T, joined D), with one state per unit in and out; `reset` is (B, T).
 
-        With a `group`, this process's steps of a longer sequence, as `RecurrentUnit.forward` takes them.
+        With a `group`, this process's steps of a longer sequence, and with `lengths`, sequences of so many steps, as
+        `RecurrentUnit.forward` takes them; attention takes neither.
         """
         states = self._states(state)
-        options = {"reset": reset} if group is None else {"reset": reset, "group": group}
+        more = {"group": group, "lengths": lengths}
+        options = {"reset": reset} | {name: value for name, value in more.items() if value is not None}
         return self._join([unit(x, h, **options) for unit, h in zip(self.units, states, strict=True)])
 
     def step(

@@ -1,7 +1,6 @@
 """The sequence model: an encoder, a stack of blocks, a head; run whole, in chunks, or step by step."""
 
-import dataclasses
-from pathlib import Path
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -9,21 +8,21 @@ from torch import Tensor, nn
 
 from remanent._options import check_range
 from remanent.models import _shards
-from remanent.models.blocks import Block, make_encoder, make_norm
+from remanent.models.blocks import Block, last_real, make_encoder, make_head, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.inputs import check_input, check_state, fits_model
-from remanent.models.row_linear import RowLinear
-from remanent.models.saved import read_model, write_saved
+from remanent.models.inputs import check_direction, check_input, check_lengths, check_state, fits_model
 from remanent.models.session import Session
+from remanent.models.shared.saved_model import SavedModel
 from remanent.models.state import ModelState
 from remanent.ops.checks import check_reset
 from remanent.ops.collectives import refusal_announced
 from remanent.units import Recurrence, RecurrentUnit
 from remanent.units._checks import check_step_reset, fits_step
+from remanent.units._layout import real_steps
 
 
-class SequenceModel(nn.Module):
+class SequenceModel(SavedModel):
     r"""A stack of recurrent blocks between an encoder and a head.
 
     Args:
@@ -47,17 +46,27 @@ class SequenceModel(nn.Module):
             Block(config, names, reads_letters=table and i == 0) for i, names in enumerate(config.layers)
         )
         self.norm = make_norm(config)
-        self.head = RowLinear(config.hidden_size, config.output_size)
+        self.head = make_head(config)
 
     def forward(
-        self, x: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None, group: Any = None
+        self,
+        x: Tensor,
+        state: ModelState | None = None,
+        *,
+        reset: Tensor | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
+        group: Any = None,
     ) -> tuple[Tensor, ModelState]:
         """Runs a sequence, or one chunk of it.
 
         Args:
             x: inputs, (B, T, input_size); or tokens (B, T), int64.
-            state: what the chunk before returned; None at the start.
+            state: what the chunk before returned; None at the start, and for a bidirectional model.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            lengths: int64 or int32 (B,), or a list of B ints, in [1, T]: how many steps of each sequence are real. What
+                comes after them is padding, which changes nothing: the last step is the last real one, the mean is
+                that of the real steps, the state is that after the last of them, and outputs of padding say nothing.
+                None where all are real. Not for attention, nor with a `group`.
             group: the processes that hold a part of the time each, in the order of their ranks: a
                 `torch.distributed` process group, or a mesh of one dimension. `x` and `reset` are then this
                 process's steps, of which there may be none, and `state` is that before the first step of all.
@@ -74,26 +83,32 @@ class SequenceModel(nn.Module):
             TypeError: a dtype does not fit.
         """
         if group is None:
+            check_direction(self, state)
             check_input(self, "x", x, ("B", "T"))
             check_state(self, state, x)
             check_reset(reset, None, x if x.dim() == 3 else x[..., None])
         else:
             with refusal_announced(group):
-                self._check_shard(x, state, reset)
+                self._check_shard(x, state, reset, lengths, group)
+        if lengths is not None:
+            lengths = check_lengths(self, lengths, x)
+            reset = None if reset is None else reset & real_steps(lengths, x.shape[1])
         clock, time = self._read_clock(x, x.shape[1], state, reset, group)
+        if time is not None and lengths is not None:
+            time = self.clock.time_after(lengths, state.time if state else None, reset)  # type: ignore[union-attr]
         x = self.encoder(x)
         blocks = []
         only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
         for i, block in enumerate(self.blocks):
             ends = only_last and i == len(self.blocks) - 1  # with dropout, every step draws
             before = state.block(i) if state else None
-            x, after = block(x, before, reset=reset, clock=clock, group=group, only_last=ends)
+            x, after = block(x, before, reset=reset, clock=clock, group=group, lengths=lengths, only_last=ends)
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x), state, reset, group)
+            x, total, count = _mean_so_far(self.norm(x), state, reset, group, lengths)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         if self.config.head == "last" and not only_last:
-            x = x[:, -1] if group is None else _shards.last_step(x, group)
+            x = last_real(x, lengths) if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def step(
@@ -148,7 +163,8 @@ class SequenceModel(nn.Module):
             The session, at the start of all streams.
 
         Raises:
-            ValueError: `batch_size` or `engine` is out of its range, the model would drop values, or it has no C.
+            ValueError: `batch_size` or `engine` is out of its range, the model is bidirectional, would drop values, or
+                has no C.
             TypeError: an argument is of another type.
         """
         return Session(self, batch_size, engine=engine)
@@ -162,7 +178,12 @@ class SequenceModel(nn.Module):
     @property
     def shares_time(self) -> bool:
         """Whether several processes can share the time of a sequence: see `forward`."""
-        return not self.attends and all(recurrence.shares_time for recurrence in self.recurrences)
+        return self.streams and all(recurrence.shares_time for recurrence in self.recurrences)
+
+    @property
+    def streams(self) -> bool:
+        """Whether a state of constant size continues a sequence: not with attention, nor in two directions."""
+        return not (self.attends or self.config.bidirectional)
 
     @property
     def attends(self) -> bool:
@@ -186,40 +207,6 @@ class SequenceModel(nn.Module):
         for recurrence, option in self._annealed():
             recurrence.set_option(option, float(epsilon))
 
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Writes `model.json` and `model.safetensors` into a folder, which is made if need be.
-
-        The configuration is written with the `epsilon` that the annealed units have now.
-
-        Args:
-            folder: where the files go.
-            overwrite: whether a model that is there already is replaced. Whenever the process ends, the folder holds
-                one of the two models whole, or, between two renames, none that `load` would read.
-
-        Raises:
-            ValueError: a parameter is on the meta device, without a value.
-            FileExistsError: the folder holds a model, and `overwrite` is False.
-            OSError: the folder cannot be made or written; nothing was replaced.
-        """
-        config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
-        write_saved(Path(folder), config, self.state_dict(), overwrite=overwrite)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "SequenceModel":
-        """Reads what `save` wrote, onto the CPU, each parameter in the dtype that it was saved in.
-
-        Nothing in the files is ever executed. They are compared with each other before anything of their sizes is
-        allocated. No default device or dtype changes the result, and torch's global generator is left as it was.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is corrupt, a key is unknown, a weight is of a dtype that no parameter has, or weights
-                and configuration do not fit.
-        """
-        model = read_model(Path(folder), cls)
-        assert isinstance(model, cls)
-        return model
-
     def _annealed(self) -> list[tuple[Recurrence, str]]:
         """Every recurrence that training can anneal, with the name of the option."""
         return [(recurrence, option) for recurrence in self.recurrences if (option := recurrence.annealed_option)]
@@ -233,7 +220,10 @@ class SequenceModel(nn.Module):
             return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
         return self.clock(x.shape[0], steps, state.time if state else None, reset=reset, device=x.device)
 
-    def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None) -> None:
+    def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None, lengths: Any, group: Any) -> None:
+        check_direction(self, state, group)
+        if lengths is not None:
+            raise ValueError("`lengths` must be None with a `group`, whose processes share whole sequences, got some")
         if self.attends:
             raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
         check_input(self, "x", x, ("B", "T"), empty=True)
@@ -242,9 +232,9 @@ class SequenceModel(nn.Module):
 
 
 def _mean_so_far(
-    x: Tensor, state: ModelState | None, reset: Tensor | None, group: Any = None
+    x: Tensor, state: ModelState | None, reset: Tensor | None, group: Any = None, lengths: Tensor | None = None
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over the steps since the last start, with the sum and the count that continue it.
+    """The mean over the real steps since the last start, with the sum and the count that continue it.
 
     They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
     longer than a smaller type can count. Shards are added up each alone, and then together.
@@ -252,10 +242,14 @@ def _mean_so_far(
     B, T, _ = x.shape
     wide = x.to(torch.float64, copy=True)
     count = wide.new_full((B, 1), T)
+    if lengths is not None:
+        real = real_steps(lengths, T)
+        wide, count = torch.where(real[..., None], wide, 0), lengths[:, None].double()
     carries = torch.ones_like(count, dtype=torch.bool)
     if reset is not None:
         after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
         wide = torch.where(after[..., None], wide, 0)
+        after = after if lengths is None else after & real
         count = after.sum(1, keepdim=True).double()
         carries = ~reset.any(1, keepdim=True)
     before = (state.total, state.steps) if state else (None, None)

@@ -101,6 +101,8 @@ class Session:
     def __init__(self, model: Streamed, batch_size: int = 1, *, engine: str = "torch") -> None:
         check_at_least("batch_size", batch_size, 1)
         check_choice("engine", engine, ENGINES)
+        if model.config.bidirectional:
+            raise ValueError("`model` must have one direction to be streamed, got a bidirectional one")
         if model.training and model.config.dropout > 0:
             raise ValueError("`model` must be in evaluation mode (`model.eval()`), got one in training, with dropout")
         self.model = model

@@ -1,0 +1,1 @@
+"""How models leave a process and come back: files in a folder, and the Hugging Face Hub."""
