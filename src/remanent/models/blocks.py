@@ -157,7 +157,7 @@ def sum_and_norm(norm: nn.Module, x: Tensor, added: Tensor | None) -> SumAndNorm
 
 
 def last_real(x: Tensor, lengths: Tensor | None) -> Tensor:
-    """The last real step of each sequence (B, T, ...), which has so many of them; the last step if `lengths` is None."""
+    """The last real step of each sequence (B, T, ...), which has so many; the last step if `lengths` is None."""
     return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
 
 

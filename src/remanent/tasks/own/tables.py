@@ -1,4 +1,4 @@
-"""Tables in files, CSV or Parquet: columns of text, and the rows that they stand in; errors name file, row and column."""
+"""Tables in files, CSV or Parquet: columns of text, and the rows they stand in; errors name file, row and column."""
 
 import csv
 import io
