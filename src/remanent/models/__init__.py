@@ -9,9 +9,11 @@ from remanent.models.hybrid import Hybrid
 from remanent.models.inputs import set_statistics
 from remanent.models.sequence import SequenceModel
 from remanent.models.session import Session
+from remanent.models.shared.shipped import SHIPPED, shipped_folder
 from remanent.models.state import ModelState
 
 __all__ = [
+    "SHIPPED",
     "Attention",
     "AttentionState",
     "CausalConv1d",
@@ -23,4 +25,5 @@ __all__ = [
     "Session",
     "Statistics",
     "set_statistics",
+    "shipped_folder",
 ]

@@ -169,6 +169,32 @@ class SequenceModel(SavedModel):
         """
         return Session(self, batch_size, engine=engine)
 
+    def generate(
+        self, prompt: Tensor, steps: int, *, temperature: float = 1.0, top_k: int | None = None, seed: int | None = None
+    ) -> Tensor:
+        """Draws the tokens that follow a prompt, from the start of the streams: see `Session.generate`.
+
+        Args:
+            prompt: the tokens that are read first, int64 (B, T), at least one step.
+            steps: how many tokens are drawn, at least 1.
+            temperature: what logits are divided by, at least 0; at 0 the largest is taken, the first where several are.
+            top_k: from how many of the likeliest tokens is drawn, at least 1; None for all.
+            seed: of the draws, at least 0; None for torch's global generator.
+
+        Returns:
+            The tokens that were drawn, int64 (B, `steps`).
+
+        Raises:
+            ValueError: the model does not answer tokens with tokens, is bidirectional, would drop values, or a value is
+                out of its range.
+            TypeError: an argument is of another type.
+
+        >>> model = SequenceModel(ModelConfig(5, 5, encoder="embedding", head="every")).eval()
+        >>> model.generate(torch.tensor([[0, 3]]), 4, temperature=0.5, top_k=3, seed=0).shape
+        torch.Size([1, 4])
+        """
+        return self.stream(len(prompt)).generate(prompt, steps, temperature=temperature, top_k=top_k, seed=seed)
+
     @property
     def recurrences(self) -> list[Recurrence]:
         """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
