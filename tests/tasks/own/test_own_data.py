@@ -34,7 +34,8 @@ def by_class(folder, count=6):
 def test_a_folder_for_each_class_is_split_by_seed_with_a_share_of_each(tmp_path):
     path = by_class(tmp_path)
     task = OwnData(path)
-    assert (task.classes, task.features, task.input_size, task.output_size) == (("rest", "wave"), ("t", "a", "b"), 3, 2)
+    assert (task.class_names, task.features) == (("rest", "wave"), ("t", "a", "b"))
+    assert (task.input_size, task.output_size) == (3, 2)
     assert (task.head, task.metric, task.chance, task.ragged) == ("last", "accuracy", 0.5, True)
     parts = [task._data.train, task._data.validation, task._data.test]
     assert [len(part) for part in parts] == [8, 2, 2]
@@ -62,7 +63,7 @@ def test_a_long_table_has_groups_in_the_order_of_their_times(tmp_path):
     rows = [f"{s};2024-01-0{9 - t};{s + t / 10};{'on' if t > 1 else 'off'}" for t in range(4) for s in range(8)]
     path = write(tmp_path / "all.csv", "who;when;value;state", *rows)
     task = OwnData(path, group="who", time="when", target="state", split="order")
-    assert (task.head, task.classes, task.length, task.ragged) == ("every", ("off", "on"), 4, False)
+    assert (task.head, task.class_names, task.length, task.ragged) == ("every", ("off", "on"), 4, False)
     assert [task.split_size(split) for split in ("validation", "test")] == [1, 1]
     x, y = read_whole(task, "test", 0, 1, 4)
     torch.testing.assert_close(x[0, :, 0], torch.tensor([7.3, 7.2, 7.1, 7.0]))  # the latest row comes first in the file
@@ -214,11 +215,11 @@ def test_arrays_in_memory_are_the_same_task_as_their_file(tmp_path, kind):
     task = ArrayTask(x, y, features=["a", "b"], options=SetOptions(split="order"))
     task.save(tmp_path / "own.npz")
     same = OwnData(str(tmp_path / "own.npz"), split="order")
-    assert (task.head, task.metric, task.features, task.classes) == (
+    assert (task.head, task.metric, task.features, task.class_names) == (
         same.head,
         same.metric,
         same.features,
-        same.classes,
+        same.class_names,
     )
     for mine, other in zip(task.draw(5, torch.Generator()), same.draw(5, torch.Generator()), strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=0, equal_nan=True)

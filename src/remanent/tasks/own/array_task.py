@@ -34,7 +34,7 @@ class ArrayTask(SetTask):
 
     >>> x = [np.random.default_rng(i).normal(i % 2, 1, size=(5 + i, 3)) for i in range(40)]
     >>> task = ArrayTask(x, [i % 2 for i in range(40)])
-    >>> task.classes, task.input_size, task.split_size("test")
+    >>> task.class_names, task.input_size, task.split_size("test")
     (('0', '1'), 3, 6)
     """
 

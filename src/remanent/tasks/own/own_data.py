@@ -84,7 +84,7 @@ class OwnData(SetTask):
         FileNotFoundError: when the data are first read, `path` names nothing.
 
     >>> task = OwnData()
-    >>> task.classes, task.length, task.split_size("test")
+    >>> task.class_names, task.length, task.split_size("test")
     (('saw', 'sine', 'square'), 60, 36)
     """
 

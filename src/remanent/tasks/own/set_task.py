@@ -63,7 +63,7 @@ class SetTask(StoredTask[SequenceSet]):
         return self._data.features
 
     @property
-    def classes(self) -> tuple[str, ...]:
+    def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of a model's outputs; empty where values are asked for."""
         return self._data.classes
 
