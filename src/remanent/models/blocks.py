@@ -88,7 +88,7 @@ class Block(nn.Module):
         convolves, gates = (wanted and not reads_letters for wanted in (config.conv_size, config.gate))
         self.conv = CausalConv1d(size, config.conv_size, batch_first=True) if convolves else None
         units = [_make_unit(name, width, config, reads_letters) for name, width in zip(names, widths, strict=True)]
-        self.layer = Hybrid(units, join=config.join)
+        self.layer = Hybrid(units, join=config.join, bidirectional=config.bidirectional)
         self.gate = RowLinear(size, size) if gates else None
         joined = widths[0] if config.join == "sum" else sum(widths)
         self.project = RowLinear(joined * config.directions, size)

@@ -23,8 +23,9 @@ class Hybrid(nn.Module):
     hybrid has both, and is still one parallel scan per unit. One unit alone is the plain case.
 
     Args:
-        units: batch-first units of one `input_size`, all of one direction or all bidirectional.
+        units: batch-first units of one `input_size`.
         join: "concatenate", or "sum" for units of one `hidden_size`.
+        bidirectional: whether the units read in both directions, rather than in one; they then have no `step`.
 
     Raises:
         ValueError: the units do not fit each other, or `join` is unknown.
@@ -35,14 +36,17 @@ class Hybrid(nn.Module):
     torch.Size([2, 9, 6])
     """
 
-    def __init__(self, units: Sequence[RecurrentUnit | Attention], *, join: str = "concatenate") -> None:
+    def __init__(
+        self, units: Sequence[RecurrentUnit | Attention], *, join: str = "concatenate", bidirectional: bool = False
+    ) -> None:
         super().__init__()
         check_choice("join", join, JOINS)
         for unit in units:
             if isinstance(unit, RecurrentUnit) and not unit.batch_first:
                 raise ValueError(f"`units` must be batch-first, got {unit}")
-        if len({isinstance(unit, RecurrentUnit) and unit.bidirectional for unit in units}) > 1:
-            raise ValueError(f"`units` must all have one direction or all have two, got {[*units]}")
+            if isinstance(unit, RecurrentUnit) and unit.bidirectional != bidirectional:
+                rule = "two directions" if bidirectional else "one direction"
+                raise ValueError(f"`units` must have {rule}, got {unit}")
         if len({unit.input_size for unit in units}) != 1:
             raise ValueError(f"`units` must have one input size, got {[unit.input_size for unit in units]}")
         if join == "sum" and len({unit.hidden_size for unit in units}) != 1:

@@ -26,7 +26,7 @@ Stream = Iterator[tuple[Tensor, Tensor | None]]
 """Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
 
 
-class Drawn(NamedTuple):
+class PaddedBatch(NamedTuple):
     """Training inputs and targets, and how many steps of each sequence are real, int64 (B,); None where all are."""
 
     x: Tensor
@@ -101,7 +101,7 @@ class Task(ABC):
 
     @property
     def ragged(self) -> bool:
-        """Whether sequences differ in their lengths, which `draw` and `lengths` then give."""
+        """Whether sequences differ in their lengths, which `padded_batch` and `lengths` then give."""
         return False
 
     @property
@@ -123,14 +123,14 @@ class Task(ABC):
             ValueError: `batch_size` is below 1.
         """
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Drawn:
+    def padded_batch(self, batch_size: int, generator: torch.Generator) -> PaddedBatch:
         """Draws what `batch` gives, with the lengths of sequences that padding fills up to the longest one.
 
         Raises:
             TypeError: `batch_size` is not an int.
             ValueError: `batch_size` is below 1.
         """
-        return Drawn(*self.batch(batch_size, generator), None)
+        return PaddedBatch(*self.batch(batch_size, generator), None)
 
     def lengths(self, split: str, start: int, stop: int) -> Tensor | None:
         """How many steps of the examples `start` to `stop` of a split are real, int64 (B,); None where all count.

@@ -12,7 +12,7 @@ from torch.utils.data import DataLoader, Dataset
 from remanent.distributed.ranks import Ranks
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
-from remanent.tasks.base import Drawn, derive_seed, read_whole
+from remanent.tasks.base import PaddedBatch, derive_seed, read_whole
 from remanent.tasks.metrics import IGNORED
 
 EXAMPLES = 512
@@ -56,39 +56,41 @@ class StepBatches(Dataset[Batch]):
         seed = derive_seed("batch", config.seed, *place)
         return (x, y, seed) if lengths is None else (x, y, seed, lengths)
 
-    def _examples(self, step: int, number: int) -> Drawn:
+    def _examples(self, step: int, number: int) -> PaddedBatch:
         """This process's examples of a step's batch."""
         config = self.config
         rows, size = self.ranks.rows(config.batch_size), config.batch_size // config.batch_parts
         if config.carry_state:
             generator = torch.Generator().manual_seed(derive_seed("streams", config.seed))
             mine = [number * config.batch_size + row for row in rows]
-            return Drawn(*self.task.stream_windows(step, mine, config.batch_size * config.accumulate, generator), None)
+            return PaddedBatch(
+                *self.task.stream_windows(step, mine, config.batch_size * config.accumulate, generator), None
+            )
         first, last = rows.start // size, (rows.stop - 1) // size
         before = number * config.batch_parts
         parts = [self._draw(step, before + part, size) for part in range(first, last + 1)]
         kept = slice(rows.start - first * size, rows.stop - first * size)
         x, y, lengths = parts[0] if len(parts) == 1 else _joined(parts)
-        return Drawn(x[kept], y[kept], None if lengths is None else lengths[kept])
+        return PaddedBatch(x[kept], y[kept], None if lengths is None else lengths[kept])
 
-    def _draw(self, step: int, part: int, size: int) -> Drawn:
+    def _draw(self, step: int, part: int, size: int) -> PaddedBatch:
         """Draws a part of a step's batches; where a step has one part in all, it has the seed of the step itself."""
         place = (step,) if self.config.batch_parts * self.config.accumulate == 1 else (step, part)
         seed = derive_seed("batch", self.config.seed, *place)
-        return self.task_at(step).draw(size, torch.Generator().manual_seed(seed))
+        return self.task_at(step).padded_batch(size, torch.Generator().manual_seed(seed))
 
 
-def _joined(parts: list[Drawn]) -> Drawn:
+def _joined(parts: list[PaddedBatch]) -> PaddedBatch:
     """The parts of a batch below one another, filled up to the longest where sequences differ in length."""
     if all(part.lengths is None for part in parts) and len({part.x.shape[1] for part in parts}) == 1:
-        return Drawn(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]), None)
+        return PaddedBatch(torch.cat([part.x for part in parts]), torch.cat([part.y for part in parts]), None)
     T = max(part.x.shape[1] for part in parts)
     lengths = [torch.full((len(x),), x.shape[1]) if known is None else known for x, _, known in parts]
     x = torch.cat([_filled_up(part.x, T, 0) for part in parts])
     steps = parts[0].y.dim() > 1 and all(part.y.shape[1] == part.x.shape[1] for part in parts)
     unasked = torch.nan if parts[0].y.is_floating_point() else IGNORED
     y = torch.cat([_filled_up(part.y, T, unasked) if steps else part.y for part in parts])
-    return Drawn(x, y, torch.cat(lengths))
+    return PaddedBatch(x, y, torch.cat(lengths))
 
 
 def _filled_up(values: Tensor, steps: int, filling: float) -> Tensor:

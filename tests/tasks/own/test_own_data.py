@@ -53,10 +53,10 @@ def test_statistics_are_of_the_real_steps_of_the_training_part(tmp_path):
     torch.testing.assert_close(task.statistics.mean, of_train.mean(0).float())
     torch.testing.assert_close(task.statistics.deviation, of_train.std(0, correction=0).float())
     assert task.statistics.target_mean is None
-    drawn = task.draw(8, torch.Generator().manual_seed(0))
+    drawn = task.padded_batch(8, torch.Generator().manual_seed(0))
     assert sorted(drawn.lengths.tolist()) == sorted(len(task._data.inputs[i]) for i in task._data.train)
     assert all(not x[length:].any() for x, length in zip(drawn.x, drawn.lengths, strict=True))
-    assert len(task.draw(19, torch.Generator()).x) == 19  # more than there are
+    assert len(task.padded_batch(19, torch.Generator()).x) == 19  # more than there are
 
 
 def test_a_long_table_has_groups_in_the_order_of_their_times(tmp_path):
@@ -221,10 +221,12 @@ def test_arrays_in_memory_are_the_same_task_as_their_file(tmp_path, kind):
         same.features,
         same.class_names,
     )
-    for mine, other in zip(task.draw(5, torch.Generator()), same.draw(5, torch.Generator()), strict=True):
+    for mine, other in zip(
+        task.padded_batch(5, torch.Generator()), same.padded_batch(5, torch.Generator()), strict=True
+    ):
         torch.testing.assert_close(mine, other, rtol=0, atol=0, equal_nan=True)
     if kind == "classes":
-        assert (task.draw(9, torch.Generator()).y == IGNORED).any()  # in the padding
+        assert (task.padded_batch(9, torch.Generator()).y == IGNORED).any()  # in the padding
     with pytest.raises(TypeError, match="`task` must be a dataclass, which a configuration can hold"):
         Experiment(task, ModelConfig(**fitting(same)), TrainingConfig())
 

@@ -1,7 +1,7 @@
 """A task over arrays in memory, and the files and examples that arrays come from."""
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -114,7 +114,7 @@ def read_arrays(path: Path) -> tuple[list[Raw], list[str]]:
 def waves(options: SetOptions) -> SequenceSet:
     """The example of `OwnData`: noisy waves of three kinds, of 20 to 60 steps, 80 of each."""
     draw = np.random.default_rng(0)
-    kinds = {
+    kinds: dict[str, Callable[[np.ndarray], np.ndarray]] = {
         "sine": np.sin,
         "square": lambda phase: np.sign(np.sin(phase)),
         "saw": lambda phase: (phase / np.pi) % 2 - 1,

@@ -6,7 +6,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from remanent._options import check_at_least
 from remanent._statistics import Statistics
-from remanent.tasks.base import Drawn, StoredTask, Stream, check_examples, check_split, check_stop, largest_share
+from remanent.tasks.base import PaddedBatch, StoredTask, Stream, check_examples, check_split, check_stop, largest_share
 from remanent.tasks.metrics import IGNORED
 from remanent.tasks.own.sequences import SequenceSet
 
@@ -14,7 +14,7 @@ from remanent.tasks.own.sequences import SequenceSet
 class SetTask(StoredTask[SequenceSet]):
     """Sequences of any lengths, with a class or values after the last step, or at each of them.
 
-    Shorter sequences of a batch are filled up with zeros to its longest one, and `draw` and `lengths` say how long each
+    Shorter sequences of a batch are filled up with zeros to its longest one, and `padded_batch` and `lengths` say how long each
     is. Inputs are in the units of the data; a model with `standardise` takes them as they are.
     """
 
@@ -83,11 +83,11 @@ class SetTask(StoredTask[SequenceSet]):
         return float((values - values.nanmean(0)).square().nanmean())
 
     def batch(self, batch_size: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """What `draw` gives, without lengths."""
-        drawn = self.draw(batch_size, generator)
+        """What `padded_batch` gives, without lengths."""
+        drawn = self.padded_batch(batch_size, generator)
         return drawn.x, drawn.y
 
-    def draw(self, batch_size: int, generator: torch.Generator) -> Drawn:
+    def padded_batch(self, batch_size: int, generator: torch.Generator) -> PaddedBatch:
         """Draws training sequences, all different ones unless there are too few, which are then drawn again."""
         check_at_least("batch_size", batch_size, 1)
         train, drawn = self._data.train, []
@@ -131,7 +131,7 @@ class SetTask(StoredTask[SequenceSet]):
         check_stop(split, stop, self.split_size(split), "sequences")
         return self._part(split)[start:stop]
 
-    def _laid_out(self, numbers: Tensor) -> Drawn:
+    def _laid_out(self, numbers: Tensor) -> PaddedBatch:
         """Sequences side by side, the shorter ones filled up, with their targets and lengths."""
         data = self._data
         x = [data.inputs[i] for i in numbers.tolist()]
@@ -140,4 +140,4 @@ class SetTask(StoredTask[SequenceSet]):
         unasked = IGNORED if data.classes else torch.nan
         target = pad_sequence(y, batch_first=True, padding_value=unasked) if data.per_step else torch.stack(y)
         same = bool((lengths == lengths[0]).all())
-        return Drawn(pad_sequence(x, batch_first=True), target, None if same else lengths)
+        return PaddedBatch(pad_sequence(x, batch_first=True), target, None if same else lengths)
