@@ -1,12 +1,11 @@
 """Sequence models: blocks around the units, from configuration to file and back."""
 
-from remanent._statistics import Statistics
 from remanent.models.attention import Attention, AttentionState
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
-from remanent.models.inputs import set_statistics
+from remanent.models.inputs import Statistics, set_statistics
 from remanent.models.sequence import SequenceModel
 from remanent.models.session import Session
 from remanent.models.shared.shipped import SHIPPED, shipped_folder

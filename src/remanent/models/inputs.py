@@ -3,12 +3,11 @@
 Each unit checks its own state beside.
 """
 
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from remanent._statistics import Statistics
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
 from remanent.models.row_linear import Restored, RowLinear, Standardised
@@ -16,6 +15,22 @@ from remanent.models.state import ModelState, check_head_part
 from remanent.ops.checks import check_tensor
 from remanent.ops.operators import is_traced
 from remanent.units._checks import checked_lengths
+
+
+class Statistics(NamedTuple):
+    """Means and deviations of data, by which a model that standardises reads its inputs and gives its values.
+
+    Attributes:
+        mean: of each feature, (M,).
+        deviation: of each feature, (M,), above 0.
+        target_mean: of each value that is asked for, (O,); None where classes are.
+        target_deviation: of each value, (O,), above 0; None where classes are asked for.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    target_mean: Tensor | None = None
+    target_deviation: Tensor | None = None
 
 
 class Checked(Protocol):

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent._statistics import Statistics
+from remanent.models import Statistics
 from remanent.tasks.metrics import IGNORED, METRICS
 
 SPLITS = ("validation", "test")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice, check_range
-from remanent._statistics import Statistics
+from remanent.models import Statistics
 from remanent.tasks.metrics import IGNORED
 from remanent.tasks.own.parts import PARTS, SPLITS, parts_of
 

@@ -5,7 +5,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from remanent._options import check_at_least
-from remanent._statistics import Statistics
+from remanent.models import Statistics
 from remanent.tasks.base import PaddedBatch, StoredTask, Stream, check_examples, check_split, check_stop, largest_share
 from remanent.tasks.metrics import IGNORED
 from remanent.tasks.own.sequences import SequenceSet
@@ -14,8 +14,8 @@ from remanent.tasks.own.sequences import SequenceSet
 class SetTask(StoredTask[SequenceSet]):
     """Sequences of any lengths, with a class or values after the last step, or at each of them.
 
-    Shorter sequences of a batch are filled up with zeros to its longest one, and `padded_batch` and `lengths` say how long each
-    is. Inputs are in the units of the data; a model with `standardise` takes them as they are.
+    Shorter sequences of a batch are filled up with zeros to its longest one; `padded_batch` and `lengths` say how long
+    each is. Inputs are in the units of the data; a model with `standardise` takes them as they are.
     """
 
     length_name = "steps"
@@ -90,10 +90,10 @@ class SetTask(StoredTask[SequenceSet]):
     def padded_batch(self, batch_size: int, generator: torch.Generator) -> PaddedBatch:
         """Draws training sequences, all different ones unless there are too few, which are then drawn again."""
         check_at_least("batch_size", batch_size, 1)
-        train, drawn = self._data.train, []
-        while sum(map(len, drawn)) < batch_size:
-            drawn.append(train[torch.randperm(len(train), generator=generator)])
-        return self._laid_out(torch.cat(drawn)[:batch_size])
+        train = self._data.train
+        rounds = -(-batch_size // len(train))
+        order = torch.cat([torch.randperm(len(train), generator=generator) for _ in range(rounds)])
+        return self._laid_out(train[order[:batch_size]])
 
     def split_size(self, split: str) -> int:
         """The number of sequences in the split."""
