@@ -64,8 +64,12 @@ class Task(ABC):
     """Whether training can read long streams, window by window, as `stream_windows` gives them."""
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
+    ragged: ClassVar[bool] = False
+    """Whether sequences differ in their lengths, which `padded_batch` and `lengths` then give."""
     standardised: ClassVar[bool] = False
     """Whether the task has `statistics`."""
+    statistics: ClassVar[Statistics | None] = None
+    """Means and deviations of the training part, by which a model standardises."""
     endless: ClassVar[bool] = False
     """Whether any number of examples beyond the size of a split can be drawn."""
 
@@ -100,16 +104,6 @@ class Task(ABC):
         return ""
 
     @property
-    def ragged(self) -> bool:
-        """Whether sequences differ in their lengths, which `padded_batch` and `lengths` then give."""
-        return False
-
-    @property
-    def statistics(self) -> Statistics | None:
-        """Means and deviations of the training part, by which a model standardises; None for a task without any."""
-        return None
-
-    @property
     def longest(self) -> int | None:
         """The longest length that `stream` accepts; None if there is no limit."""
         return None
@@ -124,12 +118,7 @@ class Task(ABC):
         """
 
     def padded_batch(self, batch_size: int, generator: torch.Generator) -> PaddedBatch:
-        """Draws what `batch` gives, with the lengths of sequences that padding fills up to the longest one.
-
-        Raises:
-            TypeError: `batch_size` is not an int.
-            ValueError: `batch_size` is below 1.
-        """
+        """Draws what `batch` gives, with the lengths of sequences that padding fills up to the longest one."""
         return PaddedBatch(*self.batch(batch_size, generator), None)
 
     def lengths(self, split: str, start: int, stop: int) -> Tensor | None:

@@ -13,7 +13,7 @@ from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import IGNORED, ArrayTask, OwnData, SetOptions
 from remanent.tasks.base import read_whole
-from remanent.tasks.own.tables import read_table
+from remanent.tasks.own.table_files import read_table
 
 
 def write(path, *lines):

@@ -13,7 +13,7 @@ from remanent.tasks.own.array_task import read_arrays, waves
 from remanent.tasks.own.parts import PARTS
 from remanent.tasks.own.sequences import KINDS, Raw, SequenceSet, SetOptions, make_set
 from remanent.tasks.own.set_task import SetTask
-from remanent.tasks.own.tables import SUFFIXES, Table, is_missing, read_table
+from remanent.tasks.own.table_files import SUFFIXES, Table, is_missing, read_table
 from remanent.tasks.versions import version_of
 
 HOLDING = f"a folder of files, or one file, of {', '.join(SUFFIXES)} or .npz"

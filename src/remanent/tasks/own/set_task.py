@@ -33,7 +33,7 @@ class SetTask(StoredTask[SequenceSet]):
         return "accuracy" if self._data.classes else "mse"
 
     @property
-    def ragged(self) -> bool:
+    def ragged(self) -> bool:  # type: ignore[override]
         """Whether sequences differ in their lengths."""
         return len({len(x) for x in self._data.inputs}) > 1
 
@@ -68,7 +68,7 @@ class SetTask(StoredTask[SequenceSet]):
         return self._data.classes
 
     @property
-    def statistics(self) -> Statistics:
+    def statistics(self) -> Statistics:  # type: ignore[override]
         """Means and deviations over the real steps of the training part; of a constant, a deviation of 1."""
         return self._data.statistics
 
