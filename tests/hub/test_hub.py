@@ -6,7 +6,6 @@ import shutil
 import sys
 from types import SimpleNamespace
 
-import huggingface_hub
 import pytest
 import torch
 
@@ -18,6 +17,9 @@ from remanent.models.saved import CONFIG_FILE, WEIGHTS_FILE
 from remanent.records.record import RECORD_FILE, read_records
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate
+
+
+huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 
 
 class Hub:
