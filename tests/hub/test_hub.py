@@ -18,7 +18,6 @@ from remanent.records.record import RECORD_FILE, read_records
 from remanent.tasks.base import read_whole
 from remanent.training import RECIPES, evaluate
 
-
 huggingface_hub = pytest.importorskip("huggingface_hub", reason="needs the extra hub")
 
 

@@ -1,6 +1,7 @@
 """Sequences that differ in length, models of two directions, and models that know the statistics of data."""
 
 import math
+import shutil
 
 import pytest
 import torch
@@ -148,3 +149,17 @@ def test_scores_of_sequences_that_differ_in_length_are_those_of_each_alone():
         x, y = read_whole(task, "test", i, i + 1, task.length)
         right += int(model(x)[0].argmax(-1) == y)
     assert math.isclose(evaluate(model, task, batch_size=16), right / task.split_size("test"))
+
+
+def test_a_stream_in_c_goes_on_from_a_state_of_torch_in_the_units_of_data():
+    if shutil.which("gcc") is None:
+        pytest.skip("needs gcc")
+    model = make(standardise=True, head="mean", unit="bmru", clock="none").float()
+    mean, deviation = torch.tensor([1000.0, 0.0, -5.0]), torch.tensor([2.0, 1.0, 0.1])
+    set_statistics(model, Statistics(mean, deviation, torch.tensor([50.0, 0.0]), torch.tensor([4.0, 1.0])))
+    x = batch().float() * deviation + mean
+    one, other = model.stream(3), model.stream(3, engine="native")
+    one.push(x[:, :3])
+    other.load(one.state())
+    torch.testing.assert_close(other.push(x[:, 3:]), one.push(x[:, 3:]), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(other.state()["total"], one.state()["total"], rtol=1e-5, atol=1e-4)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent.models import SequenceModel
-from remanent.models.row_linear import Standardised
+from remanent.models.inputs import in_units
 
 TIPPED = 1
 """How many sequences may differ in a model that chooses, as latches do: a sum in another order may tip a choice."""
@@ -36,10 +36,7 @@ def inputs(model: SequenceModel, B: int, T: int) -> Tensor:
     generator = torch.Generator().manual_seed(B * T)
     if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T), generator=generator)
-    x = torch.randn(B, T, model.config.input_size, generator=generator)
-    if isinstance(model.encoder, Standardised):
-        return x * model.encoder.deviation + model.encoder.mean
-    return x
+    return in_units(model, torch.randn(B, T, model.config.input_size, generator=generator))
 
 
 def difference(name: str, found: np.ndarray, expected: Tensor, *, axis: int) -> np.ndarray:

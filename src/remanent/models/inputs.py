@@ -132,6 +132,12 @@ def check_direction(model: Any, state: Any, group: Any = None) -> None:
             raise ValueError(f"`{name}` must be None for a bidirectional model, which reads whole sequences, got one")
 
 
+def in_units(model: Any, z: Tensor) -> Tensor:
+    """Standardised features (..., M) in the units that a model reads, which differ only where it standardises."""
+    scales = isinstance(model.encoder, Standardised)
+    return z * model.encoder.deviation + model.encoder.mean if scales else z
+
+
 @torch.no_grad()
 def set_statistics(model: Any, statistics: Statistics) -> None:
     """Sets the means and deviations by which a model standardises; they are saved and exported with it.

@@ -20,6 +20,7 @@ from remanent.analysis.portrait import (
     has_latches,
 )
 from remanent.models import SequenceModel
+from remanent.models.inputs import in_units
 from remanent.records.configuration import Experiment
 from remanent.records.lines import parse_line
 from remanent.records.record import Versions, read_versions
@@ -214,7 +215,12 @@ def _horizon(model: SequenceModel, task: Task) -> int:
     else:
         write = torch.ones(2, task.input_size)
         write[1] = -1
-        found = memory_horizon(model, write, **options)
+
+        def features(B: int, T: int, generator: torch.Generator) -> Tensor:
+            return in_units(model, torch.randn(B, T, task.input_size, generator=generator))
+
+        noise = features if model.config.standardise else 1.0
+        found = memory_horizon(model, in_units(model, write), noise, **options)
     return int(found.median())
 
 

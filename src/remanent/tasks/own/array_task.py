@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from zipfile import BadZipFile
@@ -111,6 +112,7 @@ def read_arrays(path: Path) -> tuple[list[Raw], list[str]]:
         raise ValueError(f"{path}: {error}") from None
 
 
+@lru_cache(maxsize=8)
 def waves(options: SetOptions) -> SequenceSet:
     """The example of `OwnData`: noisy waves of three kinds, of 20 to 60 steps, 80 of each."""
     draw = np.random.default_rng(0)

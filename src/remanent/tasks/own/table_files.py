@@ -14,8 +14,7 @@ DELIMITERS = ",;\t"
 """What may stand between the cells of a row; the header says which does."""
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none"})
 """The cells, in small letters, that hold no value."""
-TEXTS = (".csv", ".tsv", ".txt")
-SUFFIXES = (*TEXTS, ".parquet")
+SUFFIXES = (".csv", ".tsv", ".parquet")
 """How the names of files with tables end."""
 
 
