@@ -33,6 +33,8 @@ def by_class(folder, count=6):
 
 def test_a_folder_for_each_class_is_split_by_seed_with_a_share_of_each(tmp_path):
     path = by_class(tmp_path)
+    with pytest.raises(ValueError, match="`kind` must be class where folders name the classes"):
+        _ = OwnData(path, kind="value").length
     task = OwnData(path)
     assert (task.class_names, task.features) == (("rest", "wave"), ("t", "a", "b"))
     assert (task.input_size, task.output_size) == (3, 2)
@@ -167,9 +169,10 @@ def test_options_and_places_that_do_not_exist_are_rejected(tmp_path):
 def test_the_parts_that_folders_name_are_kept(tmp_path):
     for part, count in (("train", 4), ("validation", 2), ("test", 2)):
         for i in range(count):
-            write(tmp_path / part / f"s{i}.csv", "a,label", *[f"{i},{i % 2}"] * 2)
+            write(tmp_path / part / f"s{i}.csv", ",a,label", *[f"7,{i},{i % 2}"] * 2)
     task = OwnData(str(tmp_path))
     assert [len(part) for part in (task._data.train, task._data.validation, task._data.test)] == [4, 2, 2]
+    assert task.features == ("a",)  # a column without a name numbers the rows
 
 
 def test_tables_without_a_header_and_with_other_separators_are_read(tmp_path):

@@ -55,8 +55,8 @@ class OwnData(SetTask):
 
     Args:
         path: the folder or the file; None for an example: 240 noisy waves of three kinds, of 20 to 60 steps.
-        inputs: the columns that a model reads, separated by commas; None for all columns of numbers that nothing else
-            names.
+        inputs: the columns that a model reads, separated by commas; None for all columns of numbers that have a name
+            and that nothing else names.
         target: the column of what is asked for, or several of values, separated by commas; None for a folder for each
             class, or a column called target or label.
         group: the column that tells the sequences of a table apart; None for one in each table.
@@ -174,6 +174,8 @@ def _load(path: str, version: str, columns: Columns, options: SetOptions) -> Seq
     if target is None and any(placed.label is None for placed in tables):
         rule = "`target` must name a column, unless there is a folder for each class or a column called target or label"
         raise ValueError(f"{rule}, got none for {tables[0].table.file}, whose columns are {_shown(tables[0].table)}")
+    if target is None and options.kind == "value":
+        raise ValueError(f"`kind` must be class where folders name the classes, as in {path}, got value")
     asked = [] if target is None else _names(target)
     as_classes = _are_classes(tables, asked, options.kind)
     features = columns.features or _numbers_beside(tables[0].table, {*asked, columns.group, columns.time})
@@ -210,9 +212,8 @@ class Placed:
             for name in names:
                 table.column(option, name)
         groups: dict[str, list[int]] = {}
-        for row, name in enumerate(
-            [""] * len(table.rows) if columns.group is None else table.column("group", columns.group)
-        ):
+        names = [""] * len(table.rows) if columns.group is None else table.column("group", columns.group)
+        for row, name in enumerate(names):
             groups.setdefault(name, []).append(row)
         if columns.time is not None:
             table.column("time", columns.time)
@@ -260,8 +261,8 @@ def _are_classes(tables: list[Placed], asked: list[str], kind: str) -> bool:
 
 
 def _numbers_beside(table: Table, others: set[str | None]) -> list[str]:
-    """The columns of numbers that no option names."""
-    found = [name for name in table.columns if name not in others and table.holds_numbers(name)]
+    """The columns of numbers that no option names, except one without a name, which numbers the rows."""
+    found = [name for name in table.columns if name and name not in others and table.holds_numbers(name)]
     if not found:
         raise ValueError(f"{table.file} must have columns of numbers to read, got {_shown(table)}")
     return found
