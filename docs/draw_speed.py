@@ -168,6 +168,19 @@ def others_table(results: Results) -> str:
     return _table(["(B, T)", "parameters", *(_sizes(shape, "BT") for shape in shapes)], lines)
 
 
+def replay_table(results: Results) -> str:
+    """How many times as long as each case the recurrent modules of TorchRL take."""
+    (shape,) = results.shapes("GRUModule")
+    heads = {name: f"`{name}` over it" for name in ("GRUModule", "LSTMModule")}
+    lines = []
+    for case in results.cases:
+        ratios = results.row(case, shape)["ratios"]
+        name, _, scan = case.partition(" ")
+        cells = (f"{ratios[f'{peer} over it']:.1f}" for peer in heads)
+        lines.append([f"`{name}`" + (", its scan" if scan else ""), *cells])
+    return _table(["", *heads.values()], lines)
+
+
 TABLES = {
     "floor": ("bench", "floor", floor_table),
     "scans": ("bench-scans", "scans", scans_table),
@@ -176,6 +189,7 @@ TABLES = {
     "steps": ("bench-step", "step", steps_table),
     "models": ("bench-model", "model", models_table),
     "others": ("bench-model", "model", others_table),
+    "replay": ("bench-replay", "replay", replay_table),
 }
 """For each mark of the page: the folder of results, the section, and the function that writes the table."""
 

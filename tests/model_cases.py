@@ -3,8 +3,10 @@
 import dataclasses
 
 import torch
+from torch.utils._pytree import tree_map_only
 
 from remanent import ModelConfig, SequenceModel
+from remanent.models.state import HEAD_PARTS, ModelState
 from remanent.units import UNITS
 
 CONFIG = ModelConfig(input_size=3, output_size=2, hidden_size=8)
@@ -38,3 +40,25 @@ def inputs(model, B=3, T=20):
     if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T))
     return torch.randn(B, T, model.config.input_size, dtype=model.head.weight.dtype)
+
+
+def changed(state, change):
+    """A model's state with `change(tensor, axis of the batch)` in place of each of its tensors."""
+    layers, windows = (
+        tree_map_only(torch.Tensor, lambda value: change(value, 1), part) for part in (state.layers, state.windows)
+    )
+    head = {
+        name: tree_map_only(torch.Tensor, lambda value: change(value, 0), getattr(state, name)) for name in HEAD_PARTS
+    }
+    return ModelState(layers, **head, windows=windows)
+
+
+def states_of_steps(model, B, T):
+    """A state for each of B T steps, of the form in which a model takes those that resets lead to."""
+    _, state = model(inputs(model, B * T, 3))
+    return changed(state.detach(), lambda value, axis: value.unflatten(axis, (B, T)))
+
+
+def at_step(states, t):
+    """The state at one of these steps."""
+    return changed(states, lambda value, axis: value.select(axis + 1, t))

@@ -141,14 +141,19 @@ def call_unit(rank, size, name, options, shape, arguments):
     return unit_cases.make(name, **options)(torch.ones(shape).double(), group=dist.group.WORLD, **arguments)[0]
 
 
-def run_model(rank, size, options, x, state, reset, cuts, weights):
+def run_model(rank, size, options, x, state, reset, starts, cuts, weights):
     """A model's output and state of this process's steps, and the gradients of its parameters.
 
     Of an output that all processes have, each takes its part of the loss.
     """
     model = model_cases.make(**options)
-    part = slice(cuts[rank], cuts[rank + 1])
-    y, after = model(x[:, part], state, reset=None if reset is None else reset[:, part], group=everyone(size))
+    first, steps = cuts[rank], cuts[rank + 1] - cuts[rank]
+    part, resets = slice(first, first + steps), {}
+    if reset is not None:
+        resets["reset"] = reset[:, part]
+    if starts is not None:
+        resets["reset_state"] = model_cases.changed(starts, lambda value, axis: value.narrow(axis + 1, first, steps))
+    y, after = model(x[:, part], state, **resets, group=everyone(size))
     loss = (y * (weights[:, part] if y.dim() == 3 else weights[:, -1] / size)).sum()
     states = [state for layer in after.layers for state in layer] + list(after.windows or ())
     (loss + sum(state.abs().square().sum() for state in states) / size).backward()

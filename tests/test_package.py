@@ -17,7 +17,7 @@ from remanent._plugins import EXTRAS
 ROOT = Path(remanent.__file__).parent
 PARTS = (
     *("ops", "units", "latches", "models", "tasks", "analysis", "records", "report"),
-    *("distributed", "training", "sweep", "review", "export", "hub", "bench", "demo", "cli"),
+    *("distributed", "training", "sweep", "review", "export", "rl", "hub", "bench", "demo", "cli"),
 )
 """The parts of the package in the direction in which data flows: each may import those before it."""
 FREE = "base"
@@ -84,7 +84,10 @@ def run(code):
 
 
 def test_import_brings_in_nothing_that_is_not_needed():
-    heavy = ("pytorch_lightning", "lightning", "matplotlib", "sklearn", "numba", "torchmetrics", "jsonargparse", "rich")
+    heavy = (
+        *("pytorch_lightning", "lightning", "matplotlib", "sklearn", "numba", "torchmetrics", "jsonargparse", "rich"),
+        *("torchrl", "tensordict", "gymnasium"),
+    )
     found = f"print([m for m in {heavy} if m in sys.modules])"
     # a launcher of processes, and every command that trains nothing, import `remanent.training` without Lightning
     code = f"import sys, remanent; {found}; import remanent.training, remanent.distributed.launcher; {found}"
@@ -116,7 +119,8 @@ def test_what_an_extra_installs_is_named_where_it_is_missing():
 def test_training_and_the_demonstration_need_nothing_beyond_the_extra_train():
     code = (
         "import sys\n"
-        "for name in ('ray', 'triton', 'onnx', 'onnxscript', 'onnxruntime', 'automata', 'hypothesis', 'mkdocs'):\n"
+        "others = 'ray triton onnx onnxscript onnxruntime automata hypothesis mkdocs torchrl tensordict gymnasium'\n"
+        "for name in others.split():\n"
         "    sys.modules[name] = None\n"
         "import remanent.demo, remanent.training.run\n"
         "from remanent.sweep.workers import Processes, has_ray, make_workers\n"

@@ -25,6 +25,7 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "mlflow": ("mlflow",),
     "hub": ("huggingface_hub",),
     "parquet": ("pyarrow",),
+    "rl": ("torchrl", "tensordict", "gymnasium"),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""

@@ -12,7 +12,7 @@ from remanent.bench.passes import positive_inputs
 from remanent.bench.timing import Case, add_ratios, measure, time_in_turn
 from remanent.cli import main
 from remanent.models.session import ENGINES, TorchEngine
-from remanent.units import CELLS
+from remanent.units import BMRU, CELLS
 
 MISSING = ("mambapy", "mambapy.pscan", "minGRU_pytorch", "minGRU_pytorch.minGRU", "jax")
 
@@ -206,6 +206,22 @@ def test_packed_sequences_are_timed_beside_padded_ones_and_their_memory_is_measu
     assert [row["case"] for row in rows] == [f"{name} {way}" for name in packed.LAYERS for way in ("packed", "padded")]
     assert {row["status"] for row in rows} == {"measured"}
     assert all(row["shape"]["real steps"] == 64 + 3 * 20 and "over padded" in row["ratios"] for row in rows)
+
+
+def test_a_replay_is_timed_beside_torchrl_where_it_is_installed(tmp_path, monkeypatch):
+    monkeypatch.setattr("remanent.bench.models.replay.UNITS", (BMRU,))
+    monkeypatch.setattr("remanent.bench.models.replay.BACKENDS", {"": "pad"})  # the other one is compiled
+    names = ["BMRU", "GRUModule", "LSTMModule"]
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "torchrl.modules", None)
+        run_bench(["replay"], tmp_path / "a", repeats=1, quick=True)
+    rows = read(tmp_path / "a")["rows"]
+    assert [(row["case"], row["status"]) for row in rows] == [(name, "not installed") for name in names]
+    pytest.importorskip("torchrl", reason="needs torchrl, of the extra `rl`")
+    run_bench(["replay"], tmp_path / "b", repeats=1, quick=True)
+    rows = read(tmp_path / "b")["rows"]
+    assert [(row["case"], row["status"]) for row in rows] == [(name, "measured") for name in names]
+    assert all(row["ratios"].keys() == {"GRUModule over it", "LSTMModule over it"} for row in rows)
 
 
 def test_a_packed_layer_needs_at_most_three_times_its_input():

@@ -11,6 +11,7 @@ from remanent.export import export_c, export_onnx
 from remanent.latches import set_write_rates
 from remanent.latches.layer_runs import Arguments, call, watch_layers
 from remanent.models import Statistics, set_statistics
+from remanent.models.inputs import check_lengths
 from remanent.tasks import OwnData, Parity
 from remanent.tasks.base import read_whole
 from remanent.training import evaluate, failing_length
@@ -76,7 +77,7 @@ def test_lengths_that_do_not_fit_are_rejected():
     with pytest.raises(ValueError, match="`lengths` must be None for a model with attention"):
         make(unit="attention", num_heads=2, conv_size=0)(x, lengths=LENGTHS)
     with pytest.raises(ValueError, match="`lengths` must be None with a `group`"):
-        model._check_shard(x, None, None, LENGTHS, object())
+        check_lengths(model, LENGTHS, x, object())
 
 
 def test_what_watches_layers_sees_real_steps_alone():

@@ -5,7 +5,7 @@ import torch
 
 import shard_calls
 from helpers import assert_close
-from model_cases import inputs, make
+from model_cases import inputs, make, states_of_steps
 
 T = 9
 CUTS = {2: (0, 9, 9), 4: (0, 0, 3, 8, 9)}
@@ -26,9 +26,10 @@ def test_outputs_states_and_gradients_are_those_of_one_process(crew, options):
     reset[0] = False
     weights = torch.randn(3, T, 2, dtype=torch.float64)
     exact = options.get("unit", "bmru") in ("bmru", "mru")
-    for state, resets in ((None, None), (before, reset)):
-        y, after, grads = shard_calls.run_model(0, 1, options, x, state, resets, (0, T), weights)
-        found = crew.run(shard_calls.run_model, options, x, state, resets, CUTS[len(crew.pipes)], weights)
+    starts = states_of_steps(model, 3, T)
+    for given in ((None, None, None), (before, reset, None), (before, reset, starts)):
+        y, after, grads = shard_calls.run_model(0, 1, options, x, *given, (0, T), weights)
+        found = crew.run(shard_calls.run_model, options, x, *given, CUTS[len(crew.pipes)], weights)
         outputs, states, shares = zip(*found, strict=True)
         for output in [torch.cat(outputs, 1)] if y.dim() == 3 else outputs:
             assert_close(output, y, 1e-12, "y")

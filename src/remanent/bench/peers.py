@@ -13,7 +13,10 @@ from remanent.ops import transition_scan
 
 TOLERANCE = 1e-4
 """The largest error of values and gradients, relative to the largest of those in float64."""
-PACKAGES = {"mambapy": "mambapy", "minGRU_pytorch": "minGRU-pytorch", "jax": "jax", "jaxlib": "jaxlib"}
+PACKAGES = {
+    **{"mambapy": "mambapy", "minGRU_pytorch": "minGRU-pytorch", "jax": "jax", "jaxlib": "jaxlib"},
+    **{"torchrl": "torchrl", "tensordict": "tensordict"},
+}
 """The optional modules, each to the name of its package."""
 
 

@@ -15,6 +15,7 @@ from remanent._restore import generators_kept, threads_set
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
+from remanent.bench.models.replay import time_replay
 from remanent.bench.models.streaming import time_step, time_streaming
 from remanent.bench.models.training_step import microseconds_a_step, time_model
 from remanent.bench.packed import time_packed
@@ -35,6 +36,7 @@ SECTIONS: dict[str, Callable[[Settings], list[Row]]] = {
     "length": time_length,
     "packed": time_packed,
     "shards": time_shards,
+    "replay": time_replay,
 }
 """Section name to the function that times it."""
 ALLOCATORS = ("default", "reuse")

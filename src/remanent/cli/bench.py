@@ -14,8 +14,8 @@ def parser(arguments: list[str]) -> Any:
         nargs="*",
         default=[],
         metavar="NAME",
-        help="sections: scans, floor, layers, threads, transition, streaming, step, model, length, packed, shards "
-        "(default: all); or gpu, alone or with right, fast, learn: the parts of the bench on a GPU",
+        help="sections: scans, floor, layers, threads, transition, streaming, step, model, length, packed, shards, "
+        "replay (default: all); or gpu, alone or with right, fast, learn: the parts of the bench on a GPU",
     )
     parser.add_argument("--out", type=Path, default=Path("bench"), help="a new folder")
     parser.add_argument("--repeats", type=int, default=7, help="how often each case is timed")

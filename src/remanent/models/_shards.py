@@ -14,7 +14,9 @@ from remanent.ops.collectives import DTYPES, Agreement, Place, gather, place_in
 from remanent.ops.shards import final_state
 
 
-def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | None, group: Any) -> tuple[Tensor, Tensor]:
+def read_clock(
+    clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | None, reset_time: Tensor | None, group: Any
+) -> tuple[Tensor, Tensor]:
     """The features of this process's steps, (B, T, C), and the time after all steps, (B,): see `Clock.forward`.
 
     A shard without a reset adds its steps to the time, one with a reset sets it.
@@ -22,8 +24,10 @@ def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | Non
     B, T = x.shape[:2]
     kept, steps = x.new_ones(B, dtype=torch.float64), x.new_full((B,), T, dtype=torch.float64)
     if reset is not None and T > 0:
-        after = reset.flip(1).long().argmax(1) + 1.0  # steps since the last reset, where there is one
-        kept, steps = (~reset.any(1)).double(), torch.where(reset.any(1), after, steps)
+        since = reset.flip(1).long().argmax(1)  # how many steps follow the last reset, where there is one
+        if reset_time is not None:
+            since = since + reset_time.gather(1, T - 1 - since[:, None])[:, 0]
+        kept, steps = (~reset.any(1)).double(), torch.where(reset.any(1), since + 1.0, steps)
     start = torch.zeros_like(steps) if time is None else time.double()
     decay, value = torch.stack([torch.ones_like(kept), kept], 1), torch.stack([torch.zeros_like(steps), steps], 1)
     times = linear_scan(decay[..., None], value[..., None], start[:, None], group=group)
@@ -31,7 +35,7 @@ def read_clock(clock: Clock, x: Tensor, time: Tensor | None, reset: Tensor | Non
     before, last = (t.clamp(max=clock.span).long() for t in (times[:, 0, 0], last))
     if T == 0:
         return clock.table_on(x.device).new_empty(B, 0, clock.size), last
-    return clock(B, T, before, reset=reset, device=x.device)[0], last
+    return clock(B, T, before, reset=reset, reset_time=reset_time, device=x.device)[0], last
 
 
 def mean_of_all(

@@ -103,6 +103,7 @@ class Block(nn.Module):
         state: BlockState | None = None,
         *,
         reset: Tensor | None = None,
+        reset_state: BlockState | None = None,
         clock: Tensor | None = None,
         group: Any = None,
         lengths: Tensor | None = None,
@@ -113,25 +114,39 @@ class Block(nn.Module):
         With `only_last`, what treats each step alone after the units is left out but for the last real step: the output
         is (B, hidden_size).
         """
-        layer, window = state or BlockState()
+        (layer, window), (start, start_window) = state or BlockState(), reset_state or BlockState()
         seen = normed = self.norm(x)
         if self.conv is not None:
-            seen, window = self.conv(normed, window, reset=reset, group=group, lengths=lengths)
-        y, layer = self.layer(_beside(seen, clock), layer, reset=reset, group=group, lengths=lengths)
+            seen, window = self.conv(
+                normed, window, reset=reset, reset_state=start_window, group=group, lengths=lengths
+            )
+        inputs = _beside(seen, clock)
+        y, layer = self.layer(inputs, layer, reset=reset, reset_state=start, group=group, lengths=lengths)
         if only_last:
             x, normed, y = (last_real(part, lengths) for part in (x, normed, y))
         return self._add(x, normed, y), BlockState(layer, window)
 
     def step(
-        self, x_t: Tensor, state: BlockState | None = None, *, reset: Tensor | None = None, clock: Tensor | None = None
+        self,
+        x_t: Tensor,
+        state: BlockState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: BlockState | None = None,
+        clock: Tensor | None = None,
     ) -> tuple[Tensor, BlockState]:
         """Runs one step, (B, hidden_size); `clock` has a clock's features (B, C)."""
-        layer, window = state or BlockState()
+        (layer, window), (start, start_window) = state or BlockState(), reset_state or BlockState()
         seen = normed = self.norm(x_t)
         if self.conv is not None:
-            seen, window = self.conv.step(normed, window, reset=reset)  # type: ignore[assignment]
-        y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset)
+            seen, window = self.conv.step(normed, window, reset=reset, reset_state=start_window)  # type: ignore[assignment]
+        y, layer = self.layer.step(_beside(seen, clock), layer, reset=reset, reset_state=start)
         return self._add(x_t, normed, y), BlockState(layer, window)
+
+    def initial_state(self, batch_size: int) -> BlockState:
+        """The block's own state at the start of B sequences."""
+        layer = tuple(unit.initial_state(batch_size) for unit in self.layer.units)  # type: ignore[operator]
+        return BlockState(layer, None if self.conv is None else self.conv.initial_state(batch_size))  # type: ignore[arg-type]
 
     def _add(self, x: Tensor, normed: Tensor, y: Tensor) -> Tensor:
         added = self.project(y)

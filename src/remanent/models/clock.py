@@ -73,6 +73,7 @@ class Clock(nn.Module):
         time: Tensor | None = None,
         *,
         reset: Tensor | None = None,
+        reset_time: Tensor | None = None,
         device: torch.device | None = None,
     ) -> tuple[Tensor, Tensor]:
         """The features of the next steps.
@@ -82,6 +83,7 @@ class Clock(nn.Module):
             steps: T.
             time: int64 (B,), steps since the start before the first of these, at most S; 0 if None.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            reset_time: int64 (B, T), in place of `time` at the steps with a reset, the rest not being read; 0 if None.
             device: where `time` and `reset` are and the features will be; that of the table if None.
 
         Returns:
@@ -94,22 +96,29 @@ class Clock(nn.Module):
         if reset is not None:
             last = torch.where(reset, index, -1)
             last = last if steps == 1 else last.cummax(1).values
-            since = torch.where(last >= 0, index - last, since)
+            again = index - last
+            if reset_time is not None:
+                again = again + reset_time.gather(1, last.clamp(min=0))
+            since = torch.where(last >= 0, again, since)
         return table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
 
-    def time_after(self, lengths: Tensor, time: Tensor | None, reset: Tensor | None) -> Tensor:
+    def time_after(
+        self, lengths: Tensor, time: Tensor | None, reset: Tensor | None, reset_time: Tensor | None = None
+    ) -> Tensor:
         """The steps since the start after the last real step of each sequence, int64 (B,), at most S.
 
         Args:
             lengths: how many steps are real, (B,).
             time: as `forward` takes it.
             reset: bool (B, T), false in the padding.
+            reset_time: as `forward` takes it.
         """
         since = lengths if time is None else time + lengths
         if reset is not None:
-            after = lengths - (
-                reset.shape[1] - 1 - reset.flip(1).long().argmax(1)
-            )  # the last reset, where there is one
+            last = reset.shape[1] - 1 - reset.flip(1).long().argmax(1)  # the last reset, where there is one
+            after = lengths - last
+            if reset_time is not None:
+                after = after + reset_time.gather(1, last[:, None])[:, 0]
             since = torch.where(reset.any(1), after, since)
         return since.clamp(max=self.span)
 

@@ -60,33 +60,43 @@ class Hybrid(nn.Module):
         state: LayerState | None = None,
         *,
         reset: Tensor | None = None,
+        reset_state: LayerState | None = None,
         group: Any = None,
         lengths: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Runs (B, T, M) to (B, T, joined D), with one state per unit in and out; `reset` is (B, T).
 
-        With a `group`, this process's steps of a longer sequence, and with `lengths`, sequences of so many steps, as
-        `RecurrentUnit.forward` takes them; attention takes neither.
+        `reset_state` has the state after a reset for each unit, as `RecurrentUnit.forward` takes it. With a `group`,
+        these are this process's steps of a longer sequence, and with `lengths`, sequences of so many steps; attention
+        takes neither.
         """
-        states = self._states(state)
         more = {"group": group, "lengths": lengths}
-        options = {"reset": reset} | {name: value for name, value in more.items() if value is not None}
-        return self._join([unit(x, h, **options) for unit, h in zip(self.units, states, strict=True)])
+        shared = {"reset": reset} | {name: value for name, value in more.items() if value is not None}
+        given = zip(self.units, self._states("state", state), self._resets(reset_state), strict=True)
+        return self._join([unit(x, h, **shared, **start) for unit, h, start in given])
 
     def step(
-        self, x_t: Tensor, state: LayerState | None = None, *, reset: Tensor | None = None
+        self,
+        x_t: Tensor,
+        state: LayerState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: LayerState | None = None,
     ) -> tuple[Tensor, LayerState]:
-        """Runs one step, (B, M) to (B, joined D); `reset` is (B,)."""
-        states = self._states(state)
-        steps = zip(self.units, states, strict=True)
-        return self._join([unit.step(x_t, h, reset=reset) for unit, h in steps])  # type: ignore[operator]
+        """Runs one step, (B, M) to (B, joined D); `reset` is (B,), and a state in `reset_state` is like one before."""
+        given = zip(self.units, self._states("state", state), self._resets(reset_state), strict=True)
+        return self._join([unit.step(x_t, h, reset=reset, **start) for unit, h, start in given])  # type: ignore[operator]
 
-    def _states(self, state: LayerState | None) -> LayerState:
+    def _resets(self, reset_state: LayerState | None) -> list[dict[str, Any]]:
+        """The option of each unit; none where there is nothing to pass, which attention would not take."""
+        return [{} if h is None else {"reset_state": h} for h in self._states("reset_state", reset_state)]
+
+    def _states(self, name: str, state: LayerState | None) -> LayerState:
         if state is None:
             return (None,) * len(self.units)
         if not isinstance(state, tuple | list) or len(state) != len(self.units):
             found = f"{len(state)}" if isinstance(state, tuple | list) else type(state).__name__
-            raise ValueError(f"`state` must be a tuple of {len(self.units)} states, one for each unit, got {found}")
+            raise ValueError(f"`{name}` must be a tuple of {len(self.units)} states, one for each unit, got {found}")
         return tuple(state)
 
     def _join(self, results: list[tuple[Tensor, Any]]) -> tuple[Tensor, LayerState]:

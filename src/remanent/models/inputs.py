@@ -90,44 +90,72 @@ def fits_model(model: Checked, state: Any) -> bool:
     return [len(layer) for layer in state.layers] == _units(model)
 
 
-def check_state(model: Checked, state: ModelState | None, x: Tensor) -> None:
-    """Raises unless a state has the parts of a model's own, for a batch of its inputs (B, ...)."""
+def check_state(
+    model: Checked, state: ModelState | None, x: Tensor, *, name: str = "state", steps: tuple[int, ...] = ()
+) -> None:
+    """Raises unless a state has the parts of a model's own, for a batch of its inputs (B, ...).
+
+    Args:
+        model: a `SequenceModel`.
+        state: the state.
+        x: the inputs.
+        name: the argument's name.
+        steps: (T,) for states of every step, which have an axis for time after that of the batch.
+    """
     if state is None:
         return
     if not isinstance(state, ModelState):
-        raise TypeError(f"`state` must be a ModelState, got {type(state).__name__}")
+        raise TypeError(f"`{name}` must be a ModelState, got {type(state).__name__}")
     units, found = _units(model), [len(layer) for layer in state.layers]
     if found != units:
-        raise ValueError(f"`state` must have a state for each unit, {units} in the blocks, got {found}")
+        raise ValueError(f"`{name}` must have a state for each unit, {units} in the blocks, got {found}")
     windows, given = sum(block.conv is not None for block in model.blocks), len(state.windows or ())
     if given != windows:
-        raise ValueError(f"`state` must have {windows} windows, one for each convolution of the model, got {given}")
-    B, mean = x.shape[0], model.config.head == "mean"
-    check_head_part("total", state.total, "a mean over the steps", (B, model.config.hidden_size) if mean else None, x)
-    check_head_part("steps", state.steps, "a mean over the steps", (B, 1) if mean else None, x)
-    check_head_part("time", state.time, "a clock", None if model.clock is None else (B,), x)
+        raise ValueError(f"`{name}` must have {windows} windows, one for each convolution of the model, got {given}")
+    rows, mean = (x.shape[0], *steps), model.config.head == "mean"
+    shapes = {
+        "total": ("a mean over the steps", (*rows, model.config.hidden_size) if mean else None),
+        "steps": ("a mean over the steps", (*rows, 1) if mean else None),
+        "time": ("a clock", None if model.clock is None else rows),
+    }
+    for part, (what, shape) in shapes.items():
+        check_head_part(f"{name}.{part}", getattr(state, part), what, shape, x)
 
 
-def check_lengths(model: Any, lengths: Any, x: Tensor) -> Tensor:
+def check_reset_state(model: Any, reset_state: ModelState | None, reset: Tensor | None, x: Tensor) -> None:
+    """Raises unless states after resets are a model's own, for resets that fit inputs (B, T, ...) or (B, ...)."""
+    if reset_state is None:
+        return
+    if reset is None:
+        raise ValueError("`reset_state` must come with `reset`, got `reset_state` alone")
+    if model.attends:
+        raise ValueError("`reset_state` must be None for a model with attention, whose state grows, got one")
+    check_state(model, reset_state, x, name="reset_state", steps=tuple(reset.shape[1:]))
+
+
+def check_lengths(model: Any, lengths: Any, x: Tensor, group: Any = None) -> Tensor:
     """How many steps of each sequence are real, int64 (B,), in [1, T].
 
     Raises:
-        ValueError: a shape or device does not fit, a length is out of its range, or the model has attention.
+        ValueError: a shape or device does not fit, a length is out of its range, the model has attention, or processes
+            share the time.
         TypeError: they are neither a tensor of ints nor a list of them.
     """
     if model.attends:
         raise ValueError("`lengths` must be None for a model with attention, whose state counts every step, got some")
+    if group is not None:
+        raise ValueError("`lengths` must be None with a `group`, whose processes share whole sequences, got some")
     checked = checked_lengths(lengths, x).long()
     if not (is_traced() or checked.is_meta) and len(checked) > 0 and int(checked.min()) < 1:
         raise ValueError(f"`lengths` must be in [1, T={x.shape[1]}], got {int(checked.min())}")
     return checked
 
 
-def check_direction(model: Any, state: Any, group: Any = None) -> None:
+def check_direction(model: Any, state: Any, reset_state: Any, group: Any) -> None:
     """Raises where a model that reads whole sequences is given a part of one."""
     if not model.config.bidirectional:
         return
-    for name, value in (("state", state), ("group", group)):
+    for name, value in (("state", state), ("reset_state", reset_state), ("group", group)):
         if value is not None:
             raise ValueError(f"`{name}` must be None for a bidirectional model, which reads whole sequences, got one")
 

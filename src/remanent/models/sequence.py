@@ -1,6 +1,7 @@
 """The sequence model: an encoder, a stack of blocks, a head; run whole, in chunks, or step by step."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,10 +12,16 @@ from remanent.models import _shards
 from remanent.models.blocks import Block, last_real, make_encoder, make_head, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.inputs import check_direction, check_input, check_lengths, check_state, fits_model
-from remanent.models.session import Session
-from remanent.models.shared.saved_model import SavedModel
-from remanent.models.state import ModelState
+from remanent.models.inputs import (
+    check_direction,
+    check_input,
+    check_lengths,
+    check_reset_state,
+    check_state,
+    fits_model,
+)
+from remanent.models.shared.streamed_model import StreamedModel
+from remanent.models.state import BlockState, ModelState, head_of_one_step, mean_so_far
 from remanent.ops.checks import check_reset
 from remanent.ops.collectives import refusal_announced
 from remanent.units import Recurrence, RecurrentUnit
@@ -22,7 +29,7 @@ from remanent.units._checks import check_step_reset, fits_step
 from remanent.units._layout import real_steps
 
 
-class SequenceModel(SavedModel):
+class SequenceModel(StreamedModel):
     r"""A stack of recurrent blocks between an encoder and a head.
 
     Args:
@@ -54,6 +61,7 @@ class SequenceModel(SavedModel):
         state: ModelState | None = None,
         *,
         reset: Tensor | None = None,
+        reset_state: ModelState | None = None,
         lengths: Tensor | Sequence[int] | None = None,
         group: Any = None,
     ) -> tuple[Tensor, ModelState]:
@@ -63,6 +71,9 @@ class SequenceModel(SavedModel):
             x: inputs, (B, T, input_size); or tokens (B, T), int64.
             state: what the chunk before returned; None at the start, and for a bidirectional model.
             reset: bool (B, T): where true, a new sequence starts at that step.
+            reset_state: the states that resets lead to, of the form of `state` with an axis of T after that of the
+                batch in every tensor: (1, B, T, D) for a unit. What stands at a step with a reset replaces the state
+                before that step, and the rest is not read. The model's own start if None. Not for attention.
             lengths: int64 or int32 (B,), or a list of B ints, in [1, T]: how many steps of each sequence are real. What
                 comes after them is padding, which changes nothing: the last step is the last real one, the mean is
                 that of the real steps, the state is that after the last of them, and outputs of padding say nothing.
@@ -82,37 +93,44 @@ class SequenceModel(SavedModel):
             ValueError: a shape or device does not fit; the message names the argument.
             TypeError: a dtype does not fit.
         """
-        if group is None:
-            check_direction(self, state)
-            check_input(self, "x", x, ("B", "T"))
+        with nullcontext() if group is None else refusal_announced(group):
+            if group is not None and self.attends:
+                raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
+            check_direction(self, state, reset_state, group)
+            check_input(self, "x", x, ("B", "T"), empty=group is not None)
             check_state(self, state, x)
             check_reset(reset, None, x if x.dim() == 3 else x[..., None])
-        else:
-            with refusal_announced(group):
-                self._check_shard(x, state, reset, lengths, group)
-        if lengths is not None:
-            lengths = check_lengths(self, lengths, x)
-            reset = None if reset is None else reset & real_steps(lengths, x.shape[1])
-        clock, time = self._read_clock(x, x.shape[1], state, reset, group)
-        if time is not None and lengths is not None:
-            time = self.clock.time_after(lengths, state.time if state else None, reset)  # type: ignore[union-attr]
+            check_reset_state(self, reset_state, reset, x)
+            if lengths is not None:
+                lengths = check_lengths(self, lengths, x, group)
+                reset = None if reset is None else reset & real_steps(lengths, x.shape[1])
+        clock, time = self._read_clock(x, x.shape[1], state, reset, reset_state, group)
+        if self.clock is not None and lengths is not None:
+            before, start = (given.time if given else None for given in (state, reset_state))
+            time = self.clock.time_after(lengths, before, reset, start)
         x = self.encoder(x)
         blocks = []
         only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
         for i, block in enumerate(self.blocks):
             ends = only_last and i == len(self.blocks) - 1  # with dropout, every step draws
-            before = state.block(i) if state else None
-            x, after = block(x, before, reset=reset, clock=clock, group=group, lengths=lengths, only_last=ends)
+            held, start = _of_block(i, state), _of_block(i, reset_state)
+            options = {"reset": reset, "reset_state": start, "clock": clock, "group": group}
+            x, after = block(x, held, **options, lengths=lengths, only_last=ends)
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x), state, reset, group, lengths)
+            x, total, count = mean_so_far(self.norm(x), state, reset, reset_state, group, lengths)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         if self.config.head == "last" and not only_last:
             x = last_real(x, lengths) if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def step(
-        self, x_t: Tensor, state: ModelState | None = None, *, reset: Tensor | None = None
+        self,
+        x_t: Tensor,
+        state: ModelState | None = None,
+        *,
+        reset: Tensor | None = None,
+        reset_state: ModelState | None = None,
     ) -> tuple[Tensor, ModelState]:
         """Runs one step, at the same cost at any time; with attention, at one that grows with time.
 
@@ -120,6 +138,8 @@ class SequenceModel(SavedModel):
             x_t: one input for each sequence, (B, input_size); or tokens (B,), int64.
             state: what the step before returned; None at the start.
             reset: bool (B,): where true, a new sequence starts at this step.
+            reset_state: the state that takes the place of `state` where `reset` is true, of its form; the model's own
+                start if None. Not for attention.
 
         Returns:
             The output after this step, (B, output_size), and the state that continues the sequence.
@@ -134,72 +154,54 @@ class SequenceModel(SavedModel):
             check_state(self, state, x_t)
         if reset is not None:
             check_step_reset(reset, x_t if x_t.dim() == 2 else x_t[:, None])
-        return self.advance(x_t, state, reset)
+        check_reset_state(self, reset_state, reset, x_t)
+        return self.advance(x_t, state, reset, reset_state)
 
-    def advance(self, x_t: Tensor, state: ModelState | None, reset: Tensor | None) -> tuple[Tensor, ModelState]:
-        """`step` of what is checked: an input that `check_input` accepts, and a state of the model's own."""
+    def advance(
+        self, x_t: Tensor, state: ModelState | None, reset: Tensor | None, reset_state: ModelState | None = None
+    ) -> tuple[Tensor, ModelState]:
+        """`step` of what is checked: an input that `check_input` accepts, and states of the model's own."""
         cuts = None if reset is None else reset[:, None]
-        features, time = self._read_clock(x_t, 1, state, cuts)
+        starts = head_of_one_step(reset_state)
+        features, time = self._read_clock(x_t, 1, state, cuts, starts)
         clock = None if features is None else features[:, 0]
         x = self.encoder(x_t)
         blocks = []
         for i, block in enumerate(self.blocks):
-            before = state.block(i) if state else None
-            x, after = block.step(x, before, reset=reset, clock=clock)  # type: ignore[operator]
+            before, start = _of_block(i, state), _of_block(i, reset_state)
+            x, after = block.step(x, before, reset=reset, reset_state=start, clock=clock)  # type: ignore[operator]
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = _mean_so_far(self.norm(x)[:, None], state, cuts)
+            x, total, count = mean_so_far(self.norm(x)[:, None], state, cuts, starts)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
-    def stream(self, batch_size: int = 1, *, engine: str = "torch") -> Session:
-        """A session that holds the state of endless streams, `batch_size` of them: see `Session`.
+    def initial_state(self, batch_size: int) -> ModelState:
+        """The model's own state at the start of a sequence: what the state None stands for.
 
         Args:
-            batch_size: B, at least 1.
-            engine: "torch", or "native" for the model's own C, compiled at the first use on this machine.
-
-        Returns:
-            The session, at the start of all streams.
+            batch_size: B, at least 0.
 
         Raises:
-            ValueError: `batch_size` or `engine` is out of its range, the model is bidirectional, would drop values, or
-                has no C.
-            TypeError: an argument is of another type.
+            ValueError: the model has attention, whose state at the start holds nothing.
         """
-        return Session(self, batch_size, engine=engine)
+        if self.attends:
+            raise ValueError("`initial_state` must be called on a model without attention, got one with attention")
+        H, weight, mean = self.config.hidden_size, self.head.weight, self.config.head == "mean"
+        blocks = [block.initial_state(batch_size) for block in self.blocks]  # type: ignore[operator]
+        total, steps = (weight.new_zeros(batch_size, n, dtype=torch.float64) if mean else None for n in (H, 1))
+        time = None if self.clock is None else weight.new_zeros(batch_size, dtype=torch.int64)
+        return ModelState.of(blocks, total=total, steps=steps, time=time)
 
-    def generate(
-        self, prompt: Tensor, steps: int, *, temperature: float = 1.0, top_k: int | None = None, seed: int | None = None
-    ) -> Tensor:
-        """Draws the tokens that follow a prompt, from the start of the streams: see `Session.generate`.
-
-        Args:
-            prompt: the tokens that are read first, int64 (B, T), at least one step.
-            steps: how many tokens are drawn, at least 1.
-            temperature: what logits are divided by, at least 0; at 0 the largest is taken, the first where several are.
-            top_k: from how many of the likeliest tokens is drawn, at least 1; None for all.
-            seed: of the draws, at least 0; None for torch's global generator.
-
-        Returns:
-            The tokens that were drawn, int64 (B, `steps`).
-
-        Raises:
-            ValueError: the model does not answer tokens with tokens, is bidirectional, would drop values, or a value is
-                out of its range.
-            TypeError: an argument is of another type.
-
-        >>> model = SequenceModel(ModelConfig(5, 5, encoder="embedding", head="every")).eval()
-        >>> model.generate(torch.tensor([[0, 3]]), 4, temperature=0.5, top_k=3, seed=0).shape
-        torch.Size([1, 4])
-        """
-        return self.stream(len(prompt)).generate(prompt, steps, temperature=temperature, top_k=top_k, seed=seed)
+    @property
+    def starts_at_zeros(self) -> bool:
+        """Whether every recurrent unit's own initial state is zeros, whatever the parameters are."""
+        return all(unit.starts_at_zeros for unit in self._recurrent_units())
 
     @property
     def recurrences(self) -> list[Recurrence]:
         """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
-        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
-        return [unit.recurrence for unit in units if isinstance(unit, RecurrentUnit)]
+        return [unit.recurrence for unit in self._recurrent_units()]
 
     @property
     def shares_time(self) -> bool:
@@ -233,57 +235,30 @@ class SequenceModel(SavedModel):
         for recurrence, option in self._annealed():
             recurrence.set_option(option, float(epsilon))
 
+    def _recurrent_units(self) -> list[RecurrentUnit]:
+        units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]
+        return [unit for unit in units if isinstance(unit, RecurrentUnit)]
+
     def _annealed(self) -> list[tuple[Recurrence, str]]:
         """Every recurrence that training can anneal, with the name of the option."""
         return [(recurrence, option) for recurrence in self.recurrences if (option := recurrence.annealed_option)]
 
     def _read_clock(
-        self, x: Tensor, steps: int, state: ModelState | None, reset: Tensor | None, group: Any = None
+        self,
+        x: Tensor,
+        steps: int,
+        state: ModelState | None,
+        reset: Tensor | None,
+        reset_state: ModelState | None,
+        group: Any = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         if self.clock is None:
             return None, None
+        time, start = (given.time if given else None for given in (state, reset_state))
         if group is not None:
-            return _shards.read_clock(self.clock, x, state.time if state else None, reset, group)
-        return self.clock(x.shape[0], steps, state.time if state else None, reset=reset, device=x.device)
-
-    def _check_shard(self, x: Tensor, state: ModelState | None, reset: Tensor | None, lengths: Any, group: Any) -> None:
-        check_direction(self, state, group)
-        if lengths is not None:
-            raise ValueError("`lengths` must be None with a `group`, whose processes share whole sequences, got some")
-        if self.attends:
-            raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
-        check_input(self, "x", x, ("B", "T"), empty=True)
-        check_state(self, state, x)
-        check_reset(reset, None, x if x.dim() == 3 else x[..., None])
+            return _shards.read_clock(self.clock, x, time, reset, start, group)
+        return self.clock(x.shape[0], steps, time, reset=reset, reset_time=start, device=x.device)
 
 
-def _mean_so_far(
-    x: Tensor, state: ModelState | None, reset: Tensor | None, group: Any = None, lengths: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over the real steps since the last start, with the sum and the count that continue it.
-
-    They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
-    longer than a smaller type can count. Shards are added up each alone, and then together.
-    """
-    B, T, _ = x.shape
-    wide = x.to(torch.float64, copy=True)
-    count = wide.new_full((B, 1), T)
-    if lengths is not None:
-        real = real_steps(lengths, T)
-        wide, count = torch.where(real[..., None], wide, 0), lengths[:, None].double()
-    carries = torch.ones_like(count, dtype=torch.bool)
-    if reset is not None:
-        after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
-        wide = torch.where(after[..., None], wide, 0)
-        after = after if lengths is None else after & real
-        count = after.sum(1, keepdim=True).double()
-        carries = ~reset.any(1, keepdim=True)
-    before = (state.total, state.steps) if state else (None, None)
-    if group is not None:
-        total, count = _shards.mean_of_all(wide.sum(1), count, carries, before, group)
-        return (total / count).to(x.dtype), total, count
-    if before[0] is not None and before[1] is not None:
-        wide[:, 0] += torch.where(carries, before[0], 0)
-        count = count + torch.where(carries, before[1], 0)
-    total = wide.cumsum(1)[:, -1]
-    return (total / count).to(x.dtype), total, count
+def _of_block(i: int, state: ModelState | None) -> BlockState | None:
+    return state.block(i) if state else None

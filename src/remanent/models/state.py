@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map_only
 
+from remanent.models import _shards
 from remanent.models.attention import AttentionState
 from remanent.models.hybrid import LayerState
 from remanent.ops.checks import check_tensor
+from remanent.units._layout import real_steps
 
 HEAD_PARTS = ("total", "steps", "time")
 """The parts of a model's state besides those of its blocks."""
@@ -80,6 +82,56 @@ class ModelState(NamedTuple):
         return named | {f"windows.{i}": window for i, window in enumerate(self.windows or ())}
 
 
+def head_of_one_step(state: ModelState | None) -> ModelState | None:
+    """A state whose parts besides those of the blocks have an axis of one step after that of the batch."""
+    if state is None:
+        return None
+    parts = (state.total, state.steps, state.time)
+    total, steps, time = (None if part is None else part[:, None] for part in parts)
+    return state._replace(total=total, steps=steps, time=time)
+
+
+def mean_so_far(
+    x: Tensor,
+    state: ModelState | None,
+    reset: Tensor | None,
+    reset_state: ModelState | None = None,
+    group: Any = None,
+    lengths: Tensor | None = None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """The mean over the real steps since the last start, with the sum and the count that continue it.
+
+    They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
+    longer than a smaller type can count. Shards are added up each alone, and then together.
+    """
+    B, T, _ = x.shape
+    wide = x.to(torch.float64, copy=True)
+    count = wide.new_full((B, 1), T)
+    if lengths is not None:
+        real = real_steps(lengths, T)
+        wide, count = torch.where(real[..., None], wide, 0), lengths[:, None].double()
+    carries = torch.ones_like(count, dtype=torch.bool)
+    if reset is not None:
+        after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
+        wide = torch.where(after[..., None], wide, 0)
+        after = after if lengths is None else after & real
+        count = after.sum(1, keepdim=True).double()
+        carries = ~reset.any(1, keepdim=True)
+        if reset_state is not None and reset_state.total is not None and reset_state.steps is not None:
+            last = (reset & after)[..., None]
+            wide = wide + torch.where(last, reset_state.total, 0)
+            count = count + torch.where(last, reset_state.steps, 0).sum(1)
+    before = (state.total, state.steps) if state else (None, None)
+    if group is not None:
+        total, count = _shards.mean_of_all(wide.sum(1), count, carries, before, group)
+        return (total / count).to(x.dtype), total, count
+    if before[0] is not None and before[1] is not None:
+        wide[:, 0] += torch.where(carries, before[0], 0)
+        count = count + torch.where(carries, before[1], 0)
+    total = wide.cumsum(1)[:, -1]
+    return (total / count).to(x.dtype), total, count
+
+
 def batch_axis(name: str) -> int:
     """The axis of the batch in a tensor of `ModelState.named`, other than one of attention."""
     return 0 if name in HEAD_PARTS else 1
@@ -115,7 +167,7 @@ def check_head_part(name: str, value: Tensor | None, what: str, shape: tuple[int
     """Raises unless a part of a model's state besides those of its layers is that of the model.
 
     Args:
-        name: its name, one of `HEAD_PARTS`.
+        name: the argument, a dot, and the part's name, one of `HEAD_PARTS`.
         value: the part.
         what: what a model has that carries this part.
         shape: its shape; None where the model carries no such part.
@@ -125,16 +177,17 @@ def check_head_part(name: str, value: Tensor | None, what: str, shape: tuple[int
         ValueError: the part is missing or superfluous, or its shape or device does not fit.
         TypeError: it is no tensor, or of another dtype.
     """
+    state, part = name.split(".")
     if (value is None) != (shape is None):
         has = f"no {what.removeprefix('a ')}" if shape is None else what
         found = "None" if value is None else "one"
-        raise ValueError(f"`state` must be that of this model, which has {has}, got `{name}` {found}")
+        raise ValueError(f"`{state}` must be that of this model, which has {has}, got `{part}` {found}")
     if shape is not None:
-        dtype = torch.int64 if name == "time" else torch.float64
-        check_like(f"state.{name}", value, torch.empty(shape, dtype=dtype, device="meta"))
+        dtype = torch.int64 if part == "time" else torch.float64
+        check_like(name, value, torch.empty(shape, dtype=dtype, device="meta"))
         assert value is not None
         if value.device != x.device:
-            raise ValueError(f"`state.{name}` must be on the device of the input, {x.device}, got {value.device}")
+            raise ValueError(f"`{name}` must be on the device of the input, {x.device}, got {value.device}")
 
 
 def check_like(name: str, value: Any, like: Tensor, *, grows: int | None = None) -> None:

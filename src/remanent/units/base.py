@@ -223,6 +223,28 @@ class RecurrentUnit(StackedLayers):
         names = {name + suffix for name in self.recurrence.undecayed for suffix in self._suffixes()}
         return [parameter for name, parameter in self.named_parameters(recurse=False) if name in names]
 
+    def initial_state(self, batch_size: int) -> State:
+        """The unit's own initial state, learned or zeros, in the form of `hx`: what the state None stands for.
+
+        Args:
+            batch_size: B, at least 0.
+
+        Returns:
+            (L R, B, D); a tuple of two for an LSTM.
+
+        >>> from remanent import BMRU
+        >>> BMRU(3, 8, num_layers=2).initial_state(4).shape
+        torch.Size([2, 4, 8])
+        """
+        like = self._weight().new_empty(batch_size, 0)
+        own = [own_state(self.recurrence, self._params(suffix), like, self.hidden_size) for suffix in self._suffixes()]
+        return self._write_state(torch.stack(own), True)
+
+    @property
+    def starts_at_zeros(self) -> bool:
+        """Whether the unit's own initial state is zeros, in every layer, whatever the parameters are."""
+        return all(self.recurrence.start(self._params(suffix)) is None for suffix in self._suffixes())
+
     @property
     def state_dtype(self) -> torch.dtype:
         """The dtype of the states."""

@@ -1,1 +1,1 @@
-"""How models leave a process and come back: files in a folder, and the Hugging Face Hub."""
+"""What every model can beside its computation: leave a process and come back, by file or hub, and stream."""
