@@ -10,7 +10,7 @@ INSTALL := $(BIN)/python -m pip install --quiet --no-compile --constraint constr
 # two processes; one that is done takes tests from the other, which may wait for long ones
 SHARED := -n 2 --dist worksteal
 
-.PHONY: demo test test-all matrix gpu docs lint release clean
+.PHONY: demo test test-all wheel-test matrix gpu docs lint release clean
 
 demo: $(SMALL)
 	@$(BIN)/remanent demo
@@ -26,13 +26,17 @@ gpu:
 test-all: $(READY)
 	$(BIN)/python -m pytest $(SHARED) -m exhaustive
 
+# The sdist and the wheel as a stranger gets them: the wheel alone in an empty environment, the README's example, the demonstration
+wheel-test: $(READY)
+	$(BIN)/python tests/wheel.py
+
 # The oldest, the pinned and the newest torch, on the oldest and the newest Python that is here, each in an environment of
 # its own: `make matrix TESTS="tests/units -k compiles"` runs some tests, `PAIRS="--torch newest"` some of the versions.
 matrix:
 	$(PYTHON) tests/matrix.py $(PAIRS) -- $(TESTS)
 
 docs: $(READY)
-	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	PYTHONPATH=docs NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 	@echo "site/index.html is the start"
 
 lint: $(READY)
@@ -41,9 +45,8 @@ lint: $(READY)
 	$(BIN)/mypy
 
 # An sdist and a wheel in dist/, once everything that a release needs is there
-release: $(SMALL)
+release: $(READY)
 	$(PYTHON) tests/release.py
-	$(BIN)/python -m pip install --quiet build
 	$(BIN)/python -m build
 
 $(SMALL): pyproject.toml constraints.txt

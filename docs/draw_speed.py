@@ -1,6 +1,6 @@
-"""Writes the tables of speed.md from the results files of the bench.
+"""Writes the tables of speed.md, and the pictures beside it, from the results files of the bench.
 
-python docs/draw_speed.py [--results FOLDER] [--page PAGE]    # results/, docs/speed.md
+python docs/draw_speed.py [--results FOLDER] [--page PAGE]    # results/, docs/speed.md, docs/pictures/speed/
 """
 
 import argparse
@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import replace_between, write_whole
+from remanent.bench.sections import draw_section
+from remanent.bench.timing import Row
 
 ROOT = Path(__file__).parents[1]
 SCANS = {"latch_scan": "`latch_scan`", "linear_scan": "`linear_scan`"} | {
@@ -53,6 +55,10 @@ DECIMALS = {"over linear_scan": 1}
 """The decimals of a ratio that is not written with two."""
 
 
+FIGURES = (("bench", "length"), ("bench", "streaming"), ("bench-model", "model"))
+"""The folders of results and the sections in them that are drawn."""
+
+
 class Results:
     """The rows of one section of a results file, by case and shape.
 
@@ -86,6 +92,11 @@ def main() -> None:
         table = draw(Results(options.results / folder / "bench.json", section))
         text = replace_between(text, f"<!-- begin {name} -->", f"<!-- end {name} -->", table, options.page)
     write_whole(options.page, text.encode())
+    pictures = options.page.parent / "pictures" / "speed"
+    pictures.mkdir(parents=True, exist_ok=True)
+    for folder, section in FIGURES:
+        rows = Results(options.results / folder / "bench.json", section).rows
+        draw_section(pictures, section, [Row(**row) for row in rows])
 
 
 def floor_table(results: Results) -> str:

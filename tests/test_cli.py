@@ -382,8 +382,11 @@ def test_table_imports_no_training(tmp_path):
         (["verify", "taken"], "`config.json` must be a file in taken, got none"),
         (["export", "nowhere"], "the run's folder must exist, got nowhere"),
         (["export", "taken"], "`config.json` must be a file in taken, got none"),
-        (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, c, got 'tflite'"),
-        (["export", "taken", "--weights", "int8"], "`--weights` must be float32 unless --format is c, got int8"),
+        (["export", "taken", "--format", "tflite"], "`--format` must be one of onnx, c, arduino, got 'tflite'"),
+        (
+            ["export", "taken", "--weights", "int8"],
+            "`--weights` must be float32 unless --format is c or arduino",
+        ),
         (["chip", "nowhere"], "the run's folder must exist, got nowhere"),
         (["demo", "--out", "taken"], "`--out` must not exist yet, got taken"),
         (["table"], "`FILE` must be given where results/ holds no records of `remanent grid`"),

@@ -5,14 +5,11 @@ import html
 import pytest
 
 from remanent import demo
-from remanent.demo import GRIDS, UNITS, run_demo
+from remanent.demo import GRIDS, SMALL, UNITS, run_demo
 from remanent.report.results import read_results
 from remanent.report.tables import format_score
 from remanent.training import load_run
 from remanent.training.variants import experiment_for
-
-TINY = {"training.steps": ["2"], "training.batch_size": ["2"], "model.hidden_size": ["2"], "model.num_layers": ["1"]}
-SMALL = {"copy-first": TINY | {"task.steps": ["1"]}, "digits": TINY | {"task.padding": ["1"]}}
 
 
 @pytest.fixture

@@ -1,13 +1,19 @@
-"""Lines and bars on stderr, and the exception that ends a command on SIGTERM."""
+"""Lines and bars on stderr and in notebooks, and the exception that ends a command on SIGTERM."""
 
 import codecs
+import importlib
+import io
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 PLAIN = {"±": "+/-", "\u2013": "-", "\u2014": "-", "\u2026": "...", "\u00d7": "x", "\u2265": ">=", "\u2264": "<="}
 """What stands for signs of tables and messages where the terminal's encoding does not have them; others become ?."""
+INTERVAL = 0.2
+"""The seconds between two pictures of a bar; a front end draws no faster."""
 
 
 class Terminated(SystemExit):
@@ -85,3 +91,51 @@ def progress_bar(total: float, *, lines: bool = True) -> Iterator[Callable[[floa
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task("", total=total)
         yield lambda done, note: progress.update(task, completed=done, description=note)
+
+
+def in_notebook() -> bool:
+    """Whether this process is the kernel of a notebook."""
+    ipython = sys.modules.get("IPython")
+    shell = None if ipython is None else ipython.get_ipython()
+    return getattr(shell, "kernel", None) is not None
+
+
+class CellBar:
+    """Shows bars of rich as text in one place of a cell's output: rich itself needs ipywidgets there, or only warns.
+
+    Args:
+        progress: a `rich.progress.Progress`, made with `silent_console` and without its own refreshing.
+        width: how many columns a line has.
+    """
+
+    def __init__(self, progress: Any, width: int = 88) -> None:
+        self.progress, self.width = progress, width
+        self._handle: Any = None
+        self._shown = 0.0
+
+    def show(self, *, now: bool = False) -> None:
+        """Draws the bars as they are; unless `now`, not if this was done a moment ago."""
+        if not now and time.monotonic() - self._shown < INTERVAL:
+            return
+        self._shown = time.monotonic()
+        data = {"text/plain": self._text()}
+        if self._handle is None:
+            display: Any = importlib.import_module("IPython.display")
+            self._handle = display.display(data, raw=True, display_id=True)
+        else:
+            self._handle.update(data, raw=True)
+
+    def _text(self) -> str:
+        from rich.console import Console
+
+        written = io.StringIO()
+        console = Console(file=written, force_jupyter=False, force_terminal=False, width=self.width)
+        console.print(self.progress.get_renderable())
+        return written.getvalue().rstrip()
+
+
+def silent_console() -> Any:
+    """A console that draws nothing, for a bar that `CellBar` shows."""
+    from rich.console import Console
+
+    return Console(quiet=True, force_jupyter=False)

@@ -21,6 +21,9 @@ UNITS = ("bmru", "lru", "bmru+lru")
 """A bistable unit, a linear one, and a hybrid with half the width of each."""
 GRIDS: Mapping[str, Choices] = {"copy-first": {}, "digits": {}}
 """The recipes that are shown, each with the options that differ from it."""
+TINY = {"training.steps": ["2"], "training.batch_size": ["2"], "model.hidden_size": ["2"], "model.num_layers": ["1"]}
+SMALL: Mapping[str, Choices] = {"copy-first": TINY | {"task.steps": ["1"]}, "digits": TINY | {"task.padding": ["1"]}}
+"""The same recipes in seconds, for models that learn nothing: whether everything is there that a training needs."""
 THREADS = 2
 """Of torch, for each run; the runs are trained one after the other."""
 MINUTES = 10
@@ -77,7 +80,7 @@ def _opening(count: int, recipes: Iterable[str], folder: Path) -> str:
     """What will be done, where, and how long it takes."""
     return (
         f"Training {count} small models on {' and '.join(recipes)}, each tested at up to 1,000 times its length, into "
-        f"{folder}/: about {MINUTES} minutes on two cores."
+        f"{folder}/{f': about {MINUTES} minutes on two cores' if recipes is GRIDS else ''}."
     )
 
 

@@ -169,7 +169,7 @@ def test_quick_growth_is_drawn(tmp_path, monkeypatch):
     monkeypatch.setattr("remanent.bench.length.LONGEST", 1e-9)
     folder = tmp_path / "b"
     run_bench(["length", "streaming", "threads"], folder, repeats=1, quick=True)
-    assert {p.name for p in folder.iterdir()} == {"bench.json", "length-time.png", "length-memory.png", "streaming.png"}
+    assert {p.name for p in folder.iterdir()} == {"bench.json", "length-time.svg", "length-memory.svg", "streaming.svg"}
     rows = read(folder)["rows"]
     by = {(row["case"], row["shape"].get("T")): row for row in rows if row["section"] == "length"}
     assert by["latch_scan", 64]["peak_bytes"] >= 0

@@ -60,7 +60,7 @@ def quick(tmp_path, monkeypatch):
 def test_a_quick_trial_times_models_beside_their_products_and_says_what_is_missing(quick, tmp_path, capsys):
     rows = quick()
     shown = capsys.readouterr().out
-    assert {p.name for p in (tmp_path / "b").iterdir()} == {"bench.json", "model.png"}
+    assert {p.name for p in (tmp_path / "b").iterdir()} == {"bench.json", "model.svg"}
     cases = ["bmru products", "bmru", "bmru compiled", *section.OTHER_MODELS]
     assert [row["case"] for row in rows] == cases * len(section.QUICK_SHAPES)
     by = {(row["case"], row["shape"]["T"]): row for row in rows}

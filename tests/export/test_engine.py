@@ -10,7 +10,7 @@ import torch
 from cases import rarely
 from export.test_c import MODELS, shaken
 from model_cases import inputs, make
-from remanent.export import _library, c
+from remanent.export import _native, c
 from remanent.export.c import run_module, write_c
 from remanent.models.session import TorchEngine
 
@@ -35,11 +35,11 @@ def one_folder(tmp_path_factory):
 @pytest.fixture
 def forgotten():
     """What this process remembers of compilers and libraries is as at its start."""
-    _library.load_library.cache_clear()
-    _library._warn_once.cache_clear()
+    _native.load_library.cache_clear()
+    _native._warn_once.cache_clear()
     yield
-    _library.load_library.cache_clear()
-    _library._warn_once.cache_clear()
+    _native.load_library.cache_clear()
+    _native._warn_once.cache_clear()
 
 
 def exported(model, x, monkeypatch):
@@ -136,15 +136,15 @@ def test_what_has_no_c_is_refused_by_its_name():
 def test_without_a_compiler_it_says_so_once_and_is_torch(monkeypatch, tmp_path):
     model, x = make(torch.float32), inputs(make(torch.float32), 1)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    monkeypatch.setattr(_library, "find_compiler", lambda: None)
+    monkeypatch.setattr(_native, "find_compiler", lambda: None)
     with pytest.warns(UserWarning, match="no C compiler is on the path .*: install one"):
         session = model.stream(engine="native")
     assert torch.equal(session.push(x), model.stream().push(x))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         model.stream(engine="native")
-    _library.load_library.cache_clear()
-    monkeypatch.setattr(_library, "find_compiler", lambda: shutil.which("false"))
+    _native.load_library.cache_clear()
+    monkeypatch.setattr(_native, "find_compiler", lambda: shutil.which("false"))
     with pytest.warns(UserWarning, match="false does not make a library that loads"):
         model.stream(engine="native")
 
@@ -152,12 +152,12 @@ def test_without_a_compiler_it_says_so_once_and_is_torch(monkeypatch, tmp_path):
 @pytest.mark.usefixtures("forgotten")
 def test_a_library_is_compiled_once_and_read_from_a_folder_of_its_own(monkeypatch, tmp_path):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    commands, run_command = [], _library.run_command
-    monkeypatch.setattr(_library, "run_command", lambda *given: commands.append(given) or run_command(*given))
+    commands, run_command = [], _native.run_command
+    monkeypatch.setattr(_native, "run_command", lambda *given: commands.append(given) or run_command(*given))
 
     def answer(number):
-        _library.load_library.cache_clear()
-        return _library.load_library(text(number)).model_answer()
+        _native.load_library.cache_clear()
+        return _native.load_library(text(number)).model_answer()
 
     def text(number):
         return f"int model_answer(void) {{ return {number}; }}\n"
@@ -165,7 +165,7 @@ def test_a_library_is_compiled_once_and_read_from_a_folder_of_its_own(monkeypatc
     folder = tmp_path / "remanent" / "native"
     assert [answer(1), answer(1), len(commands)] == [1, 1, 1]
     (library,) = folder.iterdir()
-    (folder / _library.file_name(text(2))).write_bytes(b"cut short by a crash")
+    (folder / _native.file_name(text(2))).write_bytes(b"cut short by a crash")
     assert [answer(2), answer(2), len(commands)] == [2, 2, 2]
     library.chmod(0o666)  # others could have put anything there
     assert [answer(1), len(commands)] == [1, 3]

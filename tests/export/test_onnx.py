@@ -6,7 +6,7 @@ import torch
 
 from cases import rarely
 from model_cases import RECURRENT, inputs, make
-from remanent.export import export_onnx
+from remanent.export import export_onnx, time_graph
 from remanent.export._compare import judge
 from remanent.units import UNITS
 
@@ -71,6 +71,10 @@ def test_a_file_gives_what_torch_does_at_any_length(options, exported):
     graph = onnx.load(folder / "it.onnx").graph
     scans = sum(node.op_type == "Scan" for node in graph.node)
     units = sum(len(names) for names in model.config.layers)
+    (y,) = graph.output
+    free = [[d.dim_param for d in value.type.tensor_type.shape.dim] for value in (graph.input[0], y)]
+    assert free[0][:2] == ["batch", "steps"]
+    assert free[1][:2] == (["batch", "steps"] if options.get("head") == "every" else ["batch", ""])
     assert scans == (units if "attention" not in model.config.unit else 0)
     assert b"site-packages" not in (folder / "it.onnx").read_bytes()  # no paths of the machine that wrote it
 
@@ -91,6 +95,11 @@ def test_a_step_carries_states_and_starts_streams_anew(exported):
         y = after.pop("y")
         carried = {name.removesuffix(".next"): value for name, value in after.items()}
         np.testing.assert_allclose(y, expected[:, t], rtol=1e-5, atol=1e-5)
+    graph = onnx.load(folder / "it-step.onnx").graph
+    assert {d.dim_param for value in (*graph.input, *graph.output) for d in value.type.tensor_type.shape.dim} == {
+        *("", "batch")
+    }
+    assert 1e-6 < time_graph(folder / "it-step.onnx").seconds < 1
     np.testing.assert_array_equal(carried["layers.1.0"], state.layers[1][0])
     np.testing.assert_allclose(carried["layers.1.1"], torch.view_as_real(state.layers[1][1]), rtol=1e-4, atol=1e-5)
 

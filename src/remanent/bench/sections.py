@@ -99,7 +99,7 @@ def run_bench(
             _print(console, name, rows)
             results["rows"] += [dataclasses.asdict(row) for row in rows]
             write_json(folder / RESULTS_FILE, results)
-            _draw(folder, name, rows)
+            draw_section(folder, name, rows)
     console.print(f"{folder / RESULTS_FILE} has all numbers.", markup=False)
     return folder
 
@@ -162,8 +162,8 @@ def _milliseconds(seconds: float | None) -> str:
     return "" if seconds is None else f"{1e3 * seconds:,.3f}" if seconds < 0.01 else f"{1e3 * seconds:,.1f}"
 
 
-def _draw(folder: Path, name: str, rows: Sequence[Row]) -> None:
-    """Draws the figures of the sections in which something grows."""
+def draw_section(folder: Path, name: str, rows: Sequence[Row]) -> None:
+    """Draws the figures of a section, as SVG in a folder, where something grows in it."""
     if name not in ("length", "streaming", "model"):
         return
     from remanent.report.figures import growth, save_figure
@@ -181,16 +181,16 @@ def _draw(folder: Path, name: str, rows: Sequence[Row]) -> None:
     first = rows[0].shape
     if name == "streaming":
         labels = {"x_name": "steps before", "y_name": "one step (ms)"}
-        save_figure(growth(times, title="One more step, batch of 1", **labels), folder / "streaming.png")
+        save_figure(growth(times, title="One more step, batch of 1", **labels), folder / "streaming.svg")
         return
     if name == "model":
         title = f"Training step, {first['blocks']} blocks of {first['D']}"
         labels = {"x_name": "steps of a sequence", "y_name": "time for a step of it (µs)"}
-        save_figure(growth(microseconds_a_step(rows), title=title, **labels), folder / "model.png")
+        save_figure(growth(microseconds_a_step(rows), title=title, **labels), folder / "model.svg")
         return
     title = f"Forward and backward, {first['B'] * first['T']:,} steps in all, width {first['D']}"
     time_figure = growth(times, title=title, x_name="steps of a sequence", y_name="time (ms)")
-    save_figure(time_figure, folder / "length-time.png")
+    save_figure(time_figure, folder / "length-time.svg")
     if memory:
         memory_figure = growth(memory, title=title, x_name="steps of a sequence", y_name="memory above inputs (MB)")
-        save_figure(memory_figure, folder / "length-memory.png")
+        save_figure(memory_figure, folder / "length-memory.svg")

@@ -12,7 +12,10 @@ def parser(arguments: list[str]) -> Any:
     parser = make_parser("Writes the model of a finished run for another runtime, and compares both.")
     parser.add_argument("run", type=Path, help="the folder of the run, or of a model pruned from it")
     parser.add_argument(
-        "--format", type=str, default="onnx", help="onnx: a graph for sequences and one for a step; c: C99 for a step"
+        "--format",
+        type=str,
+        default="onnx",
+        help="onnx: a graph for sequences and one for a step; c: C99 for a step; arduino: this C as a library, a zip",
     )
     parser.add_argument(
         "--out", type=Path | None, default=None, help="the folder for the files (default: export/ in the run)"
@@ -34,24 +37,27 @@ def run(options: Any) -> int:
     from remanent.review.pruned import load_model
 
     check_choice("--format", options.format, FORMATS)
-    if options.format != "c" and options.weights != "float32":
-        raise ValueError(f"`--weights` must be float32 unless --format is c, got {options.weights}")
+    if options.format == "onnx" and options.weights != "float32":
+        raise ValueError(f"`--weights` must be float32 unless --format is c or arduino, got {options.weights}")
     experiment, model = load_model(options.run, data_dir=options.data_dir)
     folder = options.out or options.run / "export"
-    if options.format == "c":
-        _write_c(options, experiment.task, model, folder)
-    else:
+    if options.format == "onnx":
         _write_onnx(options, model, folder)
+    else:
+        _write_c(options, experiment.task, model, folder)
     return 0
 
 
 def _write_onnx(options: Any, model: Any, folder: Path) -> None:
-    from remanent.export import export_onnx
+    from remanent.export import export_onnx, time_graph
 
     with progress_bar(1) as show:
         show(0, "tracing the model, and comparing its graphs with torch")
         checks = export_onnx(model, folder, name=options.name)
+        steps = folder / f"{options.name}-step.onnx"
+        taken = time_graph(steps) if steps.exists() else None
     _print_checks(folder, checks)
+    _print_time(taken)
 
 
 def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
@@ -59,31 +65,47 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    from remanent.export import export_c
+    from remanent.export import export_arduino, export_c, time_step
     from remanent.tasks import METRICS
     from remanent.training import evaluate
 
     scores: list[tuple[str, float]] = []
     if options.weights != "float32":
         task.split_size("test")  # raises where data are missing, before anything is written
+    export = export_c if options.format == "c" else export_arduino
     with progress_bar(3) as show:
         show(0, "writing C, and comparing it with torch")
-        module = export_c(model, folder, name=options.name, weights=options.weights)
+        given = {"name": options.name, "weights": options.weights, "class_names": task.class_names}
+        module = export(model, folder, **given)
+        taken = time_step(module)
         if options.weights != "float32":
             for i, (weights, scored) in enumerate((("float32", model), (options.weights, module.model)), 1):
                 show(i, f"scoring the model of {weights} on the test split")
                 scores.append((weights, evaluate(scored, task)))
     if module.check is None:
-        said = f"{folder} holds {' and '.join(module.sources)}, not compared: there is no C compiler."
+        files = " and ".join(module.sources) if options.format == "c" else f"{options.name}.zip"
+        said = f"{folder} holds {files}, not compared: there is no C compiler."
         Console().print(said, markup=False)
     else:
         _print_checks(folder, [module.check])
+        if options.format == "arduino":
+            Console().print(f"{options.name}.zip is that module as a library for Arduino's IDE.", markup=False)
     print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")
+    if task.class_names:
+        print(f"{options.name}_classify gives the name of a class: {', '.join(task.class_names)}.")
+    _print_time(taken)
     if scores:
         table = Table("weights", f"{METRICS[task.metric].title} on the test split")
         for weights, score in scores:
             table.add_row(weights, f"{score:.4f}")
         Console().print(table)
+
+
+def _print_time(taken: Any) -> None:
+    if taken is not None:
+        where = f"by {taken.runner}, one thread of this machine's {taken.processor}"
+        rate = f"{taken.seconds * 1e6:,.2f} µs ({1 / taken.seconds:,.0f} a second)"
+        print(f"One step of one stream takes {rate} {where}.")
 
 
 def _print_checks(folder: Path, checks: list[Any]) -> None:

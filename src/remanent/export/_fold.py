@@ -1,4 +1,4 @@
-"""A model whose packed states are bits: the factor of a state is moved into the weights that read it."""
+"""A model as it is exported: its parameters as numbers; the factor of a packed state in the weights that read it."""
 
 import copy
 from typing import Any, NamedTuple
@@ -84,4 +84,13 @@ def fold_states(model: SequenceModel) -> SequenceModel:
                     unit.h0_l0 /= size
                 block.project.weight[:, columns] *= size
                 unit.alpha_l0.fill_(1 / width)
+    return model
+
+
+def frozen(model: SequenceModel) -> SequenceModel:
+    """A copy whose recurrences hold as numbers what their parameters determine, with statistics folded into weights."""
+    model = fold_statistics(copy.deepcopy(model).eval())
+    for unit in model.modules():
+        if isinstance(unit, RecurrentUnit):
+            unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))
     return model

@@ -33,6 +33,12 @@ class Source:
 
     Args:
         weights: how matrices are stored, one of `WEIGHTS`.
+
+    Attributes:
+        init: the lines of the function that starts a stream.
+        step: those of the function that takes a step.
+        declared: what the header says of the functions and names beside these two.
+        defined: the text of these.
     """
 
     def __init__(self, weights: str) -> None:
@@ -42,6 +48,8 @@ class Source:
         self.constant_bytes = 0
         self.init: list[str] = []
         self.step: list[str] = []
+        self.declared: list[str] = []
+        self.defined: list[str] = []
         self.buffers: dict[tuple[str, str], int] = {}
         self._constants: list[str] = []
 
@@ -140,6 +148,7 @@ class Source:
                 "/* Takes the next step of a stream, and gives the model's output after it. */",
                 f"void {name}_step({name}_state *state, {x}, float y[{upper}_OUTPUT_SIZE]);",
                 "",
+                *(f"{text}\n" for text in self.declared),
                 "#ifdef __cplusplus",
                 "}",
                 "#endif",
@@ -171,6 +180,7 @@ class Source:
                     "}",
                 ]
             ),
+            *self.defined,
         ]
         return "\n\n".join(parts) + "\n"
 

@@ -1,6 +1,7 @@
 """C99: a model as one `.c` and one `.h`, a step at a time, compared with torch before anything is written."""
 
 import re
+from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +14,8 @@ from remanent._options import check_choice
 from remanent.export._blocks import write_model
 from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._fold import fold_states, in_bytes, step_data
-from remanent.export._native import find_compiler, run_native
+from remanent.export._labels import check_class_names, write_classify
+from remanent.export._native import StepTime, check_new, find_compiler, run_native, time_native
 from remanent.export._source import WEIGHTS, Source
 from remanent.export._units import WRITERS
 from remanent.models import SequenceModel
@@ -53,6 +55,7 @@ class Module(NamedTuple):
         state_type: the layout of the state, by which bytes that C wrote can be read.
         weight_bytes: the size of all constants.
         check: the comparison with torch; None where there is no C compiler.
+        class_names: what `NAME_classify` gives; none for a module without it.
     """
 
     name: str
@@ -61,14 +64,28 @@ class Module(NamedTuple):
     state_type: np.dtype
     weight_bytes: int
     check: Check | None
+    class_names: tuple[str, ...] = ()
 
     @property
     def state_bytes(self) -> int:
         """The size of the state of one stream."""
         return self.state_type.itemsize
 
+    def __repr__(self) -> str:
+        """The name and the sizes, without the sources and the weights."""
+        files, compared = " and ".join(self.sources), "not compared" if self.check is None else "compared with torch"
+        sizes = f"{self.weight_bytes:,} bytes of weights, {self.state_bytes:,} bytes of state"
+        return f"<Module {self.name}: {files}, {sizes}, {compared}>"
 
-def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", weights: str = "float32") -> Module:
+
+def export_c(
+    model: SequenceModel,
+    folder: str | Path,
+    *,
+    name: str = "model",
+    weights: str = "float32",
+    class_names: Sequence[str] = (),
+) -> Module:
     """Writes `NAME.c` and `NAME.h`: see `write_c` for what they hold.
 
     Args:
@@ -76,6 +93,7 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
         folder: where the files go; made if need be.
         name: a C identifier.
         weights: "float32" or "int8".
+        class_names: a name for each output, for `NAME_classify`; none where outputs are values.
 
     Returns:
         What was written.
@@ -85,20 +103,20 @@ def export_c(model: SequenceModel, folder: str | Path, *, name: str = "model", w
         ValueError: an argument that `write_c` rejects.
         RuntimeError: the module differs from torch, or does not compile; nothing was written.
     """
-    _check_name(name)
+    check_name(name)
     folder = Path(folder)
     for ending in (".c", ".h"):
-        if (folder / f"{name}{ending}").exists():
-            found = folder / f"{name}{ending}"
-            raise FileExistsError(f"`{name}{ending}` must not exist yet, got {found}; choose another name or folder")
-    module = write_c(model, name=name, weights=weights)
+        check_new(folder / f"{name}{ending}")
+    module = write_c(model, name=name, weights=weights, class_names=class_names)
     folder.mkdir(parents=True, exist_ok=True)
     for file, text in module.sources.items():
         write_whole(folder / file, text.encode(), new=True)
     return module
 
 
-def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float32") -> Module:
+def write_c(
+    model: SequenceModel, *, name: str = "model", weights: str = "float32", class_names: Sequence[str] = ()
+) -> Module:
     """A model in C99: `NAME_init` starts a stream, `NAME_step` takes a step; nothing is allocated.
 
     States of BMRU and FQ-BMRU are bits, and the map after them adds and subtracts weights, without a product. (Where
@@ -114,17 +132,22 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
             LRU.
         name: a C identifier.
         weights: "float32" or "int8".
+        class_names: a different name for each output, in their order; `NAME_classify` then takes a step and gives the
+            name of the class with the largest output. None where outputs are values.
 
     Returns:
         The module.
 
     Raises:
         ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is bidirectional, not of float32
-            on the CPU, or holds values that are not finite; `name` is no identifier; `weights` is unknown.
+            on the CPU, or holds values that are not finite; `name` is no identifier; `weights` is unknown; `class_names`
+            are not those of the outputs.
         RuntimeError: the module differs from torch, or does not compile.
     """
-    _check_name(name)
+    check_name(name)
     check_choice("weights", weights, WEIGHTS)
+    class_names = tuple(class_names)
+    check_class_names(class_names, model.config)
     check_model(model)
     model = fold_states(model)
     if weights == "int8":
@@ -135,6 +158,8 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
     config = model.config
     tokens = config.reads_tokens
     x = "uint32_t x" if tokens else f"const float x[{name.upper()}_INPUT_SIZE]"
+    if class_names:
+        write_classify(source, name, class_names, x)
     sizes = {
         "INPUT_SIZE": config.input_size,
         "OUTPUT_SIZE": config.output_size,
@@ -147,11 +172,12 @@ def write_c(model: SequenceModel, *, name: str = "model", weights: str = "float3
         f"{name}.c": source.code(name, _about(model, name, weights), x),
         f"{name}.h": source.header(name, _usage(model, name, weights), sizes, x),
     }
-    module = Module(name, sources, model, source.state_type, source.constant_bytes, None)
+    module = Module(name, sources, model, source.state_type, source.constant_bytes, None, class_names)
     return module if find_compiler() is None else module._replace(check=_compare(module))
 
 
-def _check_name(name: str) -> None:
+def check_name(name: str) -> None:
+    """Raises a ValueError unless the files, functions and types of a module may begin with a name."""
     fits = isinstance(name, str) and re.fullmatch(r"[A-Za-z][A-Za-z0-9_]*", name)
     if not fits or name in RESERVED.split() or name.lower() in FILES.split():
         rule = "be a C identifier: a letter, then letters, digits and underscores, and no word of C or its library"
@@ -222,6 +248,20 @@ def run_module(
     size = module.model.config.output_size
     options = {} if flags is None else {"flags": flags}
     return run_native(module.name, module.sources, module.state_type, size, sequences, **options)
+
+
+def time_step(module: Module) -> StepTime | None:
+    """What a step of one stream takes on this machine, compiled as for the comparison; None without a C compiler.
+
+    Args:
+        module: as `write_c` gives it.
+
+    Raises:
+        RuntimeError: it does not compile or run.
+    """
+    if find_compiler() is None:
+        return None
+    return time_native(module.name, module.sources, inputs(module.model, 1, SEQUENCES[1])[0].numpy())
 
 
 @torch.no_grad()

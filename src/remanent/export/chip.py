@@ -47,6 +47,12 @@ class ChipRun(NamedTuple):
     state_bytes: int
     stack_bytes: int
 
+    def __repr__(self) -> str:
+        """What a step costs, without the outputs."""
+        count = sum(len(y) for y in self.outputs)
+        memory = f"{self.flash_bytes:,} bytes of flash, {self.state_bytes:,} of state, {self.stack_bytes:,} of stack"
+        return f"<ChipRun of {count:,} steps: {self.instructions:,.0f} instructions a step, {memory}>"
+
 
 def missing_tools() -> str | None:
     """Which of the compiler, its C library and the emulator are not installed, or None."""

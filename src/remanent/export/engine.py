@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from remanent.export._blocks import write_model
 from remanent.export._carried import carried_units, read_state, write_state
 from remanent.export._fold import fold_states
-from remanent.export._library import load_library
+from remanent.export._native import load_library
 from remanent.export._outside import OutsideSource
 from remanent.export.c import check_model
 from remanent.models import ModelState, SequenceModel

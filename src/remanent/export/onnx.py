@@ -1,9 +1,10 @@
 """ONNX: one graph for whole sequences and one for a step, compared with torch before anything is written."""
 
 import contextlib
-import copy
 import io
 import logging
+import re
+import timeit
 import warnings
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -17,13 +18,14 @@ from torch.export import Dim
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from remanent._files import write_whole
+from remanent._machine import processor_name
 from remanent._plugins import naming_extra
 from remanent.export._compare import Check, difference, inputs, judge
-from remanent.export._fold import fold_statistics
+from remanent.export._fold import frozen
+from remanent.export._native import StepTime, check_new
 from remanent.export._scans import decompositions
 from remanent.models import ModelState, SequenceModel
 from remanent.ops import plain_products
-from remanent.units import RecurrentUnit
 
 TRACED = (2, 9)
 """The values of B and T with which a graph is traced."""
@@ -82,9 +84,8 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     if not model.attends:
         files.append(folder / f"{name}-step.onnx")
     for file in files:
-        if file.exists():
-            raise FileExistsError(f"`{file.name}` must not exist yet, got {file}; choose another name or folder")
-    model = _frozen(model)
+        check_new(file)
+    model = frozen(model)
     graphs = [_trace(_Whole(model))]
     checks = [_compare_whole(model, graphs[0], files[0].name)]  # a graph that differs is found before the next is made
     if not model.attends:
@@ -110,7 +111,7 @@ def step_runner(model: SequenceModel, x_t: Tensor, *, threads: int = 1) -> Calla
     import onnxruntime as _runtime  # noqa: F401
     import onnxscript as _script  # noqa: F401
 
-    model = _frozen(model)
+    model = frozen(model)
     session = _session(_trace(_Step(model)), threads)
     with torch.no_grad():
         _, state = model.step(x_t)
@@ -119,13 +120,18 @@ def step_runner(model: SequenceModel, x_t: Tensor, *, threads: int = 1) -> Calla
     return partial(session.run, None, feed)
 
 
-def _frozen(model: SequenceModel) -> SequenceModel:
-    """A copy whose recurrences hold as numbers what their parameters determine, with statistics folded into weights."""
-    model = fold_statistics(copy.deepcopy(model).eval())
-    for unit in model.modules():
-        if isinstance(unit, RecurrentUnit):
-            unit.recurrence = unit.recurrence.frozen(unit._params("_l0"))
-    return model
+def time_graph(path: str | Path) -> StepTime:
+    """What a step of one stream takes on this machine by onnxruntime, with one thread.
+
+    Args:
+        path: of a graph for a step, `NAME-step.onnx`.
+    """
+    import onnxruntime
+
+    session = _session(Path(path).read_bytes(), 1)
+    feed = _filled(session, 1, 0)
+    rounds = timeit.repeat(lambda: session.run(None, feed), number=50, repeat=5)
+    return StepTime(min(rounds) / 50, f"onnxruntime {onnxruntime.__version__}", processor_name())
 
 
 class _Whole(nn.Module):
@@ -159,7 +165,7 @@ class _Step(nn.Module):
         self.outputs = ("y", *(f"{name}.next" for name in states))
         self.example = {"x": x[:, 0], "reset": torch.zeros(B, dtype=torch.bool), "states": tuple(states.values())}
         axes = tuple({_batch_axis(name): batch} for name in states)
-        self.axes = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
+        self.axes: dict[str, Any] = {"x": {0: batch}, "reset": {0: batch}, "states": axes}
 
     def forward(self, x: Tensor, reset: Tensor, states: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
         leaves, spec = tree_flatten(self.form)
@@ -181,20 +187,26 @@ def _trace(module: _Whole | _Step) -> bytes:
         )
     assert made is not None
     proto = made.model_proto
-    _forget_sources(proto.graph)
+    sizes = proto.graph.input[0].type.tensor_type.shape.dim
+    _tidy(proto.graph, {sizes[i].dim_param: axis.__name__ for i, axis in module.axes["x"].items()})
     graph: bytes = proto.SerializeToString()
     return graph
 
 
-def _forget_sources(graph: Any) -> None:
-    """Takes out which lines of which files, on this machine, made each node."""
+def _tidy(graph: Any, axes: dict[str, str]) -> None:
+    """Takes out which lines of which files, on this machine, made each node, and gives free axes their names."""
     del graph.metadata_props[:]
-    for part in (*graph.node, *graph.value_info, *graph.input, *graph.output, *graph.initializer):
+    values = (*graph.value_info, *graph.input, *graph.output)
+    for part in (*graph.node, *values, *graph.initializer):
         del part.metadata_props[:]
+    for value in values:
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_param:
+                dim.dim_param = re.sub(r"\w+", lambda found: axes.get(found[0], found[0]), dim.dim_param)
     for node in graph.node:
         for attribute in node.attribute:
             if attribute.HasField("g"):
-                _forget_sources(attribute.g)
+                _tidy(attribute.g, axes)
 
 
 def _compare_whole(model: SequenceModel, graph: bytes, name: str) -> Check:
@@ -217,11 +229,7 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
     reset = torch.rand(B, T, generator=torch.Generator().manual_seed(1)) < 0.1
     reset[:, 0] = True
     state: ModelState | None = None
-    feed: dict[str, np.ndarray] = {}
-    for i in session.get_inputs():  # no state is to be read before its stream has started
-        shape = [size if isinstance(size, int) else B for size in i.shape]
-        dtype = TYPES[i.type]
-        feed[i.name] = np.full(shape, np.nan if np.issubdtype(dtype, np.floating) else 0, dtype)
+    feed = _filled(session, B, np.nan)  # no state is to be read before its stream has started
     largest = np.zeros(B)
     for t in range(T):
         with torch.no_grad():
@@ -233,6 +241,15 @@ def _compare_steps(model: SequenceModel, graph: bytes, name: str) -> Check:
             axis = _batch_axis(key)
             largest = np.maximum(largest, difference(f"{name}, {key}", found, _pairs(value), axis=axis))
     return judge(model, name, largest, B * T, TOLERANCE)
+
+
+def _filled(session: Any, B: int, value: float) -> dict[str, np.ndarray]:
+    """Inputs by name for B streams: a value where they are floating, else zeros."""
+    feed: dict[str, np.ndarray] = {}
+    for i in session.get_inputs():
+        shape, dtype = [size if isinstance(size, int) else B for size in i.shape], TYPES[i.type]
+        feed[i.name] = np.full(shape, value if np.issubdtype(dtype, np.floating) else 0, dtype)
+    return feed
 
 
 def _session(graph: bytes, threads: int = 0) -> Any:

@@ -39,7 +39,7 @@ class Board:
 
     def __init__(self, total: int, shown: bool) -> None:
         self.console = Console(quiet=not shown, soft_wrap=True)
-        self.live = shown and (self.console.is_terminal or self.console.is_jupyter)
+        self.live = shown and self.console.is_terminal  # a notebook gets lines: its bars need ipywidgets
         self.total, self.before = total, 0
         self._begun: list[str] = []
         self._depth = 0

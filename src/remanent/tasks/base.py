@@ -99,6 +99,11 @@ class Task(ABC):
         return METRICS[self.metric].best
 
     @property
+    def class_names(self) -> tuple[str, ...]:
+        """The names of the classes in the order of a model's outputs; none where they have no names."""
+        return ()
+
+    @property
     def fingerprint(self) -> str:
         """The hash of the user's files that the task reads and that nothing else checks; "" if there are none."""
         return ""

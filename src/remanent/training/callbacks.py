@@ -23,7 +23,7 @@ from rich.table import Column
 from rich.text import Text
 
 from remanent._files import to_json
-from remanent._terminal import Terminated
+from remanent._terminal import CellBar, Terminated, in_notebook, silent_console
 from remanent.distributed.heartbeat import Heartbeat
 from remanent.distributed.ranks import Ranks
 from remanent.latches import EpsilonSchedule
@@ -260,7 +260,9 @@ class ProgressBar(StepCallback):
             BarColumn(24),
             MofNCompleteColumn(table_column=whole[1]),
             TimeRemainingColumn(table_column=whole[2]),
+            console=silent_console() if in_notebook() else None,
         )
+        self.cell = CellBar(self.progress) if in_notebook() else None
         self.loss = ""
 
     def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
@@ -283,6 +285,8 @@ class ProgressBar(StepCallback):
             note += f"  writes {module.memory['write_rate']:.1%}  dead {module.memory['dead_channels']:.0f}"
         place = {"total": module.settling.end, "completed": trainer.global_step}
         self.progress.update(self.bar, **place, note=note)
+        if self.cell is not None:
+            self.cell.show(now=place["completed"] >= place["total"])
 
     def on_train_end(self, trainer: pl.Trainer, module: Any) -> None:
         """Leaves the full bar, with the score of the last validation."""

@@ -81,6 +81,11 @@ class Keyword(SpeechTask):
         )
         return lay_out(data, drawn, data.classes[drawn], self.silence)
 
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """Any other word, and the keyword."""
+        return ("other", self.keyword)
+
     def _load(self) -> SpeechSet:
         """The clips; those of class 1 say the keyword."""
         data = load_speech(self.dataset, self.data_dir, check=self.check, words=None, standardise=self.standardise)

@@ -52,6 +52,8 @@ class SpokenDigits(SpeechTask):
     name = "spoken-digits"
     output_size = len(WORDS)
     """Ten digits."""
+    class_names = WORDS
+    """The words of the digits."""
 
     dataset: str = "digits"
     silence: int = 0

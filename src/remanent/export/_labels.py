@@ -1,0 +1,44 @@
+"""The names of a model's classes in C, and the function that leads from a sample to one of them."""
+
+from remanent.export._source import Source
+from remanent.models import ModelConfig
+
+
+def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None:
+    """Raises unless there are no names, or a different one for each output of a model of this configuration."""
+    for label in class_names:
+        if not isinstance(label, str):
+            raise TypeError(f"`class_names` must hold str, got {label!r}")
+    if "" in class_names or len(set(class_names)) < len(class_names):
+        raise ValueError(f"`class_names` must be different and not empty, got {class_names}")
+    if len(class_names) not in (0, config.output_size):
+        found = len(class_names)
+        raise ValueError(f"`class_names` must name the model's {config.output_size} outputs, got {found}")
+
+
+def write_classify(source: Source, name: str, class_names: tuple[str, ...], x: str) -> None:
+    """Adds the names of the classes to a module, and `NAME_classify`, whose input is declared as `x`."""
+    upper = name.upper()
+    array = f"const char *const {name}_class_names[{upper}_OUTPUT_SIZE]"
+    head = f"const char *{name}_classify({name}_state *state, {x})"
+    source.declared += [
+        f"/* The names of the classes, in the order of y. */\nextern {array};",
+        f"/* Takes the next step, and gives the name of the class with the largest output after it. */\n{head};",
+    ]
+    labels = "\n".join(f"    {_quoted(label)}," for label in class_names)
+    body = f"""
+    float y[{upper}_OUTPUT_SIZE];
+    int best = 0;
+    {name}_step(state, x, y);
+    for (int i = 1; i < {upper}_OUTPUT_SIZE; i++) {{
+        best = y[i] > y[best] ? i : best;
+    }}
+    return {name}_class_names[best];
+"""
+    source.defined += [f"{array} = {{\n{labels}\n}};", f"{head}\n{{{body}}}"]
+
+
+def _quoted(text: str) -> str:
+    """A text as C writes it, in UTF-8: what is no plain letter or sign as three octal digits."""
+    kept = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
+    return f'"{"".join(kept)}"'
