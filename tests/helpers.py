@@ -1,9 +1,12 @@
 """Comparisons, and marks, that several test files use."""
 
+import importlib
 import os
 import shutil
+import sys
 import sysconfig
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 from torch import Tensor
@@ -24,6 +27,19 @@ def compiles(test):
     for mark in marks:
         test = mark(test)
     return test
+
+
+def interpreted_modules(names: list[str]) -> list[ModuleType]:
+    """Modules of kernels as Triton's interpreter runs them; apart from compiled ones that are loaded already."""
+    loaded = {name: sys.modules.pop(name) for name in names if name in sys.modules}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TRITON_INTERPRET", "1")
+        try:
+            return [importlib.import_module(name) for name in names]
+        finally:
+            for name in names:
+                sys.modules.pop(name, None)
+            sys.modules.update(loaded)
 
 
 def assert_close(actual: Tensor, expected: Tensor, tolerance: float, name: str) -> None:

@@ -18,6 +18,7 @@ from remanent.bench.gpu.kept_rows import finished
 pytest.importorskip("triton", reason="the GPU kernels need Triton")
 
 RIGHT = "tiling|^linear equals.*moving|infinity|seed|autocast|heads equal|heads, repeated|lookup equals|packed"
+RIGHT += "|norm of a sum|convolution equals"
 """The checks that take the interpreter a few seconds."""
 FAST = r"^copy|^latch both.*float32|^linear forward.*bfloat16|layer BMRU|step after 16: bmru|^heads|^lookup scan"
 LEARN = "permuted MNIST"

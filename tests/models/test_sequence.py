@@ -445,6 +445,14 @@ def test_autocast_runs_a_model(options):
         assert state.steps.unique().tolist() == [300]
 
 
+def test_autocast_rounds_neither_what_latches_decide_by_nor_an_answer():
+    model = make(torch.float32, mlp="none", num_layers=2)
+    x = inputs(model, 4, 300)
+    expected, _ = model(x)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(model(x)[0], expected)
+
+
 @compiles
 @pytest.mark.parametrize(
     ("unit", "backend"),

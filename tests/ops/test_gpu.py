@@ -1,14 +1,10 @@
 """The Triton kernels against the reference: interpreted on a CPU, and compiled where there is a GPU."""
 
-import importlib
-import os
-import sys
-
 import pytest
 import torch
 
 from cases import case_id, rarely
-from helpers import assert_close
+from helpers import assert_close, interpreted_modules
 from remanent.ops import latch_scan, linear_scan
 from remanent.ops.arguments import SPAN, Gates, InitialStates, LatchGradients, LinearGradients
 from remanent.ops.gpu import launch, scans
@@ -28,21 +24,7 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="a compiled kerne
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """The kernels as Triton's interpreter runs them; apart from compiled ones that are loaded already."""
-    loaded = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
-    before = os.environ.get("TRITON_INTERPRET")
-    os.environ["TRITON_INTERPRET"] = "1"
-    try:
-        modules = [importlib.import_module(name) for name in NAMES]
-    finally:
-        if before is None:
-            del os.environ["TRITON_INTERPRET"]
-        else:
-            os.environ["TRITON_INTERPRET"] = before
-        for name in NAMES:
-            sys.modules.pop(name, None)
-        sys.modules.update(loaded)
-    return scans.Kernels(*modules[1:])
+    return scans.Kernels(*interpreted_modules(NAMES)[1:])
 
 
 @pytest.fixture

@@ -1,13 +1,10 @@
 """The Triton kernels that read memory once, interpreted on a CPU, against the float64 reference."""
 
-import importlib
-import os
-import sys
-
 import pytest
 import torch
 
 from cases import rarely
+from helpers import interpreted_modules
 from remanent.bench.gpu.problems import (
     LIMITS,
     Shape,
@@ -39,21 +36,7 @@ WIDTH = 1.5
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """The kernels as Triton's interpreter runs them; apart from compiled ones that are loaded already."""
-    loaded = {name: sys.modules.pop(name) for name in NAMES if name in sys.modules}
-    before = os.environ.get("TRITON_INTERPRET")
-    os.environ["TRITON_INTERPRET"] = "1"
-    try:
-        modules = [importlib.import_module(name) for name in NAMES]
-    finally:
-        if before is None:
-            del os.environ["TRITON_INTERPRET"]
-        else:
-            os.environ["TRITON_INTERPRET"] = before
-        for name in NAMES:
-            sys.modules.pop(name, None)
-        sys.modules.update(loaded)
-    return tuple(modules[1:])
+    return tuple(interpreted_modules(NAMES)[1:])
 
 
 @pytest.fixture(autouse=True)

@@ -1,13 +1,10 @@
 """The Triton kernels of heads against the reference: interpreted on a CPU, and compiled where there is a GPU."""
 
-import importlib
-import sys
-
 import pytest
 import torch
 
 from cases import rarely
-from helpers import assert_close
+from helpers import assert_close, interpreted_modules
 from remanent.ops import transition_scan
 from remanent.ops.arguments import HeadSizes, InitialStates, TransitionGradients
 from remanent.ops.gpu import launch, transition
@@ -22,14 +19,7 @@ GPU = pytest.mark.skipif(not torch.cuda.is_available(), reason="a compiled kerne
 
 @pytest.fixture(scope="module")
 def interpreted():
-    """The kernels as Triton's interpreter runs them; apart from compiled ones that are loaded already."""
-    loaded = sys.modules.pop(NAME, None)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TRITON_INTERPRET", "1")
-        module = importlib.import_module(NAME)
-    sys.modules.pop(NAME)
-    if loaded is not None:
-        sys.modules[NAME] = loaded
+    (module,) = interpreted_modules([NAME])
     return module
 
 

@@ -5,6 +5,7 @@ import threading
 import pytest
 import torch
 import torch.nn.functional as F
+from torch.func import jvp, vmap
 
 from cases import crossed
 from remanent.ops import plain_products, row_linear
@@ -45,6 +46,27 @@ def test_it_is_a_linear_map_with_its_gradients(shape):
     torch.testing.assert_close(row_linear(*leaves), expected, rtol=1e-12, atol=1e-12)
     for grad, wanted in zip(grads, torch.autograd.grad((expected * weights).sum(), leaves), strict=True):
         torch.testing.assert_close(grad, wanted, rtol=1e-12, atol=1e-12)
+
+
+def test_an_exact_product_is_not_rounded_under_autocast_and_its_gradients_are():
+    torch.manual_seed(0)
+    leaves = [torch.randn(shape, requires_grad=True) for shape in ((3, 20, 5), (6, 5), (6,))]
+    upstream = torch.randn(3, 20, 6)
+    plain = row_linear(*leaves)
+    wanted = torch.autograd.grad(plain, leaves, upstream)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = row_linear(*leaves, exact=True)
+        assert not torch.equal(row_linear(*leaves), plain)
+        assert row_linear(leaves[0].bfloat16(), *leaves[1:], exact=True).dtype == torch.float32
+        members = vmap(lambda x: row_linear(x, *leaves[1:], exact=True))(leaves[0])
+        _, tangent = jvp(lambda x: row_linear(x, *leaves[1:], exact=True), (leaves[0],), (leaves[0],))
+    assert torch.equal(found, plain)
+    assert torch.equal(members, plain)
+    torch.testing.assert_close(tangent, plain - leaves[2])
+    of_x, of_weight, of_bias = torch.autograd.grad(found, leaves, upstream)
+    for grad, right in ((of_x, wanted[0]), (of_weight, wanted[1])):
+        assert 0 < (grad - right).norm() < 2**-7 * right.norm()
+    torch.testing.assert_close(of_bias, wanted[2])
 
 
 def test_plain_products_last_for_their_context_and_their_thread_alone():

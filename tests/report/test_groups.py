@@ -81,6 +81,18 @@ def test_settings_of_the_task_make_groups_and_all_others_make_rows():
     assert [row.state for row in summarise(lines, ["digits"])[0].rows] == ["done", "missing"]
 
 
+def test_a_recipe_whose_task_changed_between_versions_has_a_table_for_each():
+    earlier, now = record(length=200), record(seed=1)
+    same, other = record(seed=2, overrides={"task.steps": 300}), record(overrides={"task.steps": 7}, length=7)
+    for line in (earlier, now, same, other):
+        line.config["task"]["steps"] = line.length
+    groups = summarise([now, same, other])
+    assert [group.label for group in groups] == ["copy-first", "copy-first (task.steps=7)"]
+    assert [group.seeds for group in groups] == [[1, 2], [0]]
+    labels = [f"copy-first (task.steps={steps})" for steps in (200, 300, 7)]
+    assert [group.label for group in summarise([earlier, now, same, other])] == labels
+
+
 def test_a_unit_that_no_recipe_was_run_with_as_it_is_is_missing_nowhere():
     lines = [record(), record("digits", metric="accuracy"), record(unit="lru", overrides={"model.conv_size": 4})]
     assert [[row.label for row in group.rows] for group in summarise(lines)] == [

@@ -140,8 +140,8 @@ def write_c(
 
     Raises:
         ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is bidirectional, not of float32
-            on the CPU, or holds values that are not finite; `name` is no identifier; `weights` is unknown; `class_names`
-            are not those of the outputs.
+            on the CPU, or holds values that are not finite; `name` is no identifier; `weights` is unknown;
+            `class_names` are not those of the outputs.
         RuntimeError: the module differs from torch, or does not compile.
     """
     check_name(name)

@@ -11,7 +11,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
-from remanent.models.row_linear import Restored, RowLinear, Standardised
+from remanent.models.row_linear import ExactLinear, Restored, RowLinear, Standardised
 from remanent.models.state import BlockState
 from remanent.ops.elementwise import SumAndNorm, add_rms_norm
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
@@ -91,7 +91,7 @@ class Block(nn.Module):
         self.layer = Hybrid(units, join=config.join, bidirectional=config.bidirectional)
         self.gate = RowLinear(size, size) if gates else None
         joined = widths[0] if config.join == "sum" else sum(widths)
-        self.project = RowLinear(joined * config.directions, size)
+        self.project = ExactLinear(joined * config.directions, size)
         self.is_residual = not reads_letters
         self.mlp_norm = make_norm(config) if config.mlp != "none" else None
         self.mlp = MLP(size, round(size * config.mlp_ratio) or 1, config.mlp) if config.mlp != "none" else None
@@ -184,14 +184,14 @@ def make_encoder(config: ModelConfig) -> nn.Module:
     """The encoder that a configuration chooses."""
     if config.encoder == "table":
         return Letters(config.input_size)
-    plain = Standardised if config.standardise else RowLinear
+    plain = Standardised if config.standardise else ExactLinear
     kind = nn.Embedding if config.encoder == "embedding" else plain
     return kind(config.input_size, config.hidden_size)
 
 
 def make_head(config: ModelConfig) -> RowLinear:
     """The head that a configuration chooses."""
-    return (Restored if config.standardise else RowLinear)(config.hidden_size, config.output_size)
+    return (Restored if config.standardise else ExactLinear)(config.hidden_size, config.output_size)
 
 
 def make_norm(config: ModelConfig) -> nn.Module:

@@ -1,4 +1,4 @@
-"""The linear layer that all parts of a model use, and those at its ends that know the statistics of data."""
+"""The linear layers that all parts of a model use, and those at its ends that know the statistics of data."""
 
 import torch
 from torch import Tensor, nn
@@ -9,12 +9,21 @@ from remanent.ops import row_linear
 class RowLinear(nn.Linear):
     """`torch.nn.Linear` whose rows have the same bits alone as among many; see `ops.row_linear`."""
 
+    exact = False
+    """Whether, under autocast too, the result is in the dtype of the weight, without rounding to a half type."""
+
     def forward(self, x: Tensor) -> Tensor:
         """Maps (..., in_features) to (..., out_features)."""
-        return row_linear(x, self.weight, self.bias)
+        return row_linear(x, self.weight, self.bias, exact=self.exact)
 
 
-class Standardised(RowLinear):
+class ExactLinear(RowLinear):
+    """The linear layer where inputs enter a model, where it reads states, and where it answers."""
+
+    exact = True
+
+
+class Standardised(ExactLinear):
     r"""A linear layer of standardised features: $W (x - \mu) / \sigma + b$.
 
     Attributes:
@@ -34,7 +43,7 @@ class Standardised(RowLinear):
         return super().forward((x - self.mean) / self.deviation)
 
 
-class Restored(RowLinear):
+class Restored(ExactLinear):
     r"""A linear layer whose values are given in the units of the targets: $\sigma (W x + b) + \mu$.
 
     Attributes:

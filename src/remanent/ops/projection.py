@@ -3,10 +3,13 @@
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from remanent.ops.operators import in_forward_mode
 
 TILE_ROWS = 16
 """Rows are filled up to a multiple of this number: matrix libraries treat the rest of a tile differently."""
@@ -30,7 +33,7 @@ def plain_products() -> Iterator[None]:
         _context.plain = before
 
 
-def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None, *, exact: bool = False) -> Tensor:
     r"""Linear map $y = x W^\top + b$, the same bits for a row alone as among many.
 
     Matrix libraries change the order of a sum with the number of rows and at the edges of the result.
@@ -42,6 +45,9 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
         x: the rows, (..., M).
         weight: $W$, (N, M).
         bias: $b$, (N,); zeros if None.
+        exact: whether under autocast, too, the product is in the dtype of the weight; those for its gradients are in
+            the half type. It is for what is compared, as the gates of a latch, which rounded would set where they
+            should hold, and for states that are sums, of which eight bits do not hold a single write.
 
     Returns:
         The rows $y$, (..., N), in the dtype of the weight.
@@ -50,6 +56,10 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     >>> torch.equal(row_linear(x[7:8], weight), row_linear(x, weight)[7:8])
     True
     """
+    if exact and torch.is_autocast_enabled(x.device.type):
+        if in_forward_mode((x, weight, bias)):
+            return _in_dtype_of_weight(x, weight, bias)
+        return _ExactProduct.apply(x, weight, bias)  # type: ignore[no-untyped-call, no-any-return]
     if getattr(_context, "plain", False) or not x.is_cpu:
         return F.linear(x, weight, bias).to(weight.dtype)
     if x.dim() == 2:
@@ -57,6 +67,39 @@ def row_linear(x: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     if not torch.compiler.is_compiling() and x.dim() == 3 and x.stride(0) < x.stride(1):
         return row_linear(x.transpose(0, 1), weight, bias).transpose(0, 1)  # time first: rows as they lie
     return _rows_in_tiles(x.reshape(-1, x.shape[-1]), weight, bias).reshape(*x.shape[:-1], weight.shape[0])
+
+
+def _in_dtype_of_weight(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    with torch.autocast(x.device.type, enabled=False):
+        return row_linear(x.to(weight.dtype), weight, bias)
+
+
+class _ExactProduct(torch.autograd.Function):
+    """A product under autocast as it is without, whose gradients are products in the half type."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        return _in_dtype_of_weight(x, weight, bias)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Tensor | None], output: Tensor) -> None:
+        x, weight, _ = inputs
+        ctx.half = torch.get_autocast_dtype(x.device.type)
+        ctx.save_for_backward(x, weight)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        wants_x, wants_weight, wants_bias = ctx.needs_input_grad
+        half = grad.to(ctx.half)
+        of_x = (half @ weight.to(ctx.half)).to(x.dtype) if wants_x else None
+        of_weight = None
+        if wants_weight:
+            inputs = x.reshape(-1, weight.shape[1]).to(ctx.half)
+            of_weight = (half.reshape(-1, weight.shape[0]).T @ inputs).to(weight.dtype)
+        return of_x, of_weight, grad.reshape(-1, weight.shape[0]).sum(0) if wants_bias else None
 
 
 def _rows_in_tiles(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:

@@ -90,7 +90,8 @@ class TrainingConfig:
         compile: whether the model's forward and backward passes are compiled by `torch.compile`, which needs a C++
             compiler on the CPU. Lengths must not change then.
         precision: the type of products in training and its validations: "32-true" for float32, or by autocast
-            "bf16-mixed" for bfloat16, or "16-mixed" for float16 on a GPU. Weights, states and scans stay in float32.
+            "bf16-mixed" for bfloat16, or "16-mixed" for float16 on a GPU. Weights, states, scans, what latches decide
+            by and what the model answers stay in float32.
         seed: the seed of the weights and of every batch, at least 0.
         threads: the number of torch threads, in [1, 1024]; the same number gives the same bits.
 

@@ -12,6 +12,7 @@ from remanent._identity import OWN_COLUMN, UNCOUNTED
 from remanent._options import check_choice
 from remanent.records.identity import options_that, with_defaults
 from remanent.records.record import Record
+from remanent.report.task_tables import Table, key_of, split_changes, tables_of
 from remanent.tasks.base import SPLITS
 from remanent.tasks.metrics import METRICS
 
@@ -169,7 +170,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *, split: str = "test") -> list[Group]:
-    """Gathers records into a group for every recipe and every setting of its task.
+    """Gathers records into a group for every recipe and every setting of its task, whether changed or the recipe's own.
 
     Units stand in `ORDER`; groups and other units stand in the order in which the records first name them, and those
     without changed options come first. A unit that some record has as a recipe has it, and none of a group, is missing
@@ -198,13 +199,12 @@ def summarise(records: Sequence[Record], recipes: Sequence[str] | None = None, *
             raise ValueError(f"`--split` {rule}, got {split}")
     named = dict.fromkeys(record.unit for record in records)
     units = [*(unit for unit in ORDER if unit in named), *(unit for unit in named if unit not in ORDER)]
-    groups: dict[tuple[str, str], list[Record]] = {}
-    for record in records:
-        groups.setdefault((record.recipe, _key(_split(record.changed)[0])), []).append(record)
-    asked = [key for key in groups if not recipes or key[0] in recipes]
-    asked.sort(key=lambda key: (known.index(key[0]), key[1] != "{}"))
-    expected = {record.unit for record in records if not _split(record.set)[1]}
-    return [dataclasses.replace(_group(groups[key], units, expected), split=split) for key in asked]
+    expected = {record.unit for record in records if not split_changes(record.set)[1]}
+    groups = []
+    for recipe in (name for name in known if not recipes or name in recipes):
+        tables = tables_of([record for record in records if record.recipe == recipe])
+        groups += [_group(table, units, expected) for table in sorted(tables, key=lambda table: bool(table.overrides))]
+    return [dataclasses.replace(group, split=split) for group in groups]
 
 
 def _validated(record: Record) -> Record:
@@ -213,8 +213,9 @@ def _validated(record: Record) -> Record:
     return dataclasses.replace(record, tests=tests, failing_length=None)
 
 
-def _group(records: list[Record], units: Sequence[str], expected: Collection[str]) -> Group:
-    first, overrides = records[0], _split(records[0].changed)[0]
+def _group(table: Table, units: Sequence[str], expected: Collection[str]) -> Group:
+    overrides, records = table
+    first = records[0]
     name = _label(first.recipe, overrides)
     for field in ("metric", "chance", "length_name", "length"):
         values = list(dict.fromkeys(getattr(record, field) for record in records))
@@ -223,10 +224,10 @@ def _group(records: list[Record], units: Sequence[str], expected: Collection[str
     _check_same(records, name, ("task",))
     rows: dict[tuple[str, str], list[Record]] = {}
     for record in records:
-        rows.setdefault((record.unit, _key(_split(record.changed)[1])), []).append(record)
+        rows.setdefault((record.unit, key_of(split_changes(record.changed)[1])), []).append(record)
     made = []
     for runs in rows.values():
-        row = Row(runs[0].unit, _split(runs[0].changed)[1], tuple(sorted(runs, key=lambda run: run.seed)))
+        row = Row(runs[0].unit, split_changes(runs[0].changed)[1], tuple(sorted(runs, key=lambda run: run.seed)))
         _check_same(runs, f"{name}, {row.label}", ("task", "model", "training"))
         made.append(row)
     there = {row.unit for row in made}
@@ -254,18 +255,6 @@ def _check_same(records: Sequence[Record], name: str, tables: Sequence[str]) -> 
                 raise ValueError(
                     f"the records of {name} must share one configuration, got `{table}.{key}` of {' and '.join(values)}"
                 )
-
-
-def _split(changed: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The changed options that make another group, those of the task, and those that make another row."""
-    hidden = options_that(UNCOUNTED, OWN_COLUMN)
-    shown = {key: value for key, value in sorted(changed.items()) if key not in hidden}
-    task = {key: value for key, value in shown.items() if key.startswith("task.")}
-    return task, {key: value for key, value in shown.items() if key not in task}
-
-
-def _key(overrides: Mapping[str, Any]) -> str:
-    return json.dumps(overrides, sort_keys=True)
 
 
 def _label(name: str, overrides: Mapping[str, Any], *more: str) -> str:

@@ -26,11 +26,12 @@ WORKERS = 14
 
 
 def _right(settings: Settings) -> list[Case]:
-    from remanent.bench.gpu import right, right_heads, right_models, tune
+    from remanent.bench.gpu import between_products, right, right_heads, right_models, tune
 
     heads, models = right_heads.cases(settings), right_models.cases(settings)
     first = right_models.NEWEST
     return [
+        *between_products.right_cases(settings),
         *heads,
         *tune.checks(settings),
         *(case for case in models if case.name in first),
@@ -40,9 +41,9 @@ def _right(settings: Settings) -> list[Case]:
 
 
 def _fast(settings: Settings) -> list[Case]:
-    from remanent.bench.gpu import fast, tune
+    from remanent.bench.gpu import between_products, fast, tune
 
-    return [*tune.cases(settings), *fast.cases(settings)]
+    return [*between_products.fast_cases(settings), *tune.cases(settings), *fast.cases(settings)]
 
 
 def _learn(settings: Settings) -> list[Case]:

@@ -279,18 +279,6 @@ def load(values, into):
         into[d] = get(values, d, ANY)
 
 
-@compile_inline
-def pass_to_reset(carry, total, own, fixed):
-    """Moves what passes back in time to the state after a reset: adds it to a `total` where that is `fixed`."""
-    zero = typed(carry, 0)
-    for d in range(carry.shape[0]):
-        if fixed:
-            total[d] += carry[d]
-        else:
-            put(own, d, ANY, carry[d])
-        carry[d] = zero
-
-
 def probe(args):
     """Does nothing, as a test of the machinery."""
     take(header(args))

@@ -21,7 +21,6 @@ from remanent.ops.cpu.kernels import (
     is_reset,
     load,
     number,
-    pass_to_reset,
     prefetch,
     put,
     row,
@@ -32,6 +31,7 @@ from remanent.ops.cpu.kernels import (
     typed,
     wide,
 )
+from remanent.ops.cpu.reset_kernels import pass_to_reset
 
 (
     CANDIDATE, THRESHOLD, ALPHA, START, RESET, RESET_STATE, STATES, LEFT, IS_LEFT,

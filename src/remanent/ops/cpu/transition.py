@@ -63,7 +63,7 @@ def transition_backward(
 
 def lookup_forward(tables: Tensor, tokens: Tensor, start: Tensor, states: Tensor) -> None:
     """Fills the states after every token, (B, T, H R), from those before the first, (B, H, R)."""
-    from remanent.ops.cpu import lookup_kernels
+    from remanent.ops.heads import lookup_kernels
 
     (_, H, K), (B, T), R = tables.shape, tokens.shape, start.shape[2]
     cut = _cut_heads(B, T, H, R)

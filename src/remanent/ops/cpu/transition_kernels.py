@@ -17,7 +17,6 @@ from remanent.ops.cpu.kernels import (
     is_reset,
     load,
     number,
-    pass_to_reset,
     put,
     row,
     scratch,
@@ -26,6 +25,7 @@ from remanent.ops.cpu.kernels import (
     typed,
     wide,
 )
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 
 (
     LOGITS, START, RESET, RESET_STATE, STATES, GRAD, CARRY, GRAD_LOGITS, GRAD_RESET_STATE
@@ -259,12 +259,7 @@ def transition_backward(args):
             if fixed and (t == end - 1 or (t + 1) % span == 0):
                 total[:] = zero
             cut = is_reset(h, args, RESET, b, t)
-            if cut:
-                previous = row(h, args, RESET_STATE, b, t, at, width)
-            elif t > 0:
-                previous = row(h, args, STATES, b, t - 1, at, width)
-            else:
-                previous = row(h, args, START, b, 0, at, width)
+            previous = row_before(h, args, (START, STATES, RESET_STATE), cut, b, t, at, width)
             g = row(h, args, GRAD, b, t, at, width)
             x = row(h, args, LOGITS, b, t, first * K * K, n * K * K)
             out = row(h, args, GRAD_LOGITS, b, t, first * K * K, n * K * K)

@@ -8,8 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from remanent.ops.cpu import launch as cpu
 from remanent.ops.cpu import threads
-from remanent.ops.cpu.launch import usable
+from remanent.ops.gpu import launch as gpu
 from remanent.ops.operators import in_forward_mode, is_traced
 
 DTYPES = (torch.float32, torch.float64)
@@ -44,16 +45,25 @@ class RowArrays(NamedTuple):
 
 
 def fits(first: Tensor, *others: Tensor | None) -> bool:
-    """Whether kernels run on these tensors here, of one dtype on a CPU, eagerly; the second has the first's shape."""
-    dtype = first.dtype
-    if dtype not in DTYPES or not first.is_cpu or first.dim() == 0 or is_traced() or not usable():
+    """Whether kernels run on these tensors here, of one dtype and device, eagerly; the second has the first's shape."""
+    dtype, device = first.dtype, first.device
+    if dtype not in DTYPES or first.dim() == 0 or is_traced() or not _has_kernels(first):
         return False
     for tensor in others:
-        if tensor is not None and not (tensor.is_cpu and tensor.dtype is dtype):
+        if tensor is not None and not (tensor.dtype is dtype and tensor.device == device):
             return False
     if others[0] is not None and others[0].shape != first.shape:
         return False
     return not in_forward_mode((first, *others))
+
+
+def on_gpu(tensor: Tensor) -> bool:
+    """Whether the kernels of a tensor are those of Triton."""
+    return tensor.device.type in gpu.DEVICES
+
+
+def _has_kernels(tensor: Tensor) -> bool:
+    return gpu.usable() if on_gpu(tensor) else tensor.is_cpu and cpu.usable()
 
 
 def wants_gradient(*tensors: Tensor | None) -> bool:

@@ -6,7 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from remanent.ops.elementwise.by_row import DTYPES, RowArrays, fits, has_memory, run_rows, tasks_of, wants_gradient
+from remanent.ops.elementwise import triton_launch
+from remanent.ops.elementwise.by_row import (
+    DTYPES,
+    RowArrays,
+    fits,
+    has_memory,
+    on_gpu,
+    run_rows,
+    tasks_of,
+    wants_gradient,
+)
 from remanent.ops.operators import define, schema_of
 
 EPS = {dtype: torch.finfo(dtype).eps for dtype in DTYPES}
@@ -28,8 +38,8 @@ class SumAndNorm(NamedTuple):
 def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | None = None) -> SumAndNorm:
     r"""Residual sum and its norm over the last axis: $s = x + a$ and $w \odot s / \sqrt{\overline{s^2} + e}$.
 
-    On a CPU, float32 and float64 take one pass over memory forward and one backward, and a row alone has the bits that
-    it has among many. Other dtypes and devices, and traced graphs, take the operations of torch.
+    On a CPU or GPU, float32 and float64 take one pass over memory forward and one backward, and a row alone has the
+    bits that it has among many. Other dtypes and devices, and traced graphs, take the operations of torch.
 
     Args:
         x: (..., D).
@@ -46,7 +56,7 @@ def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | N
     >>> add_rms_norm(torch.tensor([2.0, 6.0]), torch.tensor([1.0, -2.0]), torch.ones(2))
     SumAndNorm(total=tensor([3., 4.]), normed=tensor([0.8485, 1.1314]))
     """
-    if not fits(x, added, weight) or weight.shape != x.shape[-1:]:
+    if not fits(x, added, weight) or weight.shape != x.shape[-1:] or not _narrow(x):
         total = x if added is None else x + added
         return SumAndNorm(total, F.rms_norm(total, weight.shape, weight, eps))
     if x.dim() == 3 and x.stride(0) < x.stride(1):  # time first: rows as they lie
@@ -60,6 +70,11 @@ def add_rms_norm(x: Tensor, added: Tensor | None, weight: Tensor, eps: float | N
     found = SumAndNorm(x if added is None else torch.empty_like(x), torch.empty_like(x))
     _fill(call._replace(x=x), found, None)
     return found
+
+
+def _narrow(x: Tensor) -> bool:
+    """Whether a kernel holds a row; on a CPU, one holds any."""
+    return not on_gpu(x) or x.shape[-1] <= triton_launch.WIDEST
 
 
 class NormCall(NamedTuple):
@@ -91,11 +106,14 @@ class NormAdjoint(NamedTuple):
 
 def _fill(call: NormCall, found: SumAndNorm, factor: Tensor | None) -> None:
     """Writes the norm and, where something is added, the sum, from a contiguous `x`."""
-    from remanent.ops.elementwise.row_kernels import norm_forward
-
     added = None if call.added is None else call.added.contiguous()
     weight, total = call.weight.contiguous(), None if added is None else found.total
-    run_rows(norm_forward, RowArrays(call.x, added, weight, total, found.normed, factor), call.eps)
+    arrays = RowArrays(call.x, added, weight, total, found.normed, factor)
+    if on_gpu(call.x):
+        return triton_launch.norm_forward(arrays, call.eps)
+    from remanent.ops.elementwise.row_kernels import norm_forward
+
+    return run_rows(norm_forward, arrays, call.eps)
 
 
 def _add_rms_norm(*arguments: Any) -> NormResults:
@@ -112,15 +130,23 @@ def _room(*arguments: Any) -> NormResults:
 
 
 def _add_rms_norm_backward(*arguments: Any) -> tuple[Tensor, Tensor]:
-    from remanent.ops.elementwise.row_kernels import norm_backward
-
     dense: list[Any] = [None if value is None else value.contiguous() for value in arguments]
     call = NormAdjoint(*dense)
     grad, grad_weight = _room_backward(*arguments)
-    sums = call.total.new_empty(tasks_of(call.total), call.total.shape[-1])
+    tasks = triton_launch.tasks_of(call.total) if on_gpu(call.total) else tasks_of(call.total)
+    sums = call.total.new_empty(tasks, call.total.shape[-1])
     arrays = RowArrays(call.total, call.grad_total, call.weight, grad, call.grad_normed, call.factor, sums)
-    run_rows(norm_backward, arrays)
+    _fill_backward(arrays)
     return grad, grad_weight.copy_(sums.sum(0, dtype=torch.float64))
+
+
+def _fill_backward(arrays: RowArrays) -> None:
+    """Writes the gradient of the sum, and sums for that of the weight."""
+    if on_gpu(arrays.x):
+        return triton_launch.norm_backward(arrays)
+    from remanent.ops.elementwise.row_kernels import norm_backward
+
+    return run_rows(norm_backward, arrays)
 
 
 def _room_backward(*arguments: Any) -> tuple[Tensor, Tensor]:

@@ -13,13 +13,13 @@ from remanent.ops.cpu.kernels import (
     is_fixed,
     is_reset,
     number,
-    pass_to_reset,
     prefetch,
     put,
     row,
     split_task,
     take,
 )
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 from remanent.ops.gated.exponential_kernels import both_shares, constant, falling
 from remanent.ops.gated.gate_arguments import GatedArrays
 
@@ -157,12 +157,7 @@ def gated_backward(args):
                 row(h, args, GRAD_FOURTH, b, j, first, n)[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
                 cut = is_reset(h, args, RESET, b, t)
-                if cut:
-                    previous = row(h, args, RESET_STATE, b, t, first, n)
-                elif t > 0:
-                    previous = row(h, args, STATES, b, t - 1, first, n)
-                else:
-                    previous = row(h, args, START, b, 0, first, n)
+                previous = row_before(h, args, (START, STATES, RESET_STATE), cut, b, t, first, n)
                 if t - AHEAD >= begin:
                     prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
                     prefetch(row(h, args, STATES, b, t - AHEAD, first, n))

@@ -15,13 +15,13 @@ from remanent.ops.cpu.kernels import (
     header,
     is_fixed,
     is_reset,
-    pass_to_reset,
     prefetch,
     put,
     row,
     split_task,
     take,
 )
+from remanent.ops.cpu.reset_kernels import pass_to_reset, row_before
 
 AHEAD = 8
 """Steps before a row is used at which it is asked for."""
@@ -126,12 +126,7 @@ def rotation_backward(args):
                 row(h, args, GRAD_DECAY, b, j, first, n)[:] = zero
             for t in range(t1 - 1, t0 - 1, -1):
                 cut = is_reset(h, args, RESET, b, t)
-                if cut:
-                    previous = row(h, args, RESET_STATE, b, t, first, n)
-                elif t > 0:
-                    previous = row(h, args, STATES, b, t - 1, first, n)
-                else:
-                    previous = row(h, args, START, b, 0, first, n)
+                previous = row_before(h, args, (START, STATES, RESET_STATE), cut, b, t, first, n)
                 if t - AHEAD >= begin:
                     prefetch(row(h, args, GRAD, b, t - AHEAD, first, n))
                     prefetch(row(h, args, STATES, b, t - AHEAD, first, n))

@@ -153,7 +153,7 @@ class FQBMRURecurrence(GatedRecurrence, StateIsOutput):
 
     def _candidate(self, p: Params, x: Tensor) -> Tensor:
         if self.gate_norm == "none":
-            return row_linear(x, p["weight_ih"], p.get("bias_ih"))
+            return row_linear(x, p["weight_ih"], p.get("bias_ih"), exact=True)
         return normalised_linear(x, p, 1)
 
 

@@ -58,8 +58,8 @@ def normalised_linear(x: Tensor, p: Params, parts: int) -> Tensor:
     weight, bias, gain = p["weight_ih"], p.get("bias_ih"), p["gate_gain"]
     size = gain.shape[0]
     if "gate_mean" in p:
-        return row_linear(x, *_folded(p))
-    gates = row_linear(x, weight, None)
+        return row_linear(x, *_folded(p), exact=True)
+    gates = row_linear(x, weight, None, exact=True)
     if size == weight.shape[0]:
         return normalise_step(gates, parts, gain, bias)
     normed = normalise_step(gates[..., :size], parts, gain, None if bias is None else bias[:size])

@@ -100,7 +100,7 @@ class MRURecurrence(EpsilonRecurrence):
 
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """The logits, in one tensor (..., H K K)."""
-        return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+        return (row_linear(x, p["weight_ih"], p.get("bias_ih"), exact=True),)
 
     def tables(self, p: Params, x: Tensor) -> Tensor:
         """See `Recurrence`: the largest logit of each state, the lowest of equal ones."""

@@ -125,7 +125,7 @@ class LatchRecurrence(EpsilonRecurrence):
     def gates(self, p: Params, x: Tensor) -> tuple[Tensor, ...]:
         """Candidate, threshold and, where the input gives it, the size, in one tensor (..., 2 D) or (..., 3 D)."""
         if self.gate_norm == "none":
-            return (row_linear(x, p["weight_ih"], p.get("bias_ih")),)
+            return (row_linear(x, p["weight_ih"], p.get("bias_ih"), exact=True),)
         return (normalised_linear(x, p, 2),)
 
     def alpha(self, p: Params) -> Tensor:
