@@ -106,8 +106,8 @@ class SequenceModel(StreamedModel):
                 reset = None if reset is None else reset & real_steps(lengths, x.shape[1])
         clock, time = self._read_clock(x, x.shape[1], state, reset, reset_state, group)
         if self.clock is not None and lengths is not None:
-            before, start = (given.time if given else None for given in (state, reset_state))
-            time = self.clock.time_after(lengths, before, reset, start)
+            times = [given.time if given else None for given in (state, reset_state)]
+            time = self.clock.time_after(lengths, times[0], reset, times[1])
         x = self.encoder(x)
         blocks = []
         only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
