@@ -60,7 +60,7 @@ $(SMALL): pyproject.toml constraints.txt
 # Ray, Triton, whose interpreter runs the GPU's kernels in the tests, ONNX, and what checks the code and builds the site
 $(READY): $(SMALL)
 	@echo "Installing what tests, checks and documentation need, once: 1.9 GB, some minutes ..."
-	@$(INSTALL) '.[train,automata,cluster,gpu,onnx,rl,dev,docs]'
+	@$(INSTALL) '.[train,automata,cluster,gpu,hub,onnx,rl,dev,docs]'
 	@touch $@
 
 clean:

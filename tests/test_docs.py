@@ -3,6 +3,7 @@
 import dataclasses
 import importlib.util
 import re
+import shlex
 import subprocess
 import sys
 import textwrap
@@ -14,6 +15,7 @@ import torch.distributed as dist
 
 from remanent import UNITS, ModelConfig
 from remanent.analysis import save_automaton
+from remanent.cli import main
 from remanent.distributed import Launch
 from remanent.tasks import METRICS, TASKS, CopyFirst, Parity
 from remanent.training import RECIPES, Experiment, TrainingConfig, start_run
@@ -92,6 +94,19 @@ def test_python_blocks_run_one_after_the_other(page, tmp_path, monkeypatch):
                 del registry[name]
         if dist.is_available() and dist.is_initialized():
             dist.destroy_process_group()
+
+
+def test_the_folder_of_own_data_trains_by_the_commands_of_the_page(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    section = TASKS_TEXT.split("## Your own data")[1].split("\n## ")[0]
+    python, commands = (re.search(rf"```{kind}\n(.*?)```", section, re.DOTALL)[1] for kind in ("python", "console"))
+    exec(compile(python, "tasks.md", "exec"), {})
+    tiny = ["--quiet", "--training.steps=2", "--training.batch_size=4", "--training.threads=1", "--model.hidden_size=4"]
+    for command in commands.splitlines():
+        words = shlex.split(command)[1:]
+        assert main([*words, *(tiny if words[0] == "train" else [])]) == 0
+    assert re.search(r"24 +│ [01]\.\d{4}", capsys.readouterr().out)
+    assert "standardise(features, x" in Path("runs/own-data-bmru-0/export/model.c").read_text()
 
 
 def test_every_task_has_a_row_that_says_what_its_class_does():

@@ -17,7 +17,7 @@ from remanent._plugins import EXTRAS
 ROOT = Path(remanent.__file__).parent
 PARTS = (
     *("ops", "units", "latches", "models", "tasks", "analysis", "records", "report"),
-    *("distributed", "training", "sweep", "review", "export", "rl", "bench", "demo", "cli"),
+    *("distributed", "training", "sweep", "review", "export", "rl", "hub", "bench", "demo", "cli"),
 )
 """The parts of the package in the direction in which data flows: each may import those before it."""
 FREE = "base"

@@ -9,6 +9,7 @@ from remanent.analysis import diagnose
 from remanent.latches import EpsilonSchedule, fold_gate_norm, set_epsilon, set_write_rates
 from remanent.models import Attention, CausalConv1d, Hybrid, ModelConfig, SequenceModel
 from remanent.models.session import ENGINES, Engine
+from remanent.models.shared.shipped import load
 from remanent.units import registry
 from remanent.units.registry import *  # noqa: F403 - every unit and cell, by the list that stands there
 
@@ -34,6 +35,7 @@ __all__ = [
     "SequenceModel",
     "diagnose",
     "fold_gate_norm",
+    "load",
     "models",
     "ops",
     "reuse_freed_memory",

@@ -21,9 +21,11 @@ EXTRAS: Mapping[str, tuple[str, ...]] = {
     "onnx": ("onnx", "onnxscript", "onnxruntime"),
     "gpu": ("triton",),
     "automata": ("automata",),
-    "rl": ("torchrl", "tensordict", "gymnasium"),
     "wandb": ("wandb",),
     "mlflow": ("mlflow",),
+    "hub": ("huggingface_hub",),
+    "parquet": ("pyarrow",),
+    "rl": ("torchrl", "tensordict", "gymnasium"),
     "bench": ("mambapy", "minGRU_pytorch", "jax"),
 }
 """Each extra with the modules that it installs and the library imports, as they are imported."""

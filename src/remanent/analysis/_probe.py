@@ -25,6 +25,8 @@ def check_probed(module: Any) -> None:
         raise TypeError(f"`module` must be a RecurrentUnit or a SequenceModel, got {type(module).__name__}")
     if isinstance(module, RecurrentUnit) and module.bidirectional:
         raise ValueError("`module` must have one direction, got bidirectional=True")
+    if isinstance(module, SequenceModel) and module.config.bidirectional:
+        raise ValueError("`module` must have one direction, got a bidirectional model")
     if isinstance(module, SequenceModel) and module.attends:
         raise ValueError(
             "`module` must have a state of constant size, got a model with attention, which keeps every step"

@@ -51,9 +51,10 @@ class Raster:
 
 
 def example_inputs(task: Task) -> Tensor:
-    """The beginnings of the first validation sequences, (B, T, M) or tokens (B, T)."""
-    split = "validation"
-    return read_whole(task, split, 0, min(EXAMPLES, task.split_size(split)), task.length)[0][:, :STEPS]
+    """The beginnings of the first validation sequences, (B, T, M) or tokens (B, T), without padding."""
+    place = "validation", 0, min(EXAMPLES, task.split_size("validation"))
+    lengths = task.lengths(*place)
+    return read_whole(task, *place, task.length)[0][:, : STEPS if lengths is None else min(STEPS, int(lengths.min()))]
 
 
 @torch.no_grad()
@@ -89,8 +90,8 @@ def write_summary(writes: list[Writes]) -> dict[str, float]:
 
 
 def has_latches(model: SequenceModel) -> bool:
-    """Whether writes can be counted: any unit latches, and none is attention."""
-    return not model.attends and any(recurrence.latches for recurrence in model.recurrences)
+    """Whether writes can be counted: any unit latches, and the model carries a state of constant size."""
+    return model.streams and any(recurrence.latches for recurrence in model.recurrences)
 
 
 def _units(model: SequenceModel) -> list[Any]:

@@ -44,7 +44,7 @@ def state_trajectory(model: SequenceModel, x: Tensor, *, block: int = 0, unit: i
         raise ValueError(f"`unit` must be in [0, {len(units)}), got {unit}")  # type: ignore[arg-type]
     state, seen = None, []
     with evaluating(model), _outputs_of([units[unit]]) as outputs:  # type: ignore[index]
-        for left, right in pieces(0, x.shape[1], x.shape[1] if model.attends else CHUNK):
+        for left, right in pieces(0, x.shape[1], CHUNK if model.streams else x.shape[1]):
             _, state = model(x[:, left:right], state)
             seen.append(outputs.pop())
     return torch.cat(seen, dim=1)

@@ -12,6 +12,7 @@ from remanent.export import run_on_chip, write_c
 from remanent.export.c import step_outputs
 from remanent.export.chip import MOST_BYTES, ChipRun, tool_versions
 from remanent.models import SequenceModel
+from remanent.models.blocks import last_real
 from remanent.tasks import METRICS, Task, read_whole
 
 
@@ -74,28 +75,28 @@ def measure_chip(
     module = write_c(model, weights=weights)
     metric = METRICS[task.metric]
     found, runs = [], []
-    for x, target in _batches(task, count):
+    for x, target, lengths in _batches(task, count):
         run = run_on_chip(module, [sequence.numpy() for sequence in x])
         y = torch.from_numpy(np.stack(run.outputs))
         kinds = (y, step_outputs(module.model, x), step_outputs(model, x))
-        found.append([metric.tally(_asked(task, each), target) for each in kinds])
+        found.append([metric.tally(_asked(task, each, lengths), target) for each in kinds])
         runs.append(run)
     chip, twin, trained = (torch.cat([tallies[i] for tallies in found]) for i in range(3))
     same = int(((chip - twin).abs() <= 1e-4).all(1).sum())
     return _summary(runs, module.weight_bytes, count, _score(task, chip), _score(task, trained), same)
 
 
-def _batches(task: Task, count: int) -> Iterator[tuple[Tensor, Tensor]]:
-    """Whole examples in batches that the flash can hold."""
+def _batches(task: Task, count: int) -> Iterator[tuple[Tensor, Tensor, Tensor | None]]:
+    """Whole examples in batches that the flash can hold, with their lengths where these differ."""
     start, stop = 0, 1
     while start < count:
         x, target = read_whole(task, "test", start, stop, task.length)
-        yield x, target
+        yield x, target, task.lengths("test", start, stop)
         start, stop = stop, min(count, stop + max(1, MOST_BYTES // (5 * x[0].numel())))
 
 
-def _asked(task: Task, y: Tensor) -> Tensor:
-    return y if task.head == "every" else y[:, -1]
+def _asked(task: Task, y: Tensor, lengths: Tensor | None) -> Tensor:
+    return y if task.head == "every" else last_real(y, lengths)
 
 
 def _score(task: Task, tally: Tensor) -> float:

@@ -11,6 +11,7 @@ from remanent.models import SequenceModel
 from remanent.models.blocks import Block
 from remanent.models.convolution import CausalConv1d
 from remanent.models.letters import letter_tables, letters_read
+from remanent.models.row_linear import Restored, Standardised
 
 
 def write_model(source: Source, model: SequenceModel) -> None:
@@ -23,7 +24,8 @@ def write_model(source: Source, model: SequenceModel) -> None:
         source.call("embed", stream, source.matrix("encoder", model.encoder.weight)[""], "x", H)
     elif isinstance(model.encoder, nn.Linear):
         source.note("encoder")
-        _linear(source, stream, "encoder", model.encoder, "x")
+        x = _standardised(source, model.encoder)
+        _linear(source, stream, "encoder", model.encoder, x)
     clock: Features | None = None
     if model.clock is not None:
         clock = Features(source.buffer("clock", config.clock_size), config.clock_size)
@@ -38,6 +40,9 @@ def write_model(source: Source, model: SequenceModel) -> None:
         _write_block(source, f"block_{i}", block, config.layers[i], clock, letters)
     source.note("head")
     _linear(source, "y", "head", model.head, _norm(source, "norm", model.norm, stream, "normed", H))
+    if isinstance(model.head, Restored):
+        deviation, mean = (source.vector(f"head_{name}", getattr(model.head, name)) for name in ("deviation", "mean"))
+        source.call("restore", "y", deviation, mean, config.output_size)
     if config.head == "mean":
         total = source.field("total", "double", config.output_size, "sums of the head's values so far")
         steps = source.field("steps", "uint32_t", 0, "over how many steps")
@@ -45,6 +50,16 @@ def write_model(source: Source, model: SequenceModel) -> None:
         source.init.append(f"{steps} = 0;")
         source.step.append(f"{steps}++;")
         source.call("mean", "y", total, steps, config.output_size)
+
+
+def _standardised(source: Source, encoder: nn.Linear) -> str:
+    """The place of what the encoder's matrix reads: the input, or its features standardised."""
+    if not isinstance(encoder, Standardised):
+        return "x"
+    place = source.buffer("features", encoder.in_features)
+    mean, deviation = (source.vector(f"encoder_{name}", getattr(encoder, name)) for name in ("mean", "deviation"))
+    source.call("standardise", place, "x", mean, deviation, encoder.in_features)
+    return place
 
 
 def unit_keys(units: tuple[str, ...]) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 from remanent.export._blocks import unit_keys
 from remanent.export._fold import packed_levels, step_data
 from remanent.models import ModelState, SequenceModel
+from remanent.models.row_linear import Restored
 from remanent.models.state import BlockState
 from remanent.units import StepData
 
@@ -81,6 +82,8 @@ def write_state(
         head, steps = model.head, given.steps
         written["normed_total"], written["steps"] = given.total.numpy(), steps[:, 0].numpy()
         sums = given.total @ head.weight.detach().double().T + steps * head.bias.detach().double()
+        if isinstance(head, Restored):
+            sums = sums * head.deviation.double() + steps * head.mean.double()
         written["total"] = sums.numpy()
     states[:] = written
 

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from remanent.models import SequenceModel
+from remanent.models.inputs import in_units
 
 TIPPED = 1
 """How many sequences may differ in a model that chooses, as latches do: a sum in another order may tip a choice."""
@@ -31,11 +32,11 @@ class Check(NamedTuple):
 
 
 def inputs(model: SequenceModel, B: int, T: int) -> Tensor:
-    """Random inputs, the same for the same sizes: (B, T, input_size), or tokens (B, T)."""
+    """Random inputs in the model's units, the same for the same sizes: (B, T, input_size), or tokens (B, T)."""
     generator = torch.Generator().manual_seed(B * T)
     if model.config.reads_tokens:
         return torch.randint(model.config.input_size, (B, T), generator=generator)
-    return torch.randn(B, T, model.config.input_size, generator=generator)
+    return in_units(model, torch.randn(B, T, model.config.input_size, generator=generator))
 
 
 def difference(name: str, found: np.ndarray, expected: Tensor, *, axis: int) -> np.ndarray:

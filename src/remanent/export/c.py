@@ -139,9 +139,9 @@ def write_c(
         The module.
 
     Raises:
-        ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is not of float32 on the CPU, or
-            holds values that are not finite; `name` is no identifier; `weights` is unknown; `class_names` are not
-            those of the outputs.
+        ValueError: a unit has no C, or the `epsilon` of an MRU is above 0; the model is bidirectional, not of float32
+            on the CPU, or holds values that are not finite; `name` is no identifier; `weights` is unknown;
+            `class_names` are not those of the outputs.
         RuntimeError: the module differs from torch, or does not compile.
     """
     check_name(name)
@@ -186,6 +186,8 @@ def check_name(name: str) -> None:
 
 def check_model(model: SequenceModel) -> None:
     """Raises a ValueError unless C can be written for a model."""
+    if model.config.bidirectional:
+        raise ValueError("`model` must have one direction to be written in C, got a bidirectional one")
     for names, block in zip(model.config.layers, model.blocks, strict=True):
         for name, unit in zip(names, block.layer.units, strict=True):  # type: ignore[union-attr, arg-type]
             step = step_data(unit)

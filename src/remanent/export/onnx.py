@@ -63,10 +63,12 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
 
     Raises:
         FileExistsError: a file is there already.
-        ValueError: the model is not of float32 on the CPU, or `name` is no file's name.
+        ValueError: the model is bidirectional or not of float32 on the CPU, or `name` is no file's name.
         RuntimeError: a graph differs from torch; nothing was written.
         ModuleNotFoundError: onnx, onnxscript or onnxruntime is missing.
     """
+    if model.config.bidirectional:
+        raise ValueError("`model` must have one direction to be written as ONNX, got a bidirectional one")
     weight = model.head.weight
     if weight.dtype != torch.float32 or weight.device.type != "cpu":
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")

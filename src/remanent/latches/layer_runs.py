@@ -54,8 +54,17 @@ def watch_layers(module: nn.Module, seen: Callable[[LayerRun], None]) -> Iterato
         yield
 
 
+class Arguments(NamedTuple):
+    """What a module is called with, where some of it goes by name."""
+
+    positional: tuple[Any, ...]
+    named: dict[str, Any]
+
+
 def call(module: nn.Module, batch: Any) -> Any:
     """What a module gives for a batch; a tuple or list is passed as several arguments."""
+    if isinstance(batch, Arguments):
+        return module(*batch.positional, **batch.named)
     several = isinstance(batch, tuple | list) and not isinstance(batch, PackedSequence)
     return module(*batch) if several else module(batch)
 

@@ -11,7 +11,7 @@ from remanent.models.attention import Attention
 from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
-from remanent.models.row_linear import ExactLinear, RowLinear
+from remanent.models.row_linear import ExactLinear, Restored, RowLinear, Standardised
 from remanent.models.state import BlockState
 from remanent.ops.elementwise import SumAndNorm, add_rms_norm
 from remanent.units import UNITS, RecurrentUnit, recurrence_of
@@ -88,9 +88,10 @@ class Block(nn.Module):
         convolves, gates = (wanted and not reads_letters for wanted in (config.conv_size, config.gate))
         self.conv = CausalConv1d(size, config.conv_size, batch_first=True) if convolves else None
         units = [_make_unit(name, width, config, reads_letters) for name, width in zip(names, widths, strict=True)]
-        self.layer = Hybrid(units, join=config.join)
+        self.layer = Hybrid(units, join=config.join, bidirectional=config.bidirectional)
         self.gate = RowLinear(size, size) if gates else None
-        self.project = ExactLinear(widths[0] if config.join == "sum" else sum(widths), size)
+        joined = widths[0] if config.join == "sum" else sum(widths)
+        self.project = ExactLinear(joined * config.directions, size)
         self.is_residual = not reads_letters
         self.mlp_norm = make_norm(config) if config.mlp != "none" else None
         self.mlp = MLP(size, round(size * config.mlp_ratio) or 1, config.mlp) if config.mlp != "none" else None
@@ -105,20 +106,24 @@ class Block(nn.Module):
         reset_state: BlockState | None = None,
         clock: Tensor | None = None,
         group: Any = None,
+        lengths: Tensor | None = None,
         only_last: bool = False,
     ) -> tuple[Tensor, BlockState]:
         """Runs (B, T, hidden_size), with the block's state in and out; `clock` has a clock's features (B, T, C).
 
-        With `only_last`, what treats each step alone after the units is left out but for the last step: the output is
-        (B, hidden_size).
+        With `only_last`, what treats each step alone after the units is left out but for the last real step: the output
+        is (B, hidden_size).
         """
         (layer, window), (start, start_window) = state or BlockState(), reset_state or BlockState()
         seen = normed = self.norm(x)
         if self.conv is not None:
-            seen, window = self.conv(normed, window, reset=reset, reset_state=start_window, group=group)
-        y, layer = self.layer(_beside(seen, clock), layer, reset=reset, reset_state=start, group=group)
+            seen, window = self.conv(
+                normed, window, reset=reset, reset_state=start_window, group=group, lengths=lengths
+            )
+        inputs = _beside(seen, clock)
+        y, layer = self.layer(inputs, layer, reset=reset, reset_state=start, group=group, lengths=lengths)
         if only_last:
-            x, normed, y = x[:, -1], normed[:, -1], y[:, -1]
+            x, normed, y = (last_real(part, lengths) for part in (x, normed, y))
         return self._add(x, normed, y), BlockState(layer, window)
 
     def step(
@@ -166,6 +171,11 @@ def sum_and_norm(norm: nn.Module, x: Tensor, added: Tensor | None) -> SumAndNorm
     return SumAndNorm(x, norm(x))
 
 
+def last_real(x: Tensor, lengths: Tensor | None) -> Tensor:
+    """The last real step of each sequence (B, T, ...), which has so many; the last step if `lengths` is None."""
+    return x[:, -1] if lengths is None else x[torch.arange(len(x), device=x.device), lengths - 1]
+
+
 def _beside(normed: Tensor, clock: Tensor | None) -> Tensor:
     return normed if clock is None else torch.cat([normed, clock.to(normed.dtype)], dim=-1)
 
@@ -174,8 +184,14 @@ def make_encoder(config: ModelConfig) -> nn.Module:
     """The encoder that a configuration chooses."""
     if config.encoder == "table":
         return Letters(config.input_size)
-    kind = nn.Embedding if config.encoder == "embedding" else ExactLinear
+    plain = Standardised if config.standardise else ExactLinear
+    kind = nn.Embedding if config.encoder == "embedding" else plain
     return kind(config.input_size, config.hidden_size)
+
+
+def make_head(config: ModelConfig) -> RowLinear:
+    """The head that a configuration chooses."""
+    return (Restored if config.standardise else ExactLinear)(config.hidden_size, config.output_size)
 
 
 def make_norm(config: ModelConfig) -> nn.Module:
@@ -197,6 +213,8 @@ def _make_unit(
         options[kind.annealed_option] = config.epsilon
     if reads_letters and not kind.reads_letters_with_bias:
         options["bias"] = False
+    if config.bidirectional:
+        options["bidirectional"] = True
     unit = _construct(name, input_size, hidden_size, {"batch_first": True, **options})
     made = type(unit.recurrence)
     if made is not kind and (made.config_fields or made.annealed_option):

@@ -102,6 +102,26 @@ class Clock(nn.Module):
             since = torch.where(last >= 0, again, since)
         return table[since.clamp(max=self.span)], (since[:, -1] + 1).clamp(max=self.span)
 
+    def time_after(
+        self, lengths: Tensor, time: Tensor | None, reset: Tensor | None, reset_time: Tensor | None = None
+    ) -> Tensor:
+        """The steps since the start after the last real step of each sequence, int64 (B,), at most S.
+
+        Args:
+            lengths: how many steps are real, (B,).
+            time: as `forward` takes it.
+            reset: bool (B, T), false in the padding.
+            reset_time: as `forward` takes it.
+        """
+        since = lengths if time is None else time + lengths
+        if reset is not None:
+            last = reset.shape[1] - 1 - reset.flip(1).long().argmax(1)  # the last reset, where there is one
+            after = lengths - last
+            if reset_time is not None:
+                after = after + reset_time.gather(1, last[:, None])[:, 0]
+            since = torch.where(reset.any(1), after, since)
+        return since.clamp(max=self.span)
+
     def table_on(self, device: torch.device) -> Tensor:
         """The table, which is on this device from then on: weights may come to a device without a call of `to`."""
         if self.table.device != device:

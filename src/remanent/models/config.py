@@ -75,6 +75,11 @@ class ModelConfig:
             1 / (1 - `r_max`) steps.
         conv_size: how many steps, the present one included, a causal convolution of each channel sees in front of a
             block's units, at least 2; 0 for none. See `CausalConv1d`.
+        standardise: whether the encoder first takes a mean from each feature and divides it by a deviation, and the
+            head gives its values in the units of the targets, by the statistics that `set_statistics` sets. Training
+            sets them from the training part of a task that has some, such as `own-data`. Not for tokens.
+        bidirectional: whether every unit reads the sequence in both directions. Such a model takes whole sequences: it
+            has no state to continue from, no step and no stream, and no attention.
 
     Raises:
         ValueError: a value is out of its range or not among its choices.
@@ -110,13 +115,15 @@ class ModelConfig:
     clock_size: int = 32
     clock_span: int = 256
     conv_size: int = 0
+    standardise: bool = False
+    bidirectional: bool = False
 
     def __post_init__(self) -> None:
         for name in ("unit", *CHOICES, "initial_state"):
             if not isinstance(getattr(self, name), str):
                 raise TypeError(f"`{name}` must be a str, got {getattr(self, name)!r}")
-        check_bool("gate", self.gate)
-        check_bool("hard_readout", self.hard_readout)
+        for name in ("gate", "hard_readout", "standardise", "bidirectional"):
+            check_bool(name, getattr(self, name))
         for name in ("input_size", "output_size", "hidden_size", "num_layers", "num_heads", "clock_size", "clock_span"):
             check_at_least(name, getattr(self, name), 1)
         for name, choices in CHOICES.items():
@@ -135,6 +142,12 @@ class ModelConfig:
             found = f"{self.clock_size} times {self.clock_span}"
             raise ValueError(f"`clock_size` times `clock_span` must be at most {LARGEST_TABLE}, got {found}")
         self._check_layers()
+        if self.standardise and self.reads_tokens:
+            raise ValueError(
+                f"`standardise` must be False where the encoder is {self.encoder}, which reads tokens, got True"
+            )
+        if self.bidirectional and any("attention" in names for names in self._kinds()):
+            raise ValueError(f"`bidirectional` must be False for attention, which has one direction, got {self.unit!r}")
         check_range("mlp_ratio", self.mlp_ratio, 0, float("inf"), open_low=True)
         check_range("dropout", self.dropout, 0, 1, open_high=True)
         check_range("epsilon", self.epsilon, 0, 1)
@@ -146,6 +159,11 @@ class ModelConfig:
     def clock_features(self) -> int:
         """How many features of the clock a unit gets in addition to its normed input."""
         return 0 if self.clock == "none" else self.clock_size
+
+    @property
+    def directions(self) -> int:
+        """In how many directions each unit reads."""
+        return 2 if self.bidirectional else 1
 
     @property
     def reads_tokens(self) -> bool:

@@ -23,8 +23,9 @@ class Hybrid(nn.Module):
     hybrid has both, and is still one parallel scan per unit. One unit alone is the plain case.
 
     Args:
-        units: batch-first units of one direction and one `input_size`.
+        units: batch-first units of one `input_size`.
         join: "concatenate", or "sum" for units of one `hidden_size`.
+        bidirectional: whether the units read in both directions, rather than in one; they then have no `step`.
 
     Raises:
         ValueError: the units do not fit each other, or `join` is unknown.
@@ -35,14 +36,17 @@ class Hybrid(nn.Module):
     torch.Size([2, 9, 6])
     """
 
-    def __init__(self, units: Sequence[RecurrentUnit | Attention], *, join: str = "concatenate") -> None:
+    def __init__(
+        self, units: Sequence[RecurrentUnit | Attention], *, join: str = "concatenate", bidirectional: bool = False
+    ) -> None:
         super().__init__()
         check_choice("join", join, JOINS)
         for unit in units:
             if isinstance(unit, RecurrentUnit) and not unit.batch_first:
                 raise ValueError(f"`units` must be batch-first, got {unit}")
-            if isinstance(unit, RecurrentUnit) and unit.bidirectional:
-                raise ValueError(f"`units` must have one direction, got {unit}")
+            if isinstance(unit, RecurrentUnit) and unit.bidirectional != bidirectional:
+                rule = "two directions" if bidirectional else "one direction"
+                raise ValueError(f"`units` must have {rule}, got {unit}")
         if len({unit.input_size for unit in units}) != 1:
             raise ValueError(f"`units` must have one input size, got {[unit.input_size for unit in units]}")
         if join == "sum" and len({unit.hidden_size for unit in units}) != 1:
@@ -58,13 +62,16 @@ class Hybrid(nn.Module):
         reset: Tensor | None = None,
         reset_state: LayerState | None = None,
         group: Any = None,
+        lengths: Tensor | None = None,
     ) -> tuple[Tensor, LayerState]:
         """Runs (B, T, M) to (B, T, joined D), with one state per unit in and out; `reset` is (B, T).
 
         `reset_state` has the state after a reset for each unit, as `RecurrentUnit.forward` takes it. With a `group`,
-        these are this process's steps of a longer sequence.
+        these are this process's steps of a longer sequence, and with `lengths`, sequences of so many steps; attention
+        takes neither.
         """
-        shared = {"reset": reset} if group is None else {"reset": reset, "group": group}
+        more = {"group": group, "lengths": lengths}
+        shared = {"reset": reset} | {name: value for name, value in more.items() if value is not None}
         given = zip(self.units, self._states("state", state), self._resets(reset_state), strict=True)
         return self._join([unit(x, h, **shared, **start) for unit, h, start in given])
 

@@ -1,16 +1,36 @@
-"""Checks of what a model is given, before anything is computed; each unit checks its own state beside."""
+"""What a model knows of its inputs: checks before anything is computed, and the statistics of data.
 
-from typing import Any, Protocol
+Each unit checks its own state beside.
+"""
+
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.row_linear import RowLinear
+from remanent.models.row_linear import Restored, RowLinear, Standardised
 from remanent.models.state import ModelState, check_head_part
 from remanent.ops.checks import check_tensor
 from remanent.ops.operators import is_traced
+from remanent.units._checks import checked_lengths
+
+
+class Statistics(NamedTuple):
+    """Means and deviations of data, by which a model that standardises reads its inputs and gives its values.
+
+    Attributes:
+        mean: of each feature, (M,).
+        deviation: of each feature, (M,), above 0.
+        target_mean: of each value that is asked for, (O,); None where classes are.
+        target_deviation: of each value, (O,), above 0; None where classes are asked for.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+    target_mean: Tensor | None = None
+    target_deviation: Tensor | None = None
 
 
 class Checked(Protocol):
@@ -111,6 +131,70 @@ def check_reset_state(model: Any, reset_state: ModelState | None, reset: Tensor 
     if model.attends:
         raise ValueError("`reset_state` must be None for a model with attention, whose state grows, got one")
     check_state(model, reset_state, x, name="reset_state", steps=tuple(reset.shape[1:]))
+
+
+def check_lengths(model: Any, lengths: Any, x: Tensor, group: Any = None) -> Tensor:
+    """How many steps of each sequence are real, int64 (B,), in [1, T].
+
+    Raises:
+        ValueError: a shape or device does not fit, a length is out of its range, the model has attention, or processes
+            share the time.
+        TypeError: they are neither a tensor of ints nor a list of them.
+    """
+    if model.attends:
+        raise ValueError("`lengths` must be None for a model with attention, whose state counts every step, got some")
+    if group is not None:
+        raise ValueError("`lengths` must be None with a `group`, whose processes share whole sequences, got some")
+    checked = checked_lengths(lengths, x).long()
+    if not (is_traced() or checked.is_meta) and len(checked) > 0 and int(checked.min()) < 1:
+        raise ValueError(f"`lengths` must be in [1, T={x.shape[1]}], got {int(checked.min())}")
+    return checked
+
+
+def check_direction(model: Any, state: Any, reset_state: Any, group: Any) -> None:
+    """Raises where a model that reads whole sequences is given a part of one."""
+    if not model.config.bidirectional:
+        return
+    for name, value in (("state", state), ("reset_state", reset_state), ("group", group)):
+        if value is not None:
+            raise ValueError(f"`{name}` must be None for a bidirectional model, which reads whole sequences, got one")
+
+
+def in_units(model: Any, z: Tensor) -> Tensor:
+    """Standardised features (..., M) in the units that a model reads, which differ only where it standardises."""
+    scales = isinstance(model.encoder, Standardised)
+    return z * model.encoder.deviation + model.encoder.mean if scales else z
+
+
+@torch.no_grad()
+def set_statistics(model: Any, statistics: Statistics) -> None:
+    """Sets the means and deviations by which a model standardises; they are saved and exported with it.
+
+    Args:
+        model: a `SequenceModel` whose configuration has `standardise`.
+        statistics: of the training part of the data.
+
+    Raises:
+        ValueError: the model does not standardise, a shape does not fit, or a deviation is not above 0.
+    """
+    if not isinstance(model.encoder, Standardised) or not isinstance(model.head, Restored):
+        raise ValueError("`model` must be one whose configuration has `standardise`, got one without")
+    parts = {
+        "mean": model.encoder,
+        "deviation": model.encoder,
+        "target_mean": model.head,
+        "target_deviation": model.head,
+    }
+    given = {name: value for name, value in statistics._asdict().items() if value is not None}
+    for name, value in given.items():
+        kept = getattr(parts[name], name.removeprefix("target_"))
+        if value.shape != kept.shape:
+            raise ValueError(f"`statistics.{name}` must have shape {tuple(kept.shape)}, got {tuple(value.shape)}")
+        if not value.isfinite().all() or (name.endswith("deviation") and not (value > 0).all()):
+            above = " above 0" if name.endswith("deviation") else ""
+            raise ValueError(f"`statistics.{name}` must hold finite numbers{above}, got {value.tolist()}")
+    for name, value in given.items():
+        getattr(parts[name], name.removeprefix("target_")).copy_(value)
 
 
 def _units(model: Checked) -> list[int]:

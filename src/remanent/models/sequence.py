@@ -1,8 +1,7 @@
 """The sequence model: an encoder, a stack of blocks, a head; run whole, in chunks, or step by step."""
 
-import dataclasses
+from collections.abc import Sequence
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -10,21 +9,27 @@ from torch import Tensor, nn
 
 from remanent._options import check_range
 from remanent.models import _shards
-from remanent.models.blocks import Block, make_encoder, make_norm
+from remanent.models.blocks import Block, last_real, make_encoder, make_head, make_norm
 from remanent.models.clock import Clock
 from remanent.models.config import ModelConfig
-from remanent.models.inputs import check_input, check_reset_state, check_state, fits_model
-from remanent.models.row_linear import ExactLinear, RowLinear
-from remanent.models.saved import read_model, write_saved
-from remanent.models.session import Session
+from remanent.models.inputs import (
+    check_direction,
+    check_input,
+    check_lengths,
+    check_reset_state,
+    check_state,
+    fits_model,
+)
+from remanent.models.shared.streamed_model import StreamedModel
 from remanent.models.state import BlockState, ModelState, head_of_one_step, mean_so_far
 from remanent.ops.checks import check_reset
 from remanent.ops.collectives import refusal_announced
 from remanent.units import Recurrence, RecurrentUnit
 from remanent.units._checks import check_step_reset, fits_step
+from remanent.units._layout import real_steps
 
 
-class SequenceModel(nn.Module):
+class SequenceModel(StreamedModel):
     r"""A stack of recurrent blocks between an encoder and a head.
 
     Args:
@@ -48,7 +53,7 @@ class SequenceModel(nn.Module):
             Block(config, names, reads_letters=table and i == 0) for i, names in enumerate(config.layers)
         )
         self.norm = make_norm(config)
-        self.head: RowLinear = ExactLinear(config.hidden_size, config.output_size)
+        self.head = make_head(config)
 
     def forward(
         self,
@@ -57,17 +62,22 @@ class SequenceModel(nn.Module):
         *,
         reset: Tensor | None = None,
         reset_state: ModelState | None = None,
+        lengths: Tensor | Sequence[int] | None = None,
         group: Any = None,
     ) -> tuple[Tensor, ModelState]:
         """Runs a sequence, or one chunk of it.
 
         Args:
             x: inputs, (B, T, input_size); or tokens (B, T), int64.
-            state: what the chunk before returned; None at the start.
+            state: what the chunk before returned; None at the start, and for a bidirectional model.
             reset: bool (B, T): where true, a new sequence starts at that step.
             reset_state: the states that resets lead to, of the form of `state` with an axis of T after that of the
                 batch in every tensor: (1, B, T, D) for a unit. What stands at a step with a reset replaces the state
                 before that step, and the rest is not read. The model's own start if None. Not for attention.
+            lengths: int64 or int32 (B,), or a list of B ints, in [1, T]: how many steps of each sequence are real. What
+                comes after them is padding, which changes nothing: the last step is the last real one, the mean is
+                that of the real steps, the state is that after the last of them, and outputs of padding say nothing.
+                None where all are real. Not for attention, nor with a `group`.
             group: the processes that hold a part of the time each, in the order of their ranks: a
                 `torch.distributed` process group, or a mesh of one dimension. `x` and `reset` are then this
                 process's steps, of which there may be none, and `state` is that before the first step of all.
@@ -86,25 +96,32 @@ class SequenceModel(nn.Module):
         with nullcontext() if group is None else refusal_announced(group):
             if group is not None and self.attends:
                 raise ValueError("`group` must be None for a model with attention, whose time is not shared, got one")
+            check_direction(self, state, reset_state, group)
             check_input(self, "x", x, ("B", "T"), empty=group is not None)
             check_state(self, state, x)
             check_reset(reset, None, x if x.dim() == 3 else x[..., None])
             check_reset_state(self, reset_state, reset, x)
+            if lengths is not None:
+                lengths = check_lengths(self, lengths, x, group)
+                reset = None if reset is None else reset & real_steps(lengths, x.shape[1])
         clock, time = self._read_clock(x, x.shape[1], state, reset, reset_state, group)
+        if self.clock is not None and lengths is not None:
+            times = [given.time if given else None for given in (state, reset_state)]
+            time = self.clock.time_after(lengths, times[0], reset, times[1])
         x = self.encoder(x)
         blocks = []
         only_last = self.config.head == "last" and group is None and not (self.training and self.config.dropout)
         for i, block in enumerate(self.blocks):
             ends = only_last and i == len(self.blocks) - 1  # with dropout, every step draws
-            before, start = _of_block(i, state), _of_block(i, reset_state)
-            options = {"reset": reset, "reset_state": start, "clock": clock, "group": group, "only_last": ends}
-            x, after = block(x, before, **options)
+            held, start = _of_block(i, state), _of_block(i, reset_state)
+            options = {"reset": reset, "reset_state": start, "clock": clock, "group": group}
+            x, after = block(x, held, **options, lengths=lengths, only_last=ends)
             blocks.append(after)
         if self.config.head == "mean":
-            x, total, count = mean_so_far(self.norm(x), state, reset, reset_state, group)
+            x, total, count = mean_so_far(self.norm(x), state, reset, reset_state, group, lengths)
             return self.head(x), ModelState.of(blocks, total=total, steps=count, time=time)
         if self.config.head == "last" and not only_last:
-            x = x[:, -1] if group is None else _shards.last_step(x, group)
+            x = last_real(x, lengths) if group is None else _shards.last_step(x, group)
         return self.head(self.norm(x)), ModelState.of(blocks, time=time)
 
     def step(
@@ -181,22 +198,6 @@ class SequenceModel(nn.Module):
         """Whether every recurrent unit's own initial state is zeros, whatever the parameters are."""
         return all(unit.starts_at_zeros for unit in self._recurrent_units())
 
-    def stream(self, batch_size: int = 1, *, engine: str = "torch") -> Session:
-        """A session that holds the state of endless streams, `batch_size` of them: see `Session`.
-
-        Args:
-            batch_size: B, at least 1.
-            engine: "torch", or "native" for the model's own C, compiled at the first use on this machine.
-
-        Returns:
-            The session, at the start of all streams.
-
-        Raises:
-            ValueError: `batch_size` or `engine` is out of its range, the model would drop values, or it has no C.
-            TypeError: an argument is of another type.
-        """
-        return Session(self, batch_size, engine=engine)
-
     @property
     def recurrences(self) -> list[Recurrence]:
         """The equations of every recurrent unit, block by block, which declare what the unit is; attention has none."""
@@ -205,7 +206,12 @@ class SequenceModel(nn.Module):
     @property
     def shares_time(self) -> bool:
         """Whether several processes can share the time of a sequence: see `forward`."""
-        return not self.attends and all(recurrence.shares_time for recurrence in self.recurrences)
+        return self.streams and all(recurrence.shares_time for recurrence in self.recurrences)
+
+    @property
+    def streams(self) -> bool:
+        """Whether a state of constant size continues a sequence: not with attention, nor in two directions."""
+        return not (self.attends or self.config.bidirectional)
 
     @property
     def attends(self) -> bool:
@@ -228,40 +234,6 @@ class SequenceModel(nn.Module):
         check_range("epsilon", epsilon, 0, 1)
         for recurrence, option in self._annealed():
             recurrence.set_option(option, float(epsilon))
-
-    def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
-        """Writes `model.json` and `model.safetensors` into a folder, which is made if need be.
-
-        The configuration is written with the `epsilon` that the annealed units have now.
-
-        Args:
-            folder: where the files go.
-            overwrite: whether a model that is there already is replaced. Whenever the process ends, the folder holds
-                one of the two models whole, or, between two renames, none that `load` would read.
-
-        Raises:
-            ValueError: a parameter is on the meta device, without a value.
-            FileExistsError: the folder holds a model, and `overwrite` is False.
-            OSError: the folder cannot be made or written; nothing was replaced.
-        """
-        config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
-        write_saved(Path(folder), config, self.state_dict(), overwrite=overwrite)
-
-    @classmethod
-    def load(cls, folder: str | Path) -> "SequenceModel":
-        """Reads what `save` wrote, onto the CPU, each parameter in the dtype that it was saved in.
-
-        Nothing in the files is ever executed. They are compared with each other before anything of their sizes is
-        allocated. No default device or dtype changes the result, and torch's global generator is left as it was.
-
-        Raises:
-            FileNotFoundError: a file is missing.
-            ValueError: a file is corrupt, a key is unknown, a weight is of a dtype that no parameter has, or weights
-                and configuration do not fit.
-        """
-        model = read_model(Path(folder), cls)
-        assert isinstance(model, cls)
-        return model
 
     def _recurrent_units(self) -> list[RecurrentUnit]:
         units = [unit for block in self.blocks for unit in block.layer.units]  # type: ignore[union-attr]

@@ -6,7 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from remanent._options import check_at_least, check_choice
+from remanent._options import check_at_least, check_choice, check_range
 from remanent.models.config import ModelConfig
 from remanent.models.inputs import check_input
 from remanent.models.row_linear import RowLinear
@@ -101,6 +101,8 @@ class Session:
     def __init__(self, model: Streamed, batch_size: int = 1, *, engine: str = "torch") -> None:
         check_at_least("batch_size", batch_size, 1)
         check_choice("engine", engine, ENGINES)
+        if model.config.bidirectional:
+            raise ValueError("`model` must have one direction to be streamed, got a bidirectional one")
         if model.training and model.config.dropout > 0:
             raise ValueError("`model` must be in evaluation mode (`model.eval()`), got one in training, with dropout")
         self.model = model
@@ -130,6 +132,48 @@ class Session:
         if self._restarts:
             self._restart, self._restarts, self._begun = torch.zeros_like(self._restart), False, True
         return y
+
+    def generate(
+        self, prompt: Tensor, steps: int, *, temperature: float = 1.0, top_k: int | None = None, seed: int | None = None
+    ) -> Tensor:
+        """Pushes tokens, then draws the next ones, each from the model's answer to the one before.
+
+        The streams go on from what was drawn: a further call continues them, its prompt being what is read next. Equal
+        seeds, prompts and states give equal tokens.
+
+        Args:
+            prompt: the tokens that are read first, int64 (B, T), at least one step.
+            steps: how many tokens are drawn, at least 1.
+            temperature: what logits are divided by, at least 0; at 0 the largest is taken, the first where several are.
+            top_k: from how many of the likeliest tokens is drawn, at least 1; None for all.
+            seed: of the draws, at least 0; None for torch's global generator.
+
+        Returns:
+            The tokens that were drawn, int64 (B, `steps`). The model has read all of them but the last.
+
+        Raises:
+            ValueError: the model does not answer tokens with tokens, or a value is out of its range.
+            TypeError: an argument is of another type.
+        """
+        config = self.model.config
+        if not config.reads_tokens or config.output_size != config.input_size:
+            read = f"{config.input_size} {'tokens' if config.reads_tokens else 'features'}"
+            rule = "`model` must read tokens and answer with a logit for each of them"
+            raise ValueError(f"{rule}, got {read} and {config.output_size} outputs")
+        check_at_least("steps", steps, 1)
+        check_range("temperature", temperature, 0, float("inf"))
+        if top_k is not None:
+            check_at_least("top_k", top_k, 1)
+        if seed is not None:
+            check_at_least("seed", seed, 0)
+        device = self.model.head.weight.device
+        generator = None if seed is None else torch.Generator(device).manual_seed(seed)
+        drawn: list[Tensor] = []
+        for _ in range(steps):
+            y = self.push(drawn[-1] if drawn else prompt)
+            logits = y[:, -1] if config.head == "every" else y
+            drawn.append(_draw(logits, temperature, top_k, generator)[:, None])
+        return torch.cat(drawn, dim=1)
 
     def reset(self, which: Tensor | None = None) -> None:
         """Makes streams start again at their next step, without any memory of what came before.
@@ -196,3 +240,15 @@ class Session:
             x = weight.new_zeros(self.batch_size, 1, size)
         state: ModelState = self.model(x)[1]
         return state
+
+
+def _draw(logits: Tensor, temperature: float, top_k: int | None, generator: torch.Generator | None) -> Tensor:
+    """A token for each row of logits (B, V), in float64, so that a small temperature overflows no sum."""
+    if temperature == 0:
+        return logits.argmax(-1)
+    logits = logits.double()
+    if top_k is not None and top_k < logits.shape[-1]:
+        kept = logits.topk(top_k).indices
+        logits = torch.full_like(logits, -torch.inf).scatter(1, kept, logits.gather(1, kept))
+    scaled = (logits - logits.amax(-1, keepdim=True)) / temperature
+    return torch.multinomial(scaled.softmax(-1), 1, generator=generator)[:, 0]

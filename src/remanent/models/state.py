@@ -11,6 +11,7 @@ from remanent.models import _shards
 from remanent.models.attention import AttentionState
 from remanent.models.hybrid import LayerState
 from remanent.ops.checks import check_tensor
+from remanent.units._layout import real_steps
 
 HEAD_PARTS = ("total", "steps", "time")
 """The parts of a model's state besides those of its blocks."""
@@ -96,8 +97,9 @@ def mean_so_far(
     reset: Tensor | None,
     reset_state: ModelState | None = None,
     group: Any = None,
+    lengths: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The mean over the steps since the last start, with the sum and the count that continue it.
+    """The mean over the real steps since the last start, with the sum and the count that continue it.
 
     They are added up one step after another, in float64: any cut gives the same bits, and a stream may be
     longer than a smaller type can count. Shards are added up each alone, and then together.
@@ -105,10 +107,14 @@ def mean_so_far(
     B, T, _ = x.shape
     wide = x.to(torch.float64, copy=True)
     count = wide.new_full((B, 1), T)
+    if lengths is not None:
+        real = real_steps(lengths, T)
+        wide, count = torch.where(real[..., None], wide, 0), lengths[:, None].double()
     carries = torch.ones_like(count, dtype=torch.bool)
     if reset is not None:
         after = reset.flip(1).cumsum(1).flip(1) - reset.long() == 0  # no reset later than this step
         wide = torch.where(after[..., None], wide, 0)
+        after = after if lengths is None else after & real
         count = after.sum(1, keepdim=True).double()
         carries = ~reset.any(1, keepdim=True)
         if reset_state is not None and reset_state.total is not None and reset_state.steps is not None:

@@ -38,6 +38,9 @@ class Experiment:
     training: TrainingConfig
 
     def __post_init__(self) -> None:
+        if not dataclasses.is_dataclass(self.task):
+            rule = "`task` must be a dataclass, which a configuration can hold (save arrays, and train on OwnData)"
+            raise TypeError(f"{rule}, got {type(self.task).__name__}")
         for name, asked in fitting(self.task).items():
             given = getattr(self.model, name)
             allowed = ALTERNATIVES.get(asked, (asked,))
@@ -46,9 +49,22 @@ class Experiment:
                 raise ValueError(f"`model.{name}` must be {rule} for the task {self.task.name}, got {given}")
         if self.training.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `training.anneal` is on, got {self.model.epsilon}")
+        if self.model.standardise and not self.task.standardised:
+            rule = f"`model.standardise` must be False for the task {self.task.name}, which has no statistics"
+            raise ValueError(f"{rule}, got True")
         if self.training.carry_state:
             self._check_streams()
+        if self.task.ragged:
+            self._check_ragged()
         self._check_lengths()
+
+    def _check_ragged(self) -> None:
+        """Raises where the model or the training takes no sequences that differ in length."""
+        rule = f"for the task {self.task.name}, whose sequences differ in length"
+        if any("attention" in names for names in self.model.layers):
+            raise ValueError(f"`model.unit` must not be attention {rule}, got {self.model.unit!r}")
+        if self.training.compile:
+            raise ValueError(f"`training.compile` must be False {rule}, got True")
 
     def _check_streams(self) -> None:
         """Raises unless the task has streams that go on, and the model a state that is as large after them."""
@@ -57,6 +73,8 @@ class Experiment:
             raise ValueError(f"{rule} the task {self.task.name}, whose sequences do not go on, got True")
         if any("attention" in names for names in self.model.layers):
             raise ValueError(f"{rule} a model with attention, whose state grows with time, got True")
+        if self.model.bidirectional:
+            raise ValueError(f"{rule} a bidirectional model, which reads whole sequences, got True")
 
     def _check_lengths(self) -> None:
         """Raises unless the task has the score, and takes every length, that the training asks for."""

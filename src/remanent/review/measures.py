@@ -20,6 +20,7 @@ from remanent.analysis.portrait import (
     has_latches,
 )
 from remanent.models import SequenceModel
+from remanent.models.inputs import in_units
 from remanent.records.configuration import Experiment
 from remanent.records.lines import parse_line
 from remanent.records.record import Versions, read_versions
@@ -118,8 +119,8 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         loop=None if writes is None else first_loop(model, writes),
         raster=first_raster(model, x),
         writes=writes,
-        gradient=None if model.attends or x.shape[1] < 2 else gradient_by_lag(model, x),
-        horizon=None if model.attends or _never_fades(model) else _horizon(model, task),
+        gradient=None if not model.streams or x.shape[1] < 2 else gradient_by_lag(model, x),
+        horizon=None if not model.streams or _never_fades(model) else _horizon(model, task),
         never_fades=_never_fades(model),
         confusion=_confusion(model, task, examples),
         proof=read_proof(folder, model, task),
@@ -198,7 +199,7 @@ def _never_fades(model: SequenceModel) -> bool:
     A latch has finitely many states as well, but it holds them, and a horizon says for how long.
     """
     kinds = model.recurrences
-    return not model.attends and all(kind.finite_states for kind in kinds) and not all(kind.latches for kind in kinds)
+    return model.streams and all(kind.finite_states for kind in kinds) and not all(kind.latches for kind in kinds)
 
 
 def _horizon(model: SequenceModel, task: Task) -> int:
@@ -214,7 +215,12 @@ def _horizon(model: SequenceModel, task: Task) -> int:
     else:
         write = torch.ones(2, task.input_size)
         write[1] = -1
-        found = memory_horizon(model, write, **options)
+
+        def features(B: int, T: int, generator: torch.Generator) -> Tensor:
+            return in_units(model, torch.randn(B, T, task.input_size, generator=generator))
+
+        noise = features if model.config.standardise else 1.0
+        found = memory_horizon(model, in_units(model, write), noise, **options)
     return int(found.median())
 
 
@@ -225,7 +231,8 @@ def _confusion(model: SequenceModel, task: Task, examples: int) -> Tensor | None
         return None
     counts = torch.zeros(task.output_size, task.output_size, dtype=torch.int64)
     for start in range(0, examples, 64):
-        x, target = read_whole(task, "test", start, min(start + 64, examples), task.length)
-        answer = model(x)[0].argmax(-1)
+        place = "test", start, min(start + 64, examples)
+        x, target = read_whole(task, *place, task.length)
+        answer = model(x, lengths=task.lengths(*place))[0].argmax(-1)
         counts.index_put_((target, answer), torch.ones_like(target), accumulate=True)
     return counts

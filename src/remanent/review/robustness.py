@@ -123,8 +123,10 @@ def input_deviation(task: Task, split: str, examples: int) -> float:
     """
     count, total, squares = 0, 0.0, 0.0
     for start in range(0, examples, BATCH):
-        for x, _ in task.stream(split, start, min(start + BATCH, examples), task.length):
-            wide = x.double()
+        stop = min(start + BATCH, examples)
+        lengths = task.lengths(split, start, stop)
+        for x, _ in task.stream(split, start, stop, task.length):
+            wide = (x if lengths is None else x[torch.arange(x.shape[1]) < lengths[:, None]]).double()
             count += wide.numel()
             total += wide.sum().item()
             squares += wide.square().sum().item()

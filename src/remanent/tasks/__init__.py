@@ -20,6 +20,9 @@ from remanent.tasks.images.pathfinder import Pathfinder
 from remanent.tasks.images.sequential_image import SequentialImage
 from remanent.tasks.listops import ListOps
 from remanent.tasks.metrics import IGNORED, METRICS, Metric
+from remanent.tasks.own.array_task import ArrayTask
+from remanent.tasks.own.own_data import OwnData
+from remanent.tasks.own.sequences import SetOptions
 from remanent.tasks.recall.induction_heads import InductionHeads
 from remanent.tasks.recall.multi_query_recall import MultiQueryRecall
 from remanent.tasks.recall.selective_copying import SelectiveCopying
@@ -48,6 +51,7 @@ TASKS: dict[str, type[Task]] = {
         SpokenDigits,
         Keyword,
         Characters,
+        OwnData,
     )
 }
 """Name to class, for configurations and the command line."""
@@ -58,6 +62,7 @@ __all__ = [
     "METRICS",
     "TASKS",
     "Adding",
+    "ArrayTask",
     "Automaton",
     "AutomatonWord",
     "Characters",
@@ -74,10 +79,12 @@ __all__ = [
     "ListOps",
     "Metric",
     "MultiQueryRecall",
+    "OwnData",
     "Parity",
     "Pathfinder",
     "SelectiveCopying",
     "SequentialImage",
+    "SetOptions",
     "SpokenDigits",
     "Stream",
     "Task",

@@ -5,13 +5,14 @@ import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cached_property
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import Any, ClassVar, Generic, NamedTuple, Self, TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
+from remanent.models import Statistics
 from remanent.tasks.metrics import IGNORED, METRICS
 
 SPLITS = ("validation", "test")
@@ -23,6 +24,14 @@ GENERATED = 512
 Data = TypeVar("Data")
 Stream = Iterator[tuple[Tensor, Tensor | None]]
 """Chunks of sequences in order of time: inputs, and targets where the chunk holds any."""
+
+
+class PaddedBatch(NamedTuple):
+    """Training inputs and targets, and how many steps of each sequence are real, int64 (B,); None where all are."""
+
+    x: Tensor
+    y: Tensor
+    lengths: Tensor | None
 
 
 class Task(ABC):
@@ -55,6 +64,12 @@ class Task(ABC):
     """Whether training can read long streams, window by window, as `stream_windows` gives them."""
     extends: ClassVar[bool] = True
     """Whether a longer sequence of an example begins with the shorter one."""
+    ragged: ClassVar[bool] = False
+    """Whether sequences differ in their lengths, which `padded_batch` and `lengths` then give."""
+    standardised: ClassVar[bool] = False
+    """Whether the task has `statistics`."""
+    statistics: ClassVar[Statistics | None] = None
+    """Means and deviations of the training part, by which a model standardises."""
     endless: ClassVar[bool] = False
     """Whether any number of examples beyond the size of a split can be drawn."""
 
@@ -106,6 +121,17 @@ class Task(ABC):
             TypeError: `batch_size` is not an int.
             ValueError: `batch_size` is below 1.
         """
+
+    def padded_batch(self, batch_size: int, generator: torch.Generator) -> PaddedBatch:
+        """Draws what `batch` gives, with the lengths of sequences that padding fills up to the longest one."""
+        return PaddedBatch(*self.batch(batch_size, generator), None)
+
+    def lengths(self, split: str, start: int, stop: int) -> Tensor | None:
+        """How many steps of the examples `start` to `stop` of a split are real, int64 (B,); None where all count.
+
+        Where there are lengths, `stream` gives each batch in one piece, which padding fills up to its longest example.
+        """
+        return None
 
     def stream_windows(
         self, number: int, rows: list[int], streams: int, generator: torch.Generator

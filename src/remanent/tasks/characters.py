@@ -18,6 +18,8 @@ from remanent.tasks.versions import version_of
 
 MOST_CHARACTERS = 255
 """The most characters that have a token of their own."""
+OTHER = "\N{REPLACEMENT CHARACTER}"
+"""What a text shows for the token of all other characters."""
 WINDOWS = 64
 """The most examples in a split."""
 
@@ -95,6 +97,21 @@ class Characters(StoredTask[Text]):
     def vocabulary(self) -> str:
         """The characters that have a token, in the order of their tokens; one more token stands for all others."""
         return self._data.vocabulary
+
+    def encode(self, text: str) -> Tensor:
+        """The tokens of a text, int64 (T,).
+
+        >>> task = Characters()
+        >>> task.decode(task.encode("if x:"))
+        'if x:'
+        """
+        place = {character: token for token, character in enumerate(self.vocabulary)}
+        return torch.tensor([place.get(character, len(place)) for character in text], dtype=torch.int64)
+
+    def decode(self, tokens: Tensor) -> str:
+        """The text of tokens (T,), in which U+FFFD stands for a character that has no token of its own."""
+        characters = self.vocabulary + OTHER
+        return "".join(characters[token] for token in tokens.tolist())
 
     @property
     def chance(self) -> float:

@@ -10,6 +10,7 @@ from remanent._options import check_at_least
 from remanent.analysis._probe import evaluating
 from remanent.models import ModelState, SequenceModel
 from remanent.tasks import Task
+from remanent.tasks.base import read_whole
 from remanent.tasks.metrics import METRICS
 
 WORDS = 512
@@ -40,8 +41,8 @@ def evaluate(
         length: the length of the sequences, as the task counts it; the training length if None.
         split: "test" or "validation".
         examples: how many examples of the split are scored, from its beginning; all if None.
-        batch_size: how many sequences run together, at least 1; memory grows with it, but (without attention) not
-            with `length`.
+        batch_size: how many sequences run together, at least 1; memory grows with it, but not with `length`, unless the
+            model has attention or is bidirectional.
         noise: a function that each chunk of inputs, (B, T, M) or tokens (B, T), passes through before the model reads
             it, padding included; chunks come batch by batch, in order of time. None for inputs as they are.
         done: a function that is called after each batch, with the number of examples that are scored so far.
@@ -65,8 +66,11 @@ def evaluate(
             stop = min(start + batch_size, count)
             tallies = []
             state: ModelState | None = None
-            for x, target in task.stream(split, start, stop, task.length if length is None else length):
-                output, state = model(x if noise is None else noise(x), state)
+            place = split, start, stop, task.length if length is None else length
+            lengths = task.lengths(split, start, stop)
+            more = {} if lengths is None else {"lengths": lengths}
+            for x, target in [read_whole(task, *place)] if model.config.bidirectional else task.stream(*place):
+                output, state = model(x if noise is None else noise(x), state, **more)
                 if target is not None:
                     tallies.append(metric.tally(output, target))
             values, weights = (part.double() for part in metric.finish(torch.stack(tallies).sum(0)))
@@ -100,6 +104,10 @@ def failing_length(model: SequenceModel, task: Task, *, words: int = WORDS, limi
     """
     check_at_least("words", words, 1)
     check_at_least("limit", limit, 1)
+    if model.config.bidirectional:
+        raise ValueError(
+            "`model` must have one direction, so that a longer word changes no answer, got a bidirectional one"
+        )
     if task.metric != "sequence_accuracy" or not task.endless:
         raise ValueError(f"`task` must be one of words, judged by sequence_accuracy, got {task.name}")
     first = task.split_size("test")

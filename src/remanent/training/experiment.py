@@ -14,8 +14,9 @@ from torchmetrics import MeanMetric
 from remanent._restore import generators_kept
 from remanent.distributed.ranks import Ranks
 from remanent.latches import WriteRates
+from remanent.latches.layer_runs import Arguments
 from remanent.latches.write_rates import set_rates_but, unsettable
-from remanent.models import SequenceModel
+from remanent.models import SequenceModel, set_statistics
 from remanent.records.configuration import Experiment
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import Task
@@ -46,7 +47,7 @@ class ExperimentModule(pl.LightningModule):
         self.experiment, self.ranks = experiment, ranks or Ranks()
         with generators_kept():
             torch.manual_seed(derive_seed("weights", experiment.training.seed))
-            self.model = SequenceModel(experiment.model)
+            self.model = new_model(experiment)
         self.score = MeanMetric()
         self.losses: list[float] = []
         """The loss of each batch of the last step, over all processes."""
@@ -110,12 +111,12 @@ class ExperimentModule(pl.LightningModule):
         Raises:
             FloatingPointError: the loss is not finite; the message names the step and the batch's seed.
         """
-        x, y, seed = batch
+        x, y, seed, *lengths = batch
         # for dropout: a resumed run repeats its draws, and every process has draws of its own
         torch.manual_seed(seed if self.ranks.size == 1 else derive_seed("dropout", seed, self.ranks.rank))
         if batch_idx % self.experiment.training.accumulate == 0:
             self.losses, self.scores = [], []
-        output, target = self._answer(x, y)
+        output, target = self._answer(x, y, *lengths)
         loss = self._loss(output, target)
         if self.settling.is_scored:
             task, kind = self.experiment.task, self.experiment.training.curriculum_score
@@ -138,7 +139,7 @@ class ExperimentModule(pl.LightningModule):
         config = self.experiment.training
         with generators_kept():
             torch.manual_seed(derive_seed("weights", config.seed, times))
-            fresh = SequenceModel(self.experiment.model)
+            fresh = new_model(self.experiment)
         if self.model.epsilon is not None:
             fresh.set_epsilon(self.model.epsilon)
         if config.write_rates and any(unit.latches for unit in fresh.recurrences):
@@ -151,7 +152,7 @@ class ExperimentModule(pl.LightningModule):
         """Resets the score."""
         self.score.reset()
 
-    def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+    def validation_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> None:
         """Adds one batch to the score."""
         metric = METRICS[self.experiment.task.metric]
         tally = metric.tally(*self._answer(*batch))
@@ -199,8 +200,10 @@ class ExperimentModule(pl.LightningModule):
         values = {number[i]: value for i, value in state["state"].items()}
         checkpoint["optimizer_states"] = [{"state": values, "param_groups": groups}]
 
-    def _answer(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _answer(self, x: Tensor, y: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """The model's answers in this process's steps, or after the last of all steps, and their targets.
+
+        Where sequences differ in length, `lengths` says how many steps of each are real.
 
         In training, the state goes from a window of a stream to its next one, where that is asked for.
         """
@@ -208,7 +211,7 @@ class ExperimentModule(pl.LightningModule):
         number = len(self.losses)  # of this batch in its step
         before = None if carried is None else carried.before(number, x)
         run = self.model if self.compiled is None or not self.training else self.compiled
-        output, after = run(self.ranks.steps(x), before, group=self.ranks.time_group)
+        output, after = run(self.ranks.steps(x), before, lengths=lengths, group=self.ranks.time_group)
         if carried is not None:
             carried.after(number, after)
         return output, self.ranks.steps(y) if self.experiment.task.head == "every" else y
@@ -234,6 +237,15 @@ class ExperimentModule(pl.LightningModule):
         return loss * (weight * ranks.size / max(weights, 1.0))
 
 
+def new_model(experiment: Experiment) -> SequenceModel:
+    """A model with weights from torch's generator, and the statistics of the training part where it standardises."""
+    model = SequenceModel(experiment.model)
+    statistics = experiment.task.statistics if experiment.model.standardise else None
+    if statistics is not None:
+        set_statistics(model, statistics)
+    return model
+
+
 def begin_with_rates(model: SequenceModel, task: Task, config: TrainingConfig, said: bool = True) -> dict[str, Any]:
     """Sets the write rates of a model on the whole first batch, which every process draws, and says what was set.
 
@@ -246,12 +258,14 @@ def begin_with_rates(model: SequenceModel, task: Task, config: TrainingConfig, s
     Returns:
         For each layer of latches the rates before, wanted and after, as plain numbers.
     """
-    x, _, _ = StepBatches(task, config, 0, 1, Ranks())[0]
+    x, _, _, *lengths = StepBatches(task, config, 0, 1, Ranks())[0]
     left = unsettable(model)
     if left and said:
         reasons = "; ".join(map(str, left.values()))
         warnings.warn(f"the write rates of {', '.join(left)} stay as they are: {reasons}", stacklevel=2)
-    return {layer.name: _plain(layer) for layer in set_rates_but(model, x, left)}
+    batch = Arguments((x,), {"lengths": lengths[0]}) if lengths else x
+    low = 1 / lengths[0].double().mean().clamp(min=2).item() if lengths else None  # one write in a sequence
+    return {layer.name: _plain(layer) for layer in set_rates_but(model, batch, left, low=low)}
 
 
 def _plain(layer: WriteRates) -> dict[str, list[float]]:

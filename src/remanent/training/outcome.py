@@ -189,7 +189,8 @@ def scored(
         validated = evaluate(model, task, length=validation.length, split="validation", examples=validation.examples)
         scores = [evaluate(model, task, length=length, examples=examples) for length, examples in tests]
         failing = None
-        if failing_limit is not None and task.metric == "sequence_accuracy" and task.endless:
+        words = task.metric == "sequence_accuracy" and task.endless and not model.config.bidirectional
+        if failing_limit is not None and words:
             limit = min(failing_limit, ATTENTION_LIMIT) if _attends(experiment) else failing_limit
             failing = failing_length(model, task, limit=limit)
     return dataclasses.replace(

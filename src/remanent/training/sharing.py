@@ -35,6 +35,9 @@ def check_fit(experiment: Experiment, ranks: Ranks) -> None:
         raise ValueError(
             f"`time_shards` must be 1 for a model of {unit}, whose time is not shared, got {ranks.time.size}"
         )
+    if ranks.time.size > 1 and experiment.task.ragged:
+        rule = f"`time_shards` must be 1 for the task {experiment.task.name}, whose sequences differ in length"
+        raise ValueError(f"{rule}, got {ranks.time.size}")
     check_capabilities(experiment.training, ranks)
     experiment.task.batch(rows // experiment.training.batch_parts, torch.Generator().manual_seed(0))
 

@@ -148,7 +148,9 @@ class StackedLayers(NotesEpsilon):
             if self.training:
                 shared = group if self.statistics_group is None else self.statistics_group
                 p = self.recurrence.observed(p, source, None if real is None else real[..., 0], shared)
-            self._call_layer_hooks(self._suffixes()[i], p, source)
+            if self._layer_hooks:
+                seen = source if real is None else source[real[..., 0]][None]
+                self._call_layer_hooks(self._suffixes()[i], p, seen)
             more = {} if group is None else {"group": group}
             if reset_state is not None:
                 start = reset_state[i]

@@ -186,8 +186,9 @@ class RecurrentUnit(StackedLayers):
         Args:
             hook: called as `hook(name, p, x)` with the layer's name ("l0", "l0_reverse", "l1", ...), its parameters as
                 the recurrence reads them (computed ones under a parametrization), and its inputs (B, T, M) in the
-                order in which the direction reads them; a step has T = 1, and packed sequences may lie one after
-                another in a few rows B. It must change none of them.
+                order in which the direction reads them; a step has T = 1, packed sequences may lie one after another in
+                a few rows B, and with `lengths` the real steps of all sequences lie in one row. It must change none of
+                them.
 
         Returns:
             A handle, whose `remove()` unregisters the hook.

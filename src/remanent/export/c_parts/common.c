@@ -5,6 +5,20 @@ static void copy(float *out, const float *in, int size)
     }
 }
 
+static void standardise(float *out, const float *in, const float *mean, const float *deviation, int size)
+{
+    for (int i = 0; i < size; i++) {
+        out[i] = (in[i] - mean[i]) / deviation[i];
+    }
+}
+
+static void restore(float *out, const float *deviation, const float *mean, int size)
+{
+    for (int i = 0; i < size; i++) {
+        out[i] = out[i] * deviation[i] + mean[i];
+    }
+}
+
 static void clear(float *out, int size)
 {
     for (int i = 0; i < size; i++) {

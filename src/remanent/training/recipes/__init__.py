@@ -7,6 +7,7 @@ from remanent.training.recipes import (
     automata_recipes,
     image_recipes,
     memory_recipes,
+    own_recipes,
     recall_recipes,
     speech_recipes,
     text_recipes,
@@ -67,5 +68,7 @@ RECIPES: dict[str, Callable[[], Experiment]] = {
     "permuted-mnist-paper": image_recipes.permuted_mnist_paper,
     "cifar-10": image_recipes.cifar,
     "cifar-10-paper": image_recipes.cifar_paper,
+    "own-data": own_recipes.own_data,
+    "own-data-paper": own_recipes.own_data_paper,
 }
 """Recipe name to function."""
