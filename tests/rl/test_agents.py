@@ -228,7 +228,7 @@ def test_a_folder_of_another_configuration_is_rejected(tmp_path):
 
 
 def test_the_configuration_comes_back_from_plain_values():
-    made = experiment("bmru+lru", GymId("CartPole-v1", most_steps=50), algorithm="dqn")
+    made = experiment("bmru+lru", GymId("CartPole-v1", most_steps=50), algorithm="dqn", window=50)
     assert AgentExperiment.from_dict(json.loads(json.dumps(made.to_dict()))) == made
     assert made.model.output_size == 2
     threads = dataclasses.replace(made, agent=dataclasses.replace(made.agent, threads=7))
@@ -244,6 +244,10 @@ def test_the_configuration_comes_back_from_plain_values():
         (lambda: AgentConfig(anneal_hold=0.6), "`anneal_hold` and `anneal_ramp` must sum to at most 1"),
         (lambda: AgentConfig(gamma=1.5), r"`gamma` must be in \[0, 1\], got 1.5"),
         (lambda: experiment(model={"unit": "bmruu"}), "`unit` must be made of"),
+        (
+            lambda: experiment("bmru", TMaze(length=10), algorithm="dqn", window=20),
+            "`agent.window` must be at least the 29 steps of an episode, which DQN reads whole, got 20",
+        ),
         (
             lambda: AgentExperiment(TMaze(), ModelConfig(4, 4, head="every"), AgentConfig()),
             "`model.output_size` must be 5 for the environment t-maze and ppo, got 4",

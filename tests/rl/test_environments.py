@@ -187,6 +187,7 @@ def test_draws_are_even_and_independent():
         (lambda: GymEnv(TMaze(), render_mode="human"), "`render_mode` must be None, since nothing is drawn"),
         (lambda: GymVectorEnv(TMaze(), num_envs=2).reset(seed=[1]), "`seed` must be one number or 2, one for each"),
         (lambda: TMaze().episodes([-1]), "`seeds` must be at least 0, got -1"),
+        (lambda: TMaze().episodes([0]).step(np.array([1])), "`begin` must be called before `step`"),
         (lambda: TMaze().episodes([0]).step(np.array([4])), r"`actions` must be in \[0, 4\), got \[4\]"),
         (lambda: TMaze().episodes([0]).step(np.array([1, 1])), r"`actions` must have shape \(B=1,\), got \(2,\)"),
     ],

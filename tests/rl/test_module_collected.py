@@ -148,6 +148,14 @@ BAD = [
 ]
 
 
+def test_a_step_in_an_episode_needs_the_state_that_a_primer_carries():
+    module = RecurrentModule(LSTM(3, 8), **KEYS)
+    begun = BATCH | {"is_init": torch.ones(4, 1, dtype=torch.bool)}
+    assert torch.equal(module(TensorDict(begun, [4]))["embed"], module.memory.step(BATCH["observation"])[0])
+    with pytest.raises(KeyError, match="at a step that does not begin an episode, got none; append `make_tensordict_"):
+        module(TensorDict(BATCH, [4]))
+
+
 @pytest.mark.parametrize(("change", "error", "message"), BAD)
 def test_what_does_not_fit_is_refused_by_its_key(change, error, message):
     module = RecurrentModule(LSTM(3, 8), **KEYS)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from remanent._files import to_json
-from remanent._options import listed
+from remanent._options import check_at_least, listed
 from remanent._plugins import import_hint, suggested
 from remanent._restore import threads_allowed
 from remanent._terminal import progress_bar
@@ -28,6 +28,7 @@ def run(options: Any) -> int:
     from remanent.rl.agent_run import resume_agent
 
     how = {"progress": not options.quiet, "logger": options.logger}
+    check_at_least("tests", min(options.tests), 1)
     if options.get("resume") is not None:
         resume_agent(options.resume, **how)
         record_agent(options.resume, factors=options.tests)

@@ -145,7 +145,7 @@ class AgentExperiment:
         agent: how the agent is trained.
 
     Raises:
-        ValueError: the model's sizes are not those of the environment.
+        ValueError: the model's sizes are not those of the environment, or a window of DQN is shorter than an episode.
     """
 
     environment: Environment
@@ -158,6 +158,10 @@ class AgentExperiment:
             if given != asked:
                 rule = f"`model.{name}` must be {asked} for the environment {self.environment.name}"
                 raise ValueError(f"{rule} and {self.agent.algorithm}, got {given}")
+        horizon = self.environment.horizon
+        if self.agent.algorithm == "dqn" and horizon is not None and self.agent.window < horizon:
+            rule = f"`agent.window` must be at least the {horizon} steps of an episode, which DQN reads whole"
+            raise ValueError(f"{rule}, got {self.agent.window}")
         if self.agent.anneal and self.model.epsilon:
             raise ValueError(f"`model.epsilon` must be 0 where `agent.anneal` is on, got {self.model.epsilon}")
 

@@ -41,7 +41,7 @@ class RecurrentModule(TensorDictModuleBase):  # type: ignore[misc]
     Where `is_init` is true, a step starts at the unit's own initial state. In the recurrent mode, the state that the
     tensordict holds there counts instead, unless all its tensors are zeros, which a primer writes: a replay buffer
     marks the first step of a slice by `is_init` as well, and its stored state continues an episode. Without any state,
-    every row starts at the unit's own.
+    every row starts at the unit's own; a single step needs one unless `is_init` is true everywhere.
 
     Args:
         memory: a unit of one direction; or a model whose head reads every step, without attention. Either `batch_first`
@@ -154,6 +154,9 @@ class RecurrentModule(TensorDictModuleBase):  # type: ignore[misc]
             raise ValueError("`tensordict` must have an axis of time in the recurrent mode, got one without a batch")
         x, starts = self._observation(tensordict, batch), self._starts(tensordict, batch)
         states = self._states(tensordict, batch, form)
+        if states is None and not in_rows and not bool(starts.all()):
+            rule = f"`tensordict` must hold the state, {self.state_keys}, at a step that does not begin an episode"
+            raise MissingKeyError(f"{rule}, got none; append `make_tensordict_primer()` to the environment")
         rows = (math.prod(batch[:-1]), batch[-1]) if in_rows else (math.prod(batch),)
         x, starts = x.reshape(*rows, *x.shape[len(batch) :]), starts.reshape(rows)
         if states is not None:

@@ -170,13 +170,18 @@ class Episodes(ABC):
             actions: int64 (B,), each in [0, `num_actions`).
 
         Raises:
-            ValueError: there is not one action for each, or one is out of its range.
+            ValueError: there is not one action for each, or one is out of its range, or an episode has not begun.
+            TypeError: actions are not whole numbers.
         """
         actions, size = np.asarray(actions), self.environment.num_actions
+        if actions.dtype.kind not in "iu":
+            raise TypeError(f"`actions` must be whole numbers, got {actions.dtype}")
         if actions.shape != self.seeds.shape:
             raise ValueError(f"`actions` must have shape (B={len(self.seeds)},), got {actions.shape}")
         if ((actions < 0) | (actions >= size)).any():
             raise ValueError(f"`actions` must be in [0, {size}), got {actions.tolist()}")
+        if (self.numbers < 0).any():
+            raise ValueError("`begin` must be called before `step`, got episodes that have not begun")
         self.steps = self.steps + 1
         moved, cut = self._advance(actions)
         horizon = self.environment.horizon
