@@ -65,8 +65,8 @@ COMPLETION = "--print-completion"
 """The option that prints a script for a shell."""
 SHELLS = ("bash", "zsh", "fish")
 """The shells that it knows."""
-COMPLETED = "copy-first"
-"""The recipe whose options of `train` are completed; other recipes have other options of their task."""
+COMPLETED = {"train": ["copy-first"], "rl": ["t-maze"]}
+"""The recipe and the environment whose options are completed; others have other options of their task."""
 LONGEST = 8192
 """The most characters of one argument, which deep brackets in it must not reach: the parser in C has no limit."""
 
@@ -150,7 +150,7 @@ def _completion(words: list[str]) -> str:
     check_choice(COMPLETION, words[0] if words else "", SHELLS)
     import shtab
 
-    parser = _parser({name: ["train", COMPLETED] if name == "train" else [name] for name in COMMANDS})
+    parser = _parser({name: [name, *COMPLETED.get(name, [])] for name in COMMANDS})
     commands = next(action for action in parser._actions if action.dest == "command")
     for each in (parser, *commands.choices.values()):
         for action in each._actions:
