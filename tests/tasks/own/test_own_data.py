@@ -257,3 +257,12 @@ def test_a_run_is_known_by_what_its_files_hold(tmp_path):
     assert identity(config) == identity(moved)
     write(tmp_path / "b" / "rest" / "0.csv", "t,a,b", "0,0,0")
     assert identity(config) != identity(moved)
+
+
+def test_whole_numbers_that_are_nearly_all_different_must_be_said_to_be_values(tmp_path):
+    for i in range(9):
+        write(tmp_path / f"{i}.csv", "a,hours", *(f"{t + i},{i * 7 % 5 if i < 4 else i * 7}" for t in range(4)))
+    rule = "`kind` must be class or value where 9 sequences have 9 whole numbers as targets, got auto"
+    with pytest.raises(ValueError, match=rule):
+        _ = OwnData(str(tmp_path), target="hours").length
+    assert OwnData(str(tmp_path), target="hours", kind="value").output_size == 1

@@ -46,6 +46,7 @@ class StreamedModel(SavedModel):
                 out of its range.
             TypeError: an argument is of another type.
 
+        >>> import torch
         >>> from remanent import ModelConfig, SequenceModel
         >>> model = SequenceModel(ModelConfig(5, 5, encoder="embedding", head="every")).eval()
         >>> model.generate(torch.tensor([[0, 3]]), 4, temperature=0.5, top_k=3, seed=0).shape

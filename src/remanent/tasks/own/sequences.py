@@ -108,11 +108,14 @@ def make_set(raw: list[Raw], features: Sequence[str], options: SetOptions) -> Se
         options: how the set is made.
 
     Raises:
-        ValueError: a value is missing where none may be, there are too few sequences for three parts, or a class has
-            no sequence to train with; the message names the place.
+        ValueError: a value is missing where none may be, there are too few sequences for three parts, a class has no
+            sequence to train with, or whole numbers that are nearly all different may be classes or values; the message
+            names the place.
     """
     per_step = _is_per_step(raw, options.per)
     classes = _classes(raw, options.kind)
+    if options.kind == "auto" and not per_step:
+        _check_not_values(classes or [], len(raw))
     targets = [_target(each, per_step, classes) for each in raw]
     labels = None if per_step or classes is None else [int(target) for target in targets]
     pieces = parts_of([len(each.inputs) for each in raw], [each.part for each in raw], labels, per_step, options)
@@ -168,6 +171,13 @@ def _classes(raw: list[Raw], kind: str) -> list[str] | None:
             raise ValueError("`kind` must be value for several targets or numbers with a fraction, got class")
         return None
     return sorted(texts, key=_in_order)
+
+
+def _check_not_values(classes: list[str], count: int) -> None:
+    """Raises where whole numbers that were taken for classes look like values, which differ in most sequences."""
+    if 2 < count < 2 * len(classes) and all(np.isfinite(_in_order(name)[0]) for name in classes):
+        rule = f"`kind` must be class or value where {count} sequences have {len(classes)} whole numbers as targets"
+        raise ValueError(f"{rule}, got auto")
 
 
 def _in_order(name: str) -> tuple[float, str]:
