@@ -1,6 +1,7 @@
 """Every Python block of the README runs, and every command in it is one that the parser knows."""
 
 import contextlib
+import itertools
 import re
 import shlex
 import shutil
@@ -102,6 +103,11 @@ def test_commands_run(command, tmp_path, monkeypatch, capsys, make_once):
         short = ["--task.padding=4"] if recipe == "digits" else []
         make_once("train", recipe, *tiny, *short, f"--model.unit={unit}", f"--training.seed={seed}")
         assert Path(run).is_dir()
+    if "--task.path" in command:  # a folder for each class, with a file for each sequence
+        for label, i in itertools.product("ab", range(8)):
+            file = Path(command[command.index("--task.path") + 1], label, f"{i}.csv")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text("x\n1\n2\n")
     if "--data-dir" in command:
         assert main(command) == 2
         assert "`data_dir` or REMANENT_DATA must hold the MNIST file" in capsys.readouterr().err

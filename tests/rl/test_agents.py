@@ -1,6 +1,7 @@
 """Agents: a run that is killed ends in the same weights, scores are of best actions, tables read the records."""
 
 import dataclasses
+import functools
 import json
 import signal
 
@@ -71,9 +72,12 @@ def test_a_run_that_is_killed_resumes_to_the_same_weights(unit, environment, alg
 
 
 @pytest.mark.parametrize(("number", "error"), [(signal.SIGTERM, Terminated), (signal.SIGINT, KeyboardInterrupt)])
-def test_a_signal_ends_a_run_after_its_update_with_a_checkpoint(number, error, tmp_path):
+def test_a_signal_ends_a_run_after_its_update_with_a_checkpoint(number, error, tmp_path, request):
     made = experiment("gru", checkpoint_every=2)
     training = AgentTraining(made)
+    if number == signal.SIGINT:  # a shell's background processes ignore it
+        request.addfinalizer(functools.partial(signal.signal, number, signal.getsignal(number)))
+        signal.signal(number, signal.default_int_handler)
     before = signal.getsignal(number)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(AgentTraining, "_act", lambda self, draws: signal.raise_signal(number) or ACT(self, draws))
