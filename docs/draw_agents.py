@@ -41,8 +41,9 @@ def main() -> None:
 
 
 def in_order(group: Group) -> Group:
-    """The group with its rows in the order of `UNITS`."""
-    return dataclasses.replace(group, rows=tuple(sorted(group.rows, key=lambda row: UNITS.index(row.unit))))
+    """The group with the rows that were run, in the order of `UNITS`."""
+    rows = [row for row in group.rows if row.runs]
+    return dataclasses.replace(group, rows=tuple(sorted(rows, key=lambda row: UNITS.index(row.unit))))
 
 
 if __name__ == "__main__":
