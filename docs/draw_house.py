@@ -43,9 +43,9 @@ PARTS = {
     "review": Part(2, 5, ("scores and pages of", "finished runs")),
     "export": Part(0, 4, ("ONNX, C99,", "the emulated chip")),
     "hub": Part(3, 5, ("cards of runs, and", "models uploaded")),
-    "rl": Part(1, 6, ("agents: modules, worlds", "and their training")),
+    "rl": Part(2, 6, ("agents: modules, worlds", "and their training")),
     "bench": Part(0, 5, ("speed and memory", "beside other packages")),
-    "demo": Part(2, 6, ("two small grids", "with a page each")),
+    "demo": Part(1, 6, ("two small grids", "with a page each")),
     "cli": Part(0, 6, ("parses and calls;", "one command per file")),
 }
 """Every folder and public module of the package."""
