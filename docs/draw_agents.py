@@ -35,7 +35,7 @@ def main() -> None:
             parts += [f"![{group.label}: what every unit scores by length](pictures/{name}.svg)", ""]
     made = made_by(records).partition("\n\n")[2]
     text = "\n".join(
-        [*parts, f"All runs and tests took {core_hours(records):.1f} core-hours on a busy machine.", "", made]
+        [*parts, f"All runs and tests took {core_hours(records):.1f} core-hours on a busy machine, where some were stopped for a while.", "", made]
     )
     write_whole(page, replace_between(page.read_text(), BEGIN, END, text, page).encode())
 
