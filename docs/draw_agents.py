@@ -34,7 +34,8 @@ def main() -> None:
             save_figure(draw_scores(group, UNITS), pictures / f"{name}.svg")
             parts += [f"![{group.label}: what every unit scores by length](pictures/{name}.svg)", ""]
     made = made_by(records).partition("\n\n")[2]
-    took = f"All runs and tests took {core_hours(records):.1f} core-hours on a busy machine; some were stopped for a while."
+    hours = core_hours(records)
+    took = f"All runs and tests took {hours:.1f} core-hours on a busy machine; some were stopped for a while."
     text = "\n".join([*parts, took, "", made])
     write_whole(page, replace_between(page.read_text(), BEGIN, END, text, page).encode())
 
