@@ -114,7 +114,8 @@ def _run_program(
     given = b"".join(np.uint32(len(x)).tobytes() + _four_bytes(x) for x in sequences)
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder)
-        for source, text in (sources | {file: program_for(name, file)}).items():
+        programs = {file: program_for(name, file), f"{name}_input.h": program_for(name, "input.h")}
+        for source, text in (sources | programs).items():
             (place / source).write_text(text, encoding="utf-8")
         program = place / "program"
         run_command([compiler, *flags, "-o", str(program), file, f"{name}.c", "-lm"], place)

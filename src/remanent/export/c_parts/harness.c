@@ -1,17 +1,7 @@
 /* Reads sequences from standard input, each the number of its steps and then their inputs, and writes what the
  * model says after every step, and its state's bytes. */
 #include <stdio.h>
-#include "NAME.h"
-
-#ifdef NAME_TOKENS
-typedef uint32_t input;
-#define X(read) ((read)[0])
-#define VALUES 1
-#else
-typedef float input;
-#define X(read) (read)
-#define VALUES NAME_INPUT_SIZE
-#endif
+#include "NAME_input.h"
 
 int main(void)
 {

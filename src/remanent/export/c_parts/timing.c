@@ -3,17 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
-#include "NAME.h"
-
-#ifdef NAME_TOKENS
-typedef uint32_t input;
-#define X(read) ((read)[0])
-#define VALUES 1
-#else
-typedef float input;
-#define X(read) (read)
-#define VALUES NAME_INPUT_SIZE
-#endif
+#include "NAME_input.h"
 
 int main(void)
 {
