@@ -102,9 +102,10 @@ def _experiments(options: Any) -> dict[str, Any]:
     world = dataclasses.replace(world, **changed)
     model, agent = options.model.as_dict(), options.agent.as_dict()
     agent["threads"] = threads_allowed(agent["threads"])
+    plain = _plain_model()
+    own = {key: value for key, value in model.items() if key not in RING or value != plain[key]}
     found = {}
     for unit, seed in itertools.product(dict.fromkeys(options.unit), dict.fromkeys(options.seed)):
-        own = {key: value for key, value in model.items() if key not in RING or value != _plain_model()[key]}
         name = f"{world.label}-{unit}-{seed}"
         found[name] = agent_experiment(world, unit, AgentConfig(**agent, seed=seed), own)
     return found

@@ -1,7 +1,7 @@
 """The configuration of a run: its task, its model, and how it is trained."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -136,24 +136,52 @@ class Experiment:
             ValueError: a key or the task's name is unknown, a value is out of its range, or `data_dir` is given for a
                 task that reads no data.
         """
-        for key in values:
-            if key not in ("task", "model", "training"):
-                raise ValueError(f"{where} has the unknown key {key!r}; the keys are task, model, training")
-        for key in ("task", "model", "training"):
-            if not isinstance(values.get(key), dict):
-                raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
-        task = dict(values["task"])
-        name = task.pop("name", None)
-        if not isinstance(name, str) or name not in TASKS:
-            known = listed(TASKS, name)
-            raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
+        kind, task = task_table(values, TABLES, TASKS, where)
         if data_dir is not None:
-            task |= moved_files(TASKS[name], task, data_dir)
-        return cls(
-            from_dict(TASKS[name], with_before(TASKS[name], task), f"{where}: task"),
-            from_dict(ModelConfig, with_before(ModelConfig, values["model"]), f"{where}: model"),
-            from_dict(TrainingConfig, with_before(TrainingConfig, values["training"]), f"{where}: training"),
-        )
+            task |= moved_files(kind, task, data_dir)
+        kinds: dict[str, Any] = dict(zip(TABLES, (kind, ModelConfig, TrainingConfig), strict=True))
+        return cls(*read_tables({**values, "task": task}, kinds, where))
+
+
+TABLES = ("task", "model", "training")
+"""The tables of a configuration."""
+
+
+def task_table(
+    values: Mapping[str, Any], tables: Sequence[str], tasks: Mapping[str, Any], where: str
+) -> tuple[Any, dict[str, Any]]:
+    """The class of the task that a configuration names, and the task's own options.
+
+    Args:
+        values: the plain values of a configuration.
+        tables: the tables that it must have, "task" among them, and no others.
+        tasks: the classes by name.
+        where: the name of the configuration in errors.
+
+    Raises:
+        ValueError: a table is missing or unknown, or the task's name is unknown.
+    """
+    for key in values:
+        if key not in tables:
+            raise ValueError(f"{where} has the unknown key {key!r}; the keys are {', '.join(tables)}")
+    for key in tables:
+        if not isinstance(values.get(key), dict):
+            raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
+    task = dict(values["task"])
+    name = task.pop("name", None)
+    if not isinstance(name, str) or name not in tasks:
+        known = listed(tasks, name)
+        raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
+    return tasks[name], task
+
+
+def read_tables(values: Mapping[str, Any], kinds: Mapping[str, Any], where: str) -> list[Any]:
+    """The dataclass of each table, of this version or an earlier one, whose options keep their meaning.
+
+    Raises:
+        ValueError: a key is unknown, or a value is out of its range.
+    """
+    return [from_dict(kind, with_before(kind, values[table]), f"{where}: {table}") for table, kind in kinds.items()]
 
 
 def located_files(task: type[Task], values: Mapping[str, Any]) -> dict[str, str]:

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from remanent._files import from_dict
@@ -106,14 +106,27 @@ def identity(config: dict[str, Any]) -> str:
     """
     skipped = options_that(UNCOUNTED, BY_CONTENT) | beside_the_point(config)
     task = TASKS[config["task"]["name"]]
-    counted = {}
-    for table, configuration in (("task", task), ("model", ModelConfig), ("training", TrainingConfig)):
+    options = {key: value for key, value in config["task"].items() if key != "name"}
+    content = from_dict(task, options, "the task").fingerprint
+    more = {"content": {"sha256": content}} if content else {}
+    return hashed(config, {"task": task, "model": ModelConfig, "training": TrainingConfig}, skipped, more)
+
+
+def hashed(
+    config: Mapping[str, Any], kinds: Mapping[str, Any], skipped: Collection[str], more: Mapping[str, Any] | None = None
+) -> str:
+    """16 hex digits of a hash of every option that differs from its default.
+
+    Args:
+        config: the tables of a configuration.
+        kinds: the dataclass of each table.
+        skipped: the dotted names of options that do not count.
+        more: what else counts.
+    """
+    counted = dict(more or {})
+    for table, configuration in kinds.items():
         plain = plain_values(configuration)
         values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in skipped}
         counted[table] = {key: value for key, value in values.items() if key not in plain or value != plain[key]}
-    options = {key: value for key, value in config["task"].items() if key != "name"}
-    content = from_dict(task, options, "the task").fingerprint
-    if content:
-        counted["content"] = {"sha256": content}
     text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

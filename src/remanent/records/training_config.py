@@ -20,8 +20,36 @@ MOST_THREADS = 1024
 """The most torch threads: where the system cannot start them all, the process dies without a message."""
 
 
+class Annealing:
+    """How epsilon falls, by three fields of the configuration of a training.
+
+    Attributes:
+        anneal: whether it is annealed.
+        anneal_hold: the share of the training in which it stays at 1.
+        anneal_ramp: the share after that in which it falls linearly to 0.
+    """
+
+    anneal: bool
+    anneal_hold: float
+    anneal_ramp: float
+
+    def check_annealing(self) -> None:
+        """Raises ValueError unless the shares are in their ranges, and together not more than the training."""
+        check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
+        check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
+        total = self.anneal_hold + self.anneal_ramp
+        if self.anneal and total > 1:
+            raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
+
+    def epsilon(self, share: float) -> float:
+        """Epsilon after a share of the training, or of the steps that settle it: 1, then falling to exactly 0."""
+        if share < self.anneal_hold:
+            return 1.0
+        return max(0.0, 1.0 - (share - self.anneal_hold) / self.anneal_ramp)
+
+
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Annealing):
     """How a model is trained.
 
     Args:
@@ -154,11 +182,7 @@ class TrainingConfig:
         check_choice("schedule", self.schedule, SCHEDULES)
         check_range("decay", self.decay, 0, 1, open_low=True)
         check_range("gradient_clip", self.gradient_clip, 0, infinite, open_low=True)
-        check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
-        check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
-        if self.anneal and self.anneal_hold + self.anneal_ramp > 1:
-            total = self.anneal_hold + self.anneal_ramp
-            raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
+        self.check_annealing()
         if self.anneal and self.anneal_wait and self.anneal_hold + self.anneal_ramp > DEADLINE:
             total = self.anneal_hold + self.anneal_ramp
             raise ValueError(
@@ -224,9 +248,3 @@ class TrainingConfig:
         check_choice("average", self.average, AVERAGES)
         check_range("average_decay", self.average_decay, 0, 1, open_low=True, open_high=True)
         check_range("average_from", self.average_from, 0, 1, open_high=True)
-
-    def epsilon(self, share: float) -> float:
-        """Epsilon after a share of the training, or of the steps that settle it: 1, then falling to exactly 0."""
-        if share < self.anneal_hold:
-            return 1.0
-        return max(0.0, 1.0 - (share - self.anneal_hold) / self.anneal_ramp)

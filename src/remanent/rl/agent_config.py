@@ -1,21 +1,18 @@
 """How an agent is trained: frames, rates, annealing, checkpoints; plain values, checked when made."""
 
 import dataclasses
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from remanent._files import from_dict, read_json
-from remanent._identity import OWN_COLUMN, UNCOUNTED, fields_that, plain_values, with_before
-from remanent._options import check_at_least, check_bool, check_choice, check_range, listed
-from remanent._plugins import import_hint
+from remanent._identity import OWN_COLUMN, UNCOUNTED, fields_that
+from remanent._options import check_at_least, check_bool, check_choice, check_range
 from remanent.models import ModelConfig
-from remanent.records.configuration import suiting
-from remanent.records.identity import beside_the_point
-from remanent.records.training_config import KEPT, MOST_THREADS
+from remanent.records.configuration import read_tables, suiting, task_table
+from remanent.records.identity import beside_the_point, hashed
+from remanent.records.training_config import KEPT, MOST_THREADS, Annealing
 from remanent.rl.environments import ENVIRONMENTS, Environment
 
 ALGORITHMS = ("ppo", "dqn")
@@ -27,7 +24,7 @@ TABLES = ("task", "model", AGENT)
 
 
 @dataclass(frozen=True)
-class AgentConfig:
+class AgentConfig(Annealing):
     """How an agent is trained.
 
     Args:
@@ -112,22 +109,12 @@ class AgentConfig:
         for name in ("gamma", "gae_lambda", "explore", "explore_last"):
             check_range(name, getattr(self, name), 0, 1)
         check_range("explore_share", self.explore_share, 0, 1, open_low=True)
-        check_range("anneal_hold", self.anneal_hold, 0, 1, open_high=True)
-        check_range("anneal_ramp", self.anneal_ramp, 0, 1, open_low=True)
-        if self.anneal and self.anneal_hold + self.anneal_ramp > 1:
-            total = self.anneal_hold + self.anneal_ramp
-            raise ValueError(f"`anneal_hold` and `anneal_ramp` must sum to at most 1, got {total}")
+        self.check_annealing()
 
     @property
     def updates(self) -> int:
         """The number of updates, each after one window of all episodes."""
         return -(-self.frames // (self.episodes * self.window))
-
-    def epsilon(self, share: float) -> float:
-        """Epsilon after a share of the frames: 1, then falling to exactly 0."""
-        if share < self.anneal_hold:
-            return 1.0
-        return max(0.0, 1.0 - (share - self.anneal_hold) / self.anneal_ramp)
 
     def exploration(self, share: float) -> float:
         """The probability of a random action after a share of the frames."""
@@ -186,23 +173,9 @@ class AgentExperiment:
         Raises:
             ValueError: a key or the environment's name is unknown, or a value is out of its range.
         """
-        for key in values:
-            if key not in TABLES:
-                raise ValueError(f"{where} has the unknown key {key!r}; the keys are {', '.join(TABLES)}")
-        for key in TABLES:
-            if not isinstance(values.get(key), dict):
-                raise ValueError(f"{where} must have a table {key!r}, got {values.get(key)!r}")
-        task = dict(values["task"])
-        name = task.pop("name", None)
-        if not isinstance(name, str) or name not in ENVIRONMENTS:
-            known = listed(ENVIRONMENTS, name)
-            raise ValueError(f"{where}: `task.name` must be one of {known}, got {name!r}{import_hint('task')}")
-        kind: Any = ENVIRONMENTS[name]
-        return cls(
-            from_dict(kind, with_before(kind, task), f"{where}: task"),
-            from_dict(ModelConfig, with_before(ModelConfig, values["model"]), f"{where}: model"),
-            from_dict(AgentConfig, with_before(AgentConfig, values["agent"]), f"{where}: agent"),
-        )
+        kind, task = task_table(values, TABLES, ENVIRONMENTS, where)
+        kinds: dict[str, Any] = dict(zip(TABLES, (kind, ModelConfig, AgentConfig), strict=True))
+        return cls(*read_tables({**values, "task": task}, kinds, where))
 
     @property
     def identity(self) -> str:
@@ -210,13 +183,7 @@ class AgentExperiment:
         config = self.to_dict()
         kinds = {"task": type(self.environment), "model": ModelConfig, "agent": AgentConfig}
         skipped = beside_the_point(config) | {f"agent.{name}" for name in fields_that(AgentConfig, [UNCOUNTED])}
-        counted = {}
-        for table, kind in kinds.items():
-            plain = plain_values(kind)
-            values = {key: value for key, value in config[table].items() if f"{table}.{key}" not in skipped}
-            counted[table] = {key: value for key, value in values.items() if key not in plain or value != plain[key]}
-        text = json.dumps(counted, sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(text.encode()).hexdigest()[:16]
+        return hashed(config, kinds, skipped)
 
 
 def agent_sizes(environment: Environment, agent: AgentConfig) -> dict[str, Any]:

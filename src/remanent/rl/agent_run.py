@@ -9,14 +9,12 @@ from typing import Any
 
 import torch
 
-from remanent._files import new_folder, to_json, write_json
-from remanent._machine import versions
-from remanent._plugins import imported, suggested
+from remanent._files import to_json
+from remanent._plugins import suggested
 from remanent._restore import handlers_kept, threads_set
 from remanent._terminal import Terminated, progress_bar
 from remanent.distributed.ranks import Ranks
 from remanent.models import SequenceModel
-from remanent.models.saved import WEIGHTS_FILE
 from remanent.rl.agent_config import AgentExperiment, read_agent
 from remanent.rl.agent_scores import score_agent
 from remanent.rl.agent_training import AgentTraining
@@ -26,12 +24,14 @@ from remanent.training.folder import (
     CHECKPOINTS_FOLDER,
     EXPERIMENT_FILE,
     METRICS_FILE,
-    VERSIONS_FILE,
+    check_identity,
+    check_new,
     check_nothing_lost,
     cut_metrics,
     is_finished,
-    noted,
+    make_folder,
     owned,
+    save_trained,
 )
 from remanent.training.interrupts import Interrupted, heeding_interrupts
 from remanent.training.loggers import check_logger, make_logger
@@ -74,18 +74,9 @@ def start_agent(
     """
     folder = Path(folder)
     check_logger(logger)
-    if folder.exists():
-        raise FileExistsError(
-            f"the run's folder must not exist yet, got {folder}; resume it with "
-            f"{suggested('rl', '--resume', str(folder))}, or choose another folder (`--out`) or seed"
-        )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with new_folder(folder) as staged:
-        (staged / CHECKPOINTS_FOLDER).mkdir()
-        write_json(staged / EXPERIMENT_FILE, experiment.to_dict())
-        began = {"run": experiment.identity, "seed": experiment.agent.seed, "recipe": experiment.environment.name}
-        began |= {"imports": imported()} if imported() else {}
-        write_json(staged / VERSIONS_FILE, {**began, **versions()})
+    check_new(folder, "rl")
+    began = {"run": experiment.identity, "seed": experiment.agent.seed, "recipe": experiment.environment.name}
+    make_folder(folder, experiment.to_dict(), began)
     with owned(folder):
         return _fit(experiment, folder, progress, logger, after_checkpoint)
 
@@ -137,10 +128,7 @@ def read_run(folder: Path) -> AgentExperiment:
     if not folder.is_dir():
         raise FileNotFoundError(f"the run's folder must exist, got {folder}")
     experiment = read_agent(folder / EXPERIMENT_FILE)
-    before, found = noted(folder, "run"), experiment.identity
-    if before is not None and before != found:
-        rule = f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {before}, got {found}"
-        raise ValueError(f"{rule}: the file has changed since")
+    check_identity(folder, experiment.identity)
     return experiment
 
 
@@ -254,8 +242,7 @@ def _end(training: AgentTraining, checkpoints: Checkpoints, folder: Path) -> Seq
     best = checkpoints.best(METRICS[experiment.metric].more_is_better) if experiment.agent.keep == "best" else None
     if best is not None:
         model.load_state_dict(torch.load(best[0], weights_only=True)["training"]["model"])
-    (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # an interrupted run may have left one of the model's two files
-    model.save(folder)
+    save_trained(folder, model)
     return model.eval()
 
 

@@ -1,7 +1,7 @@
 """What the folder of a run holds: the names of its files, how it begins, is locked, and is read."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,20 +48,38 @@ def begin_folder(folder: Path, experiment: Experiment, ranks: Ranks, recipe: str
         FileExistsError: the folder exists.
         OSError: the folder cannot be made.
     """
+    check_new(folder, "train")
+    config = experiment.located().to_dict()
+    began = {"run": identity(config), "seed": experiment.training.seed}
+    make_folder(folder, config, began | ({} if recipe is None else {"recipe": recipe}), _processes(ranks))
+
+
+def check_new(folder: Path, command: str) -> None:
+    """Raises FileExistsError where the folder of a run exists, with the command that resumes it."""
     if folder.exists():
         raise FileExistsError(
             f"the run's folder must not exist yet, got {folder}; resume it with "
-            f"{suggested('train', '--resume', str(folder))}, or choose another folder (`--out`) or seed"
+            f"{suggested(command, '--resume', str(folder))}, or choose another folder (`--out`) or seed"
         )
+
+
+def make_folder(
+    folder: Path, config: Mapping[str, Any], began: Mapping[str, Any], processes: Mapping[str, Any] | None = None
+) -> None:
+    """Makes the folder of a run whole: its configuration, and what made it.
+
+    Args:
+        folder: the folder, which must not exist.
+        config: the whole configuration as plain values.
+        began: the run's identity as "run", and what else is noted of its beginning.
+        processes: how the processes share the run; None for a single one.
+    """
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as staged:
         (staged / CHECKPOINTS_FOLDER).mkdir()
-        config = experiment.located().to_dict()
         write_json(staged / EXPERIMENT_FILE, config)
-        began = {"run": identity(config), "seed": experiment.training.seed}
-        began |= {} if recipe is None else {"recipe": recipe}
-        began |= {"imports": imported()} if imported() else {}
-        write_json(staged / VERSIONS_FILE, {**began, **versions(), **_processes(ranks)})
+        imports = {"imports": imported()} if imported() else {}
+        write_json(staged / VERSIONS_FILE, {**began, **imports, **versions(), **(processes or {})})
 
 
 @contextmanager
@@ -125,7 +143,7 @@ def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
     try:
         return Experiment.from_dict(values, where, data_dir=data_dir)
     except ValueError as error:
-        raise ValueError(f"{error}{begun_with(noted(folder, 'imports'))}") from None
+        raise ValueError(f"{error}{begun_with(_noted(folder, 'imports'))}") from None
 
 
 def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experiment, SequenceModel]:
@@ -159,19 +177,22 @@ def check_unchanged(folder: Path, experiment: Experiment) -> None:
     Raises:
         ValueError: they have changed since.
     """
-    noted = _noted_identity(folder)
-    found = identity(experiment.to_dict())
-    if noted is None or noted == found:
-        return
     path = getattr(experiment.task, "path", None)
     text = f" or {path or 'the data of its task'}" if experiment.task.fingerprint else ""
-    raise ValueError(
-        f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {noted}, got {found}: "
-        f"the file{text} has changed since"
-    )
+    check_identity(folder, identity(experiment.to_dict()), text)
 
 
-def noted(folder: Path, name: str) -> Any:
+def check_identity(folder: Path, found: str, others: str = "") -> None:
+    """Raises ValueError unless a run has the identity that it was begun with; `others` may have changed, too."""
+    before = _noted_identity(folder)
+    if before is not None and before != found:
+        raise ValueError(
+            f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {before}, got {found}: "
+            f"the file{others} has changed since"
+        )
+
+
+def _noted(folder: Path, name: str) -> Any:
     """What a run's folder notes of its beginning under a name; None if it notes nothing."""
     return read_json(folder / VERSIONS_FILE).get(name) if (folder / VERSIONS_FILE).is_file() else None
 
@@ -222,11 +243,16 @@ def write_model(folder: Path, experiment: Experiment, weights: dict[str, Any], e
     """
     if is_finished(folder):
         raise FileExistsError(f"the run must not be finished yet, got {folder}, which holds its {CONFIG_FILE}")
-    (folder / WEIGHTS_FILE).unlink(missing_ok=True)  # an interrupted run may have left one of the model's two files
     model = SequenceModel(experiment.model)
     model.load_state_dict({name.removeprefix("model."): value for name, value in weights.items()})
     if epsilon is not None:
         model.set_epsilon(epsilon)
+    save_trained(folder, model)
+
+
+def save_trained(folder: Path, model: SequenceModel) -> None:
+    """Saves a trained model, which finishes the run, in the place of what an interrupted one left of its two files."""
+    (folder / WEIGHTS_FILE).unlink(missing_ok=True)
     model.save(folder)
 
 
@@ -249,7 +275,7 @@ def _metrics(folder: Path) -> list[tuple[bytes, int]]:
 
 def _noted_identity(folder: Path) -> str | None:
     """The identity of the run that was begun in a folder; None if an earlier version began it, without checkpoints."""
-    found = noted(folder, "run")
+    found = _noted(folder, "run")
     index = folder / CHECKPOINTS_FOLDER / INDEX
     if found is None and index.is_file():
         found = read_json(index).get("run")
