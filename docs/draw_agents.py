@@ -11,7 +11,7 @@ from remanent.report.figures import save_figure
 from remanent.report.group_figures import draw_scores
 from remanent.report.groups import Group, summarise
 from remanent.report.results import read_results
-from remanent.report.score_tables import caption, markdown_scores
+from remanent.report.score_tables import caption, grid_commands, markdown_scores
 from results_tables import core_hours, made_by, slug
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,7 @@ def main() -> None:
         if len({column.length for column in group.columns}) > 1:
             save_figure(draw_scores(group, UNITS), pictures / f"{name}.svg")
             parts += [f"![{group.label}: what every unit scores by length](pictures/{name}.svg)", ""]
+        parts += ["```console", *grid_commands(group, ("--results", "results/agents.jsonl")), "```", ""]
     made = made_by(records).partition("\n\n")[2]
     hours = core_hours(records)
     took = f"All runs and tests took {hours:.1f} core-hours on a busy machine; some were stopped for a while."

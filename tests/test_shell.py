@@ -72,6 +72,17 @@ def test_on_a_terminal_a_bar_moves_on_stderr_and_is_gone_at_the_end(capsys, monk
     assert capsys.readouterr().out == ""
 
 
+def test_beside_a_bar_what_is_printed_goes_to_the_file_that_it_is_sent_to(capsys, monkeypatch):
+    terminal = Terminal()
+    monkeypatch.setattr(_terminal.sys, "stderr", terminal)
+    for still in (False, True):
+        with progress_bar(2, still=still) as show:
+            show(1, "half")
+            print("a line")
+    assert "half" in terminal.getvalue()
+    assert capsys.readouterr().out == "a line\n" * 2
+
+
 def test_evaluate_says_what_it_scores_and_on_which_split(run, capsys):
     assert main(["evaluate", str(run), "--length", "4", "8", "4", "--examples", "3", "--split", "validation"]) == 0
     shown = capsys.readouterr()

@@ -23,7 +23,7 @@ def streamed(folder: Path, letters: int) -> dict[str, object]:
     """
     experiment, model = load_run(folder.parent)
     if (folder / CONFIG_FILE).exists():  # the pruned model
-        model = SequenceModel.load(folder).eval()
+        model = SequenceModel.load(folder)
     right = evaluate(model, experiment.task, length=letters, examples=1) == 1
     made = read_json(folder / "proof.json")["origin"]
     return {

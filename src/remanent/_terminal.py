@@ -64,14 +64,17 @@ def write_line(text: str) -> None:
 
 
 @contextmanager
-def progress_bar(total: float, *, lines: bool = True) -> Iterator[Callable[[float, str], None]]:
+def progress_bar(total: float, *, lines: bool = True, still: bool = False) -> Iterator[Callable[[float, str], None]]:
     """A bar on stderr within the context, where that is a terminal; elsewhere a line for each new note.
+
+    What is printed meanwhile stands above the bar, and goes where it always does if standard output is a file.
 
     Gives a function of what is done so far, in [0, `total`], and of a note about what is done now.
 
     Args:
         total: what there is to do, above 0.
         lines: whether notes become lines where there is no terminal.
+        still: whether the bar is drawn only when it moves, without a thread that takes time from what is measured.
     """
     if not sys.stderr.isatty():
         said: list[str] = []
@@ -88,9 +91,11 @@ def progress_bar(total: float, *, lines: bool = True) -> Iterator[Callable[[floa
 
     note = TextColumn("{task.description}", markup=False)
     columns = (BarColumn(bar_width=16), TaskProgressColumn(), TimeRemainingColumn(), note)
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    above = sys.stdout.isatty()  # rich would send what is printed to a file to the terminal
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, auto_refresh=not still, redirect_stdout=above) as progress:
         task = progress.add_task("", total=total)
-        yield lambda done, note: progress.update(task, completed=done, description=note)
+        yield lambda done, note: progress.update(task, completed=done, description=note, refresh=still)
 
 
 def in_notebook() -> bool:

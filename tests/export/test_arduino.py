@@ -10,6 +10,7 @@ import torch
 from model_cases import inputs, make
 from remanent.export import export_arduino, export_c, time_step, write_c
 from remanent.export.arduino import library_zip
+from remanent.models import Names
 
 needs_compiler = pytest.mark.skipif(shutil.which("g++") is None, reason="needs g++")
 STUB = """
@@ -80,6 +81,20 @@ def test_a_sketch_names_the_class_of_samples(tmp_path):
     assert len(set(found)) > 1
     with pytest.raises(FileExistsError, match=r"`weather\.zip` must not exist yet"):
         export_arduino(model, tmp_path, name="weather")
+
+
+@needs_compiler
+def test_a_stream_of_a_sketch_starts_again(tmp_path):
+    model = make(torch.float32, head="every", output_size=3)
+    model.names = Names(tuple(f"axis {i} */" for i in range(model.config.input_size)), ("a", "b", "c"))
+    module = export_arduino(model, tmp_path, name="weather")
+    assert "x[1]  axis 1 * /" in module.sources["weather.h"]
+    lines = [" ".join(f"{value:.9g}" for value in row) for row in inputs(model, 1, 9)[0].tolist()]
+    found = answers(tmp_path / "weather.zip", tmp_path, [*lines, "r", *lines])
+    assert found[:9] == found[9:]
+    assert len(set(found)) > 1
+    sketch = tmp_path / "weather" / "examples" / "weather_serial" / "weather_serial.ino"
+    assert "numbers (axis 0 */, axis 1 */" in sketch.read_text().splitlines()[0]
 
 
 @needs_compiler

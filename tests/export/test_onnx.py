@@ -1,5 +1,7 @@
 """ONNX: every unit, whole and by steps, at lengths that were not traced; bad input and wrong graphs write nothing."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -8,6 +10,7 @@ from cases import rarely
 from model_cases import RECURRENT, inputs, make
 from remanent.export import export_onnx, time_graph
 from remanent.export._compare import judge
+from remanent.models import Names
 from remanent.units import UNITS
 
 onnx = pytest.importorskip("onnx", reason="needs the extra onnx")
@@ -102,6 +105,17 @@ def test_a_step_carries_states_and_starts_streams_anew(exported):
     assert 1e-6 < time_graph(folder / "it-step.onnx").seconds < 1
     np.testing.assert_array_equal(carried["layers.1.0"], state.layers[1][0])
     np.testing.assert_allclose(carried["layers.1.1"], torch.view_as_real(state.layers[1][1]), rtol=1e-4, atol=1e-5)
+
+
+def test_a_file_holds_the_names_of_inputs_and_classes(tmp_path):
+    import onnx
+
+    model = make(torch.float32, input_size=2, output_size=3)
+    model.names = Names(("a", "größe"), ("x", "y", "z"))
+    export_onnx(model, tmp_path)
+    for file in tmp_path.glob("*.onnx"):
+        found = {entry.key: json.loads(entry.value) for entry in onnx.load(file).metadata_props}
+        assert found == {"features": ["a", "größe"], "classes": ["x", "y", "z"]}
 
 
 def test_a_graph_that_differs_is_not_written(tmp_path, monkeypatch):

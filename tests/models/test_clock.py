@@ -107,7 +107,7 @@ def test_a_saved_model_keeps_its_clock(tmp_path):
     model = SequenceModel(dataclasses.replace(CONFIG, clock="sinusoid")).eval()
     model.save(tmp_path / "model")
     x = torch.randn(2, 20, 3)
-    assert torch.equal(SequenceModel.load(tmp_path / "model").eval()(x)[0], model(x)[0])
+    assert torch.equal(SequenceModel.load(tmp_path / "model")(x)[0], model(x)[0])
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ import torch
 
 from model_cases import CONFIG, inputs, make
 from remanent import BMRU, UNITS, SequenceModel
+from remanent.models import Names
 from remanent.models import saved as files
 
 FOLDER = Path(__file__).parents[1] / "data" / "saved-0.1"
@@ -35,7 +36,7 @@ def test_the_models_are_all_there():
 @torch.no_grad()
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_that_version_0_1_saved_answers_as_it_did(name):
-    model = SequenceModel.load(FOLDER / name).eval()
+    model = SequenceModel.load(FOLDER / name)
     with np.load(FOLDER / name / "answers.npz") as file:
         saved = {key: torch.from_numpy(file[key]) for key in file}
     x, whole, stepped = saved.pop("x"), saved.pop("whole"), saved.pop("stepped")
@@ -72,7 +73,7 @@ def test_a_model_loads_in_its_dtype_on_the_cpu_whatever_the_defaults_are(tmp_pat
         for device, other in (("cpu", torch.float32), ("meta", torch.float64)):
             torch.set_default_dtype(other)
             with torch.device(device):
-                loaded = SequenceModel.load(tmp_path).eval()
+                loaded = SequenceModel.load(tmp_path)
             assert torch.equal(loaded(x)[0], model(x)[0])
             assert all(p.requires_grad for p in loaded.parameters())
     finally:
@@ -152,7 +153,7 @@ def test_a_unit_of_ones_own_that_cannot_be_made_without_memory_loads(tmp_path, m
     model = make(torch.float32, unit="counted")
     model.save(tmp_path)
     x = inputs(model)
-    assert torch.equal(SequenceModel.load(tmp_path).eval()(x)[0], model(x)[0])
+    assert torch.equal(SequenceModel.load(tmp_path)(x)[0], model(x)[0])
 
 
 def test_a_model_without_values_is_not_saved(tmp_path):
@@ -161,6 +162,45 @@ def test_a_model_without_values_is_not_saved(tmp_path):
     with pytest.raises(ValueError, match=r"`encoder.weight` must have a value to be saved, got a parameter on"):
         model.save(tmp_path / "model")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_names_of_inputs_and_classes_are_saved_with_a_model(tmp_path):
+    model = make(torch.float32, input_size=2, output_size=3)
+    plain = tmp_path / "plain"
+    model.save(plain)
+    assert "names" not in json.loads((plain / "model.json").read_text())
+    model.names = Names(("warmth", "größe"), ("a", "b", "c"))
+    model.save(tmp_path / "named")
+    assert SequenceModel.load(tmp_path / "named").names == model.names
+    assert SequenceModel.load(plain).names == Names()
+    model.names = Names(classes=("a", "b"))
+    with pytest.raises(ValueError, match=r"`names`: `classes` must be 3 different names, or none, got \('a', 'b'\)"):
+        model.save(tmp_path / "short")
+    assert not (tmp_path / "short").exists()
+
+
+@pytest.mark.parametrize(
+    ("names", "rule"),
+    [
+        ({"features": ["a", "a"]}, "`features` must be 2 different names, or none"),
+        ({"classes": ["a", 1, "c"]}, "`classes` must be 3 different names, or none"),
+        ({"classes": [["a"], "b", "c"]}, "`classes` must be 3 different names, or none"),
+        ({"classes": "abc"}, "`names` must hold lists of names, features and classes"),
+        ({"units": []}, "`names` must hold lists of names, features and classes"),
+        (["a"], "`names` must hold lists of names, features and classes"),
+    ],
+)
+def test_names_that_fit_no_model_are_refused_by_their_file(tmp_path, names, rule):
+    make(torch.float32, input_size=2, output_size=3).save(tmp_path)
+    path = tmp_path / "model.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"names": names}))
+    with pytest.raises(ValueError, match=rf"model\.json: {rule}"):
+        SequenceModel.load(tmp_path)
+
+
+def test_a_model_is_loaded_in_evaluation_mode(tmp_path):
+    make(torch.float32, dropout=0.5).train().save(tmp_path)
+    assert not any(module.training for module in SequenceModel.load(tmp_path).modules())
 
 
 def test_a_model_is_replaced_only_where_that_is_asked_for(tmp_path):

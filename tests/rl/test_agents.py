@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import html
 import json
 import signal
 
@@ -14,6 +15,7 @@ from remanent import ModelConfig, SequenceModel
 from remanent._terminal import Terminated
 from remanent.cli import main
 from remanent.records.record import RECORD_FILE, read_records
+from remanent.report.memory_figures import learning_curves
 from remanent.rl.agent_config import AgentConfig, AgentExperiment, agent_experiment, is_agent
 from remanent.rl.agent_record import run_agent
 from remanent.rl.agent_run import load_agent, resume_agent, start_agent
@@ -217,9 +219,46 @@ def test_records_stand_in_tables_and_are_not_made_again(tmp_path, capsys):
     assert sum(parameter.numel() for parameter in model.parameters()) == records[3].parameters
 
 
+def test_a_page_is_written_of_agents(tmp_path, capsys):
+    runs = [tmp_path / unit for unit in ("gru", "bmru")]
+    for folder in runs:
+        start_agent(experiment(folder.name, checkpoint_every=1), folder, **QUIET)
+    page = tmp_path / "page.html"
+    assert main(["report", *map(str, runs), "--out", str(page)]) == 0
+    said = capsys.readouterr()
+    assert f"remanent: measuring {runs[1]}" in said.err
+    text = html.unescape(page.read_text())
+    for word in ("t-maze: what is remembered", "2 runs of agents", "episodes that succeed", "Learning: t-maze"):
+        assert word in text
+    options = "--agent.batches 2 --agent.checkpoint_every 1 --agent.episodes 4 --agent.epochs 1 --agent.frames 72"
+    command = f"remanent rl t-maze --unit bmru gru --seed 0 {options}"
+    assert command in text
+    assert "--tests 1 10" in text
+    assert "remanent grid" not in text
+    assert '"algorithm": "ppo"' in text
+    assert main(["report", *map(str, runs), "--out", str(page)]) == 2
+    assert main(["report", str(runs[0]), "--data-dir", "x", "--out", str(tmp_path / "new.html")]) == 2
+    assert "`--data-dir` must not be given for runs of agents, got x" in capsys.readouterr().err
+    (tmp_path / "other").mkdir()
+    assert main(["report", str(runs[0]), str(tmp_path / "other"), "--out", str(tmp_path / "new.html")]) == 2
+    assert "`RUN` must be runs of `remanent rl` beside" in capsys.readouterr().err
+    assert not (tmp_path / "new.html").exists()
+
+
+def test_returns_below_zero_have_an_axis_without_logarithms():
+    options = {"title": "cards", "score_name": "return", "is_share": False, "chance": 0.0}
+    assert learning_curves({"lru": {1: [-0.5], 9: [0.5]}}, **options).axes[0].get_yscale() == "linear"
+    assert learning_curves({"lru": {1: [0.5], 9: [0.1]}}, **options).axes[0].get_yscale() == "log"
+
+
+def test_a_grid_says_how_agents_are_trained(capsys):
+    assert main(["grid", "--task", "t-maze", "--unit", "bmru", "lru"]) == 2
+    assert "a series of agents is `remanent rl t-maze --unit bmru lru --results" in capsys.readouterr().err
+
+
 def test_a_folder_of_another_configuration_is_rejected(tmp_path):
     start_agent(experiment("gru"), tmp_path / "run", **QUIET)
-    with pytest.raises(ValueError, match="must hold the run of this configuration"):
+    with pytest.raises(ValueError, match=r"must hold the run of this configuration, agent\.seed 1, got agent\.seed 0"):
         run_agent(experiment("gru", seed=1), tmp_path / "run", **QUIET)
     with pytest.raises(FileExistsError, match=r"resume it with `remanent rl --resume"):
         start_agent(experiment("gru"), tmp_path / "run", **QUIET)

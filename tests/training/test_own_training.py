@@ -1,16 +1,18 @@
 """A folder of CSV files becomes a trained model, which comes back from its files and answers the same in C."""
 
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
 from remanent import SequenceModel
+from remanent.cli import main
 from remanent.distributed.ranks import Part, Ranks
 from remanent.export import export_c
 from remanent.export.c import run_module
-from remanent.models import ModelConfig
+from remanent.models import ModelConfig, Names
 from remanent.records.configuration import Experiment, fitting
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import CopyFirst, OwnData
@@ -62,6 +64,26 @@ def test_a_folder_of_tables_trains_a_model_that_answers_the_same_in_c(folder, tm
     steps = [torch.tensor(len(row)) for row in x] if lengths is None else lengths
     found = run_module(module, [row[:length].numpy() for row, length in zip(x, steps, strict=True)])
     assert [int(outputs[-1].argmax()) for outputs, _ in found] == labels.tolist()
+
+
+def test_a_finished_run_is_exported_by_its_names_though_its_data_have_changed(folder, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(folder, "data")
+    tiny = ["--training.steps=2", "--training.batch_size=4", "--training.threads=1", "--model.hidden_size=4"]
+    assert main(["train", "own-data", "--task.path=data", "--task.time=ms", "--out=run", "--logger=none", *tiny]) == 0
+    said = capsys.readouterr().out
+    assert "own-data: 16 sequences of 5 to 9 steps (12 train, 2 validation, 2 test)\n1 feature: pressure\n" in said
+    assert "2 classes, each to train: fall 6, rise 6" in said
+    assert SequenceModel.load("run").names == Names(("pressure",), ("fall", "rise"))
+    shutil.copytree("data/rise", "data/stays")
+    assert main(["evaluate", "run"]) == 2
+    assert "must be" in capsys.readouterr().err
+    assert main(["export", "run", "--format", "c"]) == 0
+    if shutil.which("gcc") is not None:
+        assert "model_classify gives the name of a class: fall, rise." in capsys.readouterr().out
+    header = Path("run/export/model.h").read_text()
+    assert "x[0]  pressure" in header
+    assert "Inputs must be finite, in the units of the data" in header
 
 
 def test_the_loss_of_a_padded_batch_is_the_mean_of_its_sequences(folder):

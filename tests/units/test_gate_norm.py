@@ -158,10 +158,10 @@ def test_a_model_is_folded_saved_and_loaded(tmp_path):
     model.train()(x)
     model.eval().save(tmp_path / "first")
     y, _ = model(x)
-    torch.testing.assert_close(SequenceModel.load(tmp_path / "first").eval()(x)[0], y)
+    torch.testing.assert_close(SequenceModel.load(tmp_path / "first")(x)[0], y)
     assert fold_gate_norm(model) == ["blocks.0.layer.units.0", "blocks.1.layer.units.0"]
     model.save(tmp_path / "folded")
-    again = SequenceModel.load(tmp_path / "folded").eval()
+    again = SequenceModel.load(tmp_path / "folded")
     assert again.config.gate_norm == "none"
     torch.testing.assert_close(again(x)[0], y)
 

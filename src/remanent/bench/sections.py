@@ -12,6 +12,7 @@ from remanent._allocator import reuse_freed_memory
 from remanent._files import write_json
 from remanent._options import check_at_least, check_choice, check_range
 from remanent._restore import generators_kept, threads_set
+from remanent._terminal import progress_bar
 from remanent.bench.environment import environment
 from remanent.bench.layers import time_layers
 from remanent.bench.length import time_length
@@ -93,8 +94,9 @@ def run_bench(
     results = environment() | dataclasses.asdict(settings) | {"command": _command(names, folder, settings), "rows": []}
     console = Console()
     console.width = max(console.width, WIDTH)
-    with threads_set(threads), generators_kept():
-        for name in names:
+    with threads_set(threads), generators_kept(), progress_bar(len(names), still=True) as show:
+        for number, name in enumerate(names):
+            show(number, f"timing {name}")
             rows = SECTIONS[name](settings)
             _print(console, name, rows)
             results["rows"] += [dataclasses.asdict(row) for row in rows]

@@ -34,17 +34,25 @@ def run(options: Any) -> int:
     """Runs the command."""
     from remanent._options import check_choice
     from remanent.export import FORMATS
+    from remanent.models import SequenceModel
     from remanent.review.pruned import load_model
+    from remanent.training.folder import check_finished
 
     check_choice("--format", options.format, FORMATS)
     if options.format == "onnx" and options.weights != "float32":
         raise ValueError(f"`--weights` must be float32 unless --format is c or arduino, got {options.weights}")
-    experiment, model = load_model(options.run, data_dir=options.data_dir)
+    task = None
+    if options.weights == "float32":  # the model is enough, whatever became of its data
+        check_finished(options.run)
+        model = SequenceModel.load(options.run)
+    else:
+        experiment, model = load_model(options.run, data_dir=options.data_dir)
+        task = experiment.task
     folder = options.out or options.run / "export"
     if options.format == "onnx":
         _write_onnx(options, model, folder)
     else:
-        _write_c(options, experiment.task, model, folder)
+        _write_c(options, task, model, folder)
     return 0
 
 
@@ -61,7 +69,7 @@ def _write_onnx(options: Any, model: Any, folder: Path) -> None:
 
 
 def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
-    """Writes the module; with int8 weights, both models are also scored on the test split."""
+    """Writes the module; with a task, for int8 weights, both models are also scored on its test split."""
     from rich.console import Console
     from rich.table import Table
 
@@ -70,15 +78,14 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
     from remanent.training import evaluate
 
     scores: list[tuple[str, float]] = []
-    if options.weights != "float32":
+    if task is not None:
         task.split_size("test")  # raises where data are missing, before anything is written
     export = export_c if options.format == "c" else export_arduino
     with progress_bar(3) as show:
         show(0, "writing C, and comparing it with torch")
-        given = {"name": options.name, "weights": options.weights, "class_names": task.class_names}
-        module = export(model, folder, **given)
+        module = export(model, folder, name=options.name, weights=options.weights)
         taken = time_step(module)
-        if options.weights != "float32":
+        if task is not None:
             for i, (weights, scored) in enumerate((("float32", model), (options.weights, module.model)), 1):
                 show(i, f"scoring the model of {weights} on the test split")
                 scores.append((weights, evaluate(scored, task)))
@@ -91,8 +98,8 @@ def _write_c(options: Any, task: Any, model: Any, folder: Path) -> None:
         if options.format == "arduino":
             Console().print(f"{options.name}.zip is that module as a library for Arduino's IDE.", markup=False)
     print(f"{module.weight_bytes:,} bytes of weights, {module.state_bytes:,} bytes of state for each stream.")
-    if task.class_names:
-        print(f"{options.name}_classify gives the name of a class: {', '.join(task.class_names)}.")
+    if module.class_names:
+        print(f"{options.name}_classify gives the name of a class: {', '.join(module.class_names)}.")
     _print_time(taken)
     if scores:
         table = Table("weights", f"{METRICS[task.metric].title} on the test split")

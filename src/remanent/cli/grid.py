@@ -112,10 +112,17 @@ def run(options: Any) -> int:
 def _check(options: Any) -> None:
     """Raises where options are missing, or are given without the one that they belong to."""
     from remanent._options import check_at_least, check_choice
+    from remanent._plugins import suggested
+    from remanent.rl.environments import ENVIRONMENTS
     from remanent.sweep.search import CHOOSE
+    from remanent.training.recipes import RECIPES
 
     if not options.task:
         raise ValueError("`--task` must name at least one recipe (`remanent list` shows them), got none")
+    world = next((name for name in options.task if name in ENVIRONMENTS and name not in RECIPES), None)
+    if world is not None:
+        series = suggested("rl", world, "--unit", *options.unit, "--results", str(options.results))
+        raise ValueError(f"`--task` must name recipes, got the environment {world}; a series of agents is {series}")
     if options.choose is not None:
         check_choice("--choose", options.choose, CHOOSE)
     if options.search_seed is not None:

@@ -31,19 +31,30 @@ def parser(arguments: list[str]) -> Any:
 
 def run(options: Any) -> int:
     """Runs the command."""
-    from remanent.review.pages import write_report
+    from remanent.rl.agent_config import is_agent
 
     runs = without_locks(options.runs)
+    of_agents = [run for run in runs if is_agent(run)]
+    if of_agents and len(of_agents) < len(runs):
+        other = next(run for run in runs if run not in of_agents)
+        raise ValueError(f"`RUN` must be runs of `remanent rl` beside {of_agents[0]}, got {other}")
     with progress_bar(len(runs) + 1) as show:
-        write_report(
-            runs,
-            options.out,
-            results=options.results,
-            split=options.split,
-            data_dir=options.data_dir,
-            said=lambda text: write_line(f"remanent: {text}"),
-            began=lambda number, folder: show(number, f"measuring {folder}"),
-        )
+        shared = {
+            "results": options.results,
+            "split": options.split,
+            "said": lambda text: write_line(f"remanent: {text}"),
+            "began": lambda number, folder: show(number, f"measuring {folder}"),
+        }
+        if of_agents:
+            if options.data_dir is not None:
+                raise ValueError(f"`--data-dir` must not be given for runs of agents, got {options.data_dir}")
+            from remanent.rl.agent_pages import write_agent_report
+
+            write_agent_report(runs, options.out, **shared)
+        else:
+            from remanent.review.pages import write_report
+
+            write_report(runs, options.out, data_dir=options.data_dir, **shared)
     size = f"{options.out.stat().st_size / 1e6:.1f} MB"
     print(f"{options.out} holds the report, with scores of the {options.split} split ({size}).")
     return 0

@@ -50,6 +50,9 @@ def run(options: Any) -> int:
     from remanent.training import record_run, resume_run, start_run  # the launcher would wait seconds for Lightning
 
     before = options.recipe is None and is_finished(folder)
+    first = place is None or place.rank == 0
+    if first and not before and not options.quiet and experiment.task.summary:
+        print(f"{experiment.task.name}: {experiment.task.summary}", flush=True)
     if options.recipe is None:
         resume_run(
             folder,
@@ -63,7 +66,7 @@ def run(options: Any) -> int:
         start_run(
             experiment, folder, progress=not options.quiet, launch=placed, recipe=options.recipe, logger=options.logger
         )
-    if place is None or place.rank == 0:
+    if first:
         record_run(folder, data_dir=data_dir)
         end = "was finished already, and nothing was trained" if before else "is finished"
         moved = [] if data_dir is None else ["--data-dir", data_dir]

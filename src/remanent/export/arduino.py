@@ -21,7 +21,7 @@ def export_arduino(
     *,
     name: str = "model",
     weights: str = "float32",
-    class_names: Sequence[str] = (),
+    class_names: Sequence[str] | None = None,
 ) -> Module:
     """Writes `NAME.zip`, a library for Arduino's IDE (Sketch, Include Library, Add .ZIP Library).
 
@@ -33,7 +33,7 @@ def export_arduino(
         folder: where the file goes; made if need be.
         name: a C identifier.
         weights: "float32" or "int8".
-        class_names: a name for each output, for `NAME_classify`; none where outputs are values.
+        class_names: a name for each output, for `NAME_classify`; None for those that the model keeps.
 
     Returns:
         The module in the library.
@@ -84,6 +84,12 @@ def _properties(module: Module) -> str:
     return "".join(f"{key}={value}\n" for key, value in values.items())
 
 
+def _order(module: Module) -> str:
+    """The names of the inputs, in words."""
+    names = module.model.names.features
+    return f" ({', '.join(' '.join(name.split()) for name in names)})" if names else ""
+
+
 def _sketch(module: Module) -> str:
     """The sketch, with the types and calls of this module."""
     tokens, name = module.model.config.reads_tokens, module.name
@@ -97,7 +103,7 @@ def _sketch(module: Module) -> str:
         answers += ["  for (int i = 0; i < NAME_OUTPUT_SIZE; i++) {", "    Serial.print(y[i], 6);"]
         answers += ["    Serial.print(i + 1 < NAME_OUTPUT_SIZE ? ' ' : '\\n');", "  }"]
     parts = {
-        "SAMPLE": "a whole number" if tokens else "NAME_INPUT_SIZE numbers",
+        "SAMPLE": "a whole number" if tokens else f"NAME_INPUT_SIZE numbers{_order(module)}",
         "DECLARED": "uint32_t x" if tokens else "float x[NAME_INPUT_SIZE]",
         "READ": "\n".join(reads),
         "ANSWER": "\n".join(answers),

@@ -84,7 +84,7 @@ def export_c(
     *,
     name: str = "model",
     weights: str = "float32",
-    class_names: Sequence[str] = (),
+    class_names: Sequence[str] | None = None,
 ) -> Module:
     """Writes `NAME.c` and `NAME.h`: see `write_c` for what they hold.
 
@@ -93,7 +93,7 @@ def export_c(
         folder: where the files go; made if need be.
         name: a C identifier.
         weights: "float32" or "int8".
-        class_names: a name for each output, for `NAME_classify`; none where outputs are values.
+        class_names: a name for each output, for `NAME_classify`; None for those that the model keeps.
 
     Returns:
         What was written.
@@ -115,7 +115,11 @@ def export_c(
 
 
 def write_c(
-    model: SequenceModel, *, name: str = "model", weights: str = "float32", class_names: Sequence[str] = ()
+    model: SequenceModel,
+    *,
+    name: str = "model",
+    weights: str = "float32",
+    class_names: Sequence[str] | None = None,
 ) -> Module:
     """A model in C99: `NAME_init` starts a stream, `NAME_step` takes a step; nothing is allocated.
 
@@ -125,6 +129,8 @@ def write_c(
     input is a token alone, its tables are bytes as well, and no logit is computed. Matrices of "int8" have a scale for
     each row; all else is float32.
 
+    The header names the inputs and the classes that the model has names for.
+
     If there is a C compiler, the module is compiled and compared with torch.
 
     Args:
@@ -133,7 +139,8 @@ def write_c(
         name: a C identifier.
         weights: "float32" or "int8".
         class_names: a different name for each output, in their order; `NAME_classify` then takes a step and gives the
-            name of the class with the largest output. None where outputs are values.
+            name of the class with the largest output. None for those that the model keeps, of which there are none
+            where outputs are values.
 
     Returns:
         The module.
@@ -146,7 +153,7 @@ def write_c(
     """
     check_name(name)
     check_choice("weights", weights, WEIGHTS)
-    class_names = tuple(class_names)
+    class_names = model.names.classes if class_names is None else tuple(class_names)
     check_class_names(class_names, model.config)
     check_model(model)
     model = fold_states(model)
@@ -227,8 +234,24 @@ def _usage(model: SequenceModel, name: str, weights: str) -> str:
             f"A stream has a {name}_state of its own, which {name}_init starts. {name}_step takes a step:",
             f"{step}; y is filled with {upper}_OUTPUT_SIZE values.",
             "Nothing is allocated, and every step costs the same.",
+            *_named_inputs(model),
         ]
     )
+
+
+def _named_inputs(model: SequenceModel) -> list[str]:
+    """Lines of a comment that say what the inputs are; none for tokens."""
+    if model.config.reads_tokens:
+        return []
+    scaled = ", in the units of the data that the model was trained on" if model.config.standardise else ""
+    said = f"Inputs must be finite{scaled}: fill in a missing one as in training."
+    rows = [f"    x[{i}]  {_in_comment(name)}" for i, name in enumerate(model.names.features)]
+    return ["", said, *rows]
+
+
+def _in_comment(name: str) -> str:
+    """A name on one line of a comment of C, which it cannot end."""
+    return " ".join(name.split()).replace("*/", "* /").replace("/*", "/ *")
 
 
 def _compare(module: Module) -> Check:

@@ -2,6 +2,7 @@
 
 import contextlib
 import io
+import json
 import logging
 import re
 import timeit
@@ -189,6 +190,9 @@ def _trace(module: _Whole | _Step) -> bytes:
     proto = made.model_proto
     sizes = proto.graph.input[0].type.tensor_type.shape.dim
     _tidy(proto.graph, {sizes[i].dim_param: axis.__name__ for i, axis in module.axes["x"].items()})
+    for kind, found in module.model.names._asdict().items():
+        if found:
+            proto.metadata_props.add(key=kind, value=json.dumps(found, ensure_ascii=False))
     graph: bytes = proto.SerializeToString()
     return graph
 

@@ -6,6 +6,7 @@ from remanent.models.config import ModelConfig
 from remanent.models.convolution import CausalConv1d
 from remanent.models.hybrid import Hybrid
 from remanent.models.inputs import Statistics, set_statistics
+from remanent.models.saved import Names
 from remanent.models.sequence import SequenceModel
 from remanent.models.session import Session
 from remanent.models.shared.shipped import SHIPPED, shipped_folder
@@ -20,6 +21,7 @@ __all__ = [
     "Hybrid",
     "ModelConfig",
     "ModelState",
+    "Names",
     "SequenceModel",
     "Session",
     "Statistics",

@@ -4,6 +4,7 @@ import dataclasses
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,11 +24,35 @@ DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 """The dtypes of saved real numbers."""
 COMPLEX_DTYPES = (torch.complex64, torch.complex128)
 """The dtypes of saved complex numbers."""
+NAMES = "names"
+"""The key of a saved configuration under which the names of inputs and outputs stand, if there are any."""
 Shapes = dict[str, tuple[int, ...]]
 
 
-def read_config(folder: Path) -> ModelConfig:
-    """The configuration in a folder.
+class Names(NamedTuple):
+    """What a model's numbers are called, by which exports speak of them.
+
+    Attributes:
+        features: the name of each input; empty where they have none.
+        classes: the name of each output, the classes that a model tells apart; empty where they have none.
+    """
+
+    features: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+
+    def check(self, config: ModelConfig, where: str) -> "Names":
+        """The names themselves; raises a ValueError unless they are different, and as many as what they name."""
+        sizes = {"features": config.input_size, "classes": config.output_size}
+        for kind, size in sizes.items():
+            found = getattr(self, kind)
+            texts = all(isinstance(name, str) and name for name in found)
+            if not texts or len(set(found)) < len(found) or len(found) not in (0, size):
+                raise ValueError(f"{where}: `{kind}` must be {size} different names, or none, got {found}")
+        return self
+
+
+def read_config(folder: Path) -> tuple[ModelConfig, Names]:
+    """The configuration in a folder, and the names beside it.
 
     Raises:
         FileNotFoundError: the file is missing.
@@ -37,15 +62,19 @@ def read_config(folder: Path) -> ModelConfig:
     if path.is_file() and path.stat().st_size > LARGEST_CONFIG:
         raise ValueError(f"{path} must have at most {LARGEST_CONFIG} bytes, got {path.stat().st_size}")
     values = read_json(path)
+    named = values.pop(NAMES, {})
     try:
-        return from_dict(ModelConfig, with_before(ModelConfig, values), str(path))
+        config = from_dict(ModelConfig, with_before(ModelConfig, values), str(path))
+        return config, _names(named, str(path)).check(config, str(path))
     except (ValueError, TypeError) as error:
-        named = str(error) if str(path) in str(error) else f"{path}: {error}"
-        raise ValueError(named) from None
+        said = str(error) if str(path) in str(error) else f"{path}: {error}"
+        raise ValueError(said) from None
 
 
-def write_saved(folder: Path, config: ModelConfig, state: Mapping[str, Tensor], *, overwrite: bool) -> None:
-    """Writes a model's configuration and weights, both whole, as `SequenceModel.save` says."""
+def write_saved(
+    folder: Path, config: ModelConfig, names: Names, state: Mapping[str, Tensor], *, overwrite: bool
+) -> None:
+    """Writes a model's configuration, names and weights, whole, as `SequenceModel.save` says."""
     with naming_extra():
         from safetensors.torch import save
 
@@ -55,22 +84,24 @@ def write_saved(folder: Path, config: ModelConfig, state: Mapping[str, Tensor], 
     for file in (CONFIG_FILE, WEIGHTS_FILE):
         if not overwrite and (folder / file).exists():
             raise FileExistsError(f"`folder` must not hold a model yet unless `overwrite` is set, got {folder / file}")
+    noted = names.check(config, "`names`")._asdict() if any(names) else None
+    content = dataclasses.asdict(config) | ({} if noted is None else {NAMES: noted})
     folder.mkdir(parents=True, exist_ok=True)
     weights = save({name: value.detach().cpu().contiguous() for name, value in state.items()})
     if not overwrite:
         write_whole(folder / WEIGHTS_FILE, weights, new=True)
-        write_json(folder / CONFIG_FILE, dataclasses.asdict(config))
+        write_json(folder / CONFIG_FILE, content)
         return
     with tempfile.TemporaryDirectory(dir=folder, prefix=".model-") as staged:  # a full disk replaces nothing
         write_whole(Path(staged, WEIGHTS_FILE), weights)
-        write_json(Path(staged, CONFIG_FILE), dataclasses.asdict(config))
+        write_json(Path(staged, CONFIG_FILE), content)
         (folder / CONFIG_FILE).unlink(missing_ok=True)  # old weights never meet a new configuration
         for file in (WEIGHTS_FILE, CONFIG_FILE):
             Path(staged, file).replace(folder / file)
 
 
-def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Module:
-    """The model in a folder, on the CPU, with each parameter in the dtype that it was saved in.
+def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> tuple[nn.Module, Names]:
+    """The model in a folder, on the CPU, and its names, with each parameter in the dtype that it was saved in.
 
     Nothing in the files is executed, no size is allocated that the weights do not have, and torch's global generator
     is left as it was.
@@ -86,7 +117,7 @@ def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Mod
     with naming_extra():
         from safetensors import SafetensorError, safe_open
 
-    config, path = read_config(folder), folder / WEIGHTS_FILE
+    (config, names), path = read_config(folder), folder / WEIGHTS_FILE
     if not path.is_file():
         raise FileNotFoundError(f"`{WEIGHTS_FILE}` must be a file in {folder}, got none")
     try:
@@ -104,7 +135,15 @@ def read_model(folder: Path, make: Callable[[ModelConfig], nn.Module]) -> nn.Mod
         raise ValueError(f"{path} must hold safetensors weights, got a corrupt file ({error})") from None
     except (OverflowError, RuntimeError) as error:  # sizes that no tensor has
         raise ValueError(f"{path} must fit {CONFIG_FILE}, got {error}") from None
-    return model
+    return model, names
+
+
+def _names(values: Any, where: str) -> Names:
+    """The names that a file holds; raises a ValueError where it holds something else."""
+    lists = isinstance(values, dict) and all(isinstance(found, list) for found in values.values())
+    if not lists or not values.keys() <= set(Names._fields):
+        raise ValueError(f"{where}: `{NAMES}` must hold lists of names, {' and '.join(Names._fields)}, got {values}")
+    return Names(**{kind: tuple(found) for kind, found in values.items()})
 
 
 def _check_parts(config: ModelConfig, shapes: Shapes, path: Path) -> None:

@@ -20,6 +20,7 @@ from remanent.models.inputs import (
     check_state,
     fits_model,
 )
+from remanent.models.saved import Names
 from remanent.models.shared.streamed_model import StreamedModel
 from remanent.models.state import BlockState, ModelState, head_of_one_step, mean_so_far
 from remanent.ops.checks import check_reset
@@ -35,6 +36,9 @@ class SequenceModel(StreamedModel):
     Args:
         config: sizes and choices.
 
+    Attributes:
+        names: what its inputs and outputs are called, if they have names: saved with it, and spoken of by exports.
+
     >>> model = SequenceModel(ModelConfig(input_size=3, output_size=2, head="every"))
     >>> y, state = model(torch.randn(1, 5, 3))
     >>> y.shape
@@ -44,6 +48,7 @@ class SequenceModel(StreamedModel):
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
         self.config = config
+        self.names = Names()
         self.encoder = make_encoder(config)
         self.clock = (
             None if config.clock == "none" else Clock(config.clock, size=config.clock_size, span=config.clock_span)

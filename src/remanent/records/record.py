@@ -17,6 +17,8 @@ RECORD_FILE = "record.json"
 """The file of a run's folder that holds its record, as one line."""
 STATUSES = ("done", "failed")
 TABLES = ("task", "model", "training")
+AGENT = "agent"
+"""The table that the configuration of an agent's run has, and no other."""
 ADDED = ("chosen", "validation")
 """The keys that were added later: a line has them only where they say something, and an older line keeps its bytes."""
 
@@ -113,6 +115,11 @@ class Record:
         A run of an earlier version thus stands beside those of this version, and not among them.
         """
         return self.set | added_since(self.config)
+
+    @property
+    def of_agent(self) -> bool:
+        """Whether the run is that of an agent, which `remanent rl` trains."""
+        return AGENT in self.config
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as a line of a results file holds them; versions stand in the line itself."""

@@ -186,10 +186,10 @@ def looks_of(names: Iterable[str], order: Sequence[str] = ()) -> dict[str, Look]
 
 
 def scale_scores(axes: Axes, is_share: bool) -> None:
-    """Makes the axis of scores linear, in percent, for shares, and logarithmic for all else that is above 0."""
+    """Makes the axis of scores linear for shares, in percent, and logarithmic for all else unless it is below 0."""
     if is_share:
         axes.set_ylim(-2, 102)
-    elif has_positive(axes):
+    elif has_positive(axes) and axes.dataLim.y0 >= 0:
         axes.set_yscale("log")
         axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axes.yaxis.set_major_formatter(lambda value, _: f"{value:,.10g}")

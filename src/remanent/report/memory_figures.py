@@ -127,6 +127,7 @@ def learning_curves(
     chance: float,
     epsilon: Curves | None = None,
     write_rate: Curves | None = None,
+    step_name: str = "training step",
 ) -> Figure:
     """Draws mean scores over training, a line for each name, in a band from the lowest seed to the highest.
 
@@ -138,6 +139,7 @@ def learning_curves(
         chance: the score of the best answer that ignores the input, drawn dashed.
         epsilon: the same of the epsilon of latches, drawn below the scores; None or empty for none.
         write_rate: the same of the share of steps that write, drawn in percent below; None or empty for none.
+        step_name: what a step is called.
     """
     below = [(name, part) for name, part in (("epsilon", epsilon), ("writes, %", write_rate)) if part]
     figure = Figure(figsize=(8, 4.2 + 1.1 * len(below)), layout="constrained")
@@ -160,7 +162,7 @@ def learning_curves(
             axes.yaxis.set_major_locator(MaxNLocator(3))  # a panel has room for no more
         axes.grid(axis="y", color="0.93", linewidth=0.8)
         axes.set(ylabel=name)
-    panels[-1].set(xlabel="training step")
+    panels[-1].set(xlabel=step_name)
     labels.title(scores, title)
     labels.legend(scores)
     return figure

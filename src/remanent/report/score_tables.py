@@ -99,9 +99,11 @@ def grid_commands(group: Group, more: Sequence[str] = ()) -> list[str]:
     Returns:
         Lines for a shell, in the order of the rows.
     """
+    agents = any(run.of_agent for run in group.runs)
     seeds: dict[tuple[tuple[str, ...], int | None], dict[str, set[int]]] = {}
     for run in group.runs:
-        key = (_option_words(run), None if run.chosen is None else run.chosen.seed)
+        own = _agent_words(run) if agents else _option_words(run)
+        key = (own, None if run.chosen is None else run.chosen.seed)
         seeds.setdefault(key, {}).setdefault(run.unit, set()).add(run.seed)
     commands = []
     for (options, searched), of_units in seeds.items():
@@ -109,7 +111,9 @@ def grid_commands(group: Group, more: Sequence[str] = ()) -> list[str]:
         for unit, numbers in of_units.items():
             units.setdefault(tuple(sorted(numbers)), []).append(unit)
         for shared, names in units.items():
-            words = ["remanent", "grid", "--task", group.recipe, "--unit", *names, "--seed", *_seed_words(shared)]
+            begun = ["rl", group.recipe] if agents else ["grid", "--task", group.recipe]
+            listed = [str(seed) for seed in shared] if agents else _seed_words(shared)
+            words = ["remanent", *begun, "--unit", *names, "--seed", *listed]
             words += ["--search-seed", str(searched)] if searched not in (None, shared[0]) else []
             commands.append(shlex.join([*words, *options, *more]))
     return commands
@@ -131,6 +135,15 @@ def _option_words(run: Record) -> tuple[str, ...]:
         words += ["--set", f"{key}={text}"]
     threads = run.config.get("training", {}).get("threads", DEFAULT_THREADS)
     return (*words, *(("--threads", str(threads)) if threads != DEFAULT_THREADS else ()))
+
+
+def _agent_words(run: Record) -> tuple[str, ...]:
+    """The same of an agent's run: what was set, and the multiples of its length that it was tested at."""
+    texts = {key: value if isinstance(value, str) else json.dumps(value) for key, value in sorted(run.changed.items())}
+    words = [word for key, text in texts.items() for word in (f"--{key}", text)]
+    if len(run.tests) > 1:
+        words += ["--tests", *(str(test.length // run.length) for test in run.tests)]
+    return tuple(words)
 
 
 def _score(row: Row, column: Column, metric: str) -> str:

@@ -48,13 +48,7 @@ def write_report(
         FileNotFoundError: a folder holds no finished run, there is no such file, or data are missing.
         ValueError: the runs are of different tasks, nothing is given, or a file is corrupt.
     """
-    if out.exists():
-        raise FileExistsError(f"`--out` must not exist yet, got {out}")
-    if not out.parent.is_dir():
-        raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
-    if not runs and not results:
-        raise ValueError("`RUN` or `--results` must be given, got neither")
-    check_choice("--split", split, SPLITS)
+    check_page(out, runs, results, split)
     check_runs(runs, data_dir)
     records, notes = read_results(results)
     for note in notes:
@@ -70,7 +64,7 @@ def write_report(
         measured.append(measure_run(folder, data_dir))
     by_unit = by_way(measured)
     sections = _run_sections(by_unit) if measured else []
-    sections += [_group_section(group) for group in groups]
+    sections += [group_section(group) for group in groups]
     title = measured[0].experiment.task.name if measured else ", ".join(dict.fromkeys(g.recipe for g in groups))
     of_grid = f"{len(records)} runs of a grid, in {counted(len(groups), 'table')}."
     write_page(
@@ -80,6 +74,17 @@ def write_report(
         sections=sections,
         footer=_footer(measured, notes),
     )
+
+
+def check_page(out: Path, runs: Sequence[Path], results: Sequence[Path], split: str) -> None:
+    """Raises unless a page may be written to a file, of at least one run or results file, about a split."""
+    if out.exists():
+        raise FileExistsError(f"`--out` must not exist yet, got {out}")
+    if not out.parent.is_dir():
+        raise FileNotFoundError(f"`--out` must lie in a folder that exists, got {out}")
+    if not runs and not results:
+        raise ValueError("`RUN` or `--results` must be given, got neither")
+    check_choice("--split", split, SPLITS)
 
 
 def _run_sections(by_unit: ByUnit) -> list[Section]:
@@ -177,7 +182,8 @@ def _configuration(runs: Sequence[RunMeasures]) -> Section:
     return Section("Configuration", ["The whole configuration of each run, as it stands in its folder."], folded=folded)
 
 
-def _group_section(group: Group) -> Section:
+def group_section(group: Group) -> Section:
+    """A table of results: its caption, its pictures, and the commands that make it."""
     header, rows = table_cells(group)
     label, name = group.label, group.score_name
     best = next((row[0].text for row in rows if any(cell.is_best for cell in row)), None)

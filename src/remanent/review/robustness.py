@@ -4,6 +4,8 @@ import copy
 import math
 import statistics
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from itertools import count as count_from
 from typing import Any
 
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from remanent._machine import commit, versions
 from remanent._options import check_at_least, check_range
+from remanent._terminal import progress_bar
 from remanent.models import SequenceModel
 from remanent.models.imprecise import check_bits, perturbed, quantized
 from remanent.tasks import Task
@@ -65,7 +68,7 @@ def robustness(
         length: the length of the sequences, as the task counts it; the training length if None.
         split: "test" or "validation".
         examples: how many examples of the split are scored, from its beginning; all if None.
-        progress: whether a progress bar is drawn.
+        progress: whether a progress bar is drawn, on stderr.
 
     Returns:
         Plain values, as JSON holds them: `score` as trained; `parameter_noise` and `input_noise`, with the `scores` of
@@ -84,21 +87,20 @@ def robustness(
     >>> measured["parameter_noise"][0]["scores"] == [measured["score"]]
     True
     """
-    from rich.progress import Progress
-
     input_noise = _checked(task, noise, input_noise, bits, draws, seed)
     count = task.split_size(split) if examples is None else examples
     measured: dict[str, Any] = _about(model, task, split, count, length) | {"draws": draws, "seed": seed}
     model = copy.deepcopy(model)  # scoring changes its mode
 
-    with Progress(disable=not progress) as bar:
-        sizes = len(noise) + len(input_noise)
-        line = bar.add_task(f"{task.name} {model.config.unit}", total=1 + draws * sizes + len(bits))
+    total = 1 + draws * (len(noise) + len(input_noise)) + len(bits)
+    note, done = f"scoring {task.name} {model.config.unit} {total} times", count_from(1)
+    with progress_bar(total) if progress else nullcontext(lambda *_: None) as show:
+        show(0, note)
 
         def score(disturbed: SequenceModel, on_inputs: Callable[[Tensor], Tensor] | None = None) -> float | None:
             options = {"length": length, "split": split, "examples": count, "batch_size": BATCH}
             value = evaluate(disturbed, task, **options, noise=on_inputs)  # type: ignore[arg-type]
-            bar.advance(line)
+            show(next(done), note)
             return value if math.isfinite(value) else None
 
         def with_parameters(size: float, draw: int) -> float | None:

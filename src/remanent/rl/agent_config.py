@@ -12,13 +12,12 @@ from remanent._options import check_at_least, check_bool, check_choice, check_ra
 from remanent.models import ModelConfig
 from remanent.records.configuration import read_tables, suiting, task_table
 from remanent.records.identity import beside_the_point, hashed
+from remanent.records.record import AGENT
 from remanent.records.training_config import KEPT, MOST_THREADS, Annealing
 from remanent.rl.environments import ENVIRONMENTS, Environment
 
 ALGORITHMS = ("ppo", "dqn")
 """How an agent may learn: `AgentConfig.algorithm`."""
-AGENT = "agent"
-"""The table that the configuration of an agent's run has, and no other."""
 TABLES = ("task", "model", AGENT)
 """The tables of a configuration; the environment is its task."""
 

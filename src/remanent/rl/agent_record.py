@@ -61,9 +61,10 @@ def run_agent(
     if not folder.exists():
         start_agent(experiment, folder, progress=progress, logger=logger)
     else:
-        found = read_run(folder).identity
-        if found != experiment.identity:
-            raise ValueError(f"{folder} must hold the run of this configuration, {experiment.identity}, got {found}")
+        found = read_run(folder)
+        if found.identity != experiment.identity:
+            rule = f"{folder} must hold the run of this configuration, {_differing(experiment, found)}"
+            raise ValueError(f"{rule}, got {_differing(found, experiment)}")
         resume_agent(folder, progress=progress, logger=logger)
     record = record_agent(folder, factors=factors)
     if results is not None and all(each.id != record.id for each in read_records(results, warn=True).records):
@@ -132,6 +133,16 @@ def _scored(experiment: AgentExperiment, model: SequenceModel, lengths: Sequence
         commit=commit(),
         versions=Versions(**versions()),
     )
+
+
+def _differing(experiment: AgentExperiment, other: AgentExperiment) -> str:
+    """What an experiment has that another one has not, in words."""
+    mine, others = experiment.to_dict(), other.to_dict()
+    found = {f"{table}.{key}": value for table in mine for key, value in mine[table].items()}
+    given = {f"{table}.{key}": value for table in others for key, value in others[table].items()}
+    hidden = {f"agent.{name}" for name in fields_that(AgentConfig, [UNCOUNTED])}
+    changed = {key: value for key, value in found.items() if key not in hidden and given.get(key) != value}
+    return ", ".join(f"{key} {value}" for key, value in changed.items())
 
 
 def _changed(experiment: AgentExperiment) -> dict[str, Any]:

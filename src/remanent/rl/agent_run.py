@@ -111,10 +111,10 @@ def resume_agent(
     check_logger(logger)
     experiment = read_run(folder)
     if is_finished(folder):
-        return SequenceModel.load(folder).eval()
+        return SequenceModel.load(folder)
     with owned(folder):
         if is_finished(folder):  # its owner has finished it since the first look
-            return SequenceModel.load(folder).eval()
+            return SequenceModel.load(folder)
         return _fit(experiment, folder, progress, logger, after_checkpoint, resumed=True)
 
 
@@ -147,7 +147,7 @@ def load_agent(folder: str | Path) -> tuple[AgentExperiment, SequenceModel]:
     if not is_finished(folder):
         how = suggested("rl", "--resume", str(folder))
         raise FileNotFoundError(f"the run must be finished, got {folder}, which is not; resume it with {how}")
-    return experiment, SequenceModel.load(folder).eval()
+    return experiment, SequenceModel.load(folder)
 
 
 class _Signals:

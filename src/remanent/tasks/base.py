@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from remanent._options import check_at_least, check_choice
-from remanent.models import Statistics
+from remanent.models import Names, Statistics
 from remanent.tasks.metrics import IGNORED, METRICS
 
 SPLITS = ("validation", "test")
@@ -99,9 +99,24 @@ class Task(ABC):
         return METRICS[self.metric].best
 
     @property
+    def features(self) -> tuple[str, ...]:
+        """The names of the features in the order of a model's inputs; none where they have no names."""
+        return ()
+
+    @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes in the order of a model's outputs; none where they have no names."""
         return ()
+
+    @property
+    def names(self) -> Names:
+        """What a model keeps of the names of its inputs and outputs."""
+        return Names(self.features, self.class_names)
+
+    @property
+    def summary(self) -> str:
+        """What was read of files of the user's own, in words; "" where there are none."""
+        return ""
 
     @property
     def fingerprint(self) -> str:

@@ -238,8 +238,9 @@ class ExperimentModule(pl.LightningModule):
 
 
 def new_model(experiment: Experiment) -> SequenceModel:
-    """A model with weights from torch's generator, and the statistics of the training part where it standardises."""
+    """A model with weights from torch's generator, the task's names, and its statistics where it standardises."""
     model = SequenceModel(experiment.model)
+    model.names = experiment.task.names
     statistics = experiment.task.statistics if experiment.model.standardise else None
     if statistics is not None:
         set_statistics(model, statistics)

@@ -106,7 +106,7 @@ def start_run(
         ranks.all_do(lambda: read_experiment(folder))  # raises on a process that does not see the folder
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         if ranks.first_does(lambda: is_finished(folder)):  # another process has resumed it since the folder was made
-            return SequenceModel.load(folder).eval()
+            return SequenceModel.load(folder)
         return _fit(experiment, folder, progress, ranks, after_checkpoint, logger=logger)
 
 
@@ -220,7 +220,7 @@ def _fit(
     if signal.SIGINT in ranks.gather(module.signalled):
         raise KeyboardInterrupt(f"after the last step; {folder} is finished")
     own = ranks.size == 1 and config.keep == "last" and module.average is None
-    return module.model.eval() if own else SequenceModel.load(folder).eval()
+    return module.model.eval() if own else SequenceModel.load(folder)
 
 
 def _steps(config: TrainingConfig) -> dict[str, Any]:

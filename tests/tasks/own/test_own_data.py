@@ -117,6 +117,7 @@ def test_what_is_missing_is_rejected_by_its_place_or_filled(tmp_path):
             {"inputs": "a"},
             r"row 3, column 'a' must hold a finite number, or nothing, got 'x'",
         ),
+        (["a;label", "1,5;0", "2;1"], {"inputs": "a"}, r"got '1,5'; decimals begin with a point"),
         (["a,label", "1,0", "inf,1"], {"inputs": "a"}, r"row 3, column 'a' must hold a finite number"),
         (["a,label", "1,0", "1,0,5"], {}, r"row 3 must have the 2 cells of the first row, got 3"),
         (["a,a", "1,0"], {}, r"must name each column once in its first row, got 'a' 2 times"),
@@ -153,7 +154,9 @@ def test_errors_name_file_row_and_column(tmp_path, lines, options, message):
 
 
 def test_options_and_places_that_do_not_exist_are_rejected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"`path` must name a folder of files, or one file"):
+    with pytest.raises(
+        FileNotFoundError, match=r"`path` must name a folder of files, or one file, .*absent, which does not exist"
+    ):
         _ = OwnData(str(tmp_path / "absent")).length
     with pytest.raises(FileNotFoundError, match="which holds no table"):
         _ = OwnData(str(tmp_path)).length
@@ -164,6 +167,33 @@ def test_options_and_places_that_do_not_exist_are_rejected(tmp_path):
     task = OwnData()
     with pytest.raises(ValueError, match="`length` must be 60, the sequences being as long as they are, got 61"):
         task.stream("test", 0, 1, 61)
+
+
+def test_a_folder_without_a_table_is_a_class_that_nobody_may_overlook(tmp_path):
+    path = by_class(tmp_path)
+    for name in ("run", ".notes"):
+        (tmp_path / name).mkdir()
+    with pytest.raises(ValueError, match=r"each folder in .* must hold a table, .*got run, which holds none; a name"):
+        _ = OwnData(path).length
+    (tmp_path / "run").rename(tmp_path / ".run")
+    assert OwnData(path).class_names == ("rest", "wave")
+
+
+def test_a_summary_says_what_was_read_and_which_part_lacks_a_class(tmp_path):
+    write(tmp_path / "run" / "0.csv", "t,a,b", "0,1,2")
+    assert OwnData(by_class(tmp_path)).summary == (
+        "13 sequences of 1 to 8 steps (9 train, 2 validation, 2 test)\n"
+        "3 features: t, a, b\n"
+        "3 classes, each to train: rest 4, run 1, wave 4\n"
+        "the validation part has none of run\n"
+        "the test part has none of run"
+    )
+    values = ArrayTask([np.zeros((4, 1)) + i for i in range(8)], [np.arange(4.0) + 0.5] * 8)
+    assert values.summary.splitlines() == [
+        "8 sequences of 4 steps (6 train, 1 validation, 1 test)",
+        "1 feature: 0",
+        "1 value at each step",
+    ]
 
 
 def test_the_parts_that_folders_name_are_kept(tmp_path):

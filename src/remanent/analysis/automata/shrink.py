@@ -43,6 +43,7 @@ def with_heads(model: SequenceModel, kept: Sequence[Head]) -> SequenceModel:
     like = model.head.weight
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         smaller = SequenceModel(config)
+    smaller.names = model.names
     smaller.to(like.device, like.dtype).load_state_dict(weights)
     if model.epsilon is not None:
         smaller.set_epsilon(model.epsilon)

@@ -1,5 +1,5 @@
 // Runs a model on samples from the serial port: send @SAMPLE@ and the end of the line, and the answer comes back.
-// With a sensor of your own, read it where this sketch reads the serial port.
+// The letter r starts the stream again. With a sensor of your own, read it where this sketch reads the serial port.
 #include <NAME.h>
 
 static NAME_state state;
@@ -14,6 +14,11 @@ void loop() {
     Serial.read();  // what separates samples
   }
   if (Serial.available() == 0) {
+    return;
+  }
+  if (Serial.peek() == 'r') {
+    Serial.read();
+    NAME_init(&state);
     return;
   }
   @DECLARED@;

@@ -8,7 +8,7 @@ from typing import Any, Self
 from torch import nn
 
 from remanent.models.config import ModelConfig
-from remanent.models.saved import read_model, write_saved
+from remanent.models.saved import Names, read_model, write_saved
 from remanent.models.shared.hub_client import CARD_FILE, download, plain_card, upload
 
 
@@ -16,12 +16,13 @@ class SavedModel(nn.Module):
     """A module that its configuration and its weights make up."""
 
     config: ModelConfig
+    names: Names
     epsilon: Any
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> None:
         """Writes `model.json` and `model.safetensors` into a folder, which is made if need be.
 
-        The configuration is written with the `epsilon` that the annealed units have now.
+        The configuration is written with the `epsilon` that the annealed units have now, and with `names`.
 
         Args:
             folder: where the files go.
@@ -29,16 +30,17 @@ class SavedModel(nn.Module):
                 one of the two models whole, or, between two renames, none that `load` would read.
 
         Raises:
-            ValueError: a parameter is on the meta device, without a value.
+            ValueError: a parameter is on the meta device, without a value; or `names` are not those of all inputs or
+                outputs.
             FileExistsError: the folder holds a model, and `overwrite` is False.
             OSError: the folder cannot be made or written; nothing was replaced.
         """
         config = self.config if self.epsilon is None else dataclasses.replace(self.config, epsilon=self.epsilon)
-        write_saved(Path(folder), config, self.state_dict(), overwrite=overwrite)
+        write_saved(Path(folder), config, self.names, self.state_dict(), overwrite=overwrite)
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Reads what `save` wrote, onto the CPU, each parameter in the dtype that it was saved in.
+        """Reads what `save` wrote, in evaluation mode, onto the CPU, each parameter in the dtype that it was saved in.
 
         Nothing in the files is ever executed. They are compared with each other before anything of their sizes is
         allocated. No default device or dtype changes the result, and torch's global generator is left as it was.
@@ -48,9 +50,10 @@ class SavedModel(nn.Module):
             ValueError: a file is corrupt, a key is unknown, a weight is of a dtype that no parameter has, or weights
                 and configuration do not fit.
         """
-        model = read_model(Path(folder), cls)
+        model, names = read_model(Path(folder), cls)
         assert isinstance(model, cls)
-        return model
+        model.names = names
+        return model.eval()
 
     def push_to_hub(
         self,
@@ -139,4 +142,4 @@ class SavedModel(nn.Module):
                 local_files_only=local_files_only,
                 force_download=force_download,
             )
-        return cls.load(folder).eval()
+        return cls.load(folder)

@@ -28,7 +28,7 @@ def load(name: str) -> SequenceModel:
     >>> model(torch.tensor([[1, 2, 2, 0, 2, 1]]))[0].argmax(-1)
     tensor([[1, 1, 1, 0, 0, 1]])
     """
-    return SequenceModel.load(shipped_folder(name)).eval()
+    return SequenceModel.load(shipped_folder(name))
 
 
 def shipped_folder(name: str) -> Path:

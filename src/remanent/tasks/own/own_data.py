@@ -136,12 +136,25 @@ def _files(path: str) -> list[Path]:
     if root.is_file():
         return [root]
     if not root.is_dir():
-        raise FileNotFoundError(f"`path` must name {HOLDING}, got {path}")
+        raise FileNotFoundError(f"`path` must name {HOLDING}, got {path}, which does not exist")
     found = [each for each in root.rglob("*") if each.suffix.lower() in SUFFIXES and each.is_file()]
     found = [each for each in found if not any(part.startswith(".") for part in each.relative_to(root).parts)]
     if not found:
         raise FileNotFoundError(f"`path` must name {HOLDING}, got {path}, which holds no table")
+    _check_folders(root, found)
     return sorted(found, key=lambda each: [_by_number(part) for part in each.relative_to(root).parts])
+
+
+def _check_folders(root: Path, files: list[Path]) -> None:
+    """Raises ValueError where one of a set's folders holds no table, so that a class would go unnoticed."""
+    used = {parent for file in files for parent in file.relative_to(root).parents}
+    if used == {Path()}:
+        return  # tables side by side: what lies in folders beside them is something else
+    for folder in sorted(each for each in root.rglob("*") if each.is_dir()):
+        name = folder.relative_to(root)
+        if name not in used and not any(part.startswith(".") for part in name.parts):
+            rule = f"each folder in {root} must hold a table, of {', '.join(SUFFIXES)}"
+            raise ValueError(f"{rule}, got {name}, which holds none; a name that begins with a dot leaves it out")
 
 
 def _by_number(name: str) -> tuple[str, int, str]:

@@ -68,6 +68,29 @@ class SetTask(StoredTask[SequenceSet]):
         return self._data.classes
 
     @property
+    def summary(self) -> str:
+        """The sizes of sequences and parts, the features, the classes, and which part lacks one of them."""
+        data = self._data
+        steps = sorted({len(x) for x in data.inputs})
+        parts = {"train": data.train, "validation": data.validation, "test": data.test}
+        sizes = ", ".join(f"{len(numbers):,} {name}" for name, numbers in parts.items())
+        lengths = f"{steps[0]:,} steps" if len(steps) == 1 else f"{steps[0]:,} to {steps[-1]:,} steps"
+        lines = [
+            f"{len(data.inputs):,} sequences of {lengths} ({sizes})",
+            f"{_counted(len(data.features), 'feature')}: {', '.join(data.features)}",
+        ]
+        if data.classes:
+            found = {name: self._counts(numbers) for name, numbers in parts.items()}
+            named = ", ".join(f"{name} {n:,}" for name, n in zip(data.classes, found["train"], strict=True))
+            lines.append(f"{len(data.classes)} classes{' of steps' * data.per_step}, each to train: {named}")
+            for part, counts in found.items():
+                lacking = [name for name, n in zip(data.classes, counts, strict=True) if n == 0]
+                lines += [f"the {part} part has none of {', '.join(lacking)}"] if lacking else []
+        else:
+            lines.append(_counted(self.output_size, "value") + " at each step" * data.per_step)
+        return "\n".join(lines)
+
+    @property
     def statistics(self) -> Statistics:  # type: ignore[override]
         """Means and deviations over the real steps of the training part; of a constant, a deviation of 1."""
         return self._data.statistics
@@ -123,6 +146,11 @@ class SetTask(StoredTask[SequenceSet]):
         deviation = deviation.to(output.device)
         return super().loss(output / deviation, target / deviation)
 
+    def _counts(self, numbers: Tensor) -> list[int]:
+        """How many targets of some sequences are of each class."""
+        y = torch.cat([self._data.targets[i].flatten() for i in numbers.tolist()])
+        return torch.bincount(y[y != IGNORED], minlength=len(self._data.classes)).tolist()
+
     def _part(self, split: str) -> Tensor:
         return self._data.validation if split == "validation" else self._data.test
 
@@ -141,3 +169,7 @@ class SetTask(StoredTask[SequenceSet]):
         target = pad_sequence(y, batch_first=True, padding_value=unasked) if data.per_step else torch.stack(y)
         same = bool((lengths == lengths[0]).all())
         return PaddedBatch(pad_sequence(x, batch_first=True), target, None if same else lengths)
+
+
+def _counted(count: int, name: str) -> str:
+    return f"{count:,} {name}{'s' * (count != 1)}"

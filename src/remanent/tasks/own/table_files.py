@@ -58,7 +58,8 @@ class Table(NamedTuple):
             number = _number(cell)
             if number is None:
                 place = f"{self.file}, row {self.rows[i]}, column {name!r}"
-                raise ValueError(f"{place} must hold a finite number, or nothing, got {cell!r}")
+                hint = "; decimals begin with a point" if _number(cell.replace(",", ".")) is not None else ""
+                raise ValueError(f"{place} must hold a finite number, or nothing, got {cell!r}{hint}")
             values[i] = number
         return values
 
