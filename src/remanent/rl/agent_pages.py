@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from remanent.report.groups import summarise
+from remanent.report.groups import ORDER, summarise
 from remanent.report.memory_figures import Curves, learning_curves
 from remanent.report.page import Picture, Section, write_page
 from remanent.report.results import read_results
@@ -77,6 +77,8 @@ def write_agent_report(
 def _learning(world: str, experiments: Sequence[AgentExperiment], metrics: Sequence[Metrics]) -> Section:
     """How the agents in an environment learned: their scores by update, with epsilon and the share of writes."""
     there = [(each, read) for each, read in zip(experiments, metrics, strict=True) if each.environment.label == world]
+    known = [*ORDER, *(each.model.unit for each, _ in there)]
+    there.sort(key=lambda pair: known.index(pair[0].model.unit))  # a unit has its colour in all figures of the page
     first = there[0][0]
     score = METRICS[first.metric]
     curves = _by_unit([(each.model.unit, read.learning(first.metric)) for each, read in there])
