@@ -194,7 +194,7 @@ def replay_table(results: Results) -> str:
 
 TABLES = {
     "floor": ("bench", "floor", floor_table),
-    "scans": ("bench-scans", "scans", scans_table),
+    "scans": ("bench", "scans", scans_table),
     "layers": ("bench", "layers", layers_table),
     "cells": ("bench-step", "step", cells_table),
     "steps": ("bench-step", "step", steps_table),
