@@ -107,6 +107,9 @@ def test_the_folder_of_own_data_trains_by_the_commands_of_the_page(tmp_path, mon
         assert main([*words, *(tiny if words[0] == "train" else [])]) == 0
     assert re.search(r"24 +│ [01]\.\d{4}", capsys.readouterr().out)
     assert "standardise(features, x" in Path("runs/own-data-bmru-0/export/model.c").read_text()
+    names = {}
+    exec(compile(re.search(r"```py\n(.*?)```", section, re.DOTALL)[1], "tasks.md", "exec"), names)
+    assert names["label"] in ("circle", "swipe")
 
 
 def test_every_task_has_a_row_that_says_what_its_class_does():

@@ -264,7 +264,7 @@ def test_a_folder_of_another_configuration_is_rejected(tmp_path):
         start_agent(experiment("gru"), tmp_path / "run", **QUIET)
     path = tmp_path / "run" / "config.json"
     path.write_text(path.read_text().replace('"frames": 72', '"frames": 73'))
-    with pytest.raises(ValueError, match="the file has changed since"):
+    with pytest.raises(ValueError, match="it has changed since"):
         load_agent(tmp_path / "run")
     with pytest.raises(FileNotFoundError, match="the run's folder must exist"):
         load_agent(tmp_path / "nowhere")

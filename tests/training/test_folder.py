@@ -128,7 +128,7 @@ def test_a_finished_run_notices_that_its_configuration_has_changed(run):
     config = json.loads((run / "config.json").read_text())
     config["task"]["steps"] = 30
     (run / "config.json").write_text(json.dumps(config))
-    message = r"config.json must be of the run that was begun here, \w{16}, got \w{16}: the file has changed since"
+    message = r"config.json must be what the run was begun with, \w{16}, got \w{16}: it has changed since; restore it"
     for read in (load_run, record_run, resume_run):
         with pytest.raises(ValueError, match=message):
             read(run)
@@ -164,7 +164,9 @@ def test_a_run_notices_that_its_text_has_changed(tmp_path, stage):
         (tmp_path / "run" / "checkpoints").mkdir()
         (tmp_path / "run" / "metrics.jsonl").unlink()
     text.write_text(TEXT.replace("worst", "towsr"))  # of the same characters and the same length
-    with pytest.raises(ValueError, match=r"config.json must be of the run .* or .*text.txt has changed since"):
+    with pytest.raises(
+        ValueError, match=r"config.json and .*text.txt must be what the run was begun with, .*: it has changed since"
+    ):
         (load_run if stage == "finished" else resume_run)(tmp_path / "run")
 
 

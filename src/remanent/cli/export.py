@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+from remanent._plugins import naming_extra
 from remanent._terminal import progress_bar
 from remanent.cli._shared import make_parser
 
@@ -59,6 +60,8 @@ def run(options: Any) -> int:
 def _write_onnx(options: Any, model: Any, folder: Path) -> None:
     from remanent.export import export_onnx, time_graph
 
+    with naming_extra():  # before anything is said to be done
+        import onnx as _onnx  # noqa: F401
     with progress_bar(1) as show:
         show(0, "tracing the model, and comparing its graphs with torch")
         checks = export_onnx(model, folder, name=options.name)

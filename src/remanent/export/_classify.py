@@ -23,14 +23,18 @@ def write_classify(source: Source, name: str, class_names: tuple[str, ...], x: s
     head = f"const char *{name}_classify({name}_state *state, {x})"
     source.declared += [
         f"/* The names of the classes, in the order of y. */\nextern {array};",
-        f"/* Takes the next step, and gives the name of the class with the largest output after it. */\n{head};",
+        f"/* Takes the next step in the place of {name}_step, and gives the name of the class with the largest output\n"
+        f" * after it; 0 where an output is no finite number, since an input was none. */\n{head};",
     ]
     labels = "\n".join(f"    {_quoted(label)}," for label in class_names)
     body = f"""
     float y[{upper}_OUTPUT_SIZE];
     int best = 0;
     {name}_step(state, x, y);
-    for (int i = 1; i < {upper}_OUTPUT_SIZE; i++) {{
+    for (int i = 0; i < {upper}_OUTPUT_SIZE; i++) {{
+        if (!(y[i] - y[i] == 0.0f)) {{
+            return 0;
+        }}
         best = y[i] > y[best] ? i : best;
     }}
     return {name}_class_names[best];

@@ -77,7 +77,7 @@ def _properties(module: Module) -> str:
         "sentence": module.sources[f"{module.name}.c"].splitlines()[0].strip("/* "),
         "paragraph": f"{module.weight_bytes} bytes of weights, {module.state_bytes} bytes of state for each stream.",
         "category": "Data Processing",
-        "url": addresses.get("Repository", ""),
+        "url": address if "OWNER" not in (address := addresses.get("Repository", "")) else "",
         "architectures": "*",
         "includes": f"{module.name}.h",
     }
@@ -97,7 +97,7 @@ def _sketch(module: Module) -> str:
     if tokens:
         reads = ["  x = Serial.parseInt();"]
     if module.class_names:
-        answers = [f"  Serial.println({name}_classify(&state, x));"]
+        answers = [f"  const char *label = {name}_classify(&state, x);", '  Serial.println(label ? label : "?");']
     else:
         answers = ["  float y[NAME_OUTPUT_SIZE];", f"  {name}_step(&state, x, y);"]
         answers += ["  for (int i = 0; i < NAME_OUTPUT_SIZE; i++) {", "    Serial.print(y[i], 6);"]

@@ -231,7 +231,7 @@ def _usage(model: SequenceModel, name: str, weights: str) -> str:
         [
             f"{_about(model, name, weights)}. Written by remanent {made}.",
             "",
-            f"A stream has a {name}_state of its own, which {name}_init starts. {name}_step takes a step:",
+            f"Each stream has its own {name}_state, which {name}_init starts. {name}_step takes a step:",
             f"{step}; y is filled with {upper}_OUTPUT_SIZE values.",
             "Nothing is allocated, and every step costs the same.",
             *_named_inputs(model),
@@ -244,9 +244,20 @@ def _named_inputs(model: SequenceModel) -> list[str]:
     if model.config.reads_tokens:
         return []
     scaled = ", in the units of the data that the model was trained on" if model.config.standardise else ""
-    said = f"Inputs must be finite{scaled}: fill in a missing one as in training."
-    rows = [f"    x[{i}]  {_in_comment(name)}" for i, name in enumerate(model.names.features)]
-    return ["", said, *rows]
+    said = [f"Inputs must be finite{scaled}."]
+    if model.config.standardise:
+        said += [
+            "A missing one is filled in as in training: with its last value (`forward`), or with its mean, as before",
+            "there is a value, and for `indicator` always.",
+        ]
+        means = [f"  mean {mean:.6g}" for mean in model.encoder.get_buffer("mean").tolist()]
+    else:
+        means = [""] * model.config.input_size
+    rows = [
+        f"    x[{i}]  {_in_comment(n)}{mean}"
+        for i, (n, mean) in enumerate(zip(model.names.features, means, strict=False))
+    ]
+    return ["", *said, *rows]
 
 
 def _in_comment(name: str) -> str:

@@ -192,6 +192,8 @@ def located_files(task: type[Task], values: Mapping[str, Any]) -> dict[str, str]
 def moved_files(task: type[Task], values: Mapping[str, Any], data_dir: str) -> dict[str, str]:
     """The fields of a task that name a folder of data, or files of the same names, in another folder.
 
+    A folder that a field names may also be that other folder itself, under a new name.
+
     Args:
         task: the kind of task.
         values: its fields by name.
@@ -205,11 +207,17 @@ def moved_files(task: type[Task], values: Mapping[str, Any], data_dir: str) -> d
     {'path': 'elsewhere/book.txt'}
     """
     texts = {name: value for name in _files(task) if name != DATA_DIR and isinstance(value := values.get(name), str)}
-    moved = {name: str(Path(data_dir, Path(value).name)) for name, value in texts.items()}
+    moved = {name: str(_moved(Path(value), Path(data_dir))) for name, value in texts.items()}
     moved |= {DATA_DIR: data_dir} if DATA_DIR in _files(task) else {}
     if not moved:
         raise ValueError(f"`--data-dir` must not be given for the task {task.name}, which reads none, got {data_dir}")
     return moved
+
+
+def _moved(path: Path, folder: Path) -> Path:
+    """Where a file or folder is now: in a folder under its old name, or a folder under a new name."""
+    place = folder / path.name
+    return folder if not place.exists() and not path.suffix and folder.is_dir() else place
 
 
 def reads_files(task: type[Task]) -> bool:

@@ -183,7 +183,7 @@ def check_unchanged(folder: Path, experiment: Experiment) -> None:
         ValueError: they have changed since.
     """
     path = getattr(experiment.task, "path", None)
-    text = f" or {path or 'the data of its task'}" if experiment.task.fingerprint else ""
+    text = f" and {path or 'the data of its task'}" if experiment.task.fingerprint else ""
     check_identity(folder, identity(experiment.to_dict()), text)
 
 
@@ -191,10 +191,8 @@ def check_identity(folder: Path, found: str, others: str = "") -> None:
     """Raises ValueError unless a run has the identity that it was begun with; `others` may have changed, too."""
     before = _noted_identity(folder)
     if before is not None and before != found:
-        raise ValueError(
-            f"{folder / EXPERIMENT_FILE} must be of the run that was begun here, {before}, got {found}: "
-            f"the file{others} has changed since"
-        )
+        rule = f"{folder / EXPERIMENT_FILE}{others} must be what the run was begun with, {before}, got {found}"
+        raise ValueError(f"{rule}: it has changed since; restore it, or train again in another folder")
 
 
 def _noted(folder: Path, name: str) -> Any:

@@ -117,7 +117,12 @@ def test_what_is_missing_is_rejected_by_its_place_or_filled(tmp_path):
             {"inputs": "a"},
             r"row 3, column 'a' must hold a finite number, or nothing, got 'x'",
         ),
-        (["a;label", "1,5;0", "2;1"], {"inputs": "a"}, r"got '1,5'; decimals begin with a point"),
+        (["a;label", "1,5;0", "2;1"], {"inputs": "a"}, r"got '1,5'; decimals have a point"),
+        (
+            ["a;b;label", "1,5;2;0", "2;3;1"],
+            {},
+            r"column 'a' must have a point in its decimals, got '1,5'; `inputs` may",
+        ),
         (["a,label", "1,0", "inf,1"], {"inputs": "a"}, r"row 3, column 'a' must hold a finite number"),
         (["a,label", "1,0", "1,0,5"], {}, r"row 3 must have the 2 cells of the first row, got 3"),
         (["a,a", "1,0"], {}, r"must name each column once in its first row, got 'a' 2 times"),
@@ -184,7 +189,9 @@ def test_a_summary_says_what_was_read_and_which_part_lacks_a_class(tmp_path):
     assert OwnData(by_class(tmp_path)).summary == (
         "13 sequences of 1 to 8 steps (9 train, 2 validation, 2 test)\n"
         "3 features: t, a, b\n"
-        "3 classes, each to train: rest 4, run 1, wave 4\n"
+        "t rises at every step: `time` orders by a column, and no model reads it\n"
+        "b rises at every step: `time` orders by a column, and no model reads it\n"
+        "3 classes: rest 4 + 1 + 1, run 1 + 0 + 0, wave 4 + 1 + 1\n"
         "the validation part has none of run\n"
         "the test part has none of run"
     )

@@ -193,7 +193,9 @@ def _load(path: str, version: str, columns: Columns, options: SetOptions) -> Seq
     as_classes = _are_classes(tables, asked, options.kind)
     features = columns.features or _numbers_beside(tables[0].table, {*asked, columns.group, columns.time})
     raw = [each for placed in tables for each in placed.sequences(features, asked, columns, as_classes)]
-    return make_set(raw, features, options)
+    left = {name for placed in tables for name in placed.table.columns if name}
+    unread = left - {*features, *asked, columns.group, columns.time}
+    return make_set(raw, features, options)._replace(unread=tuple(sorted(unread)))
 
 
 class Placed:
@@ -275,7 +277,10 @@ def _are_classes(tables: list[Placed], asked: list[str], kind: str) -> bool:
 
 def _numbers_beside(table: Table, others: set[str | None]) -> list[str]:
     """The columns of numbers that no option names, except one without a name, which numbers the rows."""
-    found = [name for name in table.columns if name and name not in others and table.holds_numbers(name)]
+    left = [name for name in table.columns if name and name not in others]
+    for name in left:
+        table.check_point(name)
+    found = [name for name in left if table.holds_numbers(name)]
     if not found:
         raise ValueError(f"{table.file} must have columns of numbers to read, got {_shown(table)}")
     return found

@@ -86,6 +86,7 @@ class SequenceSet(NamedTuple):
         classes: the names of the classes; empty where values are asked for.
         per_step: whether each step has a target.
         statistics: of the real steps of the training part.
+        unread: the names of columns that nobody reads, since they are not asked for or hold other things.
     """
 
     inputs: tuple[Tensor, ...]
@@ -97,6 +98,7 @@ class SequenceSet(NamedTuple):
     classes: tuple[str, ...]
     per_step: bool
     statistics: Statistics
+    unread: tuple[str, ...] = ()
 
 
 def make_set(raw: list[Raw], features: Sequence[str], options: SetOptions) -> SequenceSet:

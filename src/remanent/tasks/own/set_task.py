@@ -69,7 +69,7 @@ class SetTask(StoredTask[SequenceSet]):
 
     @property
     def summary(self) -> str:
-        """The sizes of sequences and parts, the features, the classes, and which part lacks one of them."""
+        """The sizes of sequences and parts, the features, the classes, and what may not be meant so."""
         data = self._data
         steps = sorted({len(x) for x in data.inputs})
         parts = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -79,10 +79,15 @@ class SetTask(StoredTask[SequenceSet]):
             f"{len(data.inputs):,} sequences of {lengths} ({sizes})",
             f"{_counted(len(data.features), 'feature')}: {', '.join(data.features)}",
         ]
+        lines += [f"not read: {', '.join(data.unread)}"] if data.unread else []
+        lines += [
+            f"{name} rises at every step: `time` orders by a column, and no model reads it" for name in self._rising()
+        ]
         if data.classes:
             found = {name: self._counts(numbers) for name, numbers in parts.items()}
-            named = ", ".join(f"{name} {n:,}" for name, n in zip(data.classes, found["train"], strict=True))
-            lines.append(f"{len(data.classes)} classes{' of steps' * data.per_step}, each to train: {named}")
+            counts_of = zip(data.classes, *found.values(), strict=True)
+            named = ", ".join(f"{name} {' + '.join(f'{n:,}' for n in counts)}" for name, *counts in counts_of)
+            lines.append(f"{len(data.classes)} classes{' of steps' * data.per_step}: {named}")
             for part, counts in found.items():
                 lacking = [name for name, n in zip(data.classes, counts, strict=True) if n == 0]
                 lines += [f"the {part} part has none of {', '.join(lacking)}"] if lacking else []
@@ -145,6 +150,14 @@ class SetTask(StoredTask[SequenceSet]):
             return super().loss(output, target)
         deviation = deviation.to(output.device)
         return super().loss(output / deviation, target / deviation)
+
+    def _rising(self) -> list[str]:
+        """The features that rise at each step of each sequence, as a time does."""
+        data = self._data
+        long = [x for x in data.inputs if len(x) > 1]
+        return [
+            name for i, name in enumerate(data.features) if long and all((x[1:, i] > x[:-1, i]).all() for x in long)
+        ]
 
     def _counts(self, numbers: Tensor) -> list[int]:
         """How many targets of some sequences are of each class."""

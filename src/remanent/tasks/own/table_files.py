@@ -58,7 +58,7 @@ class Table(NamedTuple):
             number = _number(cell)
             if number is None:
                 place = f"{self.file}, row {self.rows[i]}, column {name!r}"
-                hint = "; decimals begin with a point" if _number(cell.replace(",", ".")) is not None else ""
+                hint = "; decimals have a point" if _number(cell.replace(",", ".")) is not None else ""
                 raise ValueError(f"{place} must hold a finite number, or nothing, got {cell!r}{hint}")
             values[i] = number
         return values
@@ -66,6 +66,13 @@ class Table(NamedTuple):
     def holds_numbers(self, name: str) -> bool:
         """Whether all cells of a column are finite numbers or hold no value."""
         return all(_number(cell) is not None for cell in self.columns[name])
+
+    def check_point(self, name: str) -> None:
+        """Raises a ValueError where all cells of a column are numbers but for a comma in the place of the point."""
+        cells = [cell for cell in self.columns[name] if not is_missing(cell)]
+        if any("," in cell for cell in cells) and all(_number(cell.replace(",", ".")) is not None for cell in cells):
+            rule = f"{self.file}, column {name!r} must have a point in its decimals"
+            raise ValueError(f"{rule}, got {cells[0]!r}; `inputs` may leave it out")
 
     def times(self, name: str) -> np.ndarray:
         """A column of times as float64 (T,): numbers, or dates as ISO 8601 writes them.
