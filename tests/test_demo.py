@@ -38,7 +38,8 @@ def test_the_whole_demo_made_small(small):
         assert f"From 1 to 1,000 {records[0].length_name}, the " in shown
         assert page.count("<figure><img") >= 6
     assert shown.startswith(
-        f"Training 6 small models on copy-first and digits, each tested at up to 1,000 times its length, into {folder}/"
+        f"Training 6 small models on copy-first and digits, each tested at up to 1,000 times its length, "
+        f"into {folder}/: in two steps, after which scores mean nothing."
     )
     assert [f"begins ({number} of 6)" in shown for number in range(1, 7)] == [True] * 6
     assert f"measuring what these models remember, for {folder}/digits.html" in shown

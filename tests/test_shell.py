@@ -14,7 +14,7 @@ from remanent import _terminal
 from remanent._plugins import begun_with
 from remanent._restore import threads_allowed
 from remanent._terminal import progress_bar
-from remanent.cli import SHELLS, main
+from remanent.cli import COMMANDS, SHELLS, main
 from remanent.records.configuration import Experiment
 from remanent.training import RECIPES, load_run, resume_run
 from remanent.training.folder import read_experiment
@@ -106,6 +106,13 @@ def test_a_shell_completes_commands_and_options(shell, capsys):
 def test_an_unknown_shell_is_rejected(capsys):
     assert main(["--print-completion=tcsh"]) == 2
     assert "`--print-completion` must be one of bash, zsh, fish, got 'tcsh'" in capsys.readouterr().err
+
+
+def test_without_a_command_all_of_them_are_shown(capsys):
+    assert main([]) == 2
+    shown = capsys.readouterr()
+    assert shown.out == ""
+    assert all(name in shown.err for name in COMMANDS)
 
 
 def test_help_has_neither_types_of_paths_nor_a_default_twice(capsys):

@@ -78,9 +78,12 @@ def run_demo(
 
 def _opening(count: int, recipes: Iterable[str], folder: Path) -> str:
     """What will be done, where, and how long it takes."""
+    how = (
+        f"about {MINUTES} minutes on two cores" if recipes is GRIDS else "in two steps, after which scores mean nothing"
+    )
     return (
         f"Training {count} small models on {' and '.join(recipes)}, each tested at up to 1,000 times its length, into "
-        f"{folder}/{f': about {MINUTES} minutes on two cores' if recipes is GRIDS else ''}."
+        f"{folder}/: {how}."
     )
 
 

@@ -117,6 +117,9 @@ def _main(arguments: list[str]) -> int:
         return 0
     # the parsers of the other commands would import all of training
     parser = _parser({name: arguments for name in COMMANDS if name in arguments})
+    if not arguments:
+        parser.print_help(sys.stderr)
+        return 2
     if (longest := max(map(len, arguments), default=0)) > LONGEST:
         raise ValueError(f"an argument must have at most {LONGEST} characters, got {longest}")
     options = parser.parse_args(arguments)
