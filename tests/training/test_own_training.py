@@ -76,6 +76,13 @@ def test_a_finished_run_is_exported_by_its_names_though_its_data_have_changed(fo
     assert "own-data: 16 sequences of 5 to 9 steps (12 train, 2 validation, 2 test)\n1 feature: pressure\n" in said
     assert "2 classes: fall 6 + 1 + 1, rise 6 + 1 + 1\n" in said
     assert SequenceModel.load("run").names == Names(("pressure",), ("fall", "rise"))
+    assert main(["evaluate", "run"]) == 0
+    table = capsys.readouterr().out
+    assert re.search(r"class +┃ right ┃ of", table)
+    assert re.search(r"fall +│ [01] +│ 1", table)
+    assert re.search(r"rise +│ [01] +│ 1", table)
+    assert main(["evaluate", "run", "--json"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 1
     shutil.copytree("data/rise", "data/stays")
     assert main(["evaluate", "run"]) == 2
     assert "must be" in capsys.readouterr().err

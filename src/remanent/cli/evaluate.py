@@ -72,11 +72,28 @@ def run(options: Any) -> int:
     if not options.json:
         print(f"{options.run}: {count:,} examples of the {options.split} split")
         Console().print(table)
+        _print_classes(options, model, task, count)
     if options.failing_limit is not None:
         found = failing_length(model, task, limit=options.failing_limit)
         line = {"run": str(options.run), "failing_length": found, "limit": options.failing_limit}
         print(to_json(line) if options.json else f"Right at every step up to {found:,} {task.length_name}.")
     return 0
+
+
+def _print_classes(options: Any, model: Any, task: Any, count: int) -> None:
+    """How many examples of each class are right at the length trained at, where classes have names."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from remanent.review.measures import confusion
+
+    counts = confusion(model, task, count, options.split) if task.class_names else None
+    if counts is None or task.length not in (options.length or [task.length]):
+        return
+    table = Table("class", "right", "of")
+    for name, row, i in zip(task.class_names, counts.tolist(), range(len(counts)), strict=True):
+        table.add_row(name, f"{row[i]:,}", f"{sum(row):,}")
+    Console().print(table)
 
 
 def _scores(options: Any, model: Any, task: Any, count: int) -> Iterator[tuple[int, float]]:

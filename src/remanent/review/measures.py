@@ -122,7 +122,7 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         gradient=None if not model.streams or x.shape[1] < 2 else gradient_by_lag(model, x),
         horizon=None if not model.streams or _never_fades(model) else _horizon(model, task),
         never_fades=_never_fades(model),
-        confusion=_confusion(model, task, examples),
+        confusion=confusion(model, task, examples),
         proof=read_proof(folder, model, task),
     )
 
@@ -225,13 +225,20 @@ def _horizon(model: SequenceModel, task: Task) -> int:
 
 
 @torch.inference_mode()
-def _confusion(model: SequenceModel, task: Task, examples: int) -> Tensor | None:
-    """The counts by class and answer after the last step; None for values, many classes, or answers at every step."""
+def confusion(model: SequenceModel, task: Task, examples: int, split: str = "test") -> Tensor | None:
+    """The counts by class and answer after the last step; None for values, many classes, or answers at every step.
+
+    Args:
+        model: a trained model, in evaluation mode.
+        task: the task that it was trained on.
+        examples: how many of the split are counted, from its beginning.
+        split: "test" or "validation".
+    """
     if task.head != "last" or task.metric == "mse" or task.output_size > CLASSES:
         return None
     counts = torch.zeros(task.output_size, task.output_size, dtype=torch.int64)
     for start in range(0, examples, 64):
-        place = "test", start, min(start + 64, examples)
+        place = split, start, min(start + 64, examples)
         x, target = read_whole(task, *place, task.length)
         answer = model(x, lengths=task.lengths(*place))[0].argmax(-1)
         counts.index_put_((target, answer), torch.ones_like(target), accumulate=True)
