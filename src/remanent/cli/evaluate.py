@@ -87,8 +87,9 @@ def _print_classes(options: Any, model: Any, task: Any, count: int) -> None:
 
     from remanent.review.measures import confusion
 
-    counts = confusion(model, task, count, options.split) if task.class_names else None
-    if counts is None or task.length not in (options.length or [task.length]):
+    asked = task.class_names and task.length in (options.length or [task.length])
+    counts = confusion(model, task, count, options.split) if asked else None
+    if counts is None:
         return
     table = Table("class", "right", "of")
     for name, row, i in zip(task.class_names, counts.tolist(), range(len(counts)), strict=True):
