@@ -135,3 +135,10 @@ def test_a_model_of_two_directions_trains_on_whole_sequences(tmp_path):
     start_run(experiment, tmp_path / "run", progress=False, logger="none")
     score = record_run(tmp_path / "run").tests[0].score
     assert score == evaluate(SequenceModel.load(tmp_path / "run"), task)
+
+
+def test_names_that_are_not_those_of_the_outputs_are_rejected_before_training(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr(OwnData, "class_names", ("one",))
+    rule = r"the names of the task own-data: `classes` must be 2 different names, or none, got \('one',\)"
+    with pytest.raises(ValueError, match=rule):
+        start_run(experiment_on(OwnData(folder, inputs="pressure")), tmp_path / "run", progress=False, logger="none")

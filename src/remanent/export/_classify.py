@@ -1,7 +1,7 @@
-"""The names of a model's classes in C, and the function that leads from a sample to one of them."""
+"""What a model's inputs and classes are called in C, and the function that leads from a sample to a class."""
 
 from remanent.export._source import Source
-from remanent.models import ModelConfig
+from remanent.models import ModelConfig, SequenceModel
 
 
 def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None:
@@ -14,6 +14,27 @@ def check_class_names(class_names: tuple[str, ...], config: ModelConfig) -> None
     if len(class_names) not in (0, config.output_size):
         found = len(class_names)
         raise ValueError(f"`class_names` must name the model's {config.output_size} outputs, got {found}")
+
+
+def named_inputs(model: SequenceModel) -> list[str]:
+    """Lines of a comment that say what the inputs are; none for tokens."""
+    if model.config.reads_tokens:
+        return []
+    scaled = ", in the units of the data that the model was trained on" if model.config.standardise else ""
+    said = [f"Inputs must be finite{scaled}."]
+    if model.config.standardise:
+        said += [
+            "A missing one is filled in as in training: with its last value (`forward`), or with its mean, as before",
+            "there is a value, and for `indicator` always.",
+        ]
+        means = [f"  mean {mean:.6g}" for mean in model.encoder.get_buffer("mean").tolist()]
+    else:
+        means = [""] * model.config.input_size
+    rows = [
+        f"    x[{i}]  {_in_comment(n)}{mean}"
+        for i, (n, mean) in enumerate(zip(model.names.features, means, strict=False))
+    ]
+    return ["", *said, *rows]
 
 
 def write_classify(source: Source, name: str, class_names: tuple[str, ...], x: str) -> None:
@@ -46,3 +67,8 @@ def _quoted(text: str) -> str:
     """A text as C writes it, in UTF-8: what is no plain letter or sign as three octal digits."""
     kept = (chr(byte) if 32 <= byte < 127 and chr(byte) not in '"\\?' else f"\\{byte:03o}" for byte in text.encode())
     return f'"{"".join(kept)}"'
+
+
+def _in_comment(name: str) -> str:
+    """A name on one line of a comment of C, which it cannot end."""
+    return " ".join(name.split()).replace("*/", "* /").replace("/*", "/ *")

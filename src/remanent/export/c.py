@@ -12,7 +12,7 @@ import torch
 from remanent._files import write_whole
 from remanent._options import check_choice
 from remanent.export._blocks import write_model
-from remanent.export._classify import check_class_names, write_classify
+from remanent.export._classify import check_class_names, named_inputs, write_classify
 from remanent.export._compare import Check, difference, inputs, judge
 from remanent.export._fold import fold_states, in_bytes, step_data
 from remanent.export._native import StepTime, check_new, find_compiler, run_native, time_native
@@ -234,35 +234,9 @@ def _usage(model: SequenceModel, name: str, weights: str) -> str:
             f"Each stream has its own {name}_state, which {name}_init starts. {name}_step takes a step:",
             f"{step}; y is filled with {upper}_OUTPUT_SIZE values.",
             "Nothing is allocated, and every step costs the same.",
-            *_named_inputs(model),
+            *named_inputs(model),
         ]
     )
-
-
-def _named_inputs(model: SequenceModel) -> list[str]:
-    """Lines of a comment that say what the inputs are; none for tokens."""
-    if model.config.reads_tokens:
-        return []
-    scaled = ", in the units of the data that the model was trained on" if model.config.standardise else ""
-    said = [f"Inputs must be finite{scaled}."]
-    if model.config.standardise:
-        said += [
-            "A missing one is filled in as in training: with its last value (`forward`), or with its mean, as before",
-            "there is a value, and for `indicator` always.",
-        ]
-        means = [f"  mean {mean:.6g}" for mean in model.encoder.get_buffer("mean").tolist()]
-    else:
-        means = [""] * model.config.input_size
-    rows = [
-        f"    x[{i}]  {_in_comment(n)}{mean}"
-        for i, (n, mean) in enumerate(zip(model.names.features, means, strict=False))
-    ]
-    return ["", *said, *rows]
-
-
-def _in_comment(name: str) -> str:
-    """A name on one line of a comment of C, which it cannot end."""
-    return " ".join(name.split()).replace("*/", "* /").replace("/*", "/ *")
 
 
 def _compare(module: Module) -> Check:

@@ -99,11 +99,6 @@ class Task(ABC):
         return METRICS[self.metric].best
 
     @property
-    def features(self) -> tuple[str, ...]:
-        """The names of the features in the order of a model's inputs; none where they have no names."""
-        return ()
-
-    @property
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes in the order of a model's outputs; none where they have no names."""
         return ()
@@ -111,7 +106,7 @@ class Task(ABC):
     @property
     def names(self) -> Names:
         """What a model keeps of the names of its inputs and outputs."""
-        return Names(self.features, self.class_names)
+        return Names(classes=self.class_names)
 
     @property
     def summary(self) -> str:
@@ -279,15 +274,6 @@ def read_whole(task: Task, split: str, start: int, stop: int, length: int) -> tu
     inputs, targets = zip(*task.stream(split, start, stop, length), strict=True)
     asked = [target for target in targets if target is not None]
     return torch.cat(inputs, dim=1), torch.cat(asked, dim=1) if task.head == "every" else asked[-1]
-
-
-def largest_share(classes: Tensor) -> float:
-    """The share of the most frequent class, which is the accuracy of always answering with it.
-
-    >>> largest_share(torch.tensor([0, 2, 2, 1]))
-    0.5
-    """
-    return classes.bincount().max().item() / len(classes)
 
 
 def check_split(split: str) -> None:

@@ -107,3 +107,12 @@ METRICS: dict[str, Metric] = {
     "bits": Metric(_bits, _mean, 0.0, "bits per character", digits=3),
 }
 """Name to metric. A task names its own; tables, figures and pages write its scores as it says here."""
+
+
+def largest_share(classes: Tensor) -> float:
+    """The share of the most frequent class, which is the accuracy of always answering with it.
+
+    >>> largest_share(torch.tensor([0, 2, 2, 1]))
+    0.5
+    """
+    return classes.bincount().max().item() / len(classes)

@@ -240,7 +240,7 @@ class ExperimentModule(pl.LightningModule):
 def new_model(experiment: Experiment) -> SequenceModel:
     """A model with weights from torch's generator, the task's names, and its statistics where it standardises."""
     model = SequenceModel(experiment.model)
-    model.names = experiment.task.names
+    model.names = experiment.task.names.check(experiment.model, f"the names of the task {experiment.task.name}")
     statistics = experiment.task.statistics if experiment.model.standardise else None
     if statistics is not None:
         set_statistics(model, statistics)

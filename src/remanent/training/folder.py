@@ -202,8 +202,7 @@ def _noted(folder: Path, name: str) -> Any:
 
 def last_step(folder: Path) -> int | None:
     """The last step that the metrics of a run hold; None if they hold none."""
-    steps = [step for _, step in _metrics(folder)]
-    return max(steps, default=None)
+    return max((step for _, step in _metrics(folder)), default=None)
 
 
 def check_nothing_lost(folder: Path, every: int) -> None:

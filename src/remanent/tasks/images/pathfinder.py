@@ -14,11 +14,11 @@ from remanent.tasks.base import (
     check_split,
     check_stop,
     example_generators,
-    largest_share,
 )
 from remanent.tasks.chunks import blocks, then_empty
 from remanent.tasks.images.long_range_arena import DIFFICULTIES, PathfinderFiles, load_pathfinder, read_pictures
 from remanent.tasks.images.scenes import Style, draw_images, draw_scenes
+from remanent.tasks.metrics import largest_share
 
 SOURCES = ("generated", "long-range-arena")
 

@@ -7,10 +7,11 @@ from torch import Tensor
 
 from remanent._identity import UNCOUNTED
 from remanent._options import check_at_least, check_bool, check_choice, check_text
-from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop, largest_share
+from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop
 from remanent.tasks.chunks import blocks, then_empty
 from remanent.tasks.images.cifar import load_cifar
 from remanent.tasks.images.image_sets import ImageSet, load_digits, load_mnist
+from remanent.tasks.metrics import largest_share
 
 DATASETS = {"digits": (8, 1), "mnist": (28, 1), "cifar-10": (32, 3), "cifar-10-grey": (32, 1)}
 """The choices of `SequentialImage.dataset`: the pixels of a side, and the colours of a pixel."""
@@ -142,3 +143,6 @@ class SequentialImage(StoredTask[ImageSet]):
         if self.examples is not None and self.examples > len(data.train):
             raise ValueError(f"`examples` must be at most the {len(data.train)} training images, got {self.examples}")
         return data
+
+
+# FIX

@@ -5,9 +5,9 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from remanent._options import check_at_least
-from remanent.models import Statistics
-from remanent.tasks.base import PaddedBatch, StoredTask, Stream, check_examples, check_split, check_stop, largest_share
-from remanent.tasks.metrics import IGNORED
+from remanent.models import Names, Statistics
+from remanent.tasks.base import PaddedBatch, StoredTask, Stream, check_examples, check_split, check_stop
+from remanent.tasks.metrics import IGNORED, largest_share
 from remanent.tasks.own.sequences import SequenceSet
 
 
@@ -66,6 +66,11 @@ class SetTask(StoredTask[SequenceSet]):
     def class_names(self) -> tuple[str, ...]:
         """The names of the classes, in the order of a model's outputs; empty where values are asked for."""
         return self._data.classes
+
+    @property
+    def names(self) -> Names:
+        """The names of the features and of the classes."""
+        return Names(self.features, self.class_names)
 
     @property
     def summary(self) -> str:

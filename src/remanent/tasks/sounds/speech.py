@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from remanent._options import check_at_least, check_bool, check_choice, check_text
-from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop, largest_share
+from remanent.tasks.base import StoredTask, Stream, check_examples, check_split, check_stop
 from remanent.tasks.chunks import blocks
 from remanent.tasks.fetching import data_folder, fetch
-from remanent.tasks.metrics import IGNORED
+from remanent.tasks.metrics import IGNORED, largest_share
 from remanent.tasks.sounds.clips import FolderClips, ZipClips, is_recording, read_recording, read_samples
 from remanent.tasks.sounds.commands import COMMANDS_RATE, Commands, check_clips, find_commands
 from remanent.tasks.sounds.frames import STANDARDISED, FrameStatistics, Recordings, SpeechSet
