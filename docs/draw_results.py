@@ -49,6 +49,7 @@ def page_content(evidence: Evidence, pictures: Path, firsts: Firsts) -> tuple[st
     """The generated part of the page, and the names of the pictures, which are written."""
     now, then = tables_of(evidence.now), summarise(evidence.then) if evidence.then else []
     before = {group.label: group for group in then}
+    small = [run for run in evidence.now if run.config["task"].get("standardise") == "set"] or evidence.small
     parts = [
         f"{budget(evidence)}\n",
         goals_section(now, then, evidence.small, firsts),
@@ -56,7 +57,7 @@ def page_content(evidence: Evidence, pictures: Path, firsts: Firsts) -> tuple[st
     ]
     drawn: list[str] = []
     made = [section(group, then_and_now(group, before.get(group.label)), pictures) for group in now]
-    made += [ablation_section(evidence.ablation, pictures), (published_section(now, then, evidence.small), [])]
+    made += [ablation_section(evidence.ablation, pictures), (published_section(now, then, small), [])]
     made += [(FIRST, [])] if then else []
     made += [section_then(group, pictures) for group in then]
     for text, names in made:

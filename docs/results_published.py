@@ -138,7 +138,7 @@ def _spoken(small: Sequence[Record], recipe: str, published: float) -> str:
         return NOT_YET
     (group,) = summarise(runs)
     scores = group.rows[0].scores(group.columns[0])
-    said = (f"{runs[0].parameters:,} parameters", "results/keyword.jsonl")
+    said = (f"{runs[0].parameters:,} parameters",)
     return _beside(_Ours("bmru", spread(scores), group.metric, said), published)
 
 

@@ -34,6 +34,8 @@ MORE = ("--failing-limit", str(FAILING_LIMIT), "--results", "results/evidence.js
 NO_TIME = "no time was left"
 WHY_NOT = {
     ("copy-first (task.steps=1000)", "attention"): "which takes too long on 1,000 steps",
+    ("spoken-digits (task.standardise=set)", None): "models for a chip, of 40 channels",
+    ("keyword (task.standardise=set)", None): "models for a chip, of 40 channels",
     ("pathfinder", None): "each run takes half an hour",
     ("pathfinder (task.size=12)", None): "each run takes half an hour",
     ("permuted-mnist", None): "each run takes ten minutes",

@@ -37,16 +37,14 @@ def run(options: Any) -> int:
     from remanent.export import FORMATS
     from remanent.models import SequenceModel
     from remanent.review.pruned import load_model
-    from remanent.training.folder import check_finished
+    from remanent.training.folder import is_finished
 
     check_choice("--format", options.format, FORMATS)
     if options.format == "onnx" and options.weights != "float32":
         raise ValueError(f"`--weights` must be float32 unless --format is c or arduino, got {options.weights}")
-    task = None
-    if options.weights == "float32":  # the model is enough, whatever became of its data
-        check_finished(options.run)
-        model = SequenceModel.load(options.run)
-    else:
+    if options.weights == "float32" and is_finished(options.run):  # the model is enough, whatever became of its data
+        model, task = SequenceModel.load(options.run), None
+    else:  # which also says what is missing where a run is not finished
         experiment, model = load_model(options.run, data_dir=options.data_dir)
         task = experiment.task
     folder = options.out or options.run / "export"

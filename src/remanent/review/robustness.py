@@ -95,7 +95,6 @@ def robustness(
     total = 1 + draws * (len(noise) + len(input_noise)) + len(bits)
     note, done = f"scoring {task.name} {model.config.unit} {total} times", count_from(1)
     with progress_bar(total) if progress else nullcontext(lambda *_: None) as show:
-        show(0, note)
 
         def score(disturbed: SequenceModel, on_inputs: Callable[[Tensor], Tensor] | None = None) -> float | None:
             options = {"length": length, "split": split, "examples": count, "batch_size": BATCH}

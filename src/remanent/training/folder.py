@@ -118,15 +118,6 @@ def is_finished(folder: Path) -> bool:
     return (folder / CONFIG_FILE).exists()
 
 
-def check_finished(folder: Path) -> None:
-    """Raises FileNotFoundError unless a folder holds a trained model, with the command that finishes its run."""
-    if not folder.is_dir():
-        raise FileNotFoundError(f"the run's folder must exist, got {folder}")
-    if not is_finished(folder):
-        resumed = suggested("train", "--resume", str(folder))
-        raise FileNotFoundError(f"the run must be finished, got {folder}, which is not; resume it with {resumed}")
-
-
 def read_experiment(folder: Path, data_dir: str | None = None) -> Experiment:
     """Reads the configuration of a run's folder.
 
@@ -169,7 +160,11 @@ def load_run(folder: str | Path, *, data_dir: str | None = None) -> tuple[Experi
     """
     folder = Path(folder)
     experiment = read_experiment(folder, data_dir)
-    check_finished(folder)
+    if not is_finished(folder):
+        raise FileNotFoundError(
+            f"the run must be finished, got {folder}, which is not; resume it with "
+            f"{suggested('train', '--resume', str(folder))}"
+        )
     check_unchanged(folder, experiment)
     model = SequenceModel.load(folder)
     _check_model(folder, experiment, model)
