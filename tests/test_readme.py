@@ -44,7 +44,7 @@ COMMANDS = commands("\n".join(path.read_text() for path in (README, *PAGES)))
 GRID = ["grid", "--task", "copy-first"]
 RATES = "training.learning_rate=0.01,0.02"
 LONG = (
-    "bench --threads 2 --allocator reuse --out bench",
+    "bench scans floor layers threads streaming length --threads 2 --allocator reuse --out bench",
     "bench step --threads 1 --out bench-step",
     "bench model --threads 2 --allocator reuse --out bench-model",
     "train digits --training.compile true --training.precision bf16-mixed",
