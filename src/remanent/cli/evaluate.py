@@ -92,8 +92,8 @@ def _print_classes(options: Any, model: Any, task: Any, count: int) -> None:
     if counts is None:
         return
     table = Table("class", "right", "of")
-    for name, row, i in zip(task.class_names, counts.tolist(), range(len(counts)), strict=True):
-        table.add_row(name, f"{row[i]:,}", f"{sum(row):,}")
+    for name, right, found in zip(task.class_names, counts.diagonal().tolist(), counts.sum(1).tolist(), strict=True):
+        table.add_row(name, f"{right:,}", f"{found:,}")
     Console().print(table)
 
 

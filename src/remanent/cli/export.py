@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-from remanent._plugins import naming_extra
 from remanent._terminal import progress_bar
 from remanent.cli._shared import make_parser
 
@@ -57,9 +56,9 @@ def run(options: Any) -> int:
 
 def _write_onnx(options: Any, model: Any, folder: Path) -> None:
     from remanent.export import export_onnx, time_graph
+    from remanent.export.onnx import require_packages
 
-    with naming_extra():  # before anything is said to be done
-        import onnx as _onnx  # noqa: F401
+    require_packages()  # before anything is said to be done
     with progress_bar(1) as show:
         show(0, "tracing the model, and comparing its graphs with torch")
         checks = export_onnx(model, folder, name=options.name)

@@ -51,8 +51,8 @@ def run(options: Any) -> int:
 
     before = options.recipe is None and is_finished(folder)
     first = place is None or place.rank == 0
-    if first and not before and not options.quiet and experiment.task.summary:
-        print(f"{experiment.task.name}: {experiment.task.summary}", flush=True)
+    if first and not before and not options.quiet and (summary := experiment.task.summary):
+        print(f"{experiment.task.name}: {summary}", flush=True)
     if options.recipe is None:
         resume_run(
             folder,

@@ -75,11 +75,7 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
         raise ValueError(f"`model` must be of float32 on the CPU, got {weight.dtype} on {weight.device}")
     if not name or name in (".", "..") or Path(name).name != name:
         raise ValueError(f"`name` must be a file's name without a folder, got {name!r}")
-    with naming_extra():  # a missing package is reported at once
-        import onnx as _onnx  # noqa: F401
-        import onnxruntime as _runtime  # noqa: F401
-        import onnxscript as _script  # noqa: F401
-
+    require_packages()
     folder = Path(folder)
     files = [folder / f"{name}.onnx"]
     if not model.attends:
@@ -96,6 +92,14 @@ def export_onnx(model: SequenceModel, folder: str | Path, *, name: str = "model"
     for file, graph in zip(files, graphs, strict=True):
         write_whole(file, graph, new=True)
     return checks
+
+
+def require_packages() -> None:
+    """Raises ModuleNotFoundError, which names the extra, unless the packages that write and run graphs are there."""
+    with naming_extra():
+        import onnx as _onnx  # noqa: F401
+        import onnxruntime as _runtime  # noqa: F401
+        import onnxscript as _script  # noqa: F401
 
 
 def step_runner(model: SequenceModel, x_t: Tensor, *, threads: int = 1) -> Callable[[], object]:

@@ -11,6 +11,7 @@ from remanent._identity import BY_CONTENT, fields_that, with_before
 from remanent._options import listed
 from remanent._plugins import import_hint
 from remanent.models import ModelConfig
+from remanent.records.record import TABLES
 from remanent.records.training_config import TrainingConfig
 from remanent.tasks import TASKS, Task
 from remanent.tasks.metrics import METRICS
@@ -141,10 +142,6 @@ class Experiment:
             task |= moved_files(kind, task, data_dir)
         kinds: dict[str, Any] = dict(zip(TABLES, (kind, ModelConfig, TrainingConfig), strict=True))
         return cls(*read_tables({**values, "task": task}, kinds, where))
-
-
-TABLES = ("task", "model", "training")
-"""The tables of a configuration."""
 
 
 def task_table(

@@ -99,7 +99,6 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         ValueError: a file is corrupt.
     """
     experiment, model = load_run(folder, data_dir=data_dir)
-    model.eval()
     task = experiment.task
     examples = min(EXAMPLES, task.split_size("test"))
     x = example_inputs(task)
@@ -125,6 +124,20 @@ def measure_run(folder: Path, data_dir: str | None = None) -> RunMeasures:
         confusion=confusion(model, task, examples),
         proof=read_proof(folder, model, task),
     )
+
+
+class Learning(NamedTuple):
+    """How a run learned, by the number of steps that were done, as `RunMeasures` has it.
+
+    Attributes:
+        learning: the validation score.
+        epsilon: the epsilon of the latches; empty where none is annealed.
+        write_rate: the share of steps that write; may be empty.
+    """
+
+    learning: dict[int, float]
+    epsilon: dict[int, float]
+    write_rate: dict[int, float]
 
 
 class Metrics(NamedTuple):

@@ -3,8 +3,9 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from remanent._options import check_choice
 from remanent.report.group_figures import draw_failing_lengths, draw_scores
@@ -14,7 +15,7 @@ from remanent.report.page import Picture, Section, Table, write_page
 from remanent.report.results import read_results
 from remanent.report.score_tables import caption, grid_commands, table_cells
 from remanent.report.tables import NOT_FINITE, counted, format_score, format_spread
-from remanent.review.measures import RunMeasures, measure_run
+from remanent.review.measures import Learning, RunMeasures, measure_run
 from remanent.review.memory import memory_section
 from remanent.review.proved import proof_sections
 from remanent.review.rows import ByUnit, by_way, check_runs
@@ -89,6 +90,7 @@ def check_page(out: Path, runs: Sequence[Path], results: Sequence[Path], split: 
 
 def _run_sections(by_unit: ByUnit) -> list[Section]:
     runs = [run for group in by_unit.values() for run in group]
+    task = runs[0].experiment.task
     proofs = {
         unit: {run.experiment.training.seed: run.proof for run in group if run.proof is not None}
         for unit, group in by_unit.items()
@@ -96,10 +98,10 @@ def _run_sections(by_unit: ByUnit) -> list[Section]:
     return [
         _scores(by_unit),
         *proof_sections(proofs),
-        _learning(by_unit),
+        learning_section("Learning", by_unit, task.name, task.metric, task.chance),
         memory_section(by_unit),
         *_confusions(by_unit),
-        _configuration(runs),
+        configuration_section((run.folder, run.experiment.to_dict()) for run in runs),
     ]
 
 
@@ -135,22 +137,47 @@ def _scores(by_unit: ByUnit) -> Section:
     return Section("Scores", [text], [Table("Scores of each unit", header, rows)])
 
 
-def _learning(by_unit: ByUnit) -> Section:
-    task = next(iter(by_unit.values()))[0].experiment.task
+def learning_section(
+    heading: str,
+    by_unit: Mapping[str, Sequence[RunMeasures | Learning]],
+    title: str,
+    metric: str,
+    chance: float,
+    *,
+    said: str = "Validation over training",
+    step_name: str = "training step",
+) -> Section:
+    """How runs learned: the validation score of each unit, and below it epsilon and the share of writes.
+
+    Args:
+        heading: of the section.
+        by_unit: the runs of each unit.
+        title: of the figure.
+        metric: the name of the score in `METRICS`.
+        chance: the score of the best answer that ignores the input.
+        said: what the figure shows, in words.
+        step_name: what a step is called.
+    """
     curves, epsilon, rate = (_by_step(by_unit, name) for name in ("learning", "epsilon", "write_rate"))
-    score = METRICS[task.metric]
-    options = {"score_name": f"validation {score.title}", "is_share": score.is_share, "chance": task.chance}
-    figure = learning_curves(curves, title=task.name, epsilon=epsilon, write_rate=rate, **options)  # type: ignore[arg-type]
-    ends = "; ".join(
-        f"{unit} ends at {_written(statistics.fmean(c[max(c)]), task.metric)}" for unit, c in curves.items()
+    score = METRICS[metric]
+    figure = learning_curves(
+        curves,
+        title=title,
+        score_name=f"validation {score.title}",
+        is_share=score.is_share,
+        chance=chance,
+        epsilon=epsilon,
+        write_rate=rate,
+        step_name=step_name,
     )
-    text = "Validation over training, in a band over seeds"
+    ends = "; ".join(f"{unit} ends at {_written(statistics.fmean(c[max(c)]), metric)}" for unit, c in curves.items())
+    text = f"{said}, in a band over seeds"
     more = [name for name, found in (("epsilon", epsilon), ("the share of steps that write", rate)) if found]
     text += f"; below it {' and '.join(more)}." if more else "."
-    return Section("Learning", figures=[Picture(figure, text, f"Lines of the validation score over steps: {ends}.")])
+    return Section(heading, figures=[Picture(figure, text, f"Lines of the validation score over steps: {ends}.")])
 
 
-def _by_step(by_unit: ByUnit, name: str) -> dict[str, dict[int, list[float]]]:
+def _by_step(by_unit: Mapping[str, Sequence[RunMeasures | Learning]], name: str) -> dict[str, dict[int, list[float]]]:
     """A curve of the runs of each unit: after each step the values of all seeds; without units that have none."""
     curves: dict[str, dict[int, list[float]]] = {}
     for unit, runs in by_unit.items():
@@ -177,8 +204,9 @@ def _confusions(by_unit: ByUnit) -> list[Section]:
     return [Section("Confusions", figures=pictures)] if pictures else []
 
 
-def _configuration(runs: Sequence[RunMeasures]) -> Section:
-    folded = [(str(run.folder), json.dumps(run.experiment.to_dict(), indent=2)) for run in runs]
+def configuration_section(configs: Iterable[tuple[Path, dict[str, Any]]]) -> Section:
+    """The configuration of each run, which opens on a click, by the run's folder."""
+    folded = [(str(folder), json.dumps(config, indent=2)) for folder, config in configs]
     return Section("Configuration", ["The whole configuration of each run, as it stands in its folder."], folded=folded)
 
 

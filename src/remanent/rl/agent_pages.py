@@ -1,20 +1,17 @@
 """A page about the runs of agents: how well they do beyond the length trained at, and how they learned."""
 
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from remanent.report.groups import ORDER, summarise
-from remanent.report.memory_figures import Curves, learning_curves
-from remanent.report.page import Picture, Section, write_page
+from remanent.report.page import Section, write_page
 from remanent.report.results import read_results
 from remanent.report.tables import counted
-from remanent.review.measures import Metrics, read_metrics
-from remanent.review.pages import check_page, group_section
-from remanent.rl.agent_config import AgentExperiment
+from remanent.review.measures import Learning, read_metrics
+from remanent.review.pages import check_page, configuration_section, group_section, learning_section
 from remanent.rl.agent_record import record_agent
 from remanent.rl.agent_run import read_run
-from remanent.tasks import METRICS
+from remanent.rl.environments import Environment
 from remanent.training.folder import METRICS_FILE
 
 
@@ -46,66 +43,35 @@ def write_agent_report(
     """
     check_page(out, runs, results, split)
     experiments = [read_run(folder) for folder in runs]
-    metrics = []
-    for number, folder in enumerate(runs):
+    learned: dict[str, dict[str, list[Learning]]] = {}
+    for number, (folder, experiment) in enumerate(zip(runs, experiments, strict=True)):
         began(number, folder)
         record_agent(folder)
-        metrics.append(read_metrics(folder / METRICS_FILE))
+        metrics = read_metrics(folder / METRICS_FILE)
+        curves = Learning(metrics.learning(experiment.metric), metrics.curve("epsilon"), metrics.curve("write_rate"))
+        by_unit = learned.setdefault(experiment.environment.label, {})
+        by_unit.setdefault(experiment.model.unit, []).append(curves)
     records, notes = read_results([*runs, *results])
     for note in notes:
         said(note)
-    groups = summarise(records, split=split)
-    worlds = dict.fromkeys(experiment.environment.label for experiment in experiments)
-    folded = [
-        (str(folder), json.dumps(each.to_dict(), indent=2)) for folder, each in zip(runs, experiments, strict=True)
-    ]
+    environments = {each.environment.label: each.environment for each in experiments}
     write_page(
         out,
-        title=f"{', '.join(worlds)}: what is remembered",
-        summary=f"{counted(len(runs), 'run')} of agents in {counted(len(worlds), 'environment')}.",
+        title=f"{', '.join(learned)}: what is remembered",
+        summary=f"{counted(len(runs), 'run')} of agents in {counted(len(learned), 'environment')}.",
         sections=[
-            *(group_section(group) for group in groups),
-            *(_learning(world, experiments, metrics) for world in worlds),
-            Section(
-                "Configuration", ["The whole configuration of each run, as it stands in its folder."], folded=folded
-            ),
+            *(group_section(group) for group in summarise(records, split=split)),
+            *(_learning(environments[label], by_unit) for label, by_unit in learned.items()),
+            configuration_section((folder, each.to_dict()) for folder, each in zip(runs, experiments, strict=True)),
         ],
         footer=" ".join(["Made by remanent report.", *(f"{note}." for note in notes)]),
     )
 
 
-def _learning(world: str, experiments: Sequence[AgentExperiment], metrics: Sequence[Metrics]) -> Section:
-    """How the agents in an environment learned: their scores by update, with epsilon and the share of writes."""
-    there = [(each, read) for each, read in zip(experiments, metrics, strict=True) if each.environment.label == world]
-    known = [*ORDER, *(each.model.unit for each, _ in there)]
-    there.sort(key=lambda pair: known.index(pair[0].model.unit))  # a unit has its colour in all figures of the page
-    first = there[0][0]
-    score = METRICS[first.metric]
-    curves = _by_unit([(each.model.unit, read.learning(first.metric)) for each, read in there])
-    epsilon, rate = (
-        _by_unit([(each.model.unit, read.curve(name)) for each, read in there]) for name in ("epsilon", "write_rate")
-    )
-    figure = learning_curves(
-        curves,
-        title=world,
-        epsilon=epsilon,
-        write_rate=rate,
-        score_name=f"validation {score.title}",
-        is_share=score.is_share,
-        chance=first.environment.chance,
-        step_name="update",
-    )
-    text = "The score in episodes of validation, with the best actions, over updates, in a band over seeds"
-    more = [name for name, found in (("epsilon", epsilon), ("the share of steps that write", rate)) if found]
-    text += f"; below it {' and '.join(more)}." if more else "."
-    alt = f"Lines of the score over updates: {', '.join(curves)}."
-    return Section(f"Learning: {world}", figures=[Picture(figure, text, alt)])
-
-
-def _by_unit(found: Sequence[tuple[str, dict[int, float]]]) -> Curves:
-    """Curves of runs, each with its unit, as the values of all seeds after each update."""
-    curves: dict[str, dict[int, list[float]]] = {}
-    for unit, curve in found:
-        for step, value in curve.items():
-            curves.setdefault(unit, {}).setdefault(step, []).append(value)
-    return curves
+def _learning(environment: Environment, by_unit: Mapping[str, Sequence[Learning]]) -> Section:
+    """How the agents in an environment learned, in the order by which a unit has its colour in all figures."""
+    known = [*ORDER, *by_unit]
+    ordered = dict(sorted(by_unit.items(), key=lambda pair: known.index(pair[0])))
+    label, metric, chance = environment.label, environment.metric, environment.chance
+    said = "The score in episodes of validation, with the best actions, over updates"
+    return learning_section(f"Learning: {label}", ordered, label, metric, chance, said=said, step_name="update")

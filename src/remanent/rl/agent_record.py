@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +63,8 @@ def run_agent(
     else:
         found = read_run(folder)
         if found.identity != experiment.identity:
-            rule = f"{folder} must hold the run of this configuration, {_differing(experiment, found)}"
-            raise ValueError(f"{rule}, got {_differing(found, experiment)}")
+            asked, given = (_listed(_beside(*pair)) for pair in ((experiment, found), (found, experiment)))
+            raise ValueError(f"{folder} must hold the run of this configuration, {asked}, got {given}")
         resume_agent(folder, progress=progress, logger=logger)
     record = record_agent(folder, factors=factors)
     if results is not None and all(each.id != record.id for each in read_records(results, warn=True).records):
@@ -135,26 +135,25 @@ def _scored(experiment: AgentExperiment, model: SequenceModel, lengths: Sequence
     )
 
 
-def _differing(experiment: AgentExperiment, other: AgentExperiment) -> str:
-    """What an experiment has that another one has not, in words."""
-    mine, others = experiment.to_dict(), other.to_dict()
-    found = {f"{table}.{key}": value for table in mine for key, value in mine[table].items()}
-    given = {f"{table}.{key}": value for table in others for key, value in others[table].items()}
+def _beside(experiment: AgentExperiment, other: AgentExperiment) -> dict[str, Any]:
+    """The options of an experiment that another one has otherwise and that make another run, by their dotted names."""
     hidden = {f"agent.{name}" for name in fields_that(AgentConfig, [UNCOUNTED])}
-    changed = {key: value for key, value in found.items() if key not in hidden and given.get(key) != value}
-    return ", ".join(f"{key} {value}" for key, value in changed.items())
+    mine, others = experiment.to_dict(), other.to_dict()
+    pairs = ((table, key, value) for table in mine for key, value in mine[table].items())
+    changed = {f"{table}.{key}": value for table, key, value in pairs if others[table].get(key) != value}
+    return {name: value for name, value in changed.items() if name not in hidden}
+
+
+def _listed(options: Mapping[str, Any]) -> str:
+    return ", ".join(f"{name} {value}" for name, value in options.items())
 
 
 def _changed(experiment: AgentExperiment) -> dict[str, Any]:
     """The options that are not those of an agent of this unit in this environment, by their dotted names."""
     plain = agent_experiment(type(experiment.environment)(**experiment.environment.named), experiment.model.unit, PLAIN)
-    hidden = {f"agent.{name}" for name in fields_that(AgentConfig, [UNCOUNTED, OWN_COLUMN])}
+    own = {f"agent.{name}" for name in fields_that(AgentConfig, [OWN_COLUMN])}
     sizes = {f"model.{name}" for name in ("input_size", "output_size")}  # which follow from the other tables
-    before, now = plain.to_dict(), experiment.to_dict()
-    changed = {
-        f"{table}.{key}": value for table in now for key, value in now[table].items() if before[table][key] != value
-    }
-    return {key: value for key, value in changed.items() if key not in hidden | sizes}
+    return {name: value for name, value in _beside(experiment, plain).items() if name not in own | sizes}
 
 
 PLAIN = AgentConfig()

@@ -155,10 +155,10 @@ def resume_run(
         )
         ranks.all_do(lambda: check_fit(experiment, ranks))
         if ranks.first_does(lambda: is_finished(folder)):
-            return load_run(folder, data_dir=data_dir)[1].eval()
+            return load_run(folder, data_dir=data_dir)[1]
         ranks.all_do(lambda: held.enter_context(owned(folder)) if ranks.rank == 0 else None)
         if ranks.first_does(lambda: is_finished(folder)):  # its owner has finished it since the first look
-            return load_run(folder, data_dir=data_dir)[1].eval()
+            return load_run(folder, data_dir=data_dir)[1]
         return _fit(
             experiment, folder, progress, ranks, after_checkpoint, logger=logger, resumed=True, data_dir=data_dir
         )
